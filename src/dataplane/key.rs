@@ -1,0 +1,147 @@
+//! Families, protocols, frontends and endpoints: the nouns of every key.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// An address family, and with it one of the two tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Family {
+    /// IPv4, table family `ip`.
+    #[serde(rename = "IPv4")]
+    Ip,
+    /// IPv6, table family `ip6`.
+    #[serde(rename = "IPv6")]
+    Ip6,
+}
+
+/// A transport protocol that Services may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Protocol {
+    /// TCP, protocol number 6.
+    Tcp,
+    /// UDP, protocol number 17.
+    Udp,
+    /// SCTP, protocol number 132.
+    Sctp,
+}
+
+/// A virtual address, protocol and port that clients connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Frontend {
+    /// The virtual address: a ClusterIP.
+    pub addr: IpAddr,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Port, 1 to 65535.
+    pub port: u16,
+}
+
+/// Where connections go: the address and port of a pod or of any other server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// The endpoint's address.
+    pub addr: IpAddr,
+    /// The endpoint's port, 1 to 65535.
+    pub port: u16,
+}
+
+/// The text is not the name of a protocol that Services may use.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{0:?} is not a protocol of Services: expected TCP, UDP or SCTP")]
+pub struct ParseProtocolError(String);
+
+impl Family {
+    /// Both families, IPv4 first.
+    pub const ALL: [Self; 2] = [Self::Ip, Self::Ip6];
+
+    /// The family of an address.
+    pub fn of(addr: IpAddr) -> Self {
+        if addr.is_ipv4() { Self::Ip } else { Self::Ip6 }
+    }
+
+    /// The family's name in nft: `ip` or `ip6`.
+    pub fn nft(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+        }
+    }
+
+    /// The family's name in metrics and in the Kubernetes API: `IPv4` or `IPv6`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ip => "IPv4",
+            Self::Ip6 => "IPv6",
+        }
+    }
+
+    /// 0 for IPv4 and 1 for IPv6, to index a pair.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Ip => 0,
+            Self::Ip6 => 1,
+        }
+    }
+}
+
+impl Protocol {
+    /// Every protocol of Services.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// The protocol's name in nft, in lower case.
+    pub fn nft(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = ParseProtocolError;
+
+    /// Parses the API's upper-case or nft's lower-case name.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|protocol| protocol.nft().eq_ignore_ascii_case(text))
+            .ok_or_else(|| ParseProtocolError(text.to_owned()))
+    }
+}
+
+impl Frontend {
+    /// The frontend's family.
+    pub fn family(&self) -> Family {
+        Family::of(self.addr)
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.nft())
+    }
+}
+
+impl fmt::Display for Frontend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", SocketAddr::new(self.addr, self.port), self.protocol)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.addr, self.port).fmt(f)
+    }
+}

@@ -1,0 +1,3 @@
+//! The `pointsman` binary.
+
+fn main() {}

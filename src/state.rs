@@ -1,0 +1,18 @@
+//! What the events add up to: immutable snapshots of the cluster, and the dataplane that this node should hold.
+//!
+//! ```text
+//! Event ─▶ Cluster (Services, EndpointSlices, ServiceCIDRs, this Node) ─▶ Desired (frontends, shared elements)
+//! ```
+//!
+//! Everything here is a function from values to values: no input or output, no clock, no async. A snapshot is cloned in
+//! O(1) and never changes; applying an [`Event`] gives the next one and names the Services that it touched.
+
+mod event;
+mod names;
+mod object;
+mod skipped;
+
+pub use event::{Decoded, Event, Kind};
+pub use names::{ObjectName, owner_tag};
+pub use object::{EndpointSlice, Node, Service, ServiceCidr, ServicePort, SliceEndpoint, SlicePort};
+pub use skipped::{ObjectRef, Problem, Reason, Skipped};

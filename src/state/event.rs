@@ -1,0 +1,124 @@
+//! The one input of the pipeline: what every source (API server, manifests, journal) yields.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::names::ObjectName;
+use super::object::{EndpointSlice, Node, Service, ServiceCidr};
+use super::skipped::Problem;
+
+/// A change of the cluster.
+///
+/// The `…Reset` events carry a complete list of one kind, as an initial list or a relist gives it: objects that are not in the
+/// list are gone. A source sends one only when the list is complete. Journals hold events as JSON, so names and shapes here are
+/// a file format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// All Services.
+    ServicesReset(Vec<Decoded<Service>>),
+    /// A Service was added or changed.
+    ServiceApplied(Decoded<Service>),
+    /// A Service was deleted, or is no longer ours to proxy.
+    ServiceDeleted(ObjectName),
+    /// All EndpointSlices.
+    SlicesReset(Vec<Decoded<EndpointSlice>>),
+    /// An EndpointSlice was added or changed.
+    SliceApplied(Decoded<EndpointSlice>),
+    /// An EndpointSlice was deleted, or no longer belongs to a Service.
+    SliceDeleted(ObjectName),
+    /// All ServiceCIDRs.
+    ServiceCidrsReset(Vec<Decoded<ServiceCidr>>),
+    /// A ServiceCIDR was added or changed.
+    ServiceCidrApplied(Decoded<ServiceCidr>),
+    /// A ServiceCIDR was deleted.
+    ServiceCidrDeleted(ObjectName),
+    /// This node's Node object: at most one.
+    NodesReset(Vec<Decoded<Node>>),
+    /// This node's Node object was added or changed.
+    NodeApplied(Decoded<Node>),
+    /// This node's Node object was deleted.
+    NodeDeleted(ObjectName),
+}
+
+/// An object, or the news that it could not be read. What was known of an unreadable object before stays in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decoded<T> {
+    /// The object, validated.
+    Object(Arc<T>),
+    /// The object exists but could not be decoded.
+    Unreadable(ObjectName, Problem),
+}
+
+/// The kinds of objects that are watched; the label `kind` of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// core/v1 Service
+    Service,
+    /// discovery.k8s.io/v1 EndpointSlice
+    EndpointSlice,
+    /// networking.k8s.io/v1 ServiceCIDR
+    #[serde(rename = "ServiceCIDR")]
+    ServiceCidr,
+    /// core/v1 Node
+    Node,
+}
+
+impl Kind {
+    /// Every kind, in the order in which they are listed.
+    pub const ALL: [Self; 4] = [Self::Service, Self::EndpointSlice, Self::ServiceCidr, Self::Node];
+
+    /// The kind's name in the Kubernetes API.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::ServiceCidr => "ServiceCIDR",
+            Self::Node => "Node",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl Event {
+    /// The kind of object that the event is about.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::ServicesReset(_) | Self::ServiceApplied(_) | Self::ServiceDeleted(_) => Kind::Service,
+            Self::SlicesReset(_) | Self::SliceApplied(_) | Self::SliceDeleted(_) => Kind::EndpointSlice,
+            Self::ServiceCidrsReset(_) | Self::ServiceCidrApplied(_) | Self::ServiceCidrDeleted(_) => Kind::ServiceCidr,
+            Self::NodesReset(_) | Self::NodeApplied(_) | Self::NodeDeleted(_) => Kind::Node,
+        }
+    }
+
+    /// What happened, as the label `change` of metrics: `reset`, `applied` or `deleted`.
+    pub fn change(&self) -> &'static str {
+        match self {
+            Self::ServicesReset(_) | Self::SlicesReset(_) | Self::ServiceCidrsReset(_) | Self::NodesReset(_) => "reset",
+            Self::ServiceApplied(_) | Self::SliceApplied(_) | Self::ServiceCidrApplied(_) | Self::NodeApplied(_) => {
+                "applied"
+            }
+            Self::ServiceDeleted(_) | Self::SliceDeleted(_) | Self::ServiceCidrDeleted(_) | Self::NodeDeleted(_) => {
+                "deleted"
+            }
+        }
+    }
+}
+
+impl<T> Decoded<T> {
+    /// The object, if it could be read.
+    pub fn object(&self) -> Option<&Arc<T>> {
+        match self {
+            Self::Object(object) => Some(object),
+            Self::Unreadable(..) => None,
+        }
+    }
+}

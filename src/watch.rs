@@ -1,0 +1,33 @@
+//! Where events come from: the API server, manifests on disk, a recorded journal.
+//!
+//! ```text
+//! API server ┐
+//! manifests  ├─▶ wire types (lenient) ─▶ domain objects (validated) ─▶ Event
+//! journal    ┘
+//! ```
+//!
+//! A source knows nothing of nftables. It decodes only the fields that are read, and it never fails because of one bad object:
+//! what cannot be used is left out and named in the object's `problems`.
+
+use tokio::time::Instant;
+
+use crate::state::Event;
+
+/// An event and when it reached this process, on the monotonic clock.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The event.
+    pub event: Event,
+    /// When it was received.
+    pub at: Instant,
+}
+
+impl Received {
+    /// The event, received now.
+    pub fn now(event: Event) -> Self {
+        Self { event, at: Instant::now() }
+    }
+}
+
+/// How sources hand events to the loop.
+pub type EventSender = tokio::sync::mpsc::Sender<Received>;
