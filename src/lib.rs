@@ -1,6 +1,7 @@
 //! Pointsman: a Kubernetes Service proxy for nftables whose updates cost the size of the change.
 
 pub mod apply;
+pub mod cli;
 pub mod dataplane;
 pub mod diff;
 pub mod observe;

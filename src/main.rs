@@ -1,3 +1,7 @@
-//! The `pointsman` binary.
+//! The `pointsman` binary; all of it is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pointsman::cli::main()
+}

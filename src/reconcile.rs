@@ -139,6 +139,11 @@ impl<B: Backend> Reconciler<B> {
         &mut self.backend
     }
 
+    /// Gives the backend back.
+    pub fn into_backend(self) -> B {
+        self.backend
+    }
+
     /// Folds events into the next snapshot, and that into what is desired.
     fn fold(&mut self, arrived: impl Iterator<Item = Received>) {
         let before = self.cluster.clone();

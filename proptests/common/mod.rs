@@ -252,7 +252,8 @@ pub struct Expected {
 }
 
 impl Model {
-    fn apply(&mut self, event: &Event) {
+    /// Follows an event.
+    pub fn apply(&mut self, event: &Event) {
         let get = |all: &Vec<Decoded<Service>>| all.iter().filter_map(Decoded::object).cloned().collect::<Vec<_>>();
         match event {
             Event::ServicesReset(all) => {

@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_tag_cannot_break_out_of_a_comment_and_is_bounded() {
         let hostile = ObjectName::new("a", "b\"; flush ruleset \u{1F4A3}\n");
-        assert_eq!(&*owner_tag(&hostile, "p"), "a/b___flush_ruleset____:p");
+        assert_eq!(&*owner_tag(&hostile, "p"), "a/b___flush_ruleset___:p");
         assert_eq!(owner_tag(&ObjectName::new("n".repeat(300), "x"), "").len(), MAX_TAG);
     }
 }

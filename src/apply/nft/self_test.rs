@@ -7,10 +7,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::rules::key;
+use super::rules::{key, statements};
 use super::{Nft, run};
 use crate::apply::Error;
-use crate::dataplane::{Family, SetName};
+use crate::dataplane::{Action, Class, Expr, Family, Rule, SetName};
 
 /// The oldest version that takes maps with several fields of data, and `typeof` keys, as JSON.
 const FLOOR: [u32; 3] = [1, 1, 3];
@@ -39,16 +39,18 @@ pub(super) async fn version(program: &Path) -> Result<String, Error> {
     Ok(version)
 }
 
-/// Creates a map, fills it from a second process, lists it, compares, and deletes it again.
+/// Creates a map, fills it and adds a rule that uses it from a second process, lists it, compares, and deletes it again.
 pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
     let doing = "testing nft and the kernel in a scratch table";
     let batch = |commands: Value| json!({ "nftables": commands }).to_string().into_bytes();
     let (family, definition) = (Family::Ip6, SetName::Endpoints.definition());
+    // The rule names the map.
+    let map_name = SetName::Endpoints.to_string();
     let table = json!({"family": family.nft(), "name": SCRATCH});
     let typed = |fields| serde_json::to_value(key(family, fields, None));
     let unreadable = |source| Error::Unreadable { doing, source };
     let map = json!({
-        "family": family.nft(), "table": SCRATCH, "name": "map",
+        "family": family.nft(), "table": SCRATCH, "name": map_name,
         "type": {"typeof": typed(definition.key).map_err(unreadable)?},
         "map": {"typeof": typed(definition.data).map_err(unreadable)?},
     });
@@ -56,12 +58,19 @@ pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
         {"elem": {"val": {"concat": ["fd00::1", "tcp", 80, 7]}, "comment": "default/web:http"}},
         {"concat": ["fd00::2", 8080]},
     ]);
-    let elements = json!({"family": family.nft(), "table": SCRATCH, "name": "map", "elem": [element]});
+    let elements = json!({"family": family.nft(), "table": SCRATCH, "name": map_name, "elem": [element]});
 
     // A scratch table left by a killed run goes first.
     let create = json!([{"add": {"table": table}}, {"delete": {"table": table}}, {"add": {"table": table}}, {"add": {"map": map}}]);
     nft.send(batch(create), doing).await?;
-    let filled = nft.send(batch(json!([{"add": {"element": elements}}])), doing).await;
+    // The second process: an element, and a rule that translates to what the map holds.
+    let chain = json!({"family": family.nft(), "table": SCRATCH, "name": "chain"});
+    let slot = Expr::key_of(SetName::Endpoints).random_slot(Class::MAX);
+    let translate = Rule::new(family, Action::DnatTo(slot, SetName::Endpoints));
+    let mut rule = json!({"family": family.nft(), "table": SCRATCH, "chain": "chain"});
+    rule["expr"] = serde_json::to_value(statements(&translate)).map_err(unreadable)?;
+    let fill = json!([{"add": {"chain": chain}}, {"add": {"element": elements}}, {"add": {"rule": rule}}]);
+    let filled = nft.send(batch(fill), doing).await;
     let listing = nft.list(family, SCRATCH, doing).await;
     nft.send(batch(json!([{"delete": {"table": table}}])), doing).await?;
     filled?;

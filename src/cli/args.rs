@@ -1,0 +1,221 @@
+//! Options and subcommands.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+use crate::dataplane::{Family, Options};
+use crate::diff::Scope;
+use crate::watch::journal::Until;
+
+/// A Kubernetes Service proxy for nftables whose updates cost the size of the change.
+///
+/// Without --manifests the cluster is watched through the API server. Exit codes: 0 done or no differences, 1 differences found
+/// by --dry-run, 2 errors.
+#[derive(Debug, Parser)]
+#[command(name = "pointsman", version, max_term_width = 110)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Take the cluster from manifests instead of the API server: a file, a folder, or - for standard input. YAML or JSON, such
+    /// as `kubectl get svc,endpointslices,nodes -A -o yaml` prints. May be repeated
+    #[arg(long, value_name = "PATH", conflicts_with = "kubeconfig")]
+    pub manifests: Vec<PathBuf>,
+
+    /// Follow the manifests: program what changes in them
+    #[arg(long, requires = "manifests", conflicts_with_all = ["once", "dry_run"])]
+    pub watch: bool,
+
+    /// Append every event, with its time, to this file as JSON lines; `pointsman replay` reads it
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
+    /// Sync once, then exit
+    #[arg(long, conflicts_with = "dry_run")]
+    pub once: bool,
+
+    /// Print what a sync would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// How --dry-run and replay print: by Service, as the JSON batch for `nft -j -f -`, or as nft commands
+    #[arg(short, long, value_enum, default_value_t, global = true)]
+    pub output: Format,
+
+    /// What --dry-run compares with: what this node's kernel holds, or nothing (needs neither root nor nft)
+    #[arg(long, value_enum, default_value_t, requires = "dry_run")]
+    pub against: Against,
+
+    /// How to reach the API server; default: $KUBECONFIG, or the pod's service account
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The name of this node's Node object; default: the host's name
+    #[arg(long, value_name = "NAME", env = "NODE_NAME", global = true)]
+    pub hostname_override: Option<String>,
+
+    /// The nft program, version 1.1.3 or newer
+    #[arg(long, value_name = "PATH", default_value = "nft")]
+    pub nft: PathBuf,
+
+    /// The pods' networks, at most one of each family: ClusterIP traffic from elsewhere is masqueraded. Without it, it is not
+    #[arg(long, value_name = "CIDR,…", value_delimiter = ',', global = true)]
+    pub cluster_cidr: Vec<IpNet>,
+
+    /// Masquerade all ClusterIP traffic
+    #[arg(long, global = true)]
+    pub masquerade_all: bool,
+
+    /// Where to serve /metrics; "" for nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10249", value_parser = bind_address::<10249>)]
+    pub metrics_bind_address: BindAddress,
+
+    /// Where to serve /healthz and /livez; "" for nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:10256", value_parser = bind_address::<10256>)]
+    pub healthz_bind_address: BindAddress,
+
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `warn,pointsman::reconcile=debug`; default: info,
+    /// and warn for --dry-run and replay
+    #[arg(long, value_name = "FILTER", env = "POINTSMAN_LOG", global = true)]
+    pub log_level: Option<String>,
+
+    /// How long a watch on the API server may be silent before it is renewed, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 290, value_parser = clap::value_parser!(u32).range(1..=290))]
+    pub watch_timeout: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Fold a recorded journal and print what its node would have programmed
+    Replay(Replay),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Replay {
+    /// A file written by --record
+    pub file: PathBuf,
+
+    /// Stop after this time (RFC 3339) or after this many events
+    #[arg(long, value_name = "TIME|N")]
+    pub until: Option<Until>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    #[default]
+    Text,
+    Json,
+    Nft,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Against {
+    #[default]
+    Kernel,
+    Empty,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// An address to listen on, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BindAddress(pub Option<SocketAddr>);
+
+fn bind_address<const PORT: u16>(text: &str) -> Result<BindAddress, String> {
+    if text.is_empty() {
+        return Ok(BindAddress(None));
+    }
+    let address = text.parse::<SocketAddr>().or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PORT)));
+    address.map(|address| BindAddress(Some(address))).map_err(|_| {
+        format!("expected an IP address with or without a port, such as 127.0.0.1:{PORT} or [::]:{PORT}, or \"\"")
+    })
+}
+
+impl Args {
+    /// The name of this node, in lower case as Kubernetes has it.
+    pub fn node_name(&self) -> anyhow::Result<String> {
+        let name = match &self.hostname_override {
+            Some(name) => name.clone(),
+            None => std::fs::read_to_string("/proc/sys/kernel/hostname")
+                .context("cannot read this host's name: give the node's name with --hostname-override")?,
+        };
+        let name = name.trim().to_lowercase();
+        if name.is_empty() {
+            bail!("the node's name is empty: give it with --hostname-override");
+        }
+        Ok(name)
+    }
+
+    /// The program's options.
+    pub fn options(&self) -> anyhow::Result<Options> {
+        for family in Family::ALL {
+            let of_family = self.cluster_cidr.iter().filter(|cidr| Family::of(cidr.addr()) == family);
+            if of_family.count() > 1 {
+                bail!("--cluster-cidr has more than one {family} network: at most one of each family is possible");
+            }
+        }
+        let cluster_cidrs = self.cluster_cidr.iter().map(IpNet::trunc).collect();
+        Ok(Options { cluster_cidrs, masquerade_all: self.masquerade_all })
+    }
+
+    /// The tables that are ours on this host: that of IPv6 only if the kernel has IPv6.
+    pub fn scope(&self) -> anyhow::Result<Scope> {
+        let mut scope = Scope::dual_stack(self.options()?);
+        if !Path::new("/proc/net/if_inet6").exists() {
+            tracing::info!("this kernel has no IPv6: only IPv4 is programmed");
+            scope.families = vec![Family::Ip];
+        }
+        Ok(scope)
+    }
+
+    /// The nft program: a bare name is looked for on the PATH and where administrators' programs live.
+    pub fn nft_program(&self) -> PathBuf {
+        if self.nft.components().count() > 1 {
+            return self.nft.clone();
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from));
+        folders.map(|folder| folder.join(&self.nft)).find(|file| file.is_file()).unwrap_or_else(|| self.nft.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_may_lack_the_port_or_be_empty() {
+        let parse = |text| bind_address::<10256>(text).map(|address| address.0.map(|a| a.to_string()));
+        assert_eq!(parse("0.0.0.0"), Ok(Some("0.0.0.0:10256".to_owned())));
+        assert_eq!(parse("[::1]:1"), Ok(Some("[::1]:1".to_owned())));
+        assert_eq!(parse("::"), Ok(Some("[::]:10256".to_owned())));
+        assert_eq!(parse(""), Ok(None));
+        assert!(parse("localhost:1").is_err());
+    }
+
+    #[test]
+    fn two_networks_of_one_family_are_refused() {
+        let args = |cidrs| Args::try_parse_from(["pointsman", "--cluster-cidr", cidrs]).unwrap();
+        assert!(args("10.0.0.0/8,fd00::/64").options().is_ok());
+        assert!(args("10.0.0.0/8,11.0.0.0/8").options().is_err());
+    }
+}

@@ -1,0 +1,61 @@
+//! `--dry-run`: what a sync would change.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use tokio::sync::mpsc;
+
+use super::args::{Against, Args};
+use super::logging::Progress;
+use super::{DIFFERENCES, output, source};
+use crate::apply::{Backend, Nft};
+use crate::diff::{Acknowledged, Scope, diff};
+use crate::reconcile::report;
+use crate::state::{Cluster, Desired};
+use crate::watch::Received;
+
+pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
+    let scope = match args.against {
+        Against::Kernel => args.scope()?,
+        Against::Empty => Scope::dual_stack(args.options()?),
+    };
+    let mut backend = match args.against {
+        Against::Kernel => Some(Nft::find(&args.nft_program()).await?),
+        Against::Empty => None,
+    };
+    let node_name = args.node_name()?;
+    let mut events = source::start(args, progress).await?;
+    let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
+    let cluster = tokio::select! {
+        cluster = complete(&node_name, &mut events) => cluster?,
+        () = source::asked_to_end() => bail!("interrupted before the lists were complete"),
+    };
+    drop(waiting);
+    let desired = Desired::of(&cluster);
+    let acknowledged = match &mut backend {
+        Some(backend) => {
+            let _reading = progress.show("reading the kernel's tables");
+            Acknowledged::from(backend.read(&scope.families).await?)
+        }
+        None => Acknowledged::nothing(),
+    };
+    let plan = diff(&acknowledged, &desired, &scope);
+    output::print(&plan, args.output)?;
+    Ok(ExitCode::from(if plan.is_empty() { 0 } else { DIFFERENCES }))
+}
+
+/// Folds events until complete lists were seen, and reports what was left out.
+async fn complete(node_name: &str, events: &mut mpsc::Receiver<Received>) -> anyhow::Result<Cluster> {
+    let mut cluster = Cluster::new(node_name);
+    while !cluster.is_complete() {
+        let Some(received) = events.recv().await else {
+            bail!("the source ended before its lists were complete");
+        };
+        let step = cluster.apply(received.event);
+        report(&step.skipped);
+        cluster = step.cluster;
+    }
+    let (_, lost) = Desired::default().update(&Cluster::new(node_name), &cluster, &cluster.everything());
+    report(&lost);
+    Ok(cluster)
+}

@@ -1,0 +1,84 @@
+//! Logs and progress, both on standard error.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{MultiProgress, ProgressBar};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::args::{Args, LogFormat};
+
+/// Shows on a terminal that something is going on; does nothing elsewhere.
+#[derive(Clone)]
+pub(super) struct Progress {
+    bars: MultiProgress,
+}
+
+impl Progress {
+    pub fn new() -> Self {
+        // Its bars hide themselves when standard error is not a terminal.
+        Self { bars: MultiProgress::new() }
+    }
+
+    /// A line that moves until it is dropped.
+    pub fn show(&self, what: &'static str) -> Step {
+        let bar = self.bars.add(ProgressBar::new_spinner().with_message(what));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Step(bar)
+    }
+}
+
+/// One piece of work that is shown; gone when dropped.
+pub(super) struct Step(ProgressBar);
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Starts logging as the command line says.
+pub(super) fn start(args: &Args, progress: &Progress) -> anyhow::Result<()> {
+    let quiet = args.dry_run || args.command.is_some();
+    let default = if quiet { "warn" } else { "warn,pointsman=info" };
+    let filter = EnvFilter::try_new(args.log_level.as_deref().unwrap_or(default))
+        .context("--log-level is not a filter such as info or warn,pointsman=debug")?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(BesideProgress(progress.clone()))
+        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    let started = match args.log_format {
+        LogFormat::Text => log.with_target(false).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+}
+
+/// Prints the error that ends the process, with its causes.
+pub(super) fn complain(progress: &Progress, error: &anyhow::Error) {
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(BesideProgress(progress.clone()), "pointsman: {error:#}");
+}
+
+/// Standard error, without tearing what [`Progress`] shows there.
+struct BesideProgress(Progress);
+
+impl Write for BesideProgress {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.bars.suspend(|| io::stderr().write(text))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for BesideProgress {
+    type Writer = BesideProgress;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        BesideProgress(self.0.clone())
+    }
+}

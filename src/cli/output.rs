@@ -1,0 +1,29 @@
+//! Printing a plan on standard output.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use anyhow::Context;
+
+use super::args::Format;
+use crate::apply::encode;
+use crate::diff::Plan;
+use crate::render::{self, Colour};
+
+/// Prints the plan. A reader that has seen enough (`| head`) is no error.
+pub(super) fn print(plan: &Plan, format: Format) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let colour = if stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none() { Colour::On } else { Colour::Off };
+    let text = match format {
+        Format::Text => render::text(plan, colour).into_bytes(),
+        Format::Nft => render::nft(plan).into_bytes(),
+        Format::Json => {
+            let mut json = encode(&plan.operations).context("cannot write the batch as JSON")?;
+            json.push(b'\n');
+            json
+        }
+    };
+    match stdout.write_all(&text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,95 @@
+//! Starting the source that the command line names.
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::args::Args;
+use super::logging::Progress;
+use crate::watch::journal::Recorder;
+use crate::watch::{EventSender, KubernetesOptions, Manifests, Received, client_config, watch_api_server};
+
+/// Events that may wait between a source and the loop; a source with more to say waits itself.
+const QUEUE: usize = 4_096;
+
+/// Starts the source in the background. Fails if the operator's input is wrong; what the cluster holds never makes it fail.
+pub(super) async fn start(args: &Args, progress: &Progress) -> anyhow::Result<mpsc::Receiver<Received>> {
+    let (events, received) = mpsc::channel(QUEUE);
+    let (events, received) = match &args.record {
+        None => (events, received),
+        Some(file) => {
+            let recorder = Recorder::open(file)?;
+            let (recorded, replayed) = mpsc::channel(QUEUE);
+            tokio::spawn(record(recorder, received, recorded));
+            (events, replayed)
+        }
+    };
+    if args.manifests.is_empty() {
+        start_kubernetes(args, events).await?;
+    } else {
+        start_manifests(args, events, progress).await?;
+    }
+    Ok(received)
+}
+
+async fn start_kubernetes(args: &Args, events: EventSender) -> anyhow::Result<()> {
+    let config = client_config(args.kubeconfig.as_deref()).await?;
+    let mut options = KubernetesOptions::new(args.node_name()?);
+    options.watch_timeout = std::time::Duration::from_secs(args.watch_timeout.into());
+    tokio::spawn(async move {
+        if let Err(error) = watch_api_server(config, options, events).await {
+            tracing::error!(%error, "the API server cannot be watched");
+        }
+    });
+    Ok(())
+}
+
+async fn start_manifests(args: &Args, events: EventSender, progress: &Progress) -> anyhow::Result<()> {
+    let (paths, node_name) = (args.manifests.clone(), args.node_name()?);
+    let reading = progress.show("reading manifests");
+    let (manifests, initial) = tokio::task::spawn_blocking(move || Manifests::load(&paths, &node_name))
+        .await
+        .context("reading the manifests was broken off")??;
+    drop(reading);
+    let follow = args.watch;
+    tokio::spawn(async move {
+        for event in initial {
+            // A receiver that is gone needs no more events.
+            if events.send(Received::now(event)).await.is_err() {
+                return;
+            }
+        }
+        if follow && let Err(error) = manifests.follow(events).await {
+            tracing::error!(%error, "the manifests are no longer followed");
+        }
+    });
+    Ok(())
+}
+
+/// Writes every event to the journal on its way.
+async fn record(mut recorder: Recorder, mut from: mpsc::Receiver<Received>, to: EventSender) {
+    let mut batch = Vec::new();
+    while from.recv_many(&mut batch, QUEUE).await > 0 {
+        if let Err(error) = recorder.append(&batch) {
+            tracing::error!(%error, "events are missing from the journal");
+        }
+        for received in batch.drain(..) {
+            if to.send(received).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Returns when the process is asked to end by SIGTERM or SIGINT.
+pub(super) async fn asked_to_end() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals cannot be caught: SIGTERM will end the process at once, which does no harm");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
