@@ -9,6 +9,9 @@
 //! A source knows nothing of nftables. It decodes only the fields that are read, and it never fails because of one bad object:
 //! what cannot be used is left out and named in the object's `problems`.
 
+mod decode;
+mod wire;
+
 use tokio::time::Instant;
 
 use crate::state::Event;
