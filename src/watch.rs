@@ -10,7 +10,11 @@
 //! what cannot be used is left out and named in the object's `problems`.
 
 mod decode;
+mod kubernetes;
+pub mod metrics;
 mod wire;
+
+pub use kubernetes::{ConfigError, KubernetesOptions, client_config, watch as watch_api_server};
 
 use tokio::time::Instant;
 

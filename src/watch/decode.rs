@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::wire::{Metadata, Scalar};
+use super::wire::{Loose, Metadata, Scalar};
 use crate::dataplane::Protocol;
 use crate::state::{Decoded, Event, Kind, ObjectName, Problem, Reason};
 
@@ -30,12 +30,14 @@ pub enum Outcome<T> {
 }
 
 /// A kind of object that sources yield: its wire form, how that is decoded, and the events that carry it.
-pub trait Watched: Clone + PartialEq + Sized + Send + Sync + 'static {
+pub trait Watched: Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
     /// The fields that are read.
     type Wire: DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static;
     /// The kind.
     const KIND: Kind;
 
+    /// The object's metadata.
+    fn metadata(wire: &Self::Wire) -> &Loose<Metadata>;
     /// Validates an object. Strings that occur often are shared through `names`.
     fn decode(wire: Self::Wire, names: &mut Interner) -> Outcome<Self>;
     /// The object's name.

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn addresses_that_reach_nobody_or_ourselves_are_no_endpoints() {
-        for text in ["0.0.0.0", "127.0.0.1", "169.254.1.1", "224.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "ff02::1"]
+        for text in
+            ["0.0.0.0", "127.0.0.1", "169.254.1.1", "224.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "ff02::1"]
         {
             assert!(!is_endpoint(parse_ip(text).unwrap()), "{text}");
         }

@@ -12,6 +12,10 @@ impl Watched for Service {
     type Wire = wire::Service;
     const KIND: Kind = Kind::Service;
 
+    fn metadata(wire: &wire::Service) -> &wire::Loose<wire::Metadata> {
+        &wire.metadata
+    }
+
     fn decode(wire: wire::Service, names: &mut Interner) -> Outcome<Self> {
         let metadata = wire.metadata.or_default();
         let name = match namespaced(&metadata, names) {
@@ -213,9 +217,15 @@ mod tests {
             (r#"{"clusterIP":"10.0.0.1","clusterIPs":["10.0.0.1","fd00::1"]}"#, &["10.0.0.1"]),
             (r#"{"clusterIPs":["fd00::1"]}"#, &["fd00::1"]),
             (r#"{"clusterIP":"10.0.0.1","ipFamilies":["IPv4"]}"#, &["10.0.0.1"]),
-            (r#"{"clusterIP":"fd00::1","clusterIPs":["fd00::1","10.0.0.1"],"ipFamilies":["IPv6","IPv4"]}"#, &["fd00::1", "10.0.0.1"]),
+            (
+                r#"{"clusterIP":"fd00::1","clusterIPs":["fd00::1","10.0.0.1"],"ipFamilies":["IPv6","IPv4"]}"#,
+                &["fd00::1", "10.0.0.1"],
+            ),
             (r#"{"clusterIP":"10.0.0.1","clusterIPs":["10.0.0.1","fd00::1"],"ipFamilies":["IPv4"]}"#, &["10.0.0.1"]),
-            (r#"{"clusterIP":"10.0.0.1","clusterIPs":["10.0.0.1","10.0.0.2"],"ipFamilies":["IPv4","IPv4"]}"#, &["10.0.0.1"]),
+            (
+                r#"{"clusterIP":"10.0.0.1","clusterIPs":["10.0.0.1","10.0.0.2"],"ipFamilies":["IPv4","IPv4"]}"#,
+                &["10.0.0.1"],
+            ),
             (r#"{"clusterIP":"172.30.0.041"}"#, &["172.30.0.41"]),
             (r#"{"clusterIP":"banana"}"#, none),
         ] {

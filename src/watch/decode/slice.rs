@@ -10,6 +10,10 @@ impl Watched for EndpointSlice {
     type Wire = wire::EndpointSlice;
     const KIND: Kind = Kind::EndpointSlice;
 
+    fn metadata(wire: &wire::EndpointSlice) -> &wire::Loose<wire::Metadata> {
+        &wire.metadata
+    }
+
     fn decode(wire: wire::EndpointSlice, names: &mut Interner) -> Outcome<Self> {
         let metadata = wire.metadata.or_default();
         let name = match namespaced(&metadata, names) {
@@ -65,7 +69,11 @@ impl Watched for EndpointSlice {
 
 /// The ports. A name left out is the empty name, as the API server stores it; a port left out would mean all ports, which a
 /// Service proxy cannot use.
-fn ports(wire: wire::Items<wire::Loose<wire::Port>>, names: &mut Interner, problems: &mut Vec<Problem>) -> Vec<SlicePort> {
+fn ports(
+    wire: wire::Items<wire::Loose<wire::Port>>,
+    names: &mut Interner,
+    problems: &mut Vec<Problem>,
+) -> Vec<SlicePort> {
     note_list(&wire, "ports", Reason::BadPort, problems);
     let mut ports = Vec::new();
     for (i, port) in wire.into_vec().into_iter().enumerate() {

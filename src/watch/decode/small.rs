@@ -12,6 +12,10 @@ impl Watched for ServiceCidr {
     type Wire = wire::ServiceCidr;
     const KIND: Kind = Kind::ServiceCidr;
 
+    fn metadata(wire: &wire::ServiceCidr) -> &wire::Loose<wire::Metadata> {
+        &wire.metadata
+    }
+
     fn decode(wire: wire::ServiceCidr, _: &mut Interner) -> Outcome<Self> {
         let name = match cluster_scoped(&wire.metadata.or_default()) {
             Ok(name) => name,
@@ -53,6 +57,10 @@ impl Watched for ServiceCidr {
 impl Watched for Node {
     type Wire = wire::Node;
     const KIND: Kind = Kind::Node;
+
+    fn metadata(wire: &wire::Node) -> &wire::Loose<wire::Metadata> {
+        &wire.metadata
+    }
 
     fn decode(wire: wire::Node, _: &mut Interner) -> Outcome<Self> {
         let metadata = wire.metadata.or_default();
