@@ -5,118 +5,13 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::apiserver::{ApiServer, Fault, Resource, Verb, headless, node, service, service_cidr, slice};
-use pointsman::state::{Decoded, Event, Kind};
-use pointsman::watch::{KubernetesOptions, Received, watch_api_server};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use common::watching::{SOON, Watching};
+use pointsman::state::Kind;
+use pointsman::watch::KubernetesOptions;
 use tokio::time::{Instant, timeout_at};
-
-/// How long any one thing may take in these tests.
-const SOON: Duration = Duration::from_secs(5);
-
-/// A source at work, and what its events add up to.
-struct Watching {
-    events: mpsc::Receiver<Received>,
-    task: JoinHandle<()>,
-    seen: BTreeMap<(Kind, String), String>,
-    log: Vec<Event>,
-}
-
-impl Watching {
-    fn start(server: &ApiServer) -> Self {
-        Self::with(server, options())
-    }
-
-    fn with(server: &ApiServer, options: KubernetesOptions) -> Self {
-        let (sender, events) = mpsc::channel(64);
-        let config = server.config();
-        let task = tokio::spawn(async move { watch_api_server(config, options, sender).await.unwrap() });
-        Self { events, task, seen: BTreeMap::new(), log: Vec::new() }
-    }
-
-    /// Receives events until the condition holds.
-    async fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + SOON;
-        while !condition(self) {
-            match timeout_at(deadline, self.events.recv()).await {
-                Ok(Some(received)) => self.note(received.event),
-                Ok(None) => panic!("the source ended before: {what}"),
-                Err(_) => panic!("timed out before: {what}; seen {:?}", self.seen),
-            }
-        }
-    }
-
-    /// Receives events for a while.
-    async fn for_a_while(&mut self, time: Duration) {
-        let deadline = Instant::now() + time;
-        while let Ok(Some(received)) = timeout_at(deadline, self.events.recv()).await {
-            self.note(received.event);
-        }
-    }
-
-    async fn synced(&mut self) {
-        self.until("every kind was listed", |seen| Kind::ALL.iter().all(|kind| seen.resets(*kind) > 0)).await;
-    }
-
-    fn note(&mut self, event: Event) {
-        self.log.push(event.clone());
-        let kind = event.kind();
-        match event {
-            Event::ServicesReset(all) => self.reset(kind, all, |object| object.name.to_string()),
-            Event::SlicesReset(all) => self.reset(kind, all, |object| object.name.to_string()),
-            Event::ServiceCidrsReset(all) => self.reset(kind, all, |object| object.name.to_string()),
-            Event::NodesReset(all) => self.reset(kind, all, |object| object.name.to_string()),
-            Event::ServiceApplied(object) => self.apply(kind, object, |object| object.name.to_string()),
-            Event::SliceApplied(object) => self.apply(kind, object, |object| object.name.to_string()),
-            Event::ServiceCidrApplied(object) => self.apply(kind, object, |object| object.name.to_string()),
-            Event::NodeApplied(object) => self.apply(kind, object, |object| object.name.to_string()),
-            Event::ServiceDeleted(name)
-            | Event::SliceDeleted(name)
-            | Event::ServiceCidrDeleted(name)
-            | Event::NodeDeleted(name) => {
-                self.seen.remove(&(kind, name.to_string()));
-            }
-        }
-    }
-
-    fn reset<T: std::fmt::Debug>(&mut self, kind: Kind, all: Vec<Decoded<T>>, name: fn(&T) -> String) {
-        self.seen.retain(|(of, _), _| *of != kind);
-        for object in all {
-            self.apply(kind, object, name);
-        }
-    }
-
-    fn apply<T: std::fmt::Debug>(&mut self, kind: Kind, object: Decoded<T>, name: fn(&T) -> String) {
-        match object {
-            Decoded::Object(object) => self.seen.insert((kind, name(&object)), format!("{object:?}")),
-            Decoded::Unreadable(name, problem) => {
-                self.seen.insert((kind, name.to_string()), format!("unreadable {}", problem.found))
-            }
-        };
-    }
-
-    fn resets(&self, kind: Kind) -> usize {
-        self.log.iter().filter(|event| event.kind() == kind && event.change() == "reset").count()
-    }
-
-    fn names(&self, kind: Kind) -> Vec<&str> {
-        self.seen.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.as_str()).collect()
-    }
-
-    fn has(&self, kind: Kind, name: &str, content: &str) -> bool {
-        self.seen.get(&(kind, name.to_owned())).is_some_and(|text| text.contains(content))
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
 
 /// Short times; everything else as by default.
 fn options() -> KubernetesOptions {
@@ -156,7 +51,7 @@ fn small_cluster() -> ApiServer {
 #[tokio::test]
 async fn every_kind_begins_with_one_reset_and_goes_on_with_changes() {
     let server = small_cluster();
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.synced().await;
     assert_eq!(watching.log.len(), 4, "{:?}", watching.log);
     assert_eq!(watching.names(Kind::Service), ["default/a", "default/b", "shop/c"]);
@@ -174,7 +69,7 @@ async fn every_kind_begins_with_one_reset_and_goes_on_with_changes() {
 #[tokio::test]
 async fn requests_carry_the_selectors_of_a_service_proxy() {
     let server = small_cluster();
-    Watching::start(&server).synced().await;
+    Watching::with(&server, options()).synced().await;
     let query = |resource| server.queries(resource, Verb::StreamingList).remove(0);
     let services = query(Resource::Services);
     assert!(services.contains("labelSelector=%21service.kubernetes.io%2Fservice-proxy-name"), "{services}");
@@ -187,7 +82,7 @@ async fn requests_carry_the_selectors_of_a_service_proxy() {
 #[tokio::test]
 async fn an_idle_cluster_costs_one_request_per_kind() {
     let server = small_cluster();
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.for_a_while(Duration::from_secs(1)).await;
     for resource in Resource::ALL {
         assert_eq!(server.requests(resource), 1, "{resource:?}");
@@ -197,7 +92,7 @@ async fn an_idle_cluster_costs_one_request_per_kind() {
 #[tokio::test]
 async fn a_label_that_gives_a_service_to_another_proxy_deletes_it_and_its_removal_brings_it_back() {
     let server = small_cluster();
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.synced().await;
     let mut labelled = service("default/a", "10.96.0.1");
     labelled["metadata"]["labels"]["service.kubernetes.io/service-proxy-name"] = "other".into();
@@ -210,7 +105,7 @@ async fn a_label_that_gives_a_service_to_another_proxy_deletes_it_and_its_remova
 #[tokio::test]
 async fn a_headless_label_on_a_slice_deletes_it() {
     let server = small_cluster();
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.synced().await;
     let mut labelled = slice("default/a-1", "a", &["10.1.0.1"]);
     labelled["metadata"]["labels"]["service.kubernetes.io/headless"] = "".into();
@@ -225,7 +120,7 @@ async fn services_that_the_server_cannot_filter_are_left_out_here() {
     external["spec"]["type"] = "ExternalName".into();
     server.apply(external.clone());
     server.apply(headless("default/headless"));
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.synced().await;
     assert_eq!(watching.names(Kind::Service), ["default/a", "default/b", "shop/c"]);
     // A Service that becomes one of them is deleted.
@@ -237,7 +132,7 @@ async fn services_that_the_server_cannot_filter_are_left_out_here() {
 #[tokio::test]
 async fn the_source_ends_when_nobody_listens() {
     let server = small_cluster();
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.synced().await;
     watching.events.close();
     let task = &mut watching.task;
@@ -261,7 +156,7 @@ async fn a_streaming_lists_that_end_at_once_are_paced() {
 async fn a_streaming_lists_that_never_complete_give_way_to_paged_lists() {
     let server = small_cluster();
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::EndAfter(2), None);
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.synced().await;
     assert_eq!(watching.names(Kind::Service), ["default/a", "default/b", "shop/c"]);
     assert_eq!(server.requests_for(Resource::Services, Verb::List), 1);
@@ -284,7 +179,7 @@ async fn b_watches_that_end_at_once_are_paced() {
 async fn c_gone_as_an_http_status_leads_to_a_new_list() {
     let server = small_cluster();
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::EndAfter(4), Some(1));
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     server.fail(Resource::Services, Some(Verb::Watch), Fault::Status(410), None);
     watching.until("a second list", |seen| seen.resets(Kind::Service) == 2).await;
     server.apply(service("default/new", "10.96.0.9"));
@@ -308,7 +203,7 @@ async fn d_gone_inside_every_stream_does_not_become_a_storm_of_lists() {
 #[tokio::test]
 async fn e_an_undecodable_object_in_a_watch_is_named_and_the_watch_goes_on() {
     let server = small_cluster();
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.synced().await;
     server.apply_text(&undecodable("default/a"));
     server.apply(service("default/after", "10.96.0.8"));
@@ -322,7 +217,7 @@ async fn e_a_line_that_is_not_json_leads_to_a_new_list() {
     let server = small_cluster();
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::EndAfter(4), Some(1));
     server.fail(Resource::Services, Some(Verb::Watch), Fault::Garbage, Some(1));
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.until("a second list", |seen| seen.resets(Kind::Service) == 2).await;
 }
 
@@ -409,7 +304,7 @@ async fn a_stream_that_is_cut_resumes_without_losing_an_event() {
     let server = small_cluster();
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::CutAfter(6), Some(1));
     server.fail(Resource::Services, Some(Verb::Watch), Fault::CutAfter(1), Some(2));
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.synced().await;
     for i in 0..10 {
         server.apply(service(&format!("default/new-{i}"), &format!("10.96.1.{i}")));
@@ -489,7 +384,7 @@ async fn a_list_that_stalls_half_way_is_given_up() {
 #[tokio::test]
 async fn a_server_that_goes_away_and_comes_back_is_found_again() {
     let mut server = small_cluster();
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.synced().await;
     server.down();
     server.delete(Resource::Services, "default/a");
@@ -506,7 +401,7 @@ async fn a_server_that_goes_away_and_comes_back_is_found_again() {
 async fn a_server_that_is_not_there_yet_is_waited_for() {
     let mut server = small_cluster();
     server.down();
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.for_a_while(Duration::from_secs(1)).await;
     assert_eq!(watching.log.len(), 0);
     server.up();
@@ -518,7 +413,7 @@ async fn errors_of_the_server_are_survived() {
     for code in [401, 403, 429, 500, 503] {
         let server = small_cluster();
         server.fail(Resource::Services, None, Fault::Status(code), Some(3));
-        let mut watching = Watching::start(&server);
+        let mut watching = Watching::with(&server, options());
         watching.synced().await;
         assert_eq!(server.requests(Resource::Services), 4, "{code}");
     }
@@ -529,7 +424,7 @@ async fn a_server_without_service_cidrs_has_none_until_it_serves_them() {
     for code in [403, 404] {
         let server = small_cluster();
         server.fail(Resource::ServiceCidrs, None, Fault::Status(code), None);
-        let mut watching = Watching::start(&server);
+        let mut watching = Watching::with(&server, options());
         watching.synced().await;
         watching.for_a_while(Duration::from_millis(800)).await;
         assert_eq!(watching.resets(Kind::ServiceCidr), 1, "said once");
@@ -543,7 +438,7 @@ async fn a_server_without_service_cidrs_has_none_until_it_serves_them() {
 async fn a_kind_that_fails_does_not_hold_up_the_others() {
     let server = small_cluster();
     server.fail(Resource::Services, None, Fault::Status(500), None);
-    let mut watching = Watching::start(&server);
+    let mut watching = Watching::with(&server, options());
     watching.until("the slices", |seen| seen.resets(Kind::EndpointSlice) == 1).await;
     assert_eq!(watching.resets(Kind::Service), 0);
 }

@@ -4,6 +4,7 @@
 
 mod address;
 mod intern;
+mod port;
 mod service;
 mod slice;
 mod small;
@@ -12,8 +13,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::wire::{Loose, Metadata, Scalar};
-use crate::dataplane::Protocol;
+use super::wire::{Items, Loose, Metadata};
 use crate::state::{Decoded, Event, Kind, ObjectName, Problem, Reason};
 
 pub use intern::Interner;
@@ -90,26 +90,8 @@ fn named(name: ObjectName) -> Result<ObjectName, (ObjectName, Problem)> {
     Ok(name)
 }
 
-/// A port number, 1 to 65535.
-fn port_number(found: &Scalar) -> Option<u16> {
-    match found {
-        Scalar::Integer(number) => u16::try_from(*number).ok().filter(|port| *port != 0),
-        _ => None,
-    }
-}
-
-/// A protocol; the API's default is TCP.
-fn protocol(found: &Scalar) -> Option<Protocol> {
-    match found {
-        Scalar::Null => Some(Protocol::Tcp),
-        Scalar::Text(text) if text.is_empty() => Some(Protocol::Tcp),
-        Scalar::Text(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
 /// Notes that something other than a list was found.
-fn note_list<T>(items: &super::wire::Items<T>, field: &str, reason: Reason, problems: &mut Vec<Problem>) {
+fn note_list<T>(items: &Items<T>, field: &str, reason: Reason, problems: &mut Vec<Problem>) {
     if let Some(found) = items.wrong() {
         problems.push(Problem::new(field, reason, found));
     }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::address::{is_virtual, parse_ip};
-use super::{Interner, Outcome, Watched, namespaced, note_list, port_number, protocol};
+use super::port::ports_of;
+use super::{Interner, Outcome, Watched, namespaced, note_list};
 use crate::dataplane::Family;
 use crate::state::{Decoded, Event, Kind, ObjectName, Problem, Reason, Service, ServicePort};
 use crate::watch::wire;
@@ -119,33 +120,10 @@ fn ports(
     names: &mut Interner,
     problems: &mut Vec<Problem>,
 ) -> Vec<ServicePort> {
-    note_list(&wire, "spec.ports", Reason::BadPort, problems);
-    let wire = wire.into_vec();
-    if wire.is_empty() {
+    if matches!(&wire, wire::Items::List(ports) if ports.is_empty()) {
         problems.push(Problem::new("spec.ports", Reason::NoPorts, "no ports"));
     }
-    let mut ports = Vec::with_capacity(wire.len());
-    for (i, port) in wire.into_iter().enumerate() {
-        let port = match port {
-            wire::Loose::Fields(port) => port,
-            wire::Loose::Wrong(found) => {
-                problems.push(Problem::new(format!("spec.ports[{i}]"), Reason::BadPort, found));
-                continue;
-            }
-        };
-        let Some(number) = port_number(&port.port) else {
-            problems.push(Problem::new(format!("spec.ports[{i}].port"), Reason::BadPort, &port.port));
-            continue;
-        };
-        let Some(protocol) = protocol(&port.protocol) else {
-            problems.push(Problem::new(format!("spec.ports[{i}].protocol"), Reason::BadProtocol, &port.protocol));
-            continue;
-        };
-        let name = names.share(&port.name.text().unwrap_or_default());
-        ports.push(ServicePort { name, protocol, port: number });
-    }
-    ports.shrink_to_fit();
-    ports
+    ports_of(wire, "spec.ports", names, problems, |name, protocol, port| ServicePort { name, protocol, port })
 }
 
 #[cfg(test)]
@@ -268,8 +246,9 @@ mod tests {
     #[test]
     fn a_service_without_ports_is_kept_and_named() {
         let no_ports = problem("spec.ports", Reason::NoPorts, "no ports");
-        assert_eq!(problems(r#"{"clusterIP":"10.0.0.1"}"#), [no_ports.clone()]);
-        assert_eq!(problems(r#"{"clusterIP":"10.0.0.1","ports":[]}"#), [no_ports]);
+        for spec in [r#"{"clusterIP":"10.0.0.1"}"#, r#"{"clusterIP":"10.0.0.1","ports":[]}"#] {
+            assert_eq!(problems(spec), std::slice::from_ref(&no_ports));
+        }
     }
 
     #[test]

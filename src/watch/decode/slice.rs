@@ -1,7 +1,8 @@
 //! EndpointSlices: which are ours, their ports and endpoints.
 
 use super::address::{is_endpoint, parse_ip};
-use super::{Interner, Outcome, Watched, namespaced, note_list, port_number, protocol};
+use super::port::ports_of;
+use super::{Interner, Outcome, Watched, namespaced, note_list};
 use crate::dataplane::Family;
 use crate::state::{Decoded, EndpointSlice, Event, Kind, ObjectName, Problem, Reason, SliceEndpoint, SlicePort};
 use crate::watch::wire;
@@ -41,7 +42,12 @@ impl Watched for EndpointSlice {
             return Outcome::Ours(Self { name, service, family, ports, endpoints, problems });
         };
         let service = service.into();
-        let ports = ports(wire.ports, names, &mut problems);
+        // A port left out would mean all ports, which a Service proxy cannot use.
+        let ports = ports_of(wire.ports, "ports", names, &mut problems, |name, protocol, port| SlicePort {
+            name,
+            protocol,
+            port,
+        });
         let endpoints = endpoints(wire.endpoints, family, names, &mut problems);
         Outcome::Ours(Self { name, service, family, ports, endpoints, problems })
     }
@@ -65,38 +71,6 @@ impl Watched for EndpointSlice {
     fn deleted(name: ObjectName) -> Event {
         Event::SliceDeleted(name)
     }
-}
-
-/// The ports. A name left out is the empty name, as the API server stores it; a port left out would mean all ports, which a
-/// Service proxy cannot use.
-fn ports(
-    wire: wire::Items<wire::Loose<wire::Port>>,
-    names: &mut Interner,
-    problems: &mut Vec<Problem>,
-) -> Vec<SlicePort> {
-    note_list(&wire, "ports", Reason::BadPort, problems);
-    let mut ports = Vec::new();
-    for (i, port) in wire.into_vec().into_iter().enumerate() {
-        let port = match port {
-            wire::Loose::Fields(port) => port,
-            wire::Loose::Wrong(found) => {
-                problems.push(Problem::new(format!("ports[{i}]"), Reason::BadPort, found));
-                continue;
-            }
-        };
-        let Some(number) = port_number(&port.port) else {
-            problems.push(Problem::new(format!("ports[{i}].port"), Reason::BadPort, &port.port));
-            continue;
-        };
-        let Some(protocol) = protocol(&port.protocol) else {
-            problems.push(Problem::new(format!("ports[{i}].protocol"), Reason::BadProtocol, &port.protocol));
-            continue;
-        };
-        let name = names.share(&port.name.text().unwrap_or_default());
-        ports.push(SlicePort { name, protocol, port: number });
-    }
-    ports.shrink_to_fit();
-    ports
 }
 
 fn endpoints(

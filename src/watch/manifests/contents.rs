@@ -79,19 +79,17 @@ impl<'a> Reader<'a> {
 
     /// Reads JSON values that follow each other; false if the first is not JSON and nothing was read.
     fn json(&mut self, text: &str) -> bool {
-        let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
-        let mut read = 0;
-        while let Some(value) = values.next() {
+        for (read, value) in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>().enumerate() {
+            let place = format!("document {}", read + 1);
             match value {
-                Ok(value) => self.value(value.get(), &format!("document {}", read + 1), None, 0),
+                Ok(value) => self.value(value.get(), &place, None, 0),
                 Err(_) if read == 0 && !self.file.ends_with(".json") => return false,
                 Err(error) => {
                     // What follows a syntax error cannot be told apart.
-                    self.broken(&format!("document {}", read + 1), &error.to_string());
+                    self.broken(&place, &error.to_string());
                     return true;
                 }
             }
-            read += 1;
         }
         true
     }
