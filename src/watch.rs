@@ -9,6 +9,16 @@
 //! A source knows nothing of nftables. It decodes only the fields that are read, and it never fails because of one bad object:
 //! what cannot be used is left out and named in the object's `problems`.
 
+mod decode;
+pub mod journal;
+mod kubernetes;
+mod manifests;
+pub mod metrics;
+mod wire;
+
+pub use kubernetes::{ConfigError, KubernetesOptions, client_config, watch as watch_api_server};
+pub use manifests::{ManifestError, Manifests};
+
 use tokio::time::Instant;
 
 use crate::state::Event;

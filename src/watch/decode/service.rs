@@ -1,0 +1,260 @@
+//! Services: which are ours, their cluster IPs and ports.
+
+use std::net::IpAddr;
+
+use super::address::{is_virtual, parse_ip};
+use super::port::ports_of;
+use super::{Interner, Outcome, Watched, namespaced, note_list};
+use crate::dataplane::Family;
+use crate::state::{Decoded, Event, Kind, ObjectName, Problem, Reason, Service, ServicePort};
+use crate::watch::wire;
+
+impl Watched for Service {
+    type Wire = wire::Service;
+    const KIND: Kind = Kind::Service;
+
+    fn metadata(wire: &wire::Service) -> &wire::Loose<wire::Metadata> {
+        &wire.metadata
+    }
+
+    fn decode(wire: wire::Service, names: &mut Interner) -> Outcome<Self> {
+        let metadata = wire.metadata.or_default();
+        let name = match namespaced(&metadata, names) {
+            Ok(name) => name,
+            Err((name, problem)) => return Outcome::Unreadable(name, problem),
+        };
+        let spec = match wire.spec {
+            wire::Loose::Fields(spec) => spec,
+            wire::Loose::Wrong(found) => {
+                return Outcome::Unreadable(name, Problem::new("spec", Reason::Undecodable, found));
+            }
+        };
+        let elsewhere = metadata.labels.or_default().service_proxy_name.is_some();
+        if elsewhere || spec.kind.as_str() == Some("ExternalName") || !has_cluster_ip(&spec) {
+            return Outcome::NotOurs(name);
+        }
+        let mut problems = Vec::new();
+        let internal_traffic_local = spec.internal_traffic_policy.as_str() == Some("Local");
+        let cluster_ips = cluster_ips(spec.cluster_ip, spec.cluster_ips, spec.ip_families, &mut problems);
+        let ports = ports(spec.ports, names, &mut problems);
+        let created = metadata.creation_timestamp.as_str().and_then(|text| text.parse().ok());
+        Outcome::Ours(Self { name, created, cluster_ips, internal_traffic_local, ports, problems })
+    }
+
+    fn name(&self) -> &ObjectName {
+        &self.name
+    }
+
+    fn problems(&mut self) -> Option<&mut Vec<Problem>> {
+        Some(&mut self.problems)
+    }
+
+    fn reset(all: Vec<Decoded<Self>>) -> Event {
+        Event::ServicesReset(all)
+    }
+
+    fn applied(object: Decoded<Self>) -> Event {
+        Event::ServiceApplied(object)
+    }
+
+    fn deleted(name: ObjectName) -> Event {
+        Event::ServiceDeleted(name)
+    }
+}
+
+/// Whether there is a cluster IP: `None` marks a headless Service. A manifest may give only one of the two fields; the API
+/// server always fills both.
+fn has_cluster_ip(spec: &wire::ServiceSpec) -> bool {
+    let first_of_list = || match &spec.cluster_ips {
+        wire::Items::List(addrs) => addrs.first(),
+        wire::Items::Wrong(_) => None,
+    };
+    let given = |found: &wire::Scalar| found.is_set() && found.as_str() != Some("");
+    let addr = if given(&spec.cluster_ip) { Some(&spec.cluster_ip) } else { first_of_list() };
+    addr.is_some_and(|addr| given(addr) && addr.as_str() != Some("None"))
+}
+
+/// The cluster IPs, at most one of each family: `clusterIPs[i]` belongs to `ipFamilies[i]`. Without `ipFamilies` there is only
+/// `clusterIP`.
+fn cluster_ips(
+    single: wire::Scalar,
+    list: wire::Items<wire::Scalar>,
+    families: wire::Items<wire::Scalar>,
+    problems: &mut Vec<Problem>,
+) -> Vec<IpAddr> {
+    note_list(&list, "spec.clusterIPs", Reason::BadAddress, problems);
+    let mut addrs: Vec<(String, wire::Scalar)> =
+        list.into_vec().into_iter().enumerate().map(|(i, addr)| (format!("spec.clusterIPs[{i}]"), addr)).collect();
+    let families = families.into_vec();
+    if addrs.is_empty() || (families.is_empty() && single.is_set()) {
+        addrs = vec![("spec.clusterIP".to_owned(), single)];
+    }
+    let mut found: Vec<IpAddr> = Vec::with_capacity(addrs.len().min(2));
+    for (i, (field, text)) in addrs.into_iter().enumerate() {
+        let family = match families.get(i).map(|family| family.as_str()) {
+            Some(Some("IPv4")) => Some(Family::Ip),
+            Some(Some("IPv6")) => Some(Family::Ip6),
+            // An address beyond the list of families belongs to none.
+            None if !families.is_empty() => continue,
+            None => None,
+            Some(_) => {
+                let field = format!("spec.ipFamilies[{i}]");
+                problems.push(Problem::new(field, Reason::UnsupportedAddressType, &families[i]));
+                continue;
+            }
+        };
+        let addr = text.as_str().and_then(parse_ip).filter(|addr| is_virtual(*addr));
+        match addr.filter(|addr| family.is_none_or(|family| family == Family::of(*addr))) {
+            // The first of a family counts, as to kube-proxy.
+            Some(addr) if !found.iter().any(|known| Family::of(*known) == Family::of(addr)) => found.push(addr),
+            Some(_) => {}
+            None => problems.push(Problem::new(field, Reason::BadAddress, &text)),
+        }
+    }
+    found.shrink_to_fit();
+    found
+}
+
+fn ports(
+    wire: wire::Items<wire::Loose<wire::Port>>,
+    names: &mut Interner,
+    problems: &mut Vec<Problem>,
+) -> Vec<ServicePort> {
+    if matches!(&wire, wire::Items::List(ports) if ports.is_empty()) {
+        problems.push(Problem::new("spec.ports", Reason::NoPorts, "no ports"));
+    }
+    ports_of(wire, "spec.ports", names, problems, |name, protocol, port| ServicePort { name, protocol, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(json: &str) -> Outcome<Service> {
+        Service::decode(serde_json::from_str(json).unwrap(), &mut Interner::default())
+    }
+
+    fn service(spec: &str) -> Service {
+        let json = format!(r#"{{"metadata":{{"name":"web","namespace":"shop"}},"spec":{spec}}}"#);
+        match decode(&json) {
+            Outcome::Ours(service) => service,
+            other => panic!("{spec}: {other:?}"),
+        }
+    }
+
+    fn ips(spec: &str) -> Vec<String> {
+        service(spec).cluster_ips.iter().map(ToString::to_string).collect()
+    }
+
+    fn problems(spec: &str) -> Vec<(String, Reason, String)> {
+        service(spec).problems.into_iter().map(|p| (p.field, p.reason, p.found)).collect()
+    }
+
+    fn problem(field: &str, reason: Reason, found: &str) -> (String, Reason, String) {
+        (field.to_owned(), reason, found.to_owned())
+    }
+
+    #[test]
+    fn a_whole_service_is_read() {
+        let json = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"web","namespace":"shop","labels":{"a":"b"},
+            "creationTimestamp":"2026-01-02T03:04:05Z","managedFields":[{}]},"spec":{"type":"ClusterIP","clusterIP":
+            "10.96.0.10","clusterIPs":["10.96.0.10","fd00::10"],"ipFamilies":["IPv4","IPv6"],"internalTrafficPolicy":
+            "Local","sessionAffinity":"None","ports":[{"name":"http","port":80,"targetPort":"web"},{"name":"dns",
+            "protocol":"UDP","port":53,"nodePort":30053}]},"status":{"loadBalancer":{}}}"#;
+        let Outcome::Ours(service) = decode(json) else { panic!() };
+        assert_eq!(service.name, ObjectName::new("shop", "web"));
+        assert_eq!(service.created.unwrap().to_string(), "2026-01-02T03:04:05Z");
+        assert_eq!(service.cluster_ips, ["10.96.0.10".parse::<IpAddr>().unwrap(), "fd00::10".parse().unwrap()]);
+        assert!(service.internal_traffic_local);
+        let ports: Vec<_> = service.ports.iter().map(|p| (&*p.name, p.protocol.nft(), p.port)).collect();
+        assert_eq!(ports, [("http", "tcp", 80), ("dns", "udp", 53)]);
+        assert_eq!(service.problems, []);
+    }
+
+    #[test]
+    fn services_of_others_are_not_ours() {
+        for json in [
+            r#"{"metadata":{"name":"x","namespace":"n"},"spec":{"clusterIP":"None"}}"#,
+            r#"{"metadata":{"name":"x","namespace":"n"},"spec":{"clusterIP":""}}"#,
+            r#"{"metadata":{"name":"x","namespace":"n"},"spec":{}}"#,
+            r#"{"metadata":{"name":"x","namespace":"n"}}"#,
+            r#"{"metadata":{"name":"x","namespace":"n"},"spec":{"clusterIPs":["None"]}}"#,
+            r#"{"metadata":{"name":"x","namespace":"n"},"spec":{"type":"ExternalName","clusterIP":"10.0.0.1"}}"#,
+            r#"{"metadata":{"name":"x","namespace":"n","labels":{"service.kubernetes.io/service-proxy-name":""}},
+                "spec":{"clusterIP":"10.0.0.1"}}"#,
+        ] {
+            assert_eq!(decode(json), Outcome::NotOurs(ObjectName::new("n", "x")), "{json}");
+        }
+    }
+
+    #[test]
+    fn each_family_takes_its_first_cluster_ip() {
+        let none: &[&str] = &[];
+        for (spec, expected) in [
+            (r#"{"clusterIP":"10.0.0.1"}"#, &["10.0.0.1"] as &[&str]),
+            (r#"{"clusterIP":"10.0.0.1","clusterIPs":["10.0.0.1","fd00::1"]}"#, &["10.0.0.1"]),
+            (r#"{"clusterIPs":["fd00::1"]}"#, &["fd00::1"]),
+            (r#"{"clusterIP":"10.0.0.1","ipFamilies":["IPv4"]}"#, &["10.0.0.1"]),
+            (
+                r#"{"clusterIP":"fd00::1","clusterIPs":["fd00::1","10.0.0.1"],"ipFamilies":["IPv6","IPv4"]}"#,
+                &["fd00::1", "10.0.0.1"],
+            ),
+            (r#"{"clusterIP":"10.0.0.1","clusterIPs":["10.0.0.1","fd00::1"],"ipFamilies":["IPv4"]}"#, &["10.0.0.1"]),
+            (
+                r#"{"clusterIP":"10.0.0.1","clusterIPs":["10.0.0.1","10.0.0.2"],"ipFamilies":["IPv4","IPv4"]}"#,
+                &["10.0.0.1"],
+            ),
+            (r#"{"clusterIP":"172.30.0.041"}"#, &["172.30.0.41"]),
+            (r#"{"clusterIP":"banana"}"#, none),
+        ] {
+            assert_eq!(ips(spec), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_bad_cluster_ip_is_named_and_the_other_family_works() {
+        let spec = r#"{"clusterIP":"banana","clusterIPs":["banana","fd00::1"],"ipFamilies":["IPv4","IPv6"],"ports":[{"port":1}]}"#;
+        assert_eq!(ips(spec), ["fd00::1"]);
+        assert_eq!(problems(spec), [problem("spec.clusterIPs[0]", Reason::BadAddress, "banana")]);
+        let spec = r#"{"clusterIP":"127.0.0.1","ports":[{"port":1}]}"#;
+        assert_eq!(problems(spec), [problem("spec.clusterIP", Reason::BadAddress, "127.0.0.1")]);
+        let spec = r#"{"clusterIPs":["10.0.0.1"],"ipFamilies":["IPv5"],"ports":[{"port":1}]}"#;
+        assert_eq!(problems(spec), [problem("spec.ipFamilies[0]", Reason::UnsupportedAddressType, "IPv5")]);
+    }
+
+    #[test]
+    fn a_bad_port_costs_only_itself() {
+        let spec = r#"{"clusterIP":"10.0.0.1","ports":[{"port":99999},{"port":"http"},{"port":0},{"port":-1},{"port":80.5},
+            {"port":null},"x",{"port":{}},{"port":53,"protocol":"ICMP"},{"name":"good","port":443}]}"#;
+        assert_eq!(service(spec).ports.len(), 1);
+        assert_eq!(
+            problems(spec),
+            [
+                problem("spec.ports[0].port", Reason::BadPort, "99999"),
+                problem("spec.ports[1].port", Reason::BadPort, "http"),
+                problem("spec.ports[2].port", Reason::BadPort, "0"),
+                problem("spec.ports[3].port", Reason::BadPort, "-1"),
+                problem("spec.ports[4].port", Reason::BadPort, "80.5"),
+                problem("spec.ports[5].port", Reason::BadPort, "nothing"),
+                problem("spec.ports[6]", Reason::BadPort, "x"),
+                problem("spec.ports[7].port", Reason::BadPort, "an object"),
+                problem("spec.ports[8].protocol", Reason::BadProtocol, "ICMP"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_service_without_ports_is_kept_and_named() {
+        let no_ports = problem("spec.ports", Reason::NoPorts, "no ports");
+        for spec in [r#"{"clusterIP":"10.0.0.1"}"#, r#"{"clusterIP":"10.0.0.1","ports":[]}"#] {
+            assert_eq!(problems(spec), std::slice::from_ref(&no_ports));
+        }
+    }
+
+    #[test]
+    fn an_object_without_a_name_or_a_spec_is_unreadable() {
+        assert!(matches!(decode("{}"), Outcome::Unreadable(_, problem) if problem.field == "metadata.name"));
+        let Outcome::Unreadable(name, problem) = decode(r#"{"metadata":{"name":"x"},"spec":7}"#) else { panic!() };
+        assert_eq!((name, problem.field.as_str()), (ObjectName::new("default", "x"), "spec"));
+    }
+}

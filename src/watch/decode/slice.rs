@@ -1,0 +1,223 @@
+//! EndpointSlices: which are ours, their ports and endpoints.
+
+use super::address::{is_endpoint, parse_ip};
+use super::port::ports_of;
+use super::{Interner, Outcome, Watched, namespaced, note_list};
+use crate::dataplane::Family;
+use crate::state::{Decoded, EndpointSlice, Event, Kind, ObjectName, Problem, Reason, SliceEndpoint, SlicePort};
+use crate::watch::wire;
+
+impl Watched for EndpointSlice {
+    type Wire = wire::EndpointSlice;
+    const KIND: Kind = Kind::EndpointSlice;
+
+    fn metadata(wire: &wire::EndpointSlice) -> &wire::Loose<wire::Metadata> {
+        &wire.metadata
+    }
+
+    fn decode(wire: wire::EndpointSlice, names: &mut Interner) -> Outcome<Self> {
+        let metadata = wire.metadata.or_default();
+        let name = match namespaced(&metadata, names) {
+            Ok(name) => name,
+            Err((name, problem)) => return Outcome::Unreadable(name, problem),
+        };
+        let labels = metadata.labels.or_default();
+        if labels.headless.is_some() {
+            return Outcome::NotOurs(name);
+        }
+        let family = match wire.address_type.as_str() {
+            Some("IPv4") => Family::Ip,
+            Some("IPv6") => Family::Ip6,
+            _ => {
+                let problem = Problem::new("addressType", Reason::UnsupportedAddressType, wire.address_type);
+                return Outcome::Unreadable(name, problem);
+            }
+        };
+        let mut problems = Vec::new();
+        let Some(service) = labels.service_name.non_empty() else {
+            // Kept as a slice of no Service, so that endpoints which it once had are gone and the reason is known.
+            let field = "metadata.labels[kubernetes.io/service-name]";
+            problems.push(Problem::new(field, Reason::NoService, &labels.service_name));
+            let (service, ports, endpoints) = (names.share(""), Vec::new(), Vec::new());
+            return Outcome::Ours(Self { name, service, family, ports, endpoints, problems });
+        };
+        let service = service.into();
+        // A port left out would mean all ports, which a Service proxy cannot use.
+        let ports = ports_of(wire.ports, "ports", names, &mut problems, |name, protocol, port| SlicePort {
+            name,
+            protocol,
+            port,
+        });
+        let endpoints = endpoints(wire.endpoints, family, names, &mut problems);
+        Outcome::Ours(Self { name, service, family, ports, endpoints, problems })
+    }
+
+    fn name(&self) -> &ObjectName {
+        &self.name
+    }
+
+    fn problems(&mut self) -> Option<&mut Vec<Problem>> {
+        Some(&mut self.problems)
+    }
+
+    fn reset(all: Vec<Decoded<Self>>) -> Event {
+        Event::SlicesReset(all)
+    }
+
+    fn applied(object: Decoded<Self>) -> Event {
+        Event::SliceApplied(object)
+    }
+
+    fn deleted(name: ObjectName) -> Event {
+        Event::SliceDeleted(name)
+    }
+}
+
+fn endpoints(
+    wire: wire::Items<wire::Loose<wire::Endpoint>>,
+    family: Family,
+    names: &mut Interner,
+    problems: &mut Vec<Problem>,
+) -> Vec<SliceEndpoint> {
+    note_list(&wire, "endpoints", Reason::BadAddress, problems);
+    let wire = wire.into_vec();
+    let mut endpoints = Vec::with_capacity(wire.len());
+    for (i, endpoint) in wire.into_iter().enumerate() {
+        let endpoint = match endpoint {
+            wire::Loose::Fields(endpoint) => endpoint,
+            wire::Loose::Wrong(found) => {
+                problems.push(Problem::new(format!("endpoints[{i}]"), Reason::BadAddress, found));
+                continue;
+            }
+        };
+        // All addresses of an endpoint are fungible; the first is the one to use.
+        let text = endpoint.addresses.into_vec().into_iter().next().unwrap_or_default();
+        let addr = text.as_str().and_then(parse_ip);
+        let Some(addr) = addr.filter(|addr| Family::of(*addr) == family && is_endpoint(*addr)) else {
+            problems.push(Problem::new(format!("endpoints[{i}].addresses[0]"), Reason::BadAddress, &text));
+            continue;
+        };
+        let conditions = endpoint.conditions.or_default();
+        endpoints.push(SliceEndpoint {
+            addr,
+            node: endpoint.node_name.non_empty().map(|node| names.share(node)),
+            ready: conditions.ready.bool_or(true),
+            serving: conditions.serving.bool_or(true),
+            terminating: conditions.terminating.bool_or(false),
+        });
+    }
+    endpoints.shrink_to_fit();
+    endpoints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(json: &str) -> Outcome<EndpointSlice> {
+        EndpointSlice::decode(serde_json::from_str(json).unwrap(), &mut Interner::default())
+    }
+
+    fn slice(fields: &str) -> EndpointSlice {
+        let json = format!(
+            r#"{{"metadata":{{"name":"web-x","namespace":"shop","labels":{{"kubernetes.io/service-name":"web"}}}},{fields}}}"#
+        );
+        match decode(&json) {
+            Outcome::Ours(slice) => slice,
+            other => panic!("{fields}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_whole_slice_is_read() {
+        let slice = slice(
+            r#""addressType":"IPv4","ports":[{"name":"http","port":8080,"protocol":"TCP"}],"endpoints":[
+            {"addresses":["10.1.0.1","10.1.0.2"],"conditions":{"ready":true,"serving":true,"terminating":false},
+             "nodeName":"node-1","zone":"a","hints":{"forZones":[{"name":"a"}]},"targetRef":{"kind":"Pod"}},
+            {"addresses":["10.1.0.3"],"conditions":{"ready":false,"serving":null,"terminating":true}},
+            {"addresses":["10.1.0.04"]}]"#,
+        );
+        assert_eq!((&*slice.service, slice.family), ("web", Family::Ip));
+        assert_eq!((&*slice.ports[0].name, slice.ports[0].port), ("http", 8080));
+        let seen: Vec<_> = slice
+            .endpoints
+            .iter()
+            .map(|e| (e.addr.to_string(), e.node.as_deref(), e.ready, e.serving, e.terminating))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("10.1.0.1".to_owned(), Some("node-1"), true, true, false),
+                ("10.1.0.3".to_owned(), None, false, true, true),
+                ("10.1.0.4".to_owned(), None, true, true, false),
+            ]
+        );
+        assert_eq!(slice.problems, []);
+    }
+
+    #[test]
+    fn a_bad_endpoint_costs_only_itself() {
+        let slice = slice(
+            r#""addressType":"IPv4","endpoints":[{"addresses":["banana"]},{"addresses":["fd00::1"]},{"addresses":[]},
+            {"addresses":["127.0.0.1"]},{"addresses":["169.254.0.1"]},{"addresses":["224.0.0.1"]},{"addresses":["0.0.0.0"]},
+            7,{"addresses":"10.0.0.1"},{"addresses":["10.1.0.1"]}]"#,
+        );
+        assert_eq!(slice.endpoints.len(), 1);
+        assert_eq!(slice.problems.len(), 9);
+        assert!(slice.problems.iter().all(|problem| problem.reason == Reason::BadAddress));
+        assert_eq!((&*slice.problems[0].field, &*slice.problems[0].found), ("endpoints[0].addresses[0]", "banana"));
+    }
+
+    #[test]
+    fn a_port_needs_a_number_but_no_name() {
+        let slice = slice(
+            r#""addressType":"IPv6","ports":[{"port":80},{"name":"all"},{"name":"zero","port":0},{"port":"http"},
+            {"port":9,"protocol":"QUIC"}],"endpoints":[]"#,
+        );
+        assert_eq!(slice.ports, [SlicePort { name: "".into(), protocol: crate::dataplane::Protocol::Tcp, port: 80 }]);
+        let reasons: Vec<_> = slice.problems.iter().map(|problem| problem.reason).collect();
+        assert_eq!(reasons, [Reason::BadPort, Reason::BadPort, Reason::BadPort, Reason::BadProtocol]);
+    }
+
+    #[test]
+    fn headless_slices_are_not_ours_whatever_the_label_says() {
+        let json = r#"{"metadata":{"name":"s","namespace":"n","labels":{"service.kubernetes.io/headless":"false"}},
+            "addressType":"FQDN"}"#;
+        assert_eq!(decode(json), Outcome::NotOurs(ObjectName::new("n", "s")));
+    }
+
+    #[test]
+    fn a_slice_of_no_service_loses_its_endpoints_and_says_so() {
+        for labels in ["{}", r#"{"kubernetes.io/service-name":""}"#, "7"] {
+            let json = format!(
+                r#"{{"metadata":{{"name":"s","labels":{labels}}},"addressType":"IPv4","endpoints":[{{"addresses":["10.0.0.1"]}}]}}"#
+            );
+            let Outcome::Ours(slice) = decode(&json) else { panic!("{labels}") };
+            assert_eq!((&*slice.service, slice.endpoints.len()), ("", 0));
+            assert_eq!(slice.problems[0].reason, Reason::NoService);
+        }
+    }
+
+    #[test]
+    fn names_are_no_addresses_a_proxy_can_use() {
+        let json = r#"{"metadata":{"name":"s","labels":{"kubernetes.io/service-name":"web"}},"addressType":"FQDN"}"#;
+        let Outcome::Unreadable(_, problem) = decode(json) else { panic!() };
+        assert_eq!((problem.reason, &*problem.found), (Reason::UnsupportedAddressType, "FQDN"));
+    }
+
+    #[test]
+    fn no_json_value_anywhere_fails_the_object() {
+        for value in ["null", "true", "7", "\"x\"", "[]", "[7]", "{}", "[{}]", "[[]]"] {
+            for field in ["metadata", "addressType", "ports", "endpoints", "apiVersion"] {
+                let json = format!(r#"{{"{field}":{value}}}"#);
+                let wire = serde_json::from_str::<wire::EndpointSlice>(&json);
+                assert!(wire.is_ok(), "{json}: {wire:?}");
+            }
+            let json = format!(
+                r#"{{"metadata":{{"name":"s","labels":{{"kubernetes.io/service-name":"web"}}}},"addressType":"IPv4",
+                "endpoints":[{{"addresses":{value},"conditions":{value},"nodeName":{value}}}]}}"#
+            );
+            assert!(matches!(decode(&json), Outcome::Ours(_)), "{json}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Events from the API server: watches on Services, EndpointSlices, ServiceCIDRs and this Node.
+//!
+//! kube-runtime's watcher does the protocol. What it leaves open is closed here:
+//!
+//! - A list is handed out when it is complete, as one `…Reset` event, never half of it.
+//! - Lists are asked for as a stream, and by pages from a server that refuses.
+//! - Requests pass a pace ([`pace`]) that slows down when watches end at once, and that only a healthy watch resets.
+//! - No object can stop a list or get lost in a watch because it cannot be decoded ([`object`]).
+//! - A connection that falls silent is given up soon after the server should have ended the watch.
+//! - Errors are named once per series, with what to do, and never end the source.
+
+mod config;
+mod object;
+mod pace;
+mod source;
+mod transport;
+mod trouble;
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::EventSender;
+use crate::state::{EndpointSlice, Kind, Node, Service, ServiceCidr};
+use pace::Limits;
+
+pub use config::{ConfigError, client_config};
+
+/// How the API server is watched. The defaults suit real clusters; tests shorten the times.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KubernetesOptions {
+    /// The name of this node's Node object.
+    pub node_name: String,
+    /// How long the server should keep a watch open, in whole seconds: the bound on how long a silent loss of the connection
+    /// can go unnoticed.
+    pub watch_timeout: Duration,
+    /// How much longer than `watch_timeout` a connection may be silent before it is given up.
+    pub silence_margin: Duration,
+    /// How soon a request must be answered; the body of the answer may take longer.
+    pub answer_within: Duration,
+    /// Pause before the first repeated attempt; doubles with each further one.
+    pub backoff_base: Duration,
+    /// Longest pause between attempts.
+    pub backoff_max: Duration,
+    /// How long a watch must stay open to count as healthy, which resets the pause.
+    pub healthy_after: Duration,
+    /// Requests per second in the long run, for each kind.
+    pub requests_per_second: f64,
+    /// Requests at once, for each kind.
+    pub burst: f64,
+    /// Whether to ask for initial lists as a stream first.
+    pub streaming_lists: bool,
+    /// Objects per page of a paged list.
+    pub page_size: u32,
+    /// How often to ask again for ServiceCIDRs that the server does not serve or does not show us.
+    pub absent_retry: Duration,
+}
+
+impl KubernetesOptions {
+    /// The defaults, for the node of this name.
+    pub fn new(node_name: impl Into<String>) -> Self {
+        Self {
+            node_name: node_name.into(),
+            watch_timeout: Duration::from_secs(290),
+            silence_margin: Duration::from_secs(5),
+            // The API server ends any other request after 60 s.
+            answer_within: Duration::from_secs(60),
+            backoff_base: Duration::from_millis(800),
+            backoff_max: Duration::from_secs(30),
+            healthy_after: Duration::from_secs(30),
+            requests_per_second: 5.0,
+            burst: 20.0,
+            streaming_lists: true,
+            page_size: 500,
+            absent_retry: Duration::from_secs(600),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            base: self.backoff_base,
+            max: self.backoff_max,
+            healthy_after: self.healthy_after,
+            // Zero would mean never; one request in ten seconds is as slow as makes sense.
+            rate: self.requests_per_second.max(0.1),
+            burst: self.burst.max(1.0),
+        }
+    }
+}
+
+/// Watches all kinds and sends their events until the receiver is dropped; dropping the future ends it as well.
+///
+/// Each kind sends one `…Reset` event when its list is complete, then changes. The kinds do not wait for each other. Failures
+/// of the server are logged and survived.
+///
+/// # Errors
+/// If no client can be built from `config` (certificates, proxy): nothing was requested then.
+pub async fn watch(config: kube::Config, options: KubernetesOptions, events: EventSender) -> Result<(), ConfigError> {
+    let client = |kind| {
+        transport::client(config.clone(), kind, &options)
+            .map_err(|source| ConfigError::Client { server: config.cluster_url.to_string(), source: Box::new(source) })
+    };
+    let clients =
+        (client(Kind::Service)?, client(Kind::EndpointSlice)?, client(Kind::ServiceCidr)?, client(Kind::Node)?);
+    tracing::info!(server = %config.cluster_url, node = options.node_name, "watching the API server");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(source::run::<Service>(clients.0, options.clone(), events.clone()));
+    tasks.spawn(source::run::<EndpointSlice>(clients.1, options.clone(), events.clone()));
+    tasks.spawn(source::run::<ServiceCidr>(clients.2, options.clone(), events.clone()));
+    tasks.spawn(source::run::<Node>(clients.3, options, events));
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! When the next request may be sent.
+//!
+//! kube-runtime's watcher starts a new watch the moment the last one ended, inside a single poll, so that no adaptor of its
+//! stream can slow it down; and every restarted list resets the usual backoff. So the pace is kept where each request must
+//! pass, and it is only reset by a watch that stayed open for a while.
+//!
+//! ```text
+//! attempt = a list, or a watch that does not follow one
+//! delay(n-th attempt since a healthy watch) = 0, base, 2 base, 4 base … max, the upper half of each random
+//! ```
+//!
+//! Pure: time and randomness come in as arguments.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A list, or its first page.
+    List,
+    /// A further page of a list.
+    Page,
+    /// A watch.
+    Watch,
+}
+
+/// How fast requests may follow each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Delay before the second attempt.
+    pub base: Duration,
+    /// Longest delay.
+    pub max: Duration,
+    /// How long a watch must stay open to count as healthy.
+    pub healthy_after: Duration,
+    /// Requests per second in the long run, whatever they are for.
+    pub rate: f64,
+    /// Requests that may be sent at once.
+    pub burst: f64,
+}
+
+/// When to send a request, and what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// How long to wait before.
+    pub delay: Duration,
+    /// Attempts since the last healthy watch, this one included.
+    pub attempts: u32,
+    /// Whether the request starts a list or a watch again.
+    pub restart: bool,
+}
+
+/// The pace of one client.
+#[derive(Debug)]
+pub struct Pace {
+    limits: Limits,
+    /// Attempts since the last healthy watch.
+    attempts: u32,
+    /// There was an attempt before.
+    started: bool,
+    /// When the current watch was opened.
+    open_since: Option<Instant>,
+    /// A list was answered, and the watch that follows belongs to the same attempt.
+    listed: bool,
+    /// The server asked to be left alone until then.
+    not_before: Option<Instant>,
+    /// The token bucket: tokens that were left at the time.
+    tokens: (f64, Instant),
+}
+
+/// Pages are limited by the server's answers and a long list must not starve: they cost a tenth of a request.
+const PAGE_COST: f64 = 0.1;
+
+impl Pace {
+    /// A pace that has seen no request.
+    pub fn new(limits: Limits, now: Instant) -> Self {
+        let tokens = (limits.burst, now);
+        Self { limits, attempts: 0, started: false, open_since: None, listed: false, not_before: None, tokens }
+    }
+
+    /// How long to wait before sending a request. `jitter` is random, from 0 to 1.
+    pub fn next(&mut self, purpose: Purpose, now: Instant, jitter: f64) -> Turn {
+        let follows_list = std::mem::take(&mut self.listed) && purpose == Purpose::Watch;
+        let attempt = purpose != Purpose::Page && !follows_list;
+        let restart = attempt && std::mem::replace(&mut self.started, true);
+        let backoff = if attempt { self.backoff(now, jitter) } else { Duration::ZERO };
+        let asked = self.not_before.take().map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let cost = if purpose == Purpose::Page { PAGE_COST } else { 1.0 };
+        let delay = backoff.max(asked).max(self.take(cost, now));
+        Turn { delay, attempts: self.attempts, restart }
+    }
+
+    /// A request was answered with success.
+    pub fn answered(&mut self, purpose: Purpose, now: Instant) {
+        match purpose {
+            Purpose::Watch => self.open_since = Some(now),
+            Purpose::List | Purpose::Page => self.listed = true,
+        }
+    }
+
+    /// A request failed; the server may have said when to come back.
+    pub fn failed(&mut self, retry_after: Option<Duration>, now: Instant) {
+        self.not_before = retry_after.map(|delay| now + delay.min(self.limits.max));
+    }
+
+    fn backoff(&mut self, now: Instant, jitter: f64) -> Duration {
+        let healthy = self.open_since.take().is_some_and(|since| now - since >= self.limits.healthy_after);
+        if healthy {
+            self.attempts = 0;
+        }
+        let attempt = self.attempts;
+        self.attempts = attempt.saturating_add(1);
+        if attempt == 0 {
+            return Duration::ZERO;
+        }
+        // 2^20 times any base is beyond any max.
+        let doubled = self.limits.base.saturating_mul(1 << (attempt - 1).min(20));
+        doubled.min(self.limits.max).mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
+    }
+
+    fn take(&mut self, cost: f64, now: Instant) -> Duration {
+        let (left, at) = self.tokens;
+        let refilled = (left + (now - at).as_secs_f64() * self.limits.rate).min(self.limits.burst);
+        // May go below zero: whoever comes later waits for the debt as well.
+        self.tokens = (refilled - cost, now);
+        let missing = cost - refilled;
+        if missing > 0.0 { Duration::from_secs_f64(missing / self.limits.rate) } else { Duration::ZERO }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        base: Duration::from_millis(800),
+        max: Duration::from_secs(30),
+        healthy_after: Duration::from_secs(10),
+        rate: 5.0,
+        burst: 20.0,
+    };
+
+    /// Plays `seconds` of requests that are each answered, and whose watches end after `lifetime`; returns how many were sent.
+    fn requests_in(seconds: u64, lifetime: Duration, purposes: &[Purpose]) -> usize {
+        let start = Instant::now();
+        let mut now = start;
+        let mut pace = Pace::new(LIMITS, now);
+        let mut sent = 0;
+        for purpose in purposes.iter().cycle() {
+            now += pace.next(*purpose, now, 1.0).delay;
+            if now - start > Duration::from_secs(seconds) {
+                return sent;
+            }
+            sent += 1;
+            pace.answered(*purpose, now);
+            if *purpose == Purpose::Watch {
+                now += lifetime;
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn watches_that_end_at_once_become_rare() {
+        assert_eq!(requests_in(3, Duration::ZERO, &[Purpose::Watch]), 3, "at 0, 0.8 and 2.4 s");
+        assert!(requests_in(3600, Duration::ZERO, &[Purpose::Watch]) < 130);
+    }
+
+    #[test]
+    fn lists_that_succeed_do_not_reset_the_pace() {
+        let sent = requests_in(3600, Duration::ZERO, &[Purpose::List, Purpose::Watch]);
+        assert!(sent < 260, "{sent}");
+    }
+
+    #[test]
+    fn a_healthy_watch_is_followed_at_once() {
+        let sent = requests_in(2900, Duration::from_secs(290), &[Purpose::Watch]);
+        assert_eq!(sent, 11);
+    }
+
+    #[test]
+    fn the_watch_after_a_list_is_not_delayed() {
+        let now = Instant::now();
+        let mut pace = Pace::new(LIMITS, now);
+        for purpose in [Purpose::List, Purpose::Page, Purpose::Page, Purpose::Watch] {
+            assert_eq!(pace.next(purpose, now, 1.0).delay, Duration::ZERO, "{purpose:?}");
+            pace.answered(purpose, now);
+        }
+        assert_ne!(pace.next(Purpose::Watch, now, 1.0).delay, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_list_of_200_pages_takes_no_extra_time() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(LIMITS, now);
+        let mut waited = Duration::ZERO;
+        for _ in 0..200 {
+            waited += pace.next(Purpose::Page, now, 1.0).delay;
+            now += Duration::from_millis(20);
+        }
+        assert_eq!(waited, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_server_that_asks_for_rest_gets_it_within_reason() {
+        let now = Instant::now();
+        let mut pace = Pace::new(LIMITS, now);
+        pace.failed(Some(Duration::from_secs(7)), now);
+        assert_eq!(pace.next(Purpose::List, now, 1.0).delay, Duration::from_secs(7));
+        pace.failed(Some(Duration::from_secs(86_400)), now);
+        assert_eq!(pace.next(Purpose::List, now, 1.0).delay, LIMITS.max);
+    }
+
+    #[test]
+    fn the_delay_never_overflows() {
+        let now = Instant::now();
+        let mut pace = Pace::new(LIMITS, now);
+        pace.attempts = u32::MAX;
+        assert!(pace.next(Purpose::Watch, now, 1.0).delay <= Duration::from_secs(30));
+    }
+}

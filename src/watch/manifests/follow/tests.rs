@@ -1,0 +1,183 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::*;
+
+/// A folder of manifests that is followed.
+struct Followed {
+    folder: tempfile::TempDir,
+    events: mpsc::Receiver<Received>,
+}
+
+fn service(name: &str, addr: &str) -> String {
+    format!("---\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: {addr}, ports: [{{port: 80}}]}}\n")
+}
+
+fn summary(event: &Event) -> String {
+    match event {
+        Event::ServiceApplied(object) => match object.object() {
+            Some(service) => format!("{} {}", service.name.name, service.cluster_ips[0]),
+            None => "unreadable".to_owned(),
+        },
+        Event::ServiceDeleted(name) => format!("{} gone", name.name.rsplit('/').next().unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+impl Followed {
+    /// Writes files, loads the paths and follows them. Paths are relative to the folder.
+    async fn start(files: &[(&str, &str)], paths: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Self::follow(folder, paths).await
+    }
+
+    async fn follow(folder: tempfile::TempDir, paths: &[&str]) -> Self {
+        let paths: Vec<_> = paths.iter().map(|path| folder.path().join(path)).collect();
+        let (manifests, _) = Manifests::load(&paths, "node-1").unwrap();
+        let (sender, events) = mpsc::channel(1000);
+        tokio::spawn(manifests.follow(sender));
+        // Watches are in place once the first look for changes is over.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Self { folder, events }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// The events until so many have come and no more follow.
+    async fn expect(&mut self, expected: &[&str]) {
+        let mut seen = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while seen.len() < expected.len() {
+            match timeout_at(deadline, self.events.recv()).await {
+                Ok(Some(received)) => seen.push(summary(&received.event)),
+                other => panic!("{other:?} after {seen:?}"),
+            }
+        }
+        let quiet = Instant::now() + Duration::from_millis(150);
+        while let Ok(Some(received)) = timeout_at(quiet, self.events.recv()).await {
+            seen.push(summary(&received.event));
+        }
+        assert_eq!(seen, expected);
+    }
+}
+
+#[tokio::test]
+async fn only_the_object_that_changed_becomes_an_event() {
+    let text = service("a", "10.96.0.1") + &service("b", "10.96.0.2");
+    let mut followed = Followed::start(&[("m/x.yaml", &text), ("m/y.yaml", &service("c", "10.96.0.3"))], &["m"]).await;
+    fs::write(followed.at("m/x.yaml"), service("a", "10.96.0.1") + &service("b", "10.96.0.9")).unwrap();
+    followed.expect(&["b 10.96.0.9"]).await;
+}
+
+#[tokio::test]
+async fn rewriting_the_same_content_is_no_event() {
+    let text = service("a", "10.96.0.1");
+    let mut followed = Followed::start(&[("m/x.yaml", &text)], &["m"]).await;
+    fs::write(followed.at("m/x.yaml"), &text).unwrap();
+    fs::write(followed.at("m/notes.txt"), "hello").unwrap();
+    followed.expect(&[]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_replaced_by_a_rename_is_read_again() {
+    for paths in [&["m"], &["m/x.yaml"]] {
+        let mut followed = Followed::start(&[("m/x.yaml", &service("a", "10.96.0.1"))], paths).await;
+        fs::write(followed.at("m/.x.tmp"), service("a", "10.96.0.2")).unwrap();
+        fs::rename(followed.at("m/.x.tmp"), followed.at("m/x.yaml")).unwrap();
+        followed.expect(&["a 10.96.0.2"]).await;
+        fs::write(followed.at("m/.x.tmp"), service("a", "10.96.0.3")).unwrap();
+        fs::rename(followed.at("m/.x.tmp"), followed.at("m/x.yaml")).unwrap();
+        followed.expect(&["a 10.96.0.3"]).await;
+    }
+}
+
+#[tokio::test]
+async fn new_and_removed_files_and_folders_are_noticed() {
+    let mut followed = Followed::start(&[("m/x.yaml", &service("a", "10.96.0.1"))], &["m"]).await;
+    fs::write(followed.at("m/y.yaml"), service("b", "10.96.0.2")).unwrap();
+    followed.expect(&["b 10.96.0.2"]).await;
+    fs::remove_file(followed.at("m/x.yaml")).unwrap();
+    followed.expect(&["a gone"]).await;
+    fs::create_dir(followed.at("m/sub")).unwrap();
+    fs::write(followed.at("m/sub/z.yaml"), service("c", "10.96.0.3")).unwrap();
+    followed.expect(&["c 10.96.0.3"]).await;
+    fs::write(followed.at("m/sub/z.yaml"), service("c", "10.96.0.4")).unwrap();
+    followed.expect(&["c 10.96.0.4"]).await;
+    fs::rename(followed.at("m/sub"), followed.at("elsewhere")).unwrap();
+    followed.expect(&["c gone"]).await;
+    fs::rename(followed.at("elsewhere"), followed.at("m/sub")).unwrap();
+    followed.expect(&["c 10.96.0.4"]).await;
+}
+
+#[tokio::test]
+async fn a_config_map_whose_links_are_swapped_is_read_again() {
+    for paths in [&["m"], &["m/x.yaml"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for (version, addr) in [("1", "10.96.0.1"), ("2", "10.96.0.2"), ("3", "10.96.0.3")] {
+            fs::create_dir_all(at(&format!("m/..{version}"))).unwrap();
+            fs::write(at(&format!("m/..{version}/x.yaml")), service("a", addr)).unwrap();
+        }
+        symlink("..1", at("m/..data")).unwrap();
+        symlink("..data/x.yaml", at("m/x.yaml")).unwrap();
+        let mut followed = Followed::follow(folder, paths).await;
+        for (version, addr) in [("2", "10.96.0.2"), ("3", "10.96.0.3")] {
+            symlink(format!("..{version}"), followed.at("m/..data_tmp")).unwrap();
+            fs::rename(followed.at("m/..data_tmp"), followed.at("m/..data")).unwrap();
+            followed.expect(&[&format!("a {addr}")]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_itself_replaced_is_read_again() {
+    let mut followed = Followed::start(&[("m/x.yaml", &service("a", "10.96.0.1"))], &["m"]).await;
+    fs::create_dir(followed.at("new")).unwrap();
+    fs::write(followed.at("new/x.yaml"), service("a", "10.96.0.2")).unwrap();
+    fs::rename(followed.at("m"), followed.at("old")).unwrap();
+    fs::rename(followed.at("new"), followed.at("m")).unwrap();
+    followed.expect(&["a 10.96.0.2"]).await;
+    fs::write(followed.at("m/x.yaml"), service("a", "10.96.0.3")).unwrap();
+    followed.expect(&["a 10.96.0.3"]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_broken_for_a_while_takes_nothing_away() {
+    let text = service("a", "10.96.0.1") + &service("b", "10.96.0.2");
+    let mut followed = Followed::start(&[("m/x.yaml", &text)], &["m"]).await;
+    fs::write(followed.at("m/x.yaml"), service("a", "10.96.0.9") + "---\nkind: [\n").unwrap();
+    // First what cannot be read, then the Service that could.
+    followed.expect(&["unreadable", "a 10.96.0.9"]).await;
+    fs::write(followed.at("m/x.yaml"), service("a", "10.96.0.9")).unwrap();
+    followed.expect(&["x.yaml: document 2 gone", "b gone"]).await;
+}
+
+#[tokio::test]
+async fn when_the_version_that_counts_is_removed_the_next_one_counts() {
+    let first = service("a", "10.96.0.1");
+    let mut followed = Followed::start(&[("m/1.yaml", &first), ("m/2.yaml", &service("a", "10.96.0.2"))], &["m"]).await;
+    fs::remove_file(followed.at("m/1.yaml")).unwrap();
+    followed.expect(&["a 10.96.0.2"]).await;
+    fs::write(followed.at("m/1.yaml"), &first).unwrap();
+    followed.expect(&["a 10.96.0.1"]).await;
+}
+
+#[tokio::test]
+async fn following_ends_when_nobody_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let (manifests, _) = Manifests::load(&[folder.path().to_owned()], "node-1").unwrap();
+    let (sender, events) = mpsc::channel(1);
+    let task = tokio::spawn(manifests.follow(sender));
+    drop(events);
+    timeout_at(Instant::now() + Duration::from_secs(3), task).await.unwrap().unwrap().unwrap();
+}

@@ -1,0 +1,180 @@
+//! The fields that are read of each Kubernetes object, and nothing else.
+//!
+//! Every field is optional and of a loose type, so only malformed syntax (or a field given twice) makes an object
+//! undecodable. Unknown fields are skipped without being stored. Validation is the business of [`super::decode`].
+
+mod loose;
+
+use serde::Deserialize;
+
+pub use loose::{Items, Loose, Scalar};
+
+/// `apiVersion`, `kind` and `metadata`: what is needed to know what an object is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Head {
+    /// `apiVersion`
+    pub api_version: Scalar,
+    /// `kind`
+    pub kind: Scalar,
+    /// `metadata`
+    pub metadata: Loose<Metadata>,
+}
+
+/// `metadata`, as far as it is read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Metadata {
+    /// `name`
+    pub name: Scalar,
+    /// `namespace`
+    pub namespace: Scalar,
+    /// `resourceVersion`: where a watch resumes.
+    pub resource_version: Scalar,
+    /// `creationTimestamp`
+    pub creation_timestamp: Scalar,
+    /// `deletionTimestamp`
+    pub deletion_timestamp: Scalar,
+    /// `labels`
+    pub labels: Loose<Labels>,
+}
+
+/// The labels that decide whether an object is ours.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Labels {
+    /// On a Service: another proxy takes care of it. Its presence counts, not its value.
+    #[serde(rename = "service.kubernetes.io/service-proxy-name")]
+    pub service_proxy_name: Option<Scalar>,
+    /// On an EndpointSlice: its Service is headless. Its presence counts, not its value.
+    #[serde(rename = "service.kubernetes.io/headless")]
+    pub headless: Option<Scalar>,
+    /// On an EndpointSlice: the Service that it belongs to.
+    #[serde(rename = "kubernetes.io/service-name")]
+    pub service_name: Scalar,
+}
+
+/// core/v1 Service.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Service {
+    /// `metadata`
+    pub metadata: Loose<Metadata>,
+    /// `spec`
+    pub spec: Loose<ServiceSpec>,
+}
+
+/// `spec` of a Service.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ServiceSpec {
+    /// `type`
+    #[serde(rename = "type")]
+    pub kind: Scalar,
+    /// `clusterIP`
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: Scalar,
+    /// `clusterIPs`
+    #[serde(rename = "clusterIPs")]
+    pub cluster_ips: Items<Scalar>,
+    /// `ipFamilies`
+    pub ip_families: Items<Scalar>,
+    /// `internalTrafficPolicy`
+    pub internal_traffic_policy: Scalar,
+    /// `ports`
+    pub ports: Items<Loose<Port>>,
+}
+
+/// A port of a Service or of an EndpointSlice.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Port {
+    /// `name`
+    pub name: Scalar,
+    /// `protocol`
+    pub protocol: Scalar,
+    /// `port`
+    pub port: Scalar,
+}
+
+/// discovery.k8s.io/v1 EndpointSlice.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct EndpointSlice {
+    /// `metadata`
+    pub metadata: Loose<Metadata>,
+    /// `addressType`
+    pub address_type: Scalar,
+    /// `endpoints`
+    pub endpoints: Items<Loose<Endpoint>>,
+    /// `ports`
+    pub ports: Items<Loose<Port>>,
+}
+
+/// An entry of `endpoints`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Endpoint {
+    /// `addresses`; only the first is used.
+    pub addresses: Items<Scalar>,
+    /// `conditions`
+    pub conditions: Loose<Conditions>,
+    /// `nodeName`
+    pub node_name: Scalar,
+}
+
+/// `conditions` of an endpoint.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Conditions {
+    /// `ready`
+    pub ready: Scalar,
+    /// `serving`
+    pub serving: Scalar,
+    /// `terminating`
+    pub terminating: Scalar,
+}
+
+/// networking.k8s.io/v1 ServiceCIDR.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ServiceCidr {
+    /// `metadata`
+    pub metadata: Loose<Metadata>,
+    /// `spec`
+    pub spec: Loose<ServiceCidrSpec>,
+}
+
+/// `spec` of a ServiceCIDR.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ServiceCidrSpec {
+    /// `cidrs`
+    pub cidrs: Items<Scalar>,
+}
+
+/// core/v1 Node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Node {
+    /// `metadata`
+    pub metadata: Loose<Metadata>,
+    /// `spec`
+    pub spec: Loose<NodeSpec>,
+}
+
+/// `spec` of a Node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeSpec {
+    /// `taints`
+    pub taints: Items<Loose<Taint>>,
+}
+
+/// An entry of `taints`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Taint {
+    /// `key`
+    pub key: Scalar,
+}

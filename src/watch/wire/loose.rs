@@ -1,0 +1,305 @@
+//! Values that accept whatever they find, so that one bad field costs only itself.
+//!
+//! Three shapes cover every field that is read: a [`Scalar`], a [`Loose`] object and a list of [`Items`]. Each takes any
+//! well-formed value; what does not fit is kept as a short text for the warning.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// Longest part of a bad value that is kept for the log, in characters.
+const MAX_SHOWN: usize = 64;
+
+/// A scalar, or a word for what was found in its place.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Scalar {
+    /// Absent or null.
+    #[default]
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// Any other number, as it is printed.
+    Number(f64),
+    /// A string.
+    Text(String),
+    /// Not a scalar: "a list" or "an object".
+    Compound(&'static str),
+}
+
+/// An object of known fields, or what was found in its place.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Loose<T> {
+    /// The object; its default when absent or null.
+    Fields(T),
+    /// Something that is not an object.
+    Wrong(Scalar),
+}
+
+/// A list, or what was found in its place.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Items<T> {
+    /// The list; empty when absent or null.
+    List(Vec<T>),
+    /// Something that is not a list.
+    Wrong(Scalar),
+}
+
+impl Scalar {
+    /// The text, if the scalar is a string, a number or a boolean. An unquoted `name: 80` in YAML is meant as text.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Self::Null | Self::Compound(_) => None,
+            Self::Text(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        }
+    }
+
+    /// The string, if there is one and it is not empty.
+    pub fn non_empty(&self) -> Option<&str> {
+        self.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// The string, if the scalar is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The boolean, or `default` when there is none.
+    pub fn bool_or(&self, default: bool) -> bool {
+        match self {
+            Self::Bool(value) => *value,
+            _ => default,
+        }
+    }
+
+    /// Whether something was there.
+    pub fn is_set(&self) -> bool {
+        *self != Self::Null
+    }
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("nothing"),
+            Self::Bool(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Number(value) => value.fmt(f),
+            Self::Text(text) => text.chars().take(MAX_SHOWN).collect::<String>().fmt(f),
+            Self::Compound(what) => f.write_str(what),
+        }
+    }
+}
+
+impl<T: Default> Loose<T> {
+    /// The fields, or their defaults.
+    pub fn or_default(self) -> T {
+        match self {
+            Self::Fields(fields) => fields,
+            Self::Wrong(_) => T::default(),
+        }
+    }
+}
+
+impl<T: Default> Default for Loose<T> {
+    fn default() -> Self {
+        Self::Fields(T::default())
+    }
+}
+
+impl<T> Items<T> {
+    /// The elements; none when something else was found.
+    pub fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::List(items) => items,
+            Self::Wrong(_) => Vec::new(),
+        }
+    }
+
+    /// What was found in place of a list.
+    pub fn wrong(&self) -> Option<&Scalar> {
+        match self {
+            Self::List(_) => None,
+            Self::Wrong(found) => Some(found),
+        }
+    }
+}
+
+impl<T> Default for Items<T> {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+/// How a type takes each form that a value may have.
+trait Shape<'de>: Sized {
+    fn scalar(found: Scalar) -> Self;
+
+    fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Self::scalar(Scalar::Compound("a list")))
+    }
+
+    fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Self::scalar(Scalar::Compound("an object")))
+    }
+}
+
+/// The visitor that sorts a value into the forms of [`Shape`].
+struct Forms<S>(PhantomData<S>);
+
+impl<'de, S: Shape<'de>> Visitor<'de> for Forms<S> {
+    type Value = S;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<S, E> {
+        Ok(S::scalar(Scalar::Bool(value)))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<S, E> {
+        Ok(S::scalar(Scalar::Integer(value)))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<S, E> {
+        Ok(S::scalar(i64::try_from(value).map_or(Scalar::Number(value as f64), Scalar::Integer)))
+    }
+
+    fn visit_i128<E: Error>(self, value: i128) -> Result<S, E> {
+        Ok(S::scalar(Scalar::Number(value as f64)))
+    }
+
+    fn visit_u128<E: Error>(self, value: u128) -> Result<S, E> {
+        Ok(S::scalar(Scalar::Number(value as f64)))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<S, E> {
+        Ok(S::scalar(Scalar::Number(value)))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<S, E> {
+        Ok(S::scalar(Scalar::Text(value.to_owned())))
+    }
+
+    fn visit_string<E: Error>(self, value: String) -> Result<S, E> {
+        Ok(S::scalar(Scalar::Text(value)))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<S, E> {
+        Ok(S::scalar(Scalar::Null))
+    }
+
+    fn visit_none<E: Error>(self) -> Result<S, E> {
+        Ok(S::scalar(Scalar::Null))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<S, D::Error> {
+        value.deserialize_any(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<S, A::Error> {
+        S::list(list)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<S, A::Error> {
+        S::object(object)
+    }
+}
+
+impl Shape<'_> for Scalar {
+    fn scalar(found: Scalar) -> Self {
+        found
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Default> Shape<'de> for Loose<T> {
+    fn scalar(found: Scalar) -> Self {
+        if found.is_set() { Self::Wrong(found) } else { Self::default() }
+    }
+
+    fn object<A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(object)).map(Self::Fields)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Shape<'de> for Items<T> {
+    fn scalar(found: Scalar) -> Self {
+        if found.is_set() { Self::Wrong(found) } else { Self::default() }
+    }
+
+    fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Self::List(items))
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Forms(PhantomData))
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Loose<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Forms(PhantomData))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Forms(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    struct Port {
+        #[serde(default)]
+        number: Scalar,
+    }
+
+    #[test]
+    fn any_json_value_fits_every_shape() {
+        for text in ["null", "true", "-1", "18446744073709551615", "1.5", "\"x\"", "[1,[2]]", "{\"a\":{\"b\":[]}}"] {
+            assert!(serde_json::from_str::<Scalar>(text).is_ok(), "{text}");
+            assert!(serde_json::from_str::<Loose<Port>>(text).is_ok(), "{text}");
+            assert!(serde_json::from_str::<Items<Scalar>>(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_element_costs_only_itself() {
+        let ports: Items<Loose<Port>> = serde_json::from_str(r#"[{"number":80},"no",{"number":{}}]"#).unwrap();
+        assert_eq!(
+            ports.into_vec(),
+            [
+                Loose::Fields(Port { number: Scalar::Integer(80) }),
+                Loose::Wrong(Scalar::Text("no".into())),
+                Loose::Fields(Port { number: Scalar::Compound("an object") }),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_shown_of_a_bad_value_is_bounded() {
+        assert_eq!(Scalar::Text("é".repeat(500)).to_string().chars().count(), MAX_SHOWN);
+    }
+}

@@ -1,0 +1,163 @@
+//! An API server for tests: real HTTP on 127.0.0.1, lists, pages, watches, streaming lists, bookmarks, and faults on demand.
+//!
+//! It copies what a real kube-apiserver does where a client can tell: one revision counter for all objects, watches that replay
+//! from a resourceVersion, deletions when an object leaves the selection, 410 as an event inside a stream answered 200.
+//! It runs on a runtime of its own, so that it serves tests of any kind and can be taken down with all its connections.
+
+mod fault;
+mod object;
+mod serve;
+mod store;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+pub use fault::{Fault, Verb};
+pub use object::{headless, node, service, service_cidr, slice};
+use serve::Shared;
+pub use store::Resource;
+use store::Store;
+
+/// A running server. Dropping it ends it.
+pub struct ApiServer {
+    shared: Arc<Shared>,
+    addr: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl ApiServer {
+    /// Starts an empty server on a free port.
+    pub fn start() -> Self {
+        let mut server = Self { shared: Arc::default(), addr: SocketAddr::from(([127, 0, 0, 1], 0)), runtime: None };
+        server.up();
+        server
+    }
+
+    /// Listens again, on the same port as before.
+    pub fn up(&mut self) {
+        let listener = (0..100)
+            .find_map(|_| {
+                let listener = std::net::TcpListener::bind(self.addr).ok();
+                if listener.is_none() {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                listener
+            })
+            .expect("the port is free");
+        self.addr = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        runtime.spawn(serve::serve(listener, Arc::clone(&self.shared)));
+        self.runtime = Some(runtime);
+    }
+
+    /// Stops listening and cuts every connection; new ones are refused.
+    pub fn down(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// The server's address.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// A client configuration for it.
+    pub fn config(&self) -> kube::Config {
+        kube::Config::new(self.url().parse().unwrap())
+    }
+
+    /// Writes a kubeconfig for it into a folder.
+    pub fn write_kubeconfig(&self, folder: &Path) -> PathBuf {
+        let path = folder.join("kubeconfig");
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
+             clusters: [{{name: test, cluster: {{server: '{}'}}}}]\n\
+             users: [{{name: test, user: {{}}}}]\n\
+             contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
+            self.url()
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Creates or replaces an object, as `kubectl replace --force` would without its deletion.
+    pub fn apply(&self, object: Value) {
+        let text = object.to_string();
+        self.apply_text(&text);
+    }
+
+    /// Creates or replaces an object given as text, which may be JSON that a strict decoder refuses.
+    pub fn apply_text(&self, text: &str) {
+        self.store().apply(text);
+        self.shared.changed();
+    }
+
+    /// Deletes an object, named as `namespace/name` or `name`.
+    pub fn delete(&self, resource: Resource, name: &str) {
+        self.store().delete(resource, name);
+        self.shared.changed();
+    }
+
+    /// Forgets all changes so far: a watch that starts before now gets 410.
+    pub fn compact(&self) {
+        self.store().compact();
+    }
+
+    /// Makes the next `times` matching requests fail; `None` stands for all of them.
+    pub fn fail(&self, resource: Resource, verb: Option<Verb>, fault: Fault, times: Option<usize>) {
+        self.shared.faults.lock().unwrap().add(resource, verb, fault, times);
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        self.shared.faults.lock().unwrap().clear();
+    }
+
+    /// Sets how often bookmarks are sent in a watch; every 60 s as in a real server unless set.
+    pub fn bookmark_every(&self, period: Duration) {
+        *self.shared.bookmark_every.lock().unwrap() = Some(period);
+    }
+
+    /// How many requests there were for a resource.
+    pub fn requests(&self, resource: Resource) -> usize {
+        self.shared.requests.lock().unwrap().iter().filter(|(of, _, _)| *of == resource).count()
+    }
+
+    /// How many requests of one sort there were for a resource.
+    pub fn requests_for(&self, resource: Resource, verb: Verb) -> usize {
+        self.queries(resource, verb).len()
+    }
+
+    /// The query strings of the requests of one sort.
+    pub fn queries(&self, resource: Resource, verb: Verb) -> Vec<String> {
+        let requests = self.shared.requests.lock().unwrap();
+        requests
+            .iter()
+            .filter(|(of, sort, _)| (*of, *sort) == (resource, verb))
+            .map(|(_, _, query)| query.clone())
+            .collect()
+    }
+
+    /// The current revision.
+    pub fn revision(&self) -> u64 {
+        self.store().revision()
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.shared.store.lock().unwrap()
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        self.down();
+    }
+}

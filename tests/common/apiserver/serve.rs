@@ -1,0 +1,262 @@
+//! From requests to answers.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::fault::{Fault, Faults, Verb};
+use super::store::{Resource, Selection, Store, event};
+
+/// What requests, faults and tests share.
+#[derive(Default)]
+pub struct Shared {
+    pub store: Mutex<Store>,
+    pub faults: Mutex<Faults>,
+    pub requests: Mutex<Vec<(Resource, Verb, String)>>,
+    pub bookmark_every: Mutex<Option<Duration>>,
+    changes: watch::Sender<()>,
+}
+
+/// A piece of a streamed answer; an error cuts the connection.
+type Piece = Result<String, io::Error>;
+
+impl Shared {
+    /// Wakes all watches.
+    pub fn changed(&self) {
+        self.changes.send_replace(());
+    }
+}
+
+/// Serves until the runtime is shut down.
+pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
+    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+    let router = Router::new().fallback(answer).with_state(shared);
+    axum::serve(listener, router).await.expect("serving");
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let Some(resource) = Resource::ALL.into_iter().find(|resource| request.uri().path() == resource.path()) else {
+        return status(404, "NotFound");
+    };
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let query = Query::parse(&query);
+    let verb = query.verb();
+    shared.requests.lock().unwrap().push((resource, verb, query.text.clone()));
+    let fault = shared.faults.lock().unwrap().take(resource, verb);
+    match fault {
+        Some(Fault::Status(code)) => status(code, "Fault"),
+        Some(Fault::NoAnswer) => std::future::pending().await,
+        Some(Fault::Close) => Response::new(Body::empty()),
+        fault if matches!(verb, Verb::Watch | Verb::StreamingList) => {
+            let (pieces, body) = mpsc::channel(16);
+            tokio::spawn(watch_resource(shared, resource, query, fault, pieces));
+            Response::new(stream(body))
+        }
+        Some(Fault::Stall) => {
+            let (pieces, body) = mpsc::channel(1);
+            tokio::spawn(async move { pieces.closed().await });
+            Response::new(stream(body))
+        }
+        fault => list(&shared, resource, &query, fault),
+    }
+}
+
+fn stream(body: mpsc::Receiver<Piece>) -> Body {
+    Body::from_stream(futures::stream::unfold(body, async |mut body| body.recv().await.map(|piece| (piece, body))))
+}
+
+fn status(code: u16, reason: &str) -> Response {
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": format!("test: {reason}"), "reason": reason, "code": code,
+    });
+    Response::builder()
+        .status(code)
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_string()))
+        .unwrap()
+}
+
+/// A list or one page of it. The token of the next page is the list's revision and the last key.
+fn list(shared: &Shared, resource: Resource, query: &Query, fault: Option<Fault>) -> Response {
+    let store = shared.store.lock().unwrap();
+    let token = query.get("continue").and_then(|token| token.split_once('~'));
+    let revision = token.map_or(store.revision(), |(revision, _)| revision.parse().unwrap());
+    if store.is_expired(revision) {
+        return status(410, "Expired");
+    }
+    let mut items = store.list(resource, &query.selection(), token.map(|(_, after)| after));
+    let limit = query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
+    let mut metadata = json!({"resourceVersion": revision.to_string()});
+    if items.len() > limit {
+        items.truncate(limit);
+        metadata["continue"] = json!(format!("{revision}~{}", items.last().unwrap().0));
+    }
+    let texts: Vec<_> = items.iter().map(|(_, object)| object.text.as_str()).collect();
+    let (kind, version) = (resource.kind(), resource.api_version());
+    let text = format!(
+        r#"{{"kind":"{kind}List","apiVersion":"{version}","metadata":{metadata},"items":[{}]}}"#,
+        texts.join(",")
+    );
+    if let Some(Fault::CutAfter(_)) = fault {
+        let half = text[..text.len() / 2].to_owned();
+        let cut = futures::stream::iter([Ok(half), Err(io::Error::other("cut"))]);
+        return Response::new(Body::from_stream(cut));
+    }
+    Response::new(Body::from(text))
+}
+
+/// Sends a watch, until it times out, the client is gone, or the fault comes to bear.
+async fn watch_resource(
+    shared: Arc<Shared>,
+    resource: Resource,
+    query: Query,
+    fault: Option<Fault>,
+    pieces: mpsc::Sender<Piece>,
+) {
+    let mut changes = shared.changes.subscribe();
+    let selection = query.selection();
+    let from: u64 = query.get("resourceVersion").and_then(|revision| revision.parse().ok()).unwrap_or(0);
+    let mut left = match fault {
+        Some(Fault::Stall) => return pieces.closed().await,
+        Some(Fault::Expired) => 0,
+        Some(Fault::CutAfter(events) | Fault::EndAfter(events)) => events,
+        _ => usize::MAX,
+    };
+    let (mut lines, mut revision) = {
+        let store = shared.store.lock().unwrap();
+        if from > 0 && store.is_expired(from) || fault == Some(Fault::Expired) {
+            (vec![expired()], None)
+        } else if from > 0 {
+            (store.events_since(resource, &selection, from), Some(store.revision()))
+        } else {
+            let objects = store.list(resource, &selection, None);
+            let mut lines: Vec<_> = objects.iter().map(|(_, object)| event("ADDED", &object.text)).collect();
+            if query.verb() == Verb::StreamingList {
+                lines.push(bookmark(resource, store.revision(), true));
+            }
+            (lines, Some(store.revision()))
+        }
+    };
+    if fault == Some(Fault::Garbage) {
+        lines.insert(0, "this is not JSON\n".to_owned());
+    }
+    let seconds = query.get("timeoutSeconds").and_then(|seconds| seconds.parse().ok()).unwrap_or(1800);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let bookmarks = (*shared.bookmark_every.lock().unwrap()).unwrap_or(Duration::from_secs(60));
+    loop {
+        for line in std::mem::take(&mut lines) {
+            if left == 0 && revision.is_some() {
+                if let Some(Fault::CutAfter(_)) = fault {
+                    let _ = pieces.send(Ok(line[..line.len() / 2].to_owned())).await;
+                    // Let the half line out before the connection is cut.
+                    sleep(Duration::from_millis(50)).await;
+                    let _ = pieces.send(Err(io::Error::other("cut"))).await;
+                }
+                return;
+            }
+            left = left.saturating_sub(1);
+            let ended = left == 0 && matches!(fault, Some(Fault::EndAfter(_)));
+            if pieces.send(Ok(line)).await.is_err() || ended {
+                return;
+            }
+        }
+        let Some(seen) = revision else { return };
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = sleep(bookmarks) => lines.push(bookmark(resource, seen, false)),
+            () = sleep_until(end) => return,
+            () = pieces.closed() => return,
+        }
+        let store = shared.store.lock().unwrap();
+        if lines.is_empty() {
+            lines = store.events_since(resource, &selection, seen);
+            revision = Some(store.revision());
+        }
+    }
+}
+
+fn expired() -> String {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "too old resource version", "reason": "Expired", "code": 410,
+    });
+    event("ERROR", &status.to_string())
+}
+
+fn bookmark(resource: Resource, revision: u64, initial_end: bool) -> String {
+    let mut object = json!({
+        "kind": resource.kind(), "apiVersion": resource.api_version(),
+        "metadata": {"resourceVersion": revision.to_string()},
+    });
+    if initial_end {
+        object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+    }
+    event("BOOKMARK", &object.to_string())
+}
+
+/// The parameters of a request.
+struct Query {
+    text: String,
+    pairs: BTreeMap<String, String>,
+}
+
+impl Query {
+    fn parse(text: &str) -> Self {
+        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+        Self { text: text.to_owned(), pairs: pairs.map(|(key, value)| (decode(key), decode(value))).collect() }
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.pairs.get(key).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn verb(&self) -> Verb {
+        match (self.get("watch"), self.get("sendInitialEvents"), self.get("continue")) {
+            (Some("true"), Some("true"), _) => Verb::StreamingList,
+            (Some("true"), _, _) => Verb::Watch,
+            (_, _, Some(_)) => Verb::Page,
+            _ => Verb::List,
+        }
+    }
+
+    fn selection(&self) -> Selection {
+        let without_label = self
+            .get("labelSelector")
+            .map(|label| label.strip_prefix('!').expect("only !label is understood").to_owned());
+        let field = self.get("fieldSelector").map(|field| match field.split_once("!=") {
+            Some((path, value)) => (path.to_owned(), false, value.to_owned()),
+            None => {
+                let (path, value) = field.split_once('=').expect("path=value");
+                (path.to_owned(), true, value.to_owned())
+            }
+        });
+        Selection { without_label, field }
+    }
+}
+
+/// Undoes the encoding of a query string.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'+' => bytes.push(b' '),
+            b'%' => {
+                let digits = [rest.next().unwrap(), rest.next().unwrap()];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+            }
+            byte => bytes.push(byte),
+        }
+    }
+    String::from_utf8(bytes).expect("UTF-8")
+}
