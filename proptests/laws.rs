@@ -37,7 +37,13 @@ fn assert_same(a: &Acknowledged, b: &Acknowledged) -> Result<(), TestCaseError> 
 fn cost(before: &[Endpoint], after: &[Endpoint]) -> usize {
     (0..before.len().max(after.len()))
         .map(|slot| match (before.get(slot), after.get(slot)) {
-            (Some(old), Some(new)) => if old == new { 0 } else { 2 },
+            (Some(old), Some(new)) => {
+                if old == new {
+                    0
+                } else {
+                    2
+                }
+            }
             _ => 1,
         })
         .sum()

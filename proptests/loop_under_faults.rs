@@ -144,9 +144,8 @@ proptest! {
 #[test]
 fn nothing_is_read_or_written_before_all_lists_are_complete() {
     paused(async {
-        let mut reconciler = Reconciler::new(
-            FaultyKernel::new(0, Duration::ZERO), scope(), common::NODE, Health::default(),
-        );
+        let mut reconciler =
+            Reconciler::new(FaultyKernel::new(0, Duration::ZERO), scope(), common::NODE, Health::default());
         let (sender, mut receiver) = mpsc::channel(10);
         for event in initial().into_iter().take(2) {
             sender.send(Received::now(event)).await.expect("room");

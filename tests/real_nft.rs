@@ -158,13 +158,16 @@ fn both_kernels_refuse_the_same_operations_for_the_same_reasons() {
     in_namespace(|mut nft| async move {
         let mut memory = MemoryKernel::new();
         let mut seen: BTreeSet<Option<Refusal>> = BTreeSet::new();
-        let everything: Vec<Operation> = diff(&Acknowledged::nothing(), &pointsman::state::Desired::default(), &scope())
-            .operations;
+        let everything: Vec<Operation> =
+            diff(&Acknowledged::nothing(), &pointsman::state::Desired::default(), &scope()).operations;
         let batches = sample(prop::collection::vec(operation(), 1..4), 400);
         for (n, batch) in batches.into_iter().enumerate() {
             // From time to time a full program, so that there is something to refer to.
             if n % 25 == 0 {
-                for batch in [vec![Operation::add(Family::Ip, Object::Table), Operation::delete(Family::Ip, Object::Table)], everything.clone()] {
+                for batch in [
+                    vec![Operation::add(Family::Ip, Object::Table), Operation::delete(Family::Ip, Object::Table)],
+                    everything.clone(),
+                ] {
                     assert_eq!(memory.apply(&batch).is_ok(), nft.commit(&batch).await.is_ok(), "{batch:?}");
                 }
             }

@@ -64,7 +64,8 @@ fn cluster_ips() -> impl Strategy<Value = Vec<IpAddr>> {
 }
 
 fn service() -> impl Strategy<Value = Service> {
-    let port = (port_name(), protocol(), 80u16..83).prop_map(|(name, protocol, port)| ServicePort { name, protocol, port });
+    let port =
+        (port_name(), protocol(), 80u16..83).prop_map(|(name, protocol, port)| ServicePort { name, protocol, port });
     (0u8..8, prop::option::of(0i64..3), cluster_ips(), any::<bool>(), vec(port, 0..3)).prop_map(
         |(n, created, cluster_ips, local, mut ports)| {
             // The API server admits a protocol and port once, and a name once.
@@ -86,7 +87,8 @@ fn service() -> impl Strategy<Value = Service> {
 
 fn slice() -> impl Strategy<Value = EndpointSlice> {
     let endpoint = (0u8..12, prop::option::of(any::<bool>()), any::<[bool; 3]>());
-    let port = (port_name(), protocol(), 8080u16..8082).prop_map(|(name, protocol, port)| SlicePort { name, protocol, port });
+    let port =
+        (port_name(), protocol(), 8080u16..8082).prop_map(|(name, protocol, port)| SlicePort { name, protocol, port });
     (0u8..8, 0u8..3, any::<bool>(), vec(port, 1..3), vec(endpoint, 0..10)).prop_map(
         |(service, n, v6, ports, endpoints)| {
             let service = name(service);

@@ -9,8 +9,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube_runtime::watcher::{self, watcher};
 use kube::{Api, Client};
+use kube_runtime::watcher::{self, watcher};
 use tokio::time::sleep;
 
 use super::KubernetesOptions;
