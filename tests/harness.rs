@@ -46,7 +46,7 @@ fn failures_are_told_apart_and_connections_stay_open() {
         node.serve(server);
         for transport in Transport::ALL {
             assert_eq!(node.request(transport, server.ip(), 1).send(), Err(Failure::Refused));
-            // Nobody translates ClusterIPs here: the packet follows the default route to the client, which ignores it.
+            // Nobody translates ClusterIPs here: the packet follows the default route to nowhere.
             let lost = node.request(transport, family.cluster_ip(1), 80).patience(Duration::from_millis(100)).send();
             assert_eq!(lost, Err(Failure::TimedOut));
             let (mut connection, first) = node.request(transport, server.ip(), 8080).open().expect("the server is up");

@@ -5,6 +5,7 @@
 //! | outside  | 192.0.2.0/24 | fd00:192::/64      | node `.1`, client `.2`                  |
 //! | pods     | 10.128.0.0/16| fd00:10:128::/64   | every address answers in the pods' namespace |
 //! | Services | 10.96.0.0/16 | fd00:10:96::/112   | routed to the node from everywhere      |
+//! | uplink   | 198.51.100.0/24 | fd00:198:51::/64 | the node's default route, to nowhere |
 //! | links    | 198.18.0.0/16| fd00:198::/32      | between the node and the pods           |
 
 use std::fmt;

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  client ──────────── host ──────────── pods            every pod address answers here
-//!  192.0.2.2           │ │  198.18.0.2   10.128.0.0/16
+//!  192.0.2.2         pointsman           10.128.0.0/16
 //!                      │ └────────────── pod 10.128.0.n  a pod in a namespace of its own, if a test asks for one
-//!                   pointsman
+//!                   uplink                               the default route, to nowhere
 //! ```
 //!
 //! (And the same in IPv6: see [`addresses`].) The proxy runs in the host's namespace, which forwards. Names are unique, so any
@@ -56,11 +56,16 @@ impl Node {
         };
         namespace::connect((&node.host, "client"), (&node.client, "eth0"));
         namespace::connect((&node.host, "pods"), (&node.pods, "eth0"));
+        namespace::connect((&node.host, "uplink"), (&node.host, "nowhere"));
         node.host.sysctl("ipv4/ip_forward", "1");
         node.host.sysctl("ipv6/conf/all/forwarding", "1");
         node.pods.sysctl("ipv4/ip_nonlocal_bind", "1");
         node.pods.sysctl("ipv6/ip_nonlocal_bind", "1");
-        // The default route of the host gives its own connections to ClusterIPs a route and a source address.
+        // The kernel sends each peer only a few ICMP errors at once; tests count on every one of them.
+        node.host.sysctl("ipv4/icmp_ratelimit", "0");
+        node.host.sysctl("ipv6/icmp/ratelimit", "0");
+        // The default route gives the host's own connections to ClusterIPs a route and a source address. It leads nowhere, and
+        // not back to the client: the kernel would tell the client so by redirects.
         node.host.ip_batch(
             "addr add 192.0.2.1/24 dev client
              addr add fd00:192::1/64 dev client nodad
@@ -68,8 +73,12 @@ impl Node {
              addr add fd00:198::1/64 dev pods nodad
              route add 10.128.0.0/16 via 198.18.0.2
              route add fd00:10:128::/64 via fd00:198::2
-             route add default via 192.0.2.2
-             route add default via fd00:192::2",
+             addr add 198.51.100.1/24 dev uplink
+             addr add fd00:198:51::1/64 dev uplink nodad
+             neigh add 198.51.100.254 lladdr 02:00:00:00:00:01 dev uplink nud permanent
+             neigh add fd00:198:51::fe lladdr 02:00:00:00:00:01 dev uplink nud permanent
+             route add default via 198.51.100.254
+             route add default via fd00:198:51::fe",
         );
         node.client.ip_batch(
             "addr add 192.0.2.2/24 dev eth0
@@ -100,9 +109,10 @@ impl Node {
         let pod = Namespace::new(&format!("pod{number}"));
         let link = format!("pod{number}");
         namespace::connect((&self.host, &link), (&pod, "eth0"));
-        for (family, gateway, options) in
-            [(Family::V4, format!("198.18.1.{}", number % 256), ""), (Family::V6, format!("fd00:198:1::{number:x}"), "nodad")]
-        {
+        for (family, gateway, options) in [
+            (Family::V4, format!("198.18.1.{}", number % 256), ""),
+            (Family::V6, format!("fd00:198:1::{number:x}"), "nodad"),
+        ] {
             let own = family.pod_ip(number);
             self.host.ip_batch(&format!("addr add {gateway} peer {own} dev {link} {options}"));
             pod.ip_batch(&format!(

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 use nix::sched::{CloneFlags, setns};
 
@@ -12,7 +12,11 @@ use nix::sched::{CloneFlags, setns};
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
+    next_port: AtomicU16,
 }
+
+/// Source ports of requests: clear of the servers' ports, and below those that the kernel and masquerading choose.
+const SOURCE_PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 impl Namespace {
     /// A new namespace with its loopback interface up. `role` ends its name; process id and a counter make it unique.
@@ -21,7 +25,10 @@ impl Namespace {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("pm-{}-{number}-{role}", std::process::id());
         ip(&["netns", "add", &name]);
-        let namespace = Self { name };
+        let namespace = Self { name, next_port: AtomicU16::new(SOURCE_PORTS.start) };
+        // Addresses are unique by construction: looking for duplicates would only delay the first packets by seconds.
+        namespace.sysctl("ipv6/conf/default/accept_dad", "0");
+        namespace.sysctl("ipv6/conf/default/dad_transmits", "0");
         namespace.ip_batch("link set lo up");
         namespace
     }
@@ -29,6 +36,15 @@ impl Namespace {
     /// The name, as `ip netns` knows it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A source port that no request from here has used yet.
+    ///
+    /// A reused port would belong to a flow that the kernel still remembers, and be sent where that flow went.
+    pub fn fresh_port(&self) -> u16 {
+        let port = self.next_port.fetch_add(1, Ordering::Relaxed);
+        assert!(SOURCE_PORTS.contains(&port), "{} has used up its source ports", self.name);
+        port
     }
 
     /// Runs `ip` commands, one a line, inside the namespace.
@@ -41,7 +57,12 @@ impl Namespace {
             .expect("ip starts");
         child.stdin.take().expect("stdin is piped").write_all(commands.as_bytes()).expect("ip reads its commands");
         let output = child.wait_with_output().expect("ip ends");
-        assert!(output.status.success(), "ip in {}: {}\n{commands}", self.name, String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "ip in {}: {}\n{commands}",
+            self.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// Writes `value` to `/proc/sys/net/{key}` of this namespace.
@@ -86,7 +107,18 @@ impl Drop for Namespace {
 /// A pair of connected interfaces, one in each namespace.
 pub fn connect((left, left_name): (&Namespace, &str), (right, right_name): (&Namespace, &str)) {
     ip(&[
-        "link", "add", left_name, "netns", &left.name, "type", "veth", "peer", "name", right_name, "netns", &right.name,
+        "link",
+        "add",
+        left_name,
+        "netns",
+        &left.name,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        right_name,
+        "netns",
+        &right.name,
     ]);
     left.ip_batch(&format!("link set {left_name} up"));
     right.ip_batch(&format!("link set {right_name} up"));

@@ -45,12 +45,8 @@ impl Node {
     pub fn start_pointsman(&self, args: &[&str]) -> Proxy {
         let log = NamedTempFile::new().expect("a file for the log");
         let write = |file: &NamedTempFile| Stdio::from(file.reopen().expect("the log can be written"));
-        let child = self
-            .proxy_command(args)
-            .stdout(Stdio::null())
-            .stderr(write(&log))
-            .spawn()
-            .expect("the proxy starts");
+        let child =
+            self.proxy_command(args).stdout(Stdio::null()).stderr(write(&log)).spawn().expect("the proxy starts");
         Proxy { child, log }
     }
 
