@@ -11,6 +11,7 @@
 //! number of nodes can exist side by side; everything is removed on drop. Nothing outside the namespaces is touched.
 
 pub mod addresses;
+mod monitor;
 mod namespace;
 mod process;
 pub mod requests;
@@ -21,6 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 pub use addresses::Family;
+pub use monitor::Monitor;
 pub use namespace::Namespace;
 pub use process::{Finished, Proxy};
 pub use requests::{Answer, Connection, Failure, Request, Transport};
