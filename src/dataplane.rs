@@ -10,9 +10,23 @@
 //! shown or simulated derives from the types here, so nothing is described twice. One table per family, with the same object
 //! names in both.
 
+mod chain;
+mod element;
 mod key;
+mod operation;
+mod program;
+mod rule;
+mod set;
+mod tables;
 
+pub use chain::{BaseChain, Chain, ChainName, ChainType, Hook};
+pub use element::{Atom, Element, Key};
 pub use key::{Endpoint, Family, Frontend, ParseProtocolError, Protocol};
+pub use operation::{Object, Operation, Verb};
+pub use program::{Options, Program};
+pub use rule::{Action, Condition, Expr, Rule};
+pub use set::{Class, Field, SetDefinition, SetName};
+pub use tables::{ChainContents, SetContents, TableContents, Tables};
 
 /// The name of our tables, `ip pointsman` and `ip6 pointsman`.
 pub const TABLE: &str = "pointsman";

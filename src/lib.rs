@@ -1,5 +1,10 @@
 //! Pointsman: a Kubernetes Service proxy for nftables whose updates cost the size of the change.
 
+pub mod apply;
 pub mod dataplane;
+pub mod diff;
+pub mod observe;
+pub mod reconcile;
+pub mod render;
 pub mod state;
 pub mod watch;

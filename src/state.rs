@@ -7,11 +7,18 @@
 //! Everything here is a function from values to values: no input or output, no clock, no async. A snapshot is cloned in
 //! O(1) and never changes; applying an [`Event`] gives the next one and names the Services that it touched.
 
+mod cluster;
+mod compile;
+mod desired;
 mod event;
 mod names;
 mod object;
+mod select;
 mod skipped;
 
+pub use cluster::{Cluster, Step, Touched};
+pub use compile::{FrontendSpec, Outcome, SharedElement};
+pub use desired::{Claims, Desired};
 pub use event::{Decoded, Event, Kind};
 pub use names::{ObjectName, owner_tag};
 pub use object::{EndpointSlice, Node, Service, ServiceCidr, ServicePort, SliceEndpoint, SlicePort};

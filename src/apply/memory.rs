@@ -1,0 +1,247 @@
+//! A kernel in memory, with the real one's refusals.
+
+use im::OrdMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Backend, Error, Receipt, Refusal};
+use crate::dataplane::{
+    Action, BaseChain, ChainContents, Condition, Element, Endpoint, Family, Key, Object, Operation, Rule, SetContents,
+    SetName, TableContents, Tables, Verb,
+};
+
+/// A kernel in memory: what nf_tables does with the operations that we send, and how it refuses them.
+///
+/// The same tests run against it and against the real kernel.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryKernel {
+    tables: [Option<Table>; 2],
+}
+
+#[derive(Clone, Debug, Default)]
+struct Table {
+    chains: BTreeMap<String, Chain>,
+    sets: BTreeMap<String, Set>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Chain {
+    base: Option<BaseChain>,
+    rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug)]
+struct Set {
+    name: SetName,
+    elements: OrdMap<Key, Contents>,
+}
+
+/// Data and comment of an element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Contents {
+    value: Option<Endpoint>,
+    comment: Option<Arc<str>>,
+}
+
+impl MemoryKernel {
+    /// A kernel without our tables.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Applies a batch, or nothing of it.
+    pub fn apply(&mut self, operations: &[Operation]) -> Result<(), Refusal> {
+        let mut next = self.clone();
+        for operation in operations {
+            next.step(operation)?;
+        }
+        *self = next;
+        Ok(())
+    }
+
+    /// Removes a table behind the proxy's back.
+    pub fn remove_table(&mut self, family: Family) {
+        self.tables[family.index()] = None;
+    }
+
+    /// What it holds.
+    pub fn contents(&self, families: &[Family]) -> Tables {
+        let mut tables = Tables::default();
+        for family in families {
+            tables.set(*family, self.tables[family.index()].as_ref().map(Table::contents));
+        }
+        tables
+    }
+
+    fn step(&mut self, operation: &Operation) -> Result<(), Refusal> {
+        let table = &mut self.tables[operation.family.index()];
+        match (operation.verb, &operation.object) {
+            (Verb::Add, Object::Table) => {
+                table.get_or_insert_default();
+                return Ok(());
+            }
+            (Verb::Delete, Object::Table) => return table.take().map(|_| ()).ok_or(Refusal::Missing),
+            _ => {}
+        }
+        let table = table.as_mut().ok_or(Refusal::Missing)?;
+        match (operation.verb, &operation.object) {
+            (Verb::Add, Object::Chain(name, base)) => table.add_chain(&name.0, *base),
+            (Verb::Delete, Object::Chain(name, _)) => table.delete_chain(&name.0),
+            (Verb::Flush, Object::Chain(name, _)) => {
+                table.chains.get_mut(&*name.0).ok_or(Refusal::Missing)?.rules.clear();
+                Ok(())
+            }
+            (Verb::Add, Object::Rule(chain, rule)) => table.add_rule(&chain.0, rule),
+            (Verb::Add, Object::Set(set)) => {
+                table.sets.entry(set.to_string()).or_insert_with(|| Set { name: *set, elements: OrdMap::new() });
+                Ok(())
+            }
+            (Verb::Delete, Object::Set(set)) => table.delete_set(&set.to_string()),
+            (Verb::Delete, Object::UnknownSet { name, .. }) => table.delete_set(name),
+            (Verb::Add, Object::Element(element)) => table.set_of(element)?.add(element),
+            (Verb::Delete, Object::Element(element)) => {
+                table.set_of(element)?.elements.remove(&element.key).map(|_| ()).ok_or(Refusal::Missing)
+            }
+            _ => Err(Refusal::Other),
+        }
+    }
+}
+
+impl Table {
+    fn add_chain(&mut self, name: &str, base: Option<BaseChain>) -> Result<(), Refusal> {
+        match self.chains.get(name) {
+            Some(chain) if chain.base == base => Ok(()),
+            Some(_) => Err(Refusal::Exists),
+            None => {
+                self.chains.insert(name.to_owned(), Chain { base, rules: Vec::new() });
+                Ok(())
+            }
+        }
+    }
+
+    /// A chain goes with its rules, unless another chain's rule leads to it.
+    fn delete_chain(&mut self, name: &str) -> Result<(), Refusal> {
+        let chain = self.chains.remove(name).ok_or(Refusal::Missing)?;
+        if self.rules().any(|rule| rule_target(rule) == Some(name)) {
+            self.chains.insert(name.to_owned(), chain);
+            return Err(Refusal::Busy);
+        }
+        Ok(())
+    }
+
+    fn add_rule(&mut self, chain: &str, rule: &Rule) -> Result<(), Refusal> {
+        if !self.chains.contains_key(chain)
+            || rule_target(rule).is_some_and(|target| !self.chains.contains_key(target))
+            || rule_sets(rule).any(|set| !self.sets.contains_key(&set.to_string()))
+        {
+            return Err(Refusal::Missing);
+        }
+        if let Some(chain) = self.chains.get_mut(chain) {
+            chain.rules.push(rule.clone());
+        }
+        Ok(())
+    }
+
+    fn delete_set(&mut self, name: &str) -> Result<(), Refusal> {
+        if !self.sets.contains_key(name) {
+            return Err(Refusal::Missing);
+        }
+        if self.rules().any(|rule| rule_sets(rule).any(|set| set.to_string() == name)) {
+            return Err(Refusal::Busy);
+        }
+        self.sets.remove(name);
+        Ok(())
+    }
+
+    fn set_of(&mut self, element: &Element) -> Result<&mut Set, Refusal> {
+        if Key::from_atoms(element.set, &element.key.atoms()).is_none()
+            || element.value.is_some() != element.set.definition().is_map()
+        {
+            return Err(Refusal::Other);
+        }
+        self.sets.get_mut(&element.set.to_string()).ok_or(Refusal::Missing)
+    }
+
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.chains.values().flat_map(|chain| &chain.rules)
+    }
+
+    fn contents(&self) -> TableContents {
+        let chains = self.chains.iter().map(|(name, chain)| {
+            let mut contents = ChainContents { base: chain.base, ..ChainContents::default() };
+            for rule in &chain.rules {
+                contents.push_rule(rule.comment.as_deref());
+            }
+            (name.clone(), contents)
+        });
+        let sets = self.sets.iter().map(|(name, set)| {
+            (name.clone(), SetContents { is_map: set.name.definition().is_map(), recognised: true })
+        });
+        let elements = self.sets.values().flat_map(|set| {
+            set.elements.iter().map(|(key, contents)| Element {
+                set: set.name,
+                key: *key,
+                value: contents.value,
+                comment: contents.comment.clone(),
+            })
+        });
+        TableContents { chains: chains.collect(), sets: sets.collect(), elements: elements.collect() }
+    }
+}
+
+impl Set {
+    /// Adds an element. One that is there already stays as it is, comment included; other data is an error, and so is a range
+    /// that overlaps another.
+    fn add(&mut self, element: &Element) -> Result<(), Refusal> {
+        if let Some(held) = self.elements.get(&element.key) {
+            return if held.value == element.value { Ok(()) } else { Err(Refusal::Exists) };
+        }
+        if let Key::Network(new) = element.key {
+            let overlaps = |held: &Key| match held {
+                Key::Network(held) => held.contains(&new) || new.contains(held),
+                _ => false,
+            };
+            if self.elements.keys().any(overlaps) {
+                return Err(Refusal::Exists);
+            }
+        }
+        self.elements.insert(element.key, Contents { value: element.value, comment: element.comment.clone() });
+        Ok(())
+    }
+}
+
+/// The chain that a rule leads to.
+fn rule_target(rule: &Rule) -> Option<&str> {
+    match &rule.action {
+        Action::Jump(chain) | Action::Goto(chain) => Some(&chain.0),
+        _ => None,
+    }
+}
+
+/// The sets and maps that a rule looks up.
+fn rule_sets(rule: &Rule) -> impl Iterator<Item = SetName> {
+    let conditions = rule.conditions.iter().filter_map(|condition| match condition {
+        Condition::In(_, set) => Some(*set),
+        _ => None,
+    });
+    let map = match &rule.action {
+        Action::DnatTo(_, map) => Some(*map),
+        _ => None,
+    };
+    conditions.chain(map)
+}
+
+impl Backend for MemoryKernel {
+    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
+        Ok(self.contents(families))
+    }
+
+    async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
+        self.apply(operations).map_err(|refusal| Error::Refused {
+            doing: "committing a batch",
+            refusal,
+            detail: format!("{refusal:?}"),
+        })?;
+        Ok(Receipt::default())
+    }
+}

@@ -1,0 +1,75 @@
+//! The backend that drives the `nft` program with JSON.
+
+use std::path::{Path, PathBuf};
+
+use super::{Backend, Error, Receipt, Refusal};
+use crate::dataplane::{Family, Operation, Tables};
+
+mod encode;
+mod read;
+mod rules;
+mod run;
+mod self_test;
+
+pub use encode::encode;
+
+/// The `nft` program, one process per batch.
+#[derive(Clone, Debug)]
+pub struct Nft {
+    program: PathBuf,
+    version: String,
+}
+
+impl Nft {
+    /// A backend over `program`, without touching the kernel: checks that it runs, is 1.1.3 or newer and speaks JSON.
+    pub async fn find(program: &Path) -> Result<Self, Error> {
+        let version = self_test::version(program).await?;
+        Ok(Self { program: program.to_owned(), version })
+    }
+
+    /// Proves in the kernel that what is relied on works: a scratch table is created, filled by a second process, listed,
+    /// compared and deleted. nft has versions that accept our JSON, exit with 0 and do something else.
+    pub async fn self_test(&self) -> Result<(), Error> {
+        self_test::run(self).await
+    }
+
+    /// The version that the program prints of itself, without the leading `v`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Sends an encoded batch.
+    async fn send(&self, batch: Vec<u8>, doing: &'static str) -> Result<(), Error> {
+        run::run(&self.program, &["-j", "-f", "-"], batch, doing).await.map(|_| ())
+    }
+
+    /// Lists one table by name; `None` if there is no such table.
+    async fn list(&self, family: Family, table: &str, doing: &'static str) -> Result<Option<Vec<u8>>, Error> {
+        match run::run(&self.program, &["-j", "list", "table", family.nft(), table], Vec::new(), doing).await {
+            Ok(listing) => Ok(Some(listing)),
+            Err(error) if error.refusal() == Some(Refusal::Missing) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Backend for Nft {
+    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
+        let doing = "reading our tables";
+        let mut tables = Tables::default();
+        for family in families {
+            let listing = self.list(*family, crate::dataplane::TABLE, doing).await?;
+            let contents = listing.map(|json| read::table(*family, &json)).transpose();
+            tables.set(*family, contents.map_err(|source| Error::Unreadable { doing, source })?);
+        }
+        Ok(tables)
+    }
+
+    async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
+        let doing = "committing a batch";
+        let batch = encode(operations).map_err(|source| Error::Unreadable { doing, source })?;
+        let bytes = batch.len();
+        self.send(batch, doing).await?;
+        Ok(Receipt { bytes })
+    }
+}

@@ -1,0 +1,280 @@
+//! Operations as the JSON that `nft -j -f -` reads.
+//!
+//! The envelope, sets, maps and elements are our own types: the `nftables` crate 0.6 has no `typeof` keys, no maps with several
+//! fields of data, and writes `null` for every unset member of an element.
+
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+
+use super::rules::{key, statements};
+use crate::dataplane::{Atom, BaseChain, Element, Family, Object, Operation, Rule, SetName, TABLE, Verb};
+
+/// Encodes a batch: `{"nftables": [ … ]}`.
+///
+/// Elements of one set that follow each other are sent as one command.
+///
+/// # Errors
+///
+/// None in practice: every part of an operation can be written as JSON.
+pub fn encode(operations: &[Operation]) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&Batch { nftables: Commands(operations) })
+}
+
+#[derive(Serialize)]
+struct Batch<'a> {
+    nftables: Commands<'a>,
+}
+
+struct Commands<'a>(&'a [Operation]);
+
+impl Serialize for Commands<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut commands = serializer.serialize_seq(None)?;
+        for run in self.0.chunk_by(in_one_command) {
+            commands.serialize_element(&Command(run))?;
+        }
+        commands.end()
+    }
+}
+
+/// Whether two neighbours are elements of the same set, to be treated alike.
+fn in_one_command(a: &Operation, b: &Operation) -> bool {
+    match (&a.object, &b.object) {
+        (Object::Element(x), Object::Element(y)) => a.verb == b.verb && a.family == b.family && x.set == y.set,
+        _ => false,
+    }
+}
+
+/// One command: a single operation, or several on elements of one set.
+struct Command<'a>(&'a [Operation]);
+
+impl Serialize for Command<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut command = serializer.serialize_map(Some(1))?;
+        if let Some(first) = self.0.first() {
+            command.serialize_entry(first.verb.nft(), &Target { first, run: self.0 })?;
+        }
+        command.end()
+    }
+}
+
+/// What a command is about: `{"element": {…}}`.
+struct Target<'a> {
+    first: &'a Operation,
+    run: &'a [Operation],
+}
+
+impl Serialize for Target<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut target = serializer.serialize_map(Some(1))?;
+        let family = self.first.family;
+        let adding = self.first.verb == Verb::Add;
+        match &self.first.object {
+            Object::Table => target.serialize_entry("table", &TableJson { family: family.nft(), name: TABLE })?,
+            Object::Chain(name, base) => {
+                target.serialize_entry("chain", &ChainJson::new(family, &name.0, base.filter(|_| adding)))?;
+            }
+            Object::Rule(chain, rule) => target.serialize_entry("rule", &RuleJson::new(&chain.0, rule))?,
+            Object::Set(set) => {
+                let definition = set.definition();
+                let typed = |fields| adding.then(|| Typeof { r#typeof: key(family, fields, None) });
+                let json = SetJson {
+                    family: family.nft(),
+                    table: TABLE,
+                    name: &set.to_string(),
+                    r#type: typed(definition.key),
+                    map: typed(definition.data).filter(|_| definition.is_map()),
+                    flags: if adding && definition.interval { &["interval"] } else { &[] },
+                };
+                target.serialize_entry(set_or_map(definition.is_map()), &json)?;
+            }
+            Object::UnknownSet { name, is_map } => {
+                let json = SetJson { family: family.nft(), table: TABLE, name, r#type: None, map: None, flags: &[] };
+                target.serialize_entry(set_or_map(*is_map), &json)?;
+            }
+            Object::Element(element) => {
+                target.serialize_entry("element", &ElementsJson::new(family, element.set, adding, self.run))?;
+            }
+        }
+        target.end()
+    }
+}
+
+fn set_or_map(is_map: bool) -> &'static str {
+    if is_map { "map" } else { "set" }
+}
+
+#[derive(Serialize)]
+struct TableJson<'a> {
+    family: &'a str,
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct ChainJson<'a> {
+    family: &'a str,
+    table: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prio: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a str>,
+}
+
+impl<'a> ChainJson<'a> {
+    fn new(family: Family, name: &'a str, base: Option<BaseChain>) -> Self {
+        Self {
+            family: family.nft(),
+            table: TABLE,
+            name,
+            r#type: base.map(|base| base.kind.nft()),
+            hook: base.map(|base| base.hook.nft()),
+            // A number: nft takes a name here without a word and creates a chain without a hook.
+            prio: base.map(|base| base.priority),
+            policy: base.map(|_| "accept"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RuleJson<'a> {
+    family: &'a str,
+    table: &'a str,
+    chain: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<&'a str>,
+    expr: Vec<nftables::stmt::Statement<'static>>,
+}
+
+impl<'a> RuleJson<'a> {
+    fn new(chain: &'a str, rule: &'a Rule) -> Self {
+        let comment = rule.comment.as_deref();
+        Self { family: rule.family.nft(), table: TABLE, chain, comment, expr: statements(rule) }
+    }
+}
+
+/// The type of a key or of data, by example. Data must be given this way too: with a list of type names nft creates the map, but
+/// the next nft process cannot read its key.
+#[derive(Serialize)]
+struct Typeof {
+    r#typeof: nftables::expr::Expression<'static>,
+}
+
+#[derive(Serialize)]
+struct SetJson<'a> {
+    family: &'a str,
+    table: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<Typeof>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    map: Option<Typeof>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    flags: &'a [&'a str],
+}
+
+#[derive(Serialize)]
+struct ElementsJson<'a> {
+    family: &'a str,
+    table: &'a str,
+    name: String,
+    elem: ElementList<'a>,
+}
+
+impl<'a> ElementsJson<'a> {
+    fn new(family: Family, set: SetName, adding: bool, run: &'a [Operation]) -> Self {
+        Self { family: family.nft(), table: TABLE, name: set.to_string(), elem: ElementList { adding, run } }
+    }
+}
+
+struct ElementList<'a> {
+    adding: bool,
+    run: &'a [Operation],
+}
+
+impl Serialize for ElementList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.run.len()))?;
+        for operation in self.run {
+            let Object::Element(element) = &operation.object else { continue };
+            let value = element.value_atoms();
+            let key = KeyJson { element, with_comment: self.adding };
+            // To delete an element its key is enough.
+            if self.adding && !value.is_empty() {
+                list.serialize_element(&(key, Concat(&value)))?;
+            } else {
+                list.serialize_element(&key)?;
+            }
+        }
+        list.end()
+    }
+}
+
+struct KeyJson<'a> {
+    element: &'a Element,
+    with_comment: bool,
+}
+
+impl Serialize for KeyJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let atoms = self.element.key.atoms();
+        match &self.element.comment {
+            Some(comment) if self.with_comment => {
+                let mut outer = serializer.serialize_map(Some(1))?;
+                outer.serialize_entry("elem", &CommentedJson { val: Concat(&atoms), comment })?;
+                outer.end()
+            }
+            _ => Concat(&atoms).serialize(serializer),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CommentedJson<'a> {
+    val: Concat<'a>,
+    comment: &'a str,
+}
+
+/// Several components as `{"concat": […]}`; a single one stands for itself.
+struct Concat<'a>(&'a [Atom]);
+
+impl Serialize for Concat<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            [single] => AtomJson(single).serialize(serializer),
+            atoms => {
+                let mut outer = serializer.serialize_map(Some(1))?;
+                outer.serialize_entry("concat", &atoms.iter().map(AtomJson).collect::<Vec<_>>())?;
+                outer.end()
+            }
+        }
+    }
+}
+
+struct AtomJson<'a>(&'a Atom);
+
+#[derive(Serialize)]
+struct PrefixJson {
+    addr: std::net::IpAddr,
+    len: u8,
+}
+
+impl Serialize for AtomJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Atom::Addr(addr) => addr.serialize(serializer),
+            Atom::Protocol(protocol) => protocol.nft().serialize(serializer),
+            Atom::Port(port) => port.serialize(serializer),
+            Atom::Slot(slot) => slot.serialize(serializer),
+            Atom::Network(network) => {
+                let mut outer = serializer.serialize_map(Some(1))?;
+                outer.serialize_entry("prefix", &PrefixJson { addr: network.addr(), len: network.prefix_len() })?;
+                outer.end()
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Rules in the `nftables` crate's types.
+
+use std::collections::HashSet;
+
+use nftables::expr::{
+    BinaryOperation, CT, Expression, Map, Meta, MetaKey, NamedExpression, NgMode, Numgen, Payload, PayloadField, Prefix,
+};
+use nftables::stmt::{JumpTarget, Mangle, Match, NAT, NATFamily, NATFlag, Operator, Reject, RejectType, Statement};
+use nftables::types::RejectCode;
+
+use crate::dataplane::{Action, Class, Condition, Expr, Family, Field, Rule, SetName};
+
+/// The statements of a rule.
+pub(super) fn statements(rule: &Rule) -> Vec<Statement<'static>> {
+    let family = rule.family;
+    let mut statements: Vec<_> = rule.conditions.iter().map(|condition| condition_of(family, condition)).collect();
+    match &rule.action {
+        Action::Jump(chain) => statements.push(Statement::Jump(JumpTarget { target: chain.0.clone() })),
+        Action::Goto(chain) => statements.push(Statement::Goto(JumpTarget { target: chain.0.clone() })),
+        Action::Drop => statements.push(Statement::Drop(None)),
+        Action::RejectTcpReset => {
+            statements.push(Statement::Reject(Some(Reject::new(Some(RejectType::TCPReset), None))));
+        }
+        Action::Reject => {
+            let kind = match family {
+                Family::Ip => RejectType::ICMP,
+                Family::Ip6 => RejectType::ICMPv6,
+            };
+            statements.push(Statement::Reject(Some(Reject::new(Some(kind), Some(RejectCode::PortUnreach)))));
+        }
+        Action::DnatTo(expr, map) => statements.push(Statement::DNAT(Some(NAT {
+            addr: Some(Expression::Named(NamedExpression::Map(Box::new(Map {
+                key: key(family, expr.fields, expr.class),
+                data: reference(*map),
+            })))),
+            family: Some(match family {
+                Family::Ip => NATFamily::IP,
+                Family::Ip6 => NATFamily::IP6,
+            }),
+            port: None,
+            flags: None,
+        }))),
+        Action::SetMark(bit) => {
+            let value = BinaryOperation::OR(vec![mark(), Expression::Number(*bit)]);
+            statements.push(set_mark(value));
+        }
+        Action::ClearMarkAndMasquerade(bit) => {
+            let value = BinaryOperation::XOR(mark(), Expression::Number(*bit));
+            statements.extend([set_mark(value), masquerade()]);
+        }
+        Action::Masquerade => statements.push(masquerade()),
+    }
+    statements
+}
+
+fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
+    let is = |left, right| (left, Operator::EQ, right);
+    let (left, op, right) = match condition {
+        Condition::In(Expr { fields, class }, set) => is(key(family, fields, *class), reference(*set)),
+        Condition::SaddrIn(network) => is(field(family, Field::Saddr, None), prefix(network)),
+        Condition::SaddrNotIn(network) => (field(family, Field::Saddr, None), Operator::NEQ, prefix(network)),
+        Condition::L4Proto(protocol) => is(field(family, Field::L4Proto, None), text(protocol.nft())),
+        Condition::CtStateNew => (ct("state"), Operator::IN, text("new")),
+        Condition::CtStatusDnat => (ct("status"), Operator::IN, text("dnat")),
+        Condition::Mark(bit) => {
+            let masked = BinaryOperation::AND(mark(), Expression::Number(*bit));
+            is(Expression::BinaryOperation(Box::new(masked)), Expression::Number(*bit))
+        }
+    };
+    Statement::Match(Match { left, right, op })
+}
+
+/// The key made of these fields; a single field stands for itself.
+pub(super) fn key(family: Family, fields: &[Field], class: Option<Class>) -> Expression<'static> {
+    match fields {
+        [single] => field(family, *single, class),
+        _ => Expression::Named(NamedExpression::Concat(fields.iter().map(|f| field(family, *f, class)).collect())),
+    }
+}
+
+fn field(family: Family, field: Field, class: Option<Class>) -> Expression<'static> {
+    let payload = |protocol: &'static str, field: &'static str| {
+        NamedExpression::Payload(Payload::PayloadField(PayloadField { protocol: protocol.into(), field: field.into() }))
+    };
+    Expression::Named(match field {
+        Field::Saddr => payload(family.nft(), "saddr"),
+        Field::Daddr => payload(family.nft(), "daddr"),
+        Field::L4Proto => NamedExpression::Meta(Meta { key: MetaKey::L4proto }),
+        Field::Dport => payload("th", "dport"),
+        // In the type of a set any class will do: 2 stands for "an integer".
+        Field::Slot => NamedExpression::Numgen(Numgen {
+            mode: NgMode::Random,
+            ng_mod: class.map_or(2, Class::slots),
+            offset: Some(0),
+        }),
+    })
+}
+
+fn reference(set: SetName) -> Expression<'static> {
+    Expression::String(format!("@{set}").into())
+}
+
+fn text(text: &'static str) -> Expression<'static> {
+    Expression::String(text.into())
+}
+
+fn prefix(network: &ipnet::IpNet) -> Expression<'static> {
+    let addr = Box::new(Expression::String(network.addr().to_string().into()));
+    Expression::Named(NamedExpression::Prefix(Prefix { addr, len: network.prefix_len().into() }))
+}
+
+fn ct(key: &'static str) -> Expression<'static> {
+    Expression::Named(NamedExpression::CT(CT { key: key.into(), family: None, dir: None }))
+}
+
+fn mark() -> Expression<'static> {
+    Expression::Named(NamedExpression::Meta(Meta { key: MetaKey::Mark }))
+}
+
+fn set_mark(value: BinaryOperation<'static>) -> Statement<'static> {
+    Statement::Mangle(Mangle { key: mark(), value: Expression::BinaryOperation(Box::new(value)) })
+}
+
+fn masquerade() -> Statement<'static> {
+    let flags = Some(HashSet::from([NATFlag::FullyRandom]));
+    Statement::Masquerade(Some(NAT { addr: None, family: None, port: None, flags }))
+}

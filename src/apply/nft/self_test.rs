@@ -1,0 +1,79 @@
+//! Does this `nft`, on this kernel, do what is relied on?
+//!
+//! Versions before 1.1.3 take some of our JSON, exit with 0 and do something else (1.0.6 turns a map with several fields of data
+//! into a set). So the version is checked, and then the result.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::rules::key;
+use super::{Nft, run};
+use crate::apply::Error;
+use crate::dataplane::{Family, SetName};
+
+/// The oldest version that takes maps with several fields of data, and `typeof` keys, as JSON.
+const FLOOR: [u32; 3] = [1, 1, 3];
+
+/// The name of the scratch table.
+const SCRATCH: &str = "pointsman-self-test";
+
+/// The program's version, if it is new enough and speaks JSON.
+pub(super) async fn version(program: &Path) -> Result<String, Error> {
+    let doing = "asking nft for its version";
+    let printed = run::run(program, &["-V"], Vec::new(), doing).await?;
+    let printed = String::from_utf8_lossy(&printed);
+    let found = printed.lines().next().unwrap_or_default().trim().to_owned();
+    let unsuitable =
+        |why: &str| Error::Unsuitable { program: program.to_owned(), found: found.clone(), why: why.to_owned() };
+    let version: String =
+        found.trim_start_matches("nftables v").chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let numbers = [(); 3].map(|()| numbers.next().unwrap_or(0));
+    if numbers < FLOOR {
+        return Err(unsuitable("older ones silently create something else than our maps"));
+    }
+    if printed.lines().any(|line| line.trim().replace(' ', "") == "json:no") {
+        return Err(unsuitable("it was built without JSON"));
+    }
+    Ok(version)
+}
+
+/// Creates a map, fills it from a second process, lists it, compares, and deletes it again.
+pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
+    let doing = "testing nft and the kernel in a scratch table";
+    let batch = |commands: Value| json!({ "nftables": commands }).to_string().into_bytes();
+    let (family, definition) = (Family::Ip6, SetName::Endpoints.definition());
+    let table = json!({"family": family.nft(), "name": SCRATCH});
+    let typed = |fields| serde_json::to_value(key(family, fields, None));
+    let unreadable = |source| Error::Unreadable { doing, source };
+    let map = json!({
+        "family": family.nft(), "table": SCRATCH, "name": "map",
+        "type": {"typeof": typed(definition.key).map_err(unreadable)?},
+        "map": {"typeof": typed(definition.data).map_err(unreadable)?},
+    });
+    let element = json!([
+        {"elem": {"val": {"concat": ["fd00::1", "tcp", 80, 7]}, "comment": "default/web:http"}},
+        {"concat": ["fd00::2", 8080]},
+    ]);
+    let elements = json!({"family": family.nft(), "table": SCRATCH, "name": "map", "elem": [element]});
+
+    // A scratch table left by a killed run goes first.
+    let create = json!([{"add": {"table": table}}, {"delete": {"table": table}}, {"add": {"table": table}}, {"add": {"map": map}}]);
+    nft.send(batch(create), doing).await?;
+    let filled = nft.send(batch(json!([{"add": {"element": elements}}])), doing).await;
+    let listing = nft.list(family, SCRATCH, doing).await;
+    nft.send(batch(json!([{"delete": {"table": table}}])), doing).await?;
+    filled?;
+    let listing: Value = serde_json::from_slice(&listing?.unwrap_or_default()).map_err(unreadable)?;
+    let found = listing["nftables"].as_array().into_iter().flatten().find_map(|item| item.get("map"));
+    let same = found.is_some_and(|found| found["type"] == map["type"] && found["elem"] == json!([element]));
+    if same {
+        return Ok(());
+    }
+    Err(Error::Unsuitable {
+        program: nft.program.clone(),
+        found: format!("nftables v{}", nft.version),
+        why: format!("the map that it created is not the one that was asked for; it lists {listing}"),
+    })
+}

@@ -1,0 +1,150 @@
+//! Chains: the constant part of a table.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::rule::Rule;
+
+/// The name of a chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChainName(pub Cow<'static, str>);
+
+/// A chain and its rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Its name, unique in its table.
+    pub name: ChainName,
+    /// Where packets enter it; `None` for a chain that is only jumped to.
+    pub base: Option<BaseChain>,
+    /// Its rules, in order.
+    pub rules: Vec<Rule>,
+}
+
+/// Where a base chain is attached. The policy is always accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BaseChain {
+    /// `filter` or `nat`.
+    pub kind: ChainType,
+    /// The netfilter hook.
+    pub hook: Hook,
+    /// Order among all base chains of a hook; other components order themselves around kube-proxy's values.
+    pub priority: i32,
+}
+
+/// The type of a base chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainType {
+    /// Sees every packet.
+    Filter,
+    /// Sees the first packet of each connection and may translate it.
+    Nat,
+}
+
+/// A netfilter hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// Packets that arrive, before routing.
+    Prerouting,
+    /// Packets for this host.
+    Input,
+    /// Packets that pass through.
+    Forward,
+    /// Packets that this host sends.
+    Output,
+    /// Packets that leave, after routing.
+    Postrouting,
+}
+
+impl Chain {
+    /// A chain that other chains jump to.
+    pub fn regular(name: impl Into<ChainName>, rules: Vec<Rule>) -> Self {
+        Self { name: name.into(), base: None, rules }
+    }
+
+    /// A chain at a hook.
+    pub fn base(name: impl Into<ChainName>, kind: ChainType, hook: Hook, priority: i32, rules: Vec<Rule>) -> Self {
+        Self { name: name.into(), base: Some(BaseChain { kind, hook, priority }), rules }
+    }
+
+    /// A number that changes with the rules, stable across builds and machines.
+    ///
+    /// It is written into the comment of the chain's first rule, so that a later run knows whether the kernel holds the rules
+    /// that it would write without comparing them one by one. 64-bit FNV-1a over the rules as nft text.
+    pub fn fingerprint(&self) -> u64 {
+        const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0100_0000_01b3;
+        let mut hash = OFFSET_BASIS;
+        for rule in &self.rules {
+            for byte in rule.to_string().bytes().chain([b'\n']) {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(PRIME);
+            }
+        }
+        hash
+    }
+
+    /// The rules as they are written: the first one carries the chain's fingerprint.
+    pub fn stamped_rules(&self) -> Vec<Rule> {
+        let mut rules = self.rules.clone();
+        if let Some(first) = rules.first_mut() {
+            first.comment = Some(stamp(self.fingerprint()));
+        }
+        rules
+    }
+}
+
+/// The comment that carries a fingerprint.
+fn stamp(fingerprint: u64) -> String {
+    format!("program {fingerprint:016x}")
+}
+
+/// The fingerprint in a rule's comment, if it is one of ours.
+pub(super) fn parse_stamp(comment: &str) -> Option<u64> {
+    u64::from_str_radix(comment.strip_prefix("program ")?, 16).ok()
+}
+
+impl ChainType {
+    /// The name in nft.
+    pub fn nft(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Nat => "nat",
+        }
+    }
+}
+
+impl Hook {
+    /// The name in nft.
+    pub fn nft(self) -> &'static str {
+        match self {
+            Self::Prerouting => "prerouting",
+            Self::Input => "input",
+            Self::Forward => "forward",
+            Self::Output => "output",
+            Self::Postrouting => "postrouting",
+        }
+    }
+}
+
+impl From<&'static str> for ChainName {
+    fn from(name: &'static str) -> Self {
+        Self(Cow::Borrowed(name))
+    }
+}
+
+impl From<String> for ChainName {
+    fn from(name: String) -> Self {
+        Self(Cow::Owned(name))
+    }
+}
+
+impl fmt::Display for ChainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for BaseChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "type {} hook {} priority {}; policy accept;", self.kind.nft(), self.hook.nft(), self.priority)
+    }
+}

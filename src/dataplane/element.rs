@@ -1,0 +1,173 @@
+//! Elements: the cluster, as entries of sets and maps.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::key::{Endpoint, Family, Frontend, Protocol};
+use super::set::SetName;
+
+/// An entry of a set or map.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Element {
+    /// The set or map that it belongs to.
+    pub set: SetName,
+    /// Its key, of the shape that the set defines.
+    pub key: Key,
+    /// The data, for a map.
+    pub value: Option<Endpoint>,
+    /// For people: which service port asked for it. At most 191 bytes of `[A-Za-z0-9-./:_]`.
+    pub comment: Option<Arc<str>>,
+}
+
+/// The key of an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// `daddr`
+    Addr(IpAddr),
+    /// `daddr`, a range
+    Network(IpNet),
+    /// `daddr . l4proto . dport`
+    Frontend(Frontend),
+    /// `daddr . l4proto . dport . slot`
+    Slot(Frontend, u32),
+    /// `saddr . daddr . l4proto . dport`, with both addresses the endpoint's
+    Hairpin(Endpoint, Protocol),
+}
+
+/// One component of a key or of data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Atom {
+    /// An address.
+    Addr(IpAddr),
+    /// A range.
+    Network(IpNet),
+    /// A transport protocol.
+    Protocol(Protocol),
+    /// A port.
+    Port(u16),
+    /// A slot number.
+    Slot(u32),
+}
+
+impl Element {
+    /// A member of a plain set.
+    pub fn member(set: SetName, key: Key) -> Self {
+        Self { set, key, value: None, comment: None }
+    }
+
+    /// The `slot`-th endpoint of a frontend.
+    pub fn slot(frontend: Frontend, slot: u32, endpoint: Endpoint) -> Self {
+        Self { set: SetName::Endpoints, key: Key::Slot(frontend, slot), value: Some(endpoint), comment: None }
+    }
+
+    /// The table that it belongs to.
+    pub fn family(&self) -> Family {
+        self.key.family()
+    }
+
+    /// The components of the data; empty for a member of a plain set.
+    pub fn value_atoms(&self) -> Vec<Atom> {
+        self.value.map_or_else(Vec::new, |to| vec![Atom::Addr(to.addr), Atom::Port(to.port)])
+    }
+}
+
+impl Key {
+    /// The family of the key's address.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Addr(addr) => Family::of(*addr),
+            Self::Network(network) => Family::of(network.addr()),
+            Self::Frontend(frontend) | Self::Slot(frontend, _) => frontend.family(),
+            Self::Hairpin(endpoint, _) => Family::of(endpoint.addr),
+        }
+    }
+
+    /// The components, in the order of the set's definition.
+    pub fn atoms(&self) -> Vec<Atom> {
+        let frontend = |f: &Frontend| vec![Atom::Addr(f.addr), Atom::Protocol(f.protocol), Atom::Port(f.port)];
+        match self {
+            Self::Addr(addr) => vec![Atom::Addr(*addr)],
+            Self::Network(network) => vec![Atom::Network(*network)],
+            Self::Frontend(f) => frontend(f),
+            Self::Slot(f, slot) => {
+                let mut atoms = frontend(f);
+                atoms.push(Atom::Slot(*slot));
+                atoms
+            }
+            Self::Hairpin(endpoint, protocol) => {
+                let addr = Atom::Addr(endpoint.addr);
+                vec![addr, addr, Atom::Protocol(*protocol), Atom::Port(endpoint.port)]
+            }
+        }
+    }
+
+    /// The key of an element of `set` with these components; `None` if they do not fit the set's definition.
+    pub fn from_atoms(set: SetName, atoms: &[Atom]) -> Option<Self> {
+        let key = match (set, atoms) {
+            (SetName::ClusterIps, [Atom::Addr(addr)]) => Self::Addr(*addr),
+            (SetName::ServiceCidrs, [Atom::Network(network)]) => Self::Network(*network),
+            (SetName::ServiceCidrs, [Atom::Addr(addr)]) => Self::Network(IpNet::from(*addr)),
+            (SetName::Hairpin, [Atom::Addr(from), Atom::Addr(to), Atom::Protocol(protocol), Atom::Port(port)])
+                if from == to =>
+            {
+                Self::Hairpin(Endpoint { addr: *to, port: *port }, *protocol)
+            }
+            (
+                SetName::Internal | SetName::RejectServices | SetName::DropServices | SetName::Slots(_),
+                [Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port)],
+            ) => Self::Frontend(Frontend { addr: *addr, protocol: *protocol, port: *port }),
+            (SetName::Endpoints, [Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port), Atom::Slot(slot)]) => {
+                Self::Slot(Frontend { addr: *addr, protocol: *protocol, port: *port }, *slot)
+            }
+            _ => return None,
+        };
+        Some(key)
+    }
+}
+
+impl fmt::Display for Atom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addr(addr) => addr.fmt(f),
+            Self::Network(network) => network.fmt(f),
+            Self::Protocol(protocol) => protocol.fmt(f),
+            Self::Port(port) => port.fmt(f),
+            Self::Slot(slot) => slot.fmt(f),
+        }
+    }
+}
+
+/// Writes components joined by ` . `, as nft does.
+fn write_concat(f: &mut fmt::Formatter<'_>, atoms: &[Atom]) -> fmt::Result {
+    for (n, atom) in atoms.iter().enumerate() {
+        if n > 0 {
+            f.write_str(" . ")?;
+        }
+        write!(f, "{atom}")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_concat(f, &self.atoms())
+    }
+}
+
+/// The element as nft text, without its set: `10.96.0.10 . tcp . 80 . 0 : 10.1.2.3 . 8080`.
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key.fmt(f)?;
+        if let Some(comment) = &self.comment {
+            write!(f, " comment \"{comment}\"")?;
+        }
+        if self.value.is_some() {
+            f.write_str(" : ")?;
+            write_concat(f, &self.value_atoms())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Operations: the steps of a batch.
+
+use std::fmt;
+
+use super::TABLE;
+use super::chain::{BaseChain, ChainName};
+use super::element::Element;
+use super::key::Family;
+use super::rule::Rule;
+use super::set::SetName;
+
+/// One step of a batch. The kernel takes the steps of a batch in order and applies all of them or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// What is done.
+    pub verb: Verb,
+    /// In which of our tables.
+    pub family: Family,
+    /// To what.
+    pub object: Object,
+}
+
+/// What is done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verb {
+    /// Creates it. For a table, chain or set that exists already with the same type, nothing; for a rule, appends it.
+    Add,
+    /// Removes it; an error if it does not exist.
+    Delete,
+    /// Removes all rules of a chain.
+    Flush,
+}
+
+/// What an operation is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// The table itself, with all that it holds.
+    Table,
+    /// A chain without its rules.
+    Chain(ChainName, Option<BaseChain>),
+    /// A rule at the end of a chain.
+    Rule(ChainName, Box<Rule>),
+    /// A set or map of the program.
+    Set(SetName),
+    /// A set or map that the program does not know, left by another version.
+    UnknownSet {
+        /// Its name in the table.
+        name: String,
+        /// Whether it is a map.
+        is_map: bool,
+    },
+    /// An element of a set or map.
+    Element(Element),
+}
+
+impl Operation {
+    /// Creates an object.
+    pub fn add(family: Family, object: Object) -> Self {
+        Self { verb: Verb::Add, family, object }
+    }
+
+    /// Removes an object.
+    pub fn delete(family: Family, object: Object) -> Self {
+        Self { verb: Verb::Delete, family, object }
+    }
+
+    /// Removes the rules of a chain.
+    pub fn flush(family: Family, chain: ChainName) -> Self {
+        Self { verb: Verb::Flush, family, object: Object::Chain(chain, None) }
+    }
+
+    /// Adds an element.
+    pub fn add_element(element: Element) -> Self {
+        Self::add(element.family(), Object::Element(element))
+    }
+
+    /// Removes an element; its data and comment do not matter.
+    pub fn delete_element(element: Element) -> Self {
+        Self::delete(element.family(), Object::Element(element))
+    }
+}
+
+impl Verb {
+    /// The verb in nft; the label `verb` of metrics.
+    pub fn nft(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Delete => "delete",
+            Self::Flush => "flush",
+        }
+    }
+}
+
+impl Object {
+    /// The kind of object; the label `object` of metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Chain(..) => "chain",
+            Self::Rule(..) => "rule",
+            Self::Set(_) | Self::UnknownSet { .. } => "set",
+            Self::Element(_) => "element",
+        }
+    }
+}
+
+/// `set` or `map`, as nft commands name the two.
+fn set_or_map(is_map: bool) -> &'static str {
+    if is_map { "map" } else { "set" }
+}
+
+/// The operation as an nft command.
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, family) = (self.verb.nft(), self.family.nft());
+        match &self.object {
+            Object::Table => write!(f, "{verb} table {family} {TABLE}"),
+            Object::Chain(name, Some(base)) if self.verb == Verb::Add => {
+                write!(f, "{verb} chain {family} {TABLE} {name} {{ {base} }}")
+            }
+            Object::Chain(name, _) => write!(f, "{verb} chain {family} {TABLE} {name}"),
+            Object::Rule(chain, rule) => write!(f, "{verb} rule {family} {TABLE} {chain} {rule}"),
+            Object::Set(set) => {
+                let definition = set.definition();
+                write!(f, "{verb} {} {family} {TABLE} {set}", set_or_map(definition.is_map()))?;
+                if self.verb != Verb::Add {
+                    return Ok(());
+                }
+                let fields = |fields: &[super::Field]| {
+                    fields.iter().map(|field| field.nft(self.family, None)).collect::<Vec<_>>().join(" . ")
+                };
+                write!(f, " {{ typeof {}", fields(definition.key))?;
+                if definition.is_map() {
+                    write!(f, " : {}", fields(definition.data))?;
+                }
+                f.write_str(";")?;
+                if definition.interval {
+                    f.write_str(" flags interval;")?;
+                }
+                f.write_str(" }")
+            }
+            Object::UnknownSet { name, is_map } => write!(f, "{verb} {} {family} {TABLE} {name}", set_or_map(*is_map)),
+            Object::Element(element) => {
+                write!(f, "{verb} element {family} {TABLE} {} {{ {element} }}", element.set)
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Rules: conditions and one action, built with words that read like nft.
+
+use std::fmt;
+
+use ipnet::IpNet;
+
+use super::chain::ChainName;
+use super::key::{Family, Protocol};
+use super::set::{Class, Field, SetName};
+
+/// A rule: when all conditions hold, the action is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The table that it is for: decides between `ip` and `ip6` expressions.
+    pub family: Family,
+    /// What must hold, tested in order.
+    pub conditions: Vec<Condition>,
+    /// What is done then.
+    pub action: Action,
+    /// For people and for recognising the rule.
+    pub comment: Option<String>,
+}
+
+/// Something that holds for a packet or does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The key made of these fields is in the set.
+    In(Expr, SetName),
+    /// The source address is in this network.
+    SaddrIn(IpNet),
+    /// The source address is not in this network.
+    SaddrNotIn(IpNet),
+    /// The transport protocol.
+    L4Proto(Protocol),
+    /// The packet opens a connection.
+    CtStateNew,
+    /// The connection was translated to another destination.
+    CtStatusDnat,
+    /// The bit is set in the packet mark.
+    Mark(u32),
+}
+
+/// A key made from a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expr {
+    /// Fields of the packet, in order.
+    pub fields: &'static [Field],
+    /// What [`Field::Slot`] stands for: a random number below this class.
+    pub class: Option<Class>,
+}
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Goes on in another chain and returns.
+    Jump(ChainName),
+    /// Goes on in another chain for good.
+    Goto(ChainName),
+    /// Drops the packet.
+    Drop,
+    /// Answers with a TCP reset.
+    RejectTcpReset,
+    /// Answers with ICMP or ICMPv6 port unreachable.
+    Reject,
+    /// Sends the connection to the endpoint that the map gives; goes on with the next rule when it has none.
+    DnatTo(Expr, SetName),
+    /// Sets a bit of the packet mark.
+    SetMark(u32),
+    /// Clears a bit of the packet mark and rewrites the source address to this host's.
+    ClearMarkAndMasquerade(u32),
+    /// Rewrites the source address to this host's.
+    Masquerade,
+}
+
+impl Expr {
+    /// The key of `set`, taken from a packet.
+    pub fn key_of(set: SetName) -> Self {
+        Self { fields: set.definition().key, class: None }
+    }
+
+    /// The same key with a random slot below `class`.
+    pub fn random_slot(mut self, class: Class) -> Self {
+        self.class = Some(class);
+        self
+    }
+}
+
+impl Rule {
+    /// A rule for the table of `family`, without conditions.
+    pub fn new(family: Family, action: Action) -> Self {
+        Self { family, conditions: Vec::new(), action, comment: None }
+    }
+
+    /// The same rule, with one more condition.
+    pub fn when(mut self, condition: Condition) -> Self {
+        self.conditions.push(condition);
+        self
+    }
+}
+
+impl Field {
+    /// The field as nft text; a slot needs its class and is written by [`Expr`].
+    pub fn nft(self, family: Family, class: Option<Class>) -> String {
+        match self {
+            Self::Saddr => format!("{} saddr", family.nft()),
+            Self::Daddr => format!("{} daddr", family.nft()),
+            Self::L4Proto => "meta l4proto".to_owned(),
+            Self::Dport => "th dport".to_owned(),
+            Self::Slot => format!("numgen random mod {}", class.map_or(2, Class::slots)),
+        }
+    }
+}
+
+/// The expression in the words of one family.
+struct InFamily<'a>(&'a Expr, Family);
+
+impl fmt::Display for InFamily<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(expr, family) = self;
+        for (n, field) in expr.fields.iter().enumerate() {
+            if n > 0 {
+                f.write_str(" . ")?;
+            }
+            f.write_str(&field.nft(*family, expr.class))?;
+        }
+        Ok(())
+    }
+}
+
+/// The rule as nft text.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = self.family;
+        for condition in &self.conditions {
+            match condition {
+                Condition::In(expr, set) => write!(f, "{} @{set} ", InFamily(expr, family))?,
+                Condition::SaddrIn(network) => write!(f, "{} saddr {network} ", family.nft())?,
+                Condition::SaddrNotIn(network) => write!(f, "{} saddr != {network} ", family.nft())?,
+                Condition::L4Proto(protocol) => write!(f, "meta l4proto {protocol} ")?,
+                Condition::CtStateNew => f.write_str("ct state new ")?,
+                Condition::CtStatusDnat => f.write_str("ct status dnat ")?,
+                Condition::Mark(bit) => write!(f, "meta mark & {bit:#x} == {bit:#x} ")?,
+            }
+        }
+        match &self.action {
+            Action::Jump(chain) => write!(f, "jump {chain}")?,
+            Action::Goto(chain) => write!(f, "goto {chain}")?,
+            Action::Drop => f.write_str("drop")?,
+            Action::RejectTcpReset => f.write_str("reject with tcp reset")?,
+            Action::Reject => f.write_str("reject")?,
+            Action::DnatTo(expr, map) => write!(f, "dnat {} to {} map @{map}", family.nft(), InFamily(expr, family))?,
+            Action::SetMark(bit) => write!(f, "meta mark set meta mark | {bit:#x}")?,
+            Action::ClearMarkAndMasquerade(bit) => {
+                write!(f, "meta mark set meta mark ^ {bit:#x} masquerade fully-random")?;
+            }
+            Action::Masquerade => f.write_str("masquerade fully-random")?,
+        }
+        match &self.comment {
+            Some(comment) => write!(f, " comment \"{comment}\""),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<SetName> for Condition {
+    /// The key of the set, taken from the packet, is in the set.
+    fn from(set: SetName) -> Self {
+        Self::In(Expr::key_of(set), set)
+    }
+}

@@ -1,0 +1,170 @@
+//! The sets and maps of a table: their names, keys and what they mean.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A set or map of the program.
+///
+/// Ordered so that a listing reads from the gate to the endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SetName {
+    /// Every proxied ClusterIP: ports that no Service defines are refused.
+    ClusterIps,
+    /// The ranges that ClusterIPs come from: what is not allocated is dropped.
+    ServiceCidrs,
+    /// ClusterIP frontends with endpoints.
+    Internal,
+    /// Frontends without any endpoint: refused.
+    RejectServices,
+    /// Frontends whose policy leaves this node without endpoints: dropped.
+    DropServices,
+    /// Endpoints on this node, twice: a connection from an endpoint to itself is masqueraded.
+    Hairpin,
+    /// Frontends with more than `P / 2` and at most `P` endpoints.
+    Slots(Class),
+    /// The endpoints of every frontend, numbered from 0 without gaps.
+    Endpoints,
+}
+
+/// A power of two, 1 to 65,536: the smallest that is not less than a frontend's number of endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Class(u8);
+
+/// A component of a key or of data, named by where a packet carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// Source address.
+    Saddr,
+    /// Destination address.
+    Daddr,
+    /// Transport protocol.
+    L4Proto,
+    /// Destination port.
+    Dport,
+    /// Slot number: a random number below the class.
+    Slot,
+}
+
+/// The type of a set (no data) or map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetDefinition {
+    /// The components of the key.
+    pub key: &'static [Field],
+    /// The components of the data; empty for a plain set.
+    pub data: &'static [Field],
+    /// Whether elements are ranges.
+    pub interval: bool,
+}
+
+/// `K`: a virtual frontend.
+const FRONTEND: &[Field] = &[Field::Daddr, Field::L4Proto, Field::Dport];
+
+impl SetName {
+    /// The sets and maps that exist whatever the cluster holds, in the order in which they are created.
+    pub const CONSTANT: [Self; 7] = [
+        Self::ClusterIps,
+        Self::ServiceCidrs,
+        Self::Internal,
+        Self::RejectServices,
+        Self::DropServices,
+        Self::Hairpin,
+        Self::Endpoints,
+    ];
+
+    /// The set's type, the same in both families.
+    pub fn definition(self) -> SetDefinition {
+        let (key, data, interval): (&[Field], &[Field], bool) = match self {
+            Self::ClusterIps => (&[Field::Daddr], &[], false),
+            Self::ServiceCidrs => (&[Field::Daddr], &[], true),
+            Self::Internal | Self::RejectServices | Self::DropServices | Self::Slots(_) => (FRONTEND, &[], false),
+            Self::Hairpin => (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], &[], false),
+            Self::Endpoints => {
+                (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Slot], &[Field::Daddr, Field::Dport], false)
+            }
+        };
+        SetDefinition { key, data, interval }
+    }
+}
+
+impl SetDefinition {
+    /// Whether it maps keys to data.
+    pub fn is_map(&self) -> bool {
+        !self.data.is_empty()
+    }
+}
+
+impl Class {
+    /// The largest class: 65,536 endpoints.
+    pub const MAX: Self = Self(16);
+
+    /// The class of a frontend with `endpoints` endpoints; `None` for none. More than 65,536 count as 65,536.
+    pub fn of(endpoints: usize) -> Option<Self> {
+        let bits = usize::BITS - endpoints.checked_sub(1)?.leading_zeros();
+        Some(Self(u8::try_from(bits).unwrap_or(u8::MAX)).min(Self::MAX))
+    }
+
+    /// The number of slots: a power of two.
+    pub fn slots(self) -> u32 {
+        1 << self.0
+    }
+
+    /// The next smaller class, and 1 for 1: what the last draw of a pick chain uses, where it always hits.
+    pub fn halved(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+impl fmt::Display for SetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClusterIps => "cluster-ips",
+            Self::ServiceCidrs => "service-cidrs",
+            Self::Internal => "internal",
+            Self::RejectServices => "reject-services",
+            Self::DropServices => "drop-services",
+            Self::Hairpin => "hairpin",
+            Self::Slots(class) => return write!(f, "slots-{}", class.slots()),
+            Self::Endpoints => "endpoints",
+        })
+    }
+}
+
+impl FromStr for SetName {
+    type Err = ();
+
+    /// The set of this name; an error for a name that the program does not use.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if let Some(slots) = text.strip_prefix("slots-") {
+            let slots: usize = slots.parse().map_err(|_| ())?;
+            let class = Class::of(slots).ok_or(())?;
+            return if class.slots() as usize == slots { Ok(Self::Slots(class)) } else { Err(()) };
+        }
+        Self::CONSTANT.into_iter().find(|set| set.to_string() == text).ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_the_smallest_power_of_two_that_holds_the_endpoints() {
+        let slots = |n| Class::of(n).map(Class::slots);
+        assert_eq!(slots(0), None);
+        for (endpoints, expected) in
+            [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (8, 8), (9, 16), (65_536, 65_536), (70_000, 65_536)]
+        {
+            assert_eq!(slots(endpoints), Some(expected), "{endpoints} endpoints");
+        }
+    }
+
+    #[test]
+    fn names_are_read_back_as_they_are_written() {
+        for set in SetName::CONSTANT.into_iter().chain((1..=65_536).filter_map(Class::of).map(SetName::Slots)) {
+            assert_eq!(set.to_string().parse(), Ok(set));
+        }
+        for name in ["", "slots-", "slots-3", "slots-0", "slots-131072", "internal2"] {
+            assert_eq!(name.parse::<SetName>(), Err(()), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! One frontend: from what is installed to what its claim asks for.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::acknowledged::Installed;
+use crate::dataplane::{Class, Element, Endpoint, Frontend, Key, SetName};
+use crate::state::FrontendSpec;
+
+/// What should be installed for a claim, given what is installed now: endpoints that stay keep their slots where they can.
+pub(super) fn target(installed: Option<&Installed>, spec: &FrontendSpec) -> Installed {
+    let endpoints = spec.endpoints();
+    let mut memberships = vec![(spec.gate(), Some(Arc::clone(&spec.owner)))];
+    memberships.extend(Class::of(endpoints.len()).map(|class| (SetName::Slots(class), None)));
+    memberships.sort();
+    let slots = place(installed.map_or(&[], |installed| &installed.slots), endpoints);
+    Installed { memberships: memberships.into(), slots: slots.into() }
+}
+
+/// Gives every wanted endpoint a slot in `0..wanted.len()`.
+///
+/// An endpoint that already has such a slot keeps it. The others, those from slots beyond the end among them, fill the slots
+/// that are free or whose endpoint went: each costs one addition, and a deletion if the slot was taken. Every slot beyond the
+/// end costs one deletion. None of these can be avoided, so the number of operations is minimal.
+fn place(installed: &[(u32, Endpoint)], wanted: &[Endpoint]) -> Vec<(u32, Endpoint)> {
+    let mut slots: Vec<Option<Endpoint>> = vec![None; wanted.len()];
+    let mut kept = BTreeSet::new();
+    for (slot, endpoint) in installed {
+        let in_range = usize::try_from(*slot).ok().and_then(|slot| slots.get_mut(slot));
+        if let Some(free) = in_range
+            && wanted.binary_search(endpoint).is_ok()
+            && kept.insert(*endpoint)
+        {
+            *free = Some(*endpoint);
+        }
+    }
+    let mut others = wanted.iter().filter(|endpoint| !kept.contains(endpoint));
+    (0u32..).zip(slots).filter_map(|(slot, kept)| Some((slot, kept.or_else(|| others.next().copied())?))).collect()
+}
+
+/// The elements to delete and to add on the way from one installation to another.
+pub(super) fn changes(
+    frontend: Frontend,
+    before: Option<&Installed>,
+    after: Option<&Installed>,
+) -> (Vec<Element>, Vec<Element>) {
+    let before = before.map_or_else(Vec::new, |installed| elements(frontend, installed));
+    let after = after.map_or_else(Vec::new, |installed| elements(frontend, installed));
+    let gone = before.iter().filter(|element| after.binary_search(element).is_err()).cloned().collect();
+    let new = after.into_iter().filter(|element| before.binary_search(element).is_err()).collect();
+    (gone, new)
+}
+
+/// The elements of an installation, sorted.
+fn elements(frontend: Frontend, installed: &Installed) -> Vec<Element> {
+    let members = installed
+        .memberships
+        .iter()
+        .map(|(set, comment)| Element { comment: comment.clone(), ..Element::member(*set, Key::Frontend(frontend)) });
+    let slots = installed.slots.iter().map(|(slot, endpoint)| Element::slot(frontend, *slot, *endpoint));
+    let mut elements: Vec<Element> = members.chain(slots).collect();
+    elements.sort();
+    elements
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(n: u8) -> Endpoint {
+        Endpoint { addr: [10, 0, 0, n].into(), port: 80 }
+    }
+
+    /// Places endpoints given as their last address byte; slots are numbered from 0.
+    fn placed(installed: &[u8], wanted: &[u8]) -> Vec<u8> {
+        let installed: Vec<_> = (0..).zip(installed.iter().map(|n| endpoint(*n))).collect();
+        let wanted: Vec<_> = wanted.iter().map(|n| endpoint(*n)).collect();
+        let slots = place(&installed, &wanted);
+        assert!(slots.iter().map(|(slot, _)| *slot).eq(0..u32::try_from(wanted.len()).unwrap()), "{slots:?}");
+        slots
+            .iter()
+            .map(|(_, e)| match e.addr {
+                std::net::IpAddr::V4(addr) => addr.octets()[3],
+                std::net::IpAddr::V6(_) => 0,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_added_endpoint_takes_the_next_slot() {
+        assert_eq!(placed(&[5, 7], &[1, 5, 7]), [5, 7, 1]);
+    }
+
+    #[test]
+    fn a_removed_endpoint_is_replaced_by_the_last() {
+        assert_eq!(placed(&[1, 2, 3, 4], &[1, 3, 4]), [1, 4, 3]);
+        assert_eq!(placed(&[1, 2, 3, 4], &[1, 2, 3]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_replaced_endpoint_leaves_its_slot_to_the_new_one() {
+        assert_eq!(placed(&[1, 2, 3], &[1, 3, 9]), [1, 9, 3]);
+    }
+
+    #[test]
+    fn slots_with_gaps_and_repetitions_are_repaired() {
+        let installed = [(0, endpoint(1)), (2, endpoint(1)), (7, endpoint(2)), (4_000_000_000, endpoint(3))];
+        let slots = place(&installed, &[endpoint(1), endpoint(2), endpoint(3)]);
+        assert_eq!(slots, [(0, endpoint(1)), (1, endpoint(2)), (2, endpoint(3))]);
+    }
+}

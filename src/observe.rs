@@ -1,0 +1,8 @@
+//! What the outside may see of a running proxy: metrics and health, and the HTTP pages that serve them.
+
+mod health;
+mod http;
+pub mod metrics;
+
+pub use health::{Health, Report};
+pub use http::{ListenError, Listener, Pages};

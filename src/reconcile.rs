@@ -1,0 +1,303 @@
+//! The loop: events in, commits out. The only place that knows sources' events, state, diff and backend.
+//!
+//! ```text
+//! wait for events ─▶ fold all that have arrived ─▶ complete? changed? ─▶ diff ─▶ commit ─▶ acknowledged
+//!       ▲                                                                   │ failed
+//!       └──────────── read back, try again: at once, then with backoff ◀────┘
+//! ```
+//!
+//! It takes its events and its backend as parameters, and its time from tokio's clock, which tests pause. In the steady state it
+//! sleeps until an event comes: nothing is listed, polled or rebuilt.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use metrics::{counter, gauge, histogram};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::{Backend, Error};
+use crate::diff::{Acknowledged, Plan, Scope, diff};
+use crate::observe::Health;
+use crate::observe::metrics::{self as names, ElementCounts};
+use crate::state::{Cluster, Desired, Event, Skipped, Touched};
+use crate::watch::Received;
+
+/// Most events that are folded before a commit; more wait for the next one.
+const MAX_FOLD: usize = 100_000;
+/// Most moments of receipt that are remembered for the latency metric.
+const MAX_LATENCIES: usize = 10_000;
+/// Pause after the second failure in a row; doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause between attempts: kube-proxy's `syncPeriod`.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a running commit may go on when the process is asked to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// When the loop ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// After the first sync; a failure ends it with the error.
+    FirstSync,
+    /// Never: only when asked to.
+    Shutdown,
+}
+
+/// Keeps a kernel in line with a cluster. Owned by one task.
+pub struct Reconciler<B> {
+    backend: B,
+    scope: Scope,
+    health: Health,
+    cluster: Cluster,
+    desired: Desired,
+    /// What the kernel holds; `None` when it has to be read first.
+    acknowledged: Option<Acknowledged>,
+    counts: ElementCounts,
+    /// Whether `desired` may differ from `acknowledged`.
+    due: bool,
+    /// When the events arrived that are not committed yet.
+    waiting: Vec<Instant>,
+    failures: u32,
+}
+
+impl<B: Backend> Reconciler<B> {
+    /// A loop over an unknown kernel and an empty cluster.
+    pub fn new(backend: B, scope: Scope, node_name: &str, health: Health) -> Self {
+        Self {
+            backend,
+            scope,
+            health,
+            cluster: Cluster::new(node_name),
+            desired: Desired::default(),
+            acknowledged: None,
+            counts: ElementCounts::default(),
+            due: false,
+            waiting: Vec::new(),
+            failures: 0,
+        }
+    }
+
+    /// Runs until shutdown, or until the first sync. The kernel's tables stay as they are at the end.
+    ///
+    /// When the sources end, it goes on with what it has.
+    ///
+    /// # Errors
+    ///
+    /// With [`Until::FirstSync`], what kept the first sync from succeeding. Otherwise none: failures are logged, counted and
+    /// tried again.
+    pub async fn run(
+        &mut self,
+        events: &mut mpsc::Receiver<Received>,
+        until: Until,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Error> {
+        let mut open = true;
+        let mut arrived = Vec::new();
+        let mut retry_at: Option<Instant> = None;
+        loop {
+            let retry = async {
+                match retry_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                received = events.recv_many(&mut arrived, MAX_FOLD), if open => open = received > 0,
+                () = retry => {}
+            }
+            self.fold(arrived.drain(..));
+            if !self.due || !self.cluster.is_complete() {
+                continue;
+            }
+            let grace = async {
+                shutdown.cancelled().await;
+                tokio::time::sleep(GRACE).await;
+            };
+            let synced = tokio::select! {
+                synced = self.sync() => synced,
+                () = grace => return Ok(()),
+            };
+            retry_at = match synced {
+                Ok(()) if until == Until::FirstSync => return Ok(()),
+                Ok(()) => None,
+                Err(error) if until == Until::FirstSync => return Err(error),
+                Err(_) => Some(Instant::now() + self.pause()),
+            };
+        }
+    }
+
+    /// The cluster as it was last folded.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The backend.
+    pub fn backend(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
+    /// Folds events into the next snapshot, and that into what is desired.
+    fn fold(&mut self, arrived: impl Iterator<Item = Received>) {
+        let before = self.cluster.clone();
+        let mut touched = Touched::default();
+        for Received { event, at } in arrived {
+            names::event(&event);
+            let about_node = matches!(event, Event::NodeApplied(_) | Event::NodesReset(_));
+            let was_complete = self.cluster.is_complete();
+            let step = self.cluster.apply(event);
+            self.cluster = step.cluster;
+            report(&step.skipped);
+            if about_node && let Some(node) = self.cluster.node() {
+                self.health.node(node.is_eligible());
+            }
+            let changed = !step.touched.services.is_empty() || step.touched.service_cidrs;
+            touched.services.extend(step.touched.services);
+            touched.service_cidrs |= step.touched.service_cidrs;
+            // The first complete view has to be compared with the kernel even if it is empty.
+            if changed || (self.cluster.is_complete() && !was_complete) {
+                self.due = true;
+                if self.waiting.len() < MAX_LATENCIES {
+                    self.waiting.push(at);
+                }
+            }
+        }
+        let (desired, lost) = self.desired.update(&before, &self.cluster, &touched);
+        self.desired = desired;
+        report(&lost);
+        if self.due && self.cluster.is_complete() {
+            self.health.requested(Instant::now());
+            for family in &self.scope.families {
+                gauge!(names::SYNC_QUEUED, "ip_family" => family.label()).set(unix_seconds(Timestamp::now()));
+            }
+        }
+    }
+
+    /// Brings the kernel in line: diff, commit, acknowledge. After an error the kernel is read at the next attempt.
+    async fn sync(&mut self) -> Result<(), Error> {
+        let started = Instant::now();
+        let acknowledged = match self.acknowledged.take() {
+            Some(acknowledged) => acknowledged,
+            None => self.read().await?,
+        };
+        let plan = diff(&acknowledged, &self.desired, &self.scope);
+        let result = if plan.is_empty() { Ok(0) } else { self.commit(&plan).await };
+        self.measure(&plan, started, result.is_ok());
+        match result {
+            Ok(bytes) => {
+                self.acknowledge(plan, bytes, started);
+                Ok(())
+            }
+            Err(error) => {
+                self.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Acknowledged, Error> {
+        let cause = if self.failures == 0 { "start" } else { "failure" };
+        counter!(names::READ_BACKS, "cause" => cause).increment(1);
+        match self.backend.read(&self.scope.families).await {
+            Ok(tables) => {
+                let acknowledged = Acknowledged::from(tables);
+                self.counts = ElementCounts::start(acknowledged.count_elements());
+                Ok(acknowledged)
+            }
+            Err(error) => {
+                self.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn commit(&mut self, plan: &Plan) -> Result<usize, Error> {
+        names::plan(plan);
+        let receipt = self.backend.commit(&plan.operations).await?;
+        Ok(receipt.bytes)
+    }
+
+    fn acknowledge(&mut self, plan: Plan, bytes: usize, started: Instant) {
+        let now = Instant::now();
+        self.counts.follow(&plan.operations);
+        self.acknowledged = Some(plan.next);
+        self.due = false;
+        self.failures = 0;
+        for at in self.waiting.drain(..) {
+            histogram!(names::EVENT_LATENCY).record(now.duration_since(at).as_secs_f64());
+        }
+        let wall = Timestamp::now();
+        self.health.synced(wall);
+        for family in &self.scope.families {
+            gauge!(names::SYNC_LAST, "ip_family" => family.label()).set(unix_seconds(wall));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^52 Services")]
+        gauge!(names::SERVICES).set(self.cluster.service_count() as f64);
+        if plan.operations.is_empty() {
+            counter!(names::SYNCS, "result" => "unchanged").increment(1);
+            tracing::debug!("nothing to change");
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "no batch has 2^52 bytes")]
+        histogram!(names::BATCH_BYTES).record(bytes as f64);
+        counter!(names::SYNCS, "result" => "committed").increment(1);
+        tracing::info!(
+            operations = plan.operations.len(),
+            frontends = plan.frontends.len(),
+            bytes,
+            milliseconds = now.duration_since(started).as_millis(),
+            "committed"
+        );
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.failures = self.failures.saturating_add(1);
+        counter!(names::SYNCS, "result" => "failed").increment(1);
+        let failures = self.failures;
+        tracing::error!(%error, failures, "sync failed; the kernel will be read and the sync tried again");
+    }
+
+    /// Records how long a sync took, for the families that it wrote to.
+    fn measure(&self, plan: &Plan, started: Instant, succeeded: bool) {
+        let seconds = started.elapsed().as_secs_f64();
+        for family in &self.scope.families {
+            if plan.operations.iter().any(|operation| operation.family == *family) {
+                histogram!(names::SYNC_DURATION, "ip_family" => family.label()).record(seconds);
+                if !succeeded {
+                    counter!(names::SYNC_FAILURES, "ip_family" => family.label()).increment(1);
+                }
+            }
+        }
+    }
+
+    /// How long to wait after a failure. The first is tried again at once: most often somebody removed the table, and reading
+    /// the kernel again is all that it takes.
+    fn pause(&self) -> Duration {
+        match self.failures {
+            0 | 1 => Duration::ZERO,
+            more => FIRST_PAUSE.saturating_mul(1 << (more - 2).min(16)).min(LONGEST_PAUSE),
+        }
+    }
+}
+
+/// Logs and counts what was left out.
+pub(crate) fn report(skipped: &[Skipped]) {
+    for one in skipped {
+        names::skipped(one);
+        let (object, problem) = (&one.object, &one.problem);
+        tracing::warn!(
+            kind = object.kind.label(),
+            object = %object.name,
+            field = problem.field,
+            reason = problem.reason.label(),
+            "left out: {}",
+            problem.found
+        );
+    }
+}
+
+fn unix_seconds(at: Timestamp) -> f64 {
+    at.as_duration().as_secs_f64()
+}

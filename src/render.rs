@@ -1,0 +1,203 @@
+//! A plan for people: in Service terms, or as nft commands.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
+
+use crate::dataplane::{Endpoint, Key, SetName, TABLE};
+use crate::diff::{FrontendChange, Installed, Plan};
+
+/// Whether to mark changes by colour as well as by sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// ANSI escapes, for a terminal.
+    On,
+    /// Plain text.
+    Off,
+}
+
+/// What happens to something; its sign in the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sign {
+    Add,
+    Change,
+    Remove,
+}
+
+/// How many things of the first level come, change and go.
+#[derive(Default)]
+struct Count([usize; 3]);
+
+/// The plan in Service terms; the last line is `Plan: N to add, N to change, N to remove (M operations)`.
+///
+/// Counted are the entries of the first level: tables, frontends, and groups of shared elements.
+pub fn text(plan: &Plan, colour: Colour) -> String {
+    let mut out = Text { out: String::new(), colour, count: Count::default() };
+    out.tables(plan);
+    out.frontends(plan);
+    out.shared(plan, SetName::ClusterIps, "cluster IPs: undefined ports are refused");
+    out.shared(plan, SetName::ServiceCidrs, "ServiceCIDRs: unallocated addresses are dropped");
+    out.shared(plan, SetName::Hairpin, "endpoints on this node: masqueraded when they connect to themselves");
+    let [add, change, remove] = out.count.0;
+    let operations = plan.operations.len();
+    let noun = if operations == 1 { "operation" } else { "operations" };
+    let mut text = out.out;
+    if operations == 0 {
+        text.push_str("No differences.\n");
+    }
+    // Writing to a String cannot fail, here and below.
+    let _ = writeln!(text, "Plan: {add} to add, {change} to change, {remove} to remove ({operations} {noun})");
+    text
+}
+
+/// The plan as commands that `nft -f` reads, one operation a line.
+pub fn nft(plan: &Plan) -> String {
+    let mut text = String::new();
+    for operation in &plan.operations {
+        let _ = writeln!(text, "{operation}");
+    }
+    text
+}
+
+struct Text {
+    out: String,
+    colour: Colour,
+    count: Count,
+}
+
+impl Text {
+    /// An entry of the first level.
+    fn entry(&mut self, sign: Sign, what: impl fmt::Display) {
+        self.count.0[sign as usize] += 1;
+        self.line(sign, "", what);
+    }
+
+    /// A detail below an entry.
+    fn detail(&mut self, sign: Sign, what: impl fmt::Display) {
+        self.line(sign, "    ", what);
+    }
+
+    fn line(&mut self, sign: Sign, indent: &str, what: impl fmt::Display) {
+        let (escape, mark) = match sign {
+            Sign::Add => ("\x1b[32m", '+'),
+            Sign::Change => ("\x1b[33m", '~'),
+            Sign::Remove => ("\x1b[31m", '-'),
+        };
+        let _ = match self.colour {
+            Colour::On => writeln!(self.out, "{indent}{escape}{mark} {what}\x1b[0m"),
+            Colour::Off => writeln!(self.out, "{indent}{mark} {what}"),
+        };
+    }
+
+    fn tables(&mut self, plan: &Plan) {
+        for table in &plan.tables {
+            let name = format!("table {} {TABLE}", table.family.nft());
+            let sign = if table.created { Sign::Add } else { Sign::Change };
+            self.entry(sign, name);
+            let how = match (table.created, table.rebuilt) {
+                (true, _) => "created",
+                (false, true) => "removed and created again: it holds sets of other types",
+                (false, false) => "brought up to date",
+            };
+            self.detail(sign, format_args!("program {how} ({} operations)", table.operations));
+        }
+    }
+
+    /// Frontends, by Service.
+    fn frontends(&mut self, plan: &Plan) {
+        let mut changes: Vec<(&str, &FrontendChange)> =
+            plan.frontends.iter().map(|change| (owner(change).unwrap_or_default(), change)).collect();
+        changes.sort_by_key(|(owner, change)| (*owner, change.frontend));
+        for (owner, change) in changes {
+            let owner = if owner.is_empty() { "(of no known Service)" } else { owner };
+            let sign = match (&change.before, &change.after) {
+                (None, _) => Sign::Add,
+                (Some(_), None) => Sign::Remove,
+                (Some(_), Some(_)) => Sign::Change,
+            };
+            self.entry(sign, format_args!("{owner} {}", change.frontend));
+            self.frontend(change);
+        }
+    }
+
+    fn frontend(&mut self, change: &FrontendChange) {
+        let before = change.before.as_deref().map(Contents::of);
+        let after = change.after.as_deref().map(Contents::of);
+        let (outcome_before, outcome_after) =
+            (before.as_ref().map(Contents::outcome), after.as_ref().map(Contents::outcome));
+        match (&outcome_before, &outcome_after) {
+            (Some(old), Some(new)) if old != new => self.detail(Sign::Change, format_args!("{old} -> {new}")),
+            (None, Some(new)) => self.detail(Sign::Add, new),
+            _ => {}
+        }
+        let old_owner = change.before.as_deref().and_then(Installed::owner);
+        let new_owner = change.after.as_deref().and_then(Installed::owner);
+        if let (Some(old), Some(new)) = (old_owner, new_owner)
+            && old != new
+        {
+            self.detail(Sign::Change, format_args!("held by {old} -> {new}"));
+        }
+        let empty = BTreeSet::new();
+        let old = before.as_ref().map_or(&empty, |contents| &contents.endpoints);
+        let new = after.as_ref().map_or(&empty, |contents| &contents.endpoints);
+        let mut said = outcome_before != outcome_after || old_owner != new_owner;
+        for endpoint in old.difference(new) {
+            self.detail(Sign::Remove, format_args!("endpoint {endpoint}"));
+            said = true;
+        }
+        for endpoint in new.difference(old) {
+            self.detail(Sign::Add, format_args!("endpoint {endpoint}"));
+            said = true;
+        }
+        if !said {
+            self.detail(Sign::Change, "slots repaired");
+        }
+    }
+
+    /// Shared elements of one set, as one entry.
+    fn shared(&mut self, plan: &Plan, set: SetName, title: &str) {
+        let changes: Vec<_> = plan.shared.iter().filter(|change| change.element.set == set).collect();
+        let (added, removed) = (changes.iter().any(|c| c.added), changes.iter().any(|c| !c.added));
+        let sign = match (added, removed) {
+            (false, false) => return,
+            (true, false) => Sign::Add,
+            (false, true) => Sign::Remove,
+            (true, true) => Sign::Change,
+        };
+        self.entry(sign, title);
+        for change in changes {
+            let sign = if change.added { Sign::Add } else { Sign::Remove };
+            match change.element.key {
+                Key::Hairpin(endpoint, protocol) => self.detail(sign, format_args!("{endpoint}/{protocol}")),
+                key => self.detail(sign, key),
+            }
+        }
+    }
+}
+
+/// What is shown of a frontend.
+struct Contents {
+    gates: Vec<SetName>,
+    endpoints: BTreeSet<Endpoint>,
+}
+
+impl Contents {
+    fn of(installed: &Installed) -> Self {
+        Self { gates: installed.gates().collect(), endpoints: installed.endpoints().collect() }
+    }
+
+    /// What happens to a new connection, in words.
+    fn outcome(&self) -> &'static str {
+        match self.gates.as_slice() {
+            [SetName::Internal] => "balanced",
+            [SetName::RejectServices] => "refused: no endpoints",
+            [SetName::DropServices] => "dropped: no endpoints on this node",
+            [] => "not served",
+            _ => "in several sets",
+        }
+    }
+}
+
+/// The service port that a change is about: the one that will hold the frontend, else the one that held it.
+fn owner(change: &FrontendChange) -> Option<&str> {
+    change.after.as_deref().and_then(Installed::owner).or_else(|| change.before.as_deref().and_then(Installed::owner))
+}
