@@ -8,9 +8,9 @@
 //! requests from a client outside, over both families. It ends with an error when an answer is not what the manifests promise.
 //! Without root it ends with the plan.
 
-#[path = "promise.rs"]
+#![allow(clippy::disallowed_types, reason = "the duration that people see is real time")]
+
 mod promise;
-#[path = "report.rs"]
 mod report;
 
 #[path = "../tests/common/netns/mod.rs"]

@@ -2,6 +2,8 @@
 //!
 //! Every test makes its own node and removes it; see `tests/README.md` for what they need.
 
+#![allow(clippy::disallowed_types, reason = "kernels and child processes live in real time, which no test can pause")]
+
 mod common;
 
 #[path = "kernel/balancing.rs"]

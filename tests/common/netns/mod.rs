@@ -10,6 +10,8 @@
 //! (And the same in IPv6: see [`addresses`].) The proxy runs in the host's namespace, which forwards. Names are unique, so any
 //! number of nodes can exist side by side; everything is removed on drop. Nothing outside the namespaces is touched.
 
+#![allow(clippy::disallowed_types, reason = "kernels and child processes live in real time, which no test can pause")]
+
 pub mod addresses;
 mod monitor;
 mod namespace;
