@@ -69,6 +69,7 @@ pub fn read(folder: &Path, node: &str) -> Result<Vec<Promise>, Box<dyn Error>> {
             }
         }
     }
+    promises.sort_by(|one, other| (&one.name, one.frontend).cmp(&(&other.name, other.frontend)));
     promises.extend(beside_the_services(&promises));
     Ok(promises)
 }

@@ -6,7 +6,7 @@ fn plan() -> Output {
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     Command::new(env!("CARGO_BIN_EXE_pointsman"))
         .args(["--manifests", examples, "--dry-run", "--against", "empty", "--hostname-override", "node-a"])
-        .env_remove("RUST_LOG")
+        .env_remove("POINTSMAN_LOG")
         .output()
         .expect("the proxy starts")
 }

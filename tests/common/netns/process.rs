@@ -78,7 +78,7 @@ impl Node {
             .arg("--nft")
             .arg(&self.nft)
             .env_remove("KUBECONFIG")
-            .env_remove("RUST_LOG");
+            .env_remove("POINTSMAN_LOG");
         command
     }
 }
