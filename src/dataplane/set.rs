@@ -43,6 +43,11 @@ pub enum Field {
     Dport,
     /// Slot number: a random number below the class.
     Slot,
+    /// The type of a port in a map's data.
+    ///
+    /// Written as `tcp dport`, though it stands for any protocol's: with `th dport` in a map's data nft 1.1.3 creates the map, but
+    /// no later process can add a rule that translates to it ("conflicting protocols specified: ip vs. th").
+    Port,
 }
 
 /// The type of a set (no data) or map.
@@ -79,7 +84,7 @@ impl SetName {
             Self::Internal | Self::RejectServices | Self::DropServices | Self::Slots(_) => (FRONTEND, &[], false),
             Self::Hairpin => (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], &[], false),
             Self::Endpoints => {
-                (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Slot], &[Field::Daddr, Field::Dport], false)
+                (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Slot], &[Field::Daddr, Field::Port], false)
             }
         };
         SetDefinition { key, data, interval }

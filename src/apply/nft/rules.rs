@@ -87,6 +87,7 @@ fn field(family: Family, field: Field, class: Option<Class>) -> Expression<'stat
         Field::Daddr => payload(family.nft(), "daddr"),
         Field::L4Proto => NamedExpression::Meta(Meta { key: MetaKey::L4proto }),
         Field::Dport => payload("th", "dport"),
+        Field::Port => payload("tcp", "dport"),
         // In the type of a set any class will do: 2 stands for "an integer".
         Field::Slot => NamedExpression::Numgen(Numgen {
             mode: NgMode::Random,

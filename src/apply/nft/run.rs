@@ -45,7 +45,7 @@ pub(super) async fn run(program: &Path, args: &[&str], input: Vec<u8>, doing: &'
 
 /// Turns nft's words into an error.
 ///
-/// The one place that looks at nft's messages. They end in the C library's text for the kernel's error number, which does not
+/// The one place that looks at nft's messages. Interval sets are checked by nft itself, in its own words; the others end in the C library's text for the kernel's error number, which does not
 /// change under `LC_ALL=C`.
 fn failure(doing: &'static str, status: ExitStatus, stderr: &str) -> Error {
     let said = |text: &str| stderr.contains(text);
@@ -57,7 +57,7 @@ fn failure(doing: &'static str, status: ExitStatus, stderr: &str) -> Error {
     if said("Unable to initialize Netlink socket") || said("Protocol not supported") {
         return Error::NoKernelSupport { doing, detail };
     }
-    let refusal = if said("No such file or directory") {
+    let refusal = if said("No such file or directory") || said("element does not exist") {
         Refusal::Missing
     } else if said("File exists") {
         Refusal::Exists

@@ -1,0 +1,184 @@
+//! The laws of `pointsman::diff`, over random histories.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{Proxy, assert_satisfies, cases, event, history, scope};
+use pointsman::dataplane::{Class, Endpoint, Family, Object, Operation, Verb};
+use pointsman::diff::{Acknowledged, Installed, Plan, diff};
+use pointsman::state::Desired;
+use proptest::prelude::*;
+
+/// Plays a history and checks something after each sync.
+fn play(
+    history: Vec<common::Move>,
+    mut check: impl FnMut(&Proxy, &Acknowledged, &Plan) -> Result<(), TestCaseError>,
+) -> Result<(), TestCaseError> {
+    let mut proxy = Proxy::new();
+    for step in history {
+        let before = proxy.acknowledged.clone();
+        if let Some(plan) = proxy.make(step) {
+            check(&proxy, &before, &plan)?;
+        }
+    }
+    let before = proxy.acknowledged.clone();
+    let plan = proxy.sync();
+    check(&proxy, &before, &plan)
+}
+
+fn assert_same(a: &Acknowledged, b: &Acknowledged) -> Result<(), TestCaseError> {
+    prop_assert_eq!(&a.frontends, &b.frontends);
+    prop_assert_eq!(&a.shared, &b.shared);
+    Ok(())
+}
+
+/// The number of element operations on a frontend's slots, if its endpoints were placed like this.
+fn cost(before: &[Endpoint], after: &[Endpoint]) -> usize {
+    (0..before.len().max(after.len()))
+        .map(|slot| match (before.get(slot), after.get(slot)) {
+            (Some(old), Some(new)) => if old == new { 0 } else { 2 },
+            _ => 1,
+        })
+        .sum()
+}
+
+/// Every order of the endpoints.
+fn orders(endpoints: &[Endpoint]) -> Vec<Vec<Endpoint>> {
+    match endpoints {
+        [] => vec![Vec::new()],
+        _ => (0..endpoints.len())
+            .flat_map(|first| {
+                let mut rest = endpoints.to_vec();
+                let head = rest.remove(first);
+                orders(&rest).into_iter().map(move |tail| [vec![head], tail].concat())
+            })
+            .collect(),
+    }
+}
+
+fn slots(installed: Option<&Installed>) -> Vec<Endpoint> {
+    installed.map_or_else(Vec::new, |installed| installed.endpoints().collect())
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    /// Law 1: after each sync the kernel holds what was planned, and that is what the naive model expects.
+    #[test]
+    fn a_plan_is_correct(history in history()) {
+        play(history, |proxy, _, plan| {
+            let held = proxy.read_back();
+            assert_same(&held, &plan.next)?;
+            assert_satisfies(&held, &proxy.model)
+        })?;
+    }
+
+    /// Law 2: there is nothing to do right after a sync, not even after reading the kernel back.
+    #[test]
+    fn a_plan_is_idempotent(history in history()) {
+        play(history, |proxy, _, plan| {
+            for held in [plan.next.clone(), plan.next.clone().unverified(), proxy.read_back()] {
+                prop_assert!(diff(&held, &proxy.desired, &scope()).is_empty());
+            }
+            Ok(())
+        })?;
+    }
+
+    /// Law 3: no order of the endpoints would have cost fewer operations, and nothing is deleted only to be added again.
+    #[test]
+    fn a_plan_is_minimal(history in history()) {
+        play(history, |_, _, plan| {
+            for change in &plan.frontends {
+                let (before, after) = (slots(change.before.as_deref()), slots(change.after.as_deref()));
+                if after.len() <= 6 {
+                    let best = orders(&after).iter().map(|order| cost(&before, order)).min();
+                    prop_assert_eq!(Some(cost(&before, &after)), best, "{:?}", change);
+                }
+            }
+            let elements = |verb: Verb| -> BTreeSet<_> {
+                let of_verb = plan.operations.iter().filter(|operation| operation.verb == verb);
+                of_verb.filter_map(|operation| match &operation.object {
+                    Object::Element(element) => Some(element.clone()),
+                    _ => None,
+                }).collect()
+            };
+            let (gone, new) = (elements(Verb::Delete), elements(Verb::Add));
+            prop_assert_eq!(gone.intersection(&new).next(), None);
+            Ok(())
+        })?;
+    }
+
+    /// Law 4: knowing the snapshot that the kernel's state was made for changes the cost, not the answer.
+    #[test]
+    fn a_plan_does_not_depend_on_what_was_known(history in history()) {
+        play(history, |proxy, before, plan| {
+            let again = diff(&before.clone().unverified(), &proxy.desired, &scope());
+            prop_assert_eq!(&again.operations, &plan.operations);
+            assert_same(&again.next, &plan.next)
+        })?;
+    }
+
+    /// Law 5, and replay: the same history gives the same batches.
+    #[test]
+    fn histories_replay_alike(history in history()) {
+        let batches = |history: Vec<common::Move>| -> Result<Vec<Vec<Operation>>, TestCaseError> {
+            let mut batches = Vec::new();
+            play(history, |_, _, plan| { batches.push(plan.operations.clone()); Ok(()) })?;
+            Ok(batches)
+        };
+        prop_assert_eq!(batches(history.clone())?, batches(history)?);
+    }
+
+    /// Folding events one by one gives what compiling the final cluster from scratch gives.
+    #[test]
+    fn incremental_equals_from_scratch(events in prop::collection::vec(event(), 0..60)) {
+        let mut proxy = Proxy::new();
+        events.into_iter().for_each(|event| proxy.event(event));
+        prop_assert_eq!(&proxy.desired, &Desired::of(&proxy.cluster));
+    }
+
+    /// However many events lie between two syncs, one by one or all at once, the same frontends hold the same endpoints.
+    #[test]
+    fn coalescing_events_changes_nothing_but_slots(events in prop::collection::vec(event(), 0..30)) {
+        let (mut eager, mut lazy) = (Proxy::new(), Proxy::new());
+        for event in events {
+            eager.event(event.clone());
+            lazy.event(event);
+            eager.sync();
+        }
+        lazy.sync();
+        assert_satisfies(&eager.read_back(), &lazy.model)?;
+        assert_satisfies(&lazy.read_back(), &eager.model)?;
+    }
+
+    /// The program does not depend on the number of Services, and a batch touches only what changed.
+    #[test]
+    fn a_change_of_one_service_touches_only_its_elements(history in history(), change in event()) {
+        let mut proxy = Proxy::new();
+        for step in history {
+            proxy.make(step);
+        }
+        proxy.sync();
+        let before = proxy.cluster.clone();
+        let touched = proxy.cluster.apply(change.clone()).touched;
+        proxy.event(change);
+        let plan = proxy.sync();
+        let frontends: BTreeSet<_> = [&before, &proxy.cluster]
+            .iter()
+            .flat_map(|cluster| touched.services.iter().filter_map(|name| cluster.service(name)))
+            .flat_map(|service| service.cluster_ips.iter().copied())
+            .collect();
+        for change in &plan.frontends {
+            prop_assert!(frontends.contains(&change.frontend.addr), "{:?} of {:?}", change, touched);
+        }
+        for family in Family::ALL {
+            let tables = proxy.kernel.contents(&[family]);
+            let table = tables.get(family).expect("table");
+            let classes = (0..=16).filter(|bits| table.sets.contains_key(&format!("slots-{}", 1u32 << bits))).count();
+            prop_assert_eq!(table.sets.len(), 7 + classes);
+            prop_assert_eq!(table.chains.len(), 13 + classes);
+            prop_assert!(classes <= Class::MAX.slots().ilog2() as usize + 1);
+        }
+    }
+}
