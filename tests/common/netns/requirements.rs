@@ -1,0 +1,48 @@
+//! What these tests need from the machine, and what happens where it is missing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Set to 1 where the tests must run: what is missing then fails them.
+const REQUIRE: &str = "POINTSMAN_REQUIRE_KERNEL";
+
+/// The path of a suitable nft, when this process may make network namespaces; otherwise why not.
+pub fn check() -> Result<&'static Path, &'static str> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match FOUND.get_or_init(look) {
+        Ok(nft) => Ok(nft),
+        Err(reason) => Err(reason),
+    }
+}
+
+/// Like [`check`], for a test: says that it is skipped, or fails where it must run.
+pub fn nft_or_skip() -> Option<&'static Path> {
+    match check() {
+        Ok(nft) => Some(nft),
+        Err(reason) if std::env::var(REQUIRE).is_ok_and(|value| value == "1") => panic!("{REQUIRE}=1, but {reason}"),
+        Err(reason) => {
+            println!("skipped: {reason}");
+            None
+        }
+    }
+}
+
+fn look() -> Result<PathBuf, String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("network namespaces need root".to_owned());
+    }
+    let probe = format!("pm-{}-probe", std::process::id());
+    let added = Command::new("ip").args(["netns", "add", &probe]).output().map_err(|error| format!("ip: {error}"))?;
+    if !added.status.success() {
+        return Err(format!("no network namespace can be made: {}", String::from_utf8_lossy(&added.stderr).trim()));
+    }
+    let _ = Command::new("ip").args(["netns", "delete", &probe]).status();
+
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/nft.sh");
+    let found = Command::new(&script).output().map_err(|error| format!("{}: {error}", script.display()))?;
+    if !found.status.success() {
+        return Err(format!("there is no suitable nft: {}", String::from_utf8_lossy(&found.stderr).trim()));
+    }
+    Ok(PathBuf::from(String::from_utf8_lossy(&found.stdout).trim()))
+}

@@ -1,0 +1,26 @@
+//! The proxy on a real kernel: the real binary programs a node made of network namespaces, and real packets show the result.
+//!
+//! Every test makes its own node and removes it; see `tests/README.md` for what they need.
+
+#![allow(clippy::disallowed_types, reason = "kernels and child processes live in real time, which no test can pause")]
+
+mod common;
+
+#[path = "kernel/balancing.rs"]
+mod balancing;
+#[path = "kernel/changes.rs"]
+mod changes;
+#[path = "kernel/choice.rs"]
+mod choice;
+#[path = "kernel/crashes.rs"]
+mod crashes;
+#[path = "kernel/input.rs"]
+mod input;
+#[path = "kernel/program.rs"]
+mod program;
+#[path = "kernel/refusals.rs"]
+mod refusals;
+#[path = "kernel/restarts.rs"]
+mod restarts;
+#[path = "kernel/world.rs"]
+mod world;

@@ -1,0 +1,85 @@
+//! What goes in and what comes out: broken manifests, and the batch that a dry run prints.
+
+use crate::common::manifests::{service, slice_of};
+use crate::common::netns::{Failure, Family};
+use crate::world::World;
+
+#[test]
+fn broken_objects_are_named_and_counted_and_the_rest_works() {
+    let Some(world) = World::with_web(&[11, 12]) else { return };
+    let broken = |name: &str, number: u16| service(name).dual_stack(number);
+    world.manifests.apply_text("broken.yaml", "kind: Service\n  metadata: [never\n\tclosed");
+    world.manifests.apply(broken("default/no-ports", 41));
+    world.manifests.apply(slice_of("default/ghost", Family::V4).port("tcp", 80).endpoint(Family::V4.pod_ip(11)));
+    world.manifests.apply_text(
+        "big-port.json",
+        r#"{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"default","name":"big-port"},
+            "spec":{"clusterIP":"10.96.0.42","clusterIPs":["10.96.0.42"],"ipFamilies":["IPv4"],
+                    "ports":[{"name":"bad","port":99999,"protocol":"TCP"},{"name":"good","port":80,"protocol":"TCP"}]}}"#,
+    );
+    world.manifests.apply_text(
+        "banana.json",
+        r#"{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","addressType":"IPv4",
+            "metadata":{"namespace":"default","name":"banana","labels":{"kubernetes.io/service-name":"big-port"}},
+            "ports":[{"name":"good","port":8080,"protocol":"TCP"}],
+            "endpoints":[{"addresses":["banana"]},{"addresses":["10.128.0.11"]}]}"#,
+    );
+    world.manifests.apply(broken("default/first", 43).created("2025-01-01T00:00:00Z").port("http", 80));
+    world.manifests.apply(broken("default/second", 43).created("2025-06-01T00:00:00Z").port("http", 80));
+    for (name, pod) in [("default/first", 11), ("default/second", 12)] {
+        for family in Family::ALL {
+            world.manifests.apply(slice_of(name, family).port("http", 8080).endpoint(family.pod_ip(pod)));
+        }
+    }
+
+    let proxy = world.follow();
+    world.assert_web_reaches(&[11, 12]);
+    let good = world.node.tcp(Family::V4.cluster_ip(42), 80).send();
+    assert_eq!(good.map(|answer| answer.server.ip()), Ok(Family::V4.pod_ip(11)), "the good port and the good address");
+    assert_eq!(world.node.tcp(Family::V4.cluster_ip(42), 81).send(), Err(Failure::Refused));
+    for family in Family::ALL {
+        let answers = world.node.tcp(family.cluster_ip(43), 80).send_many(50);
+        assert!(
+            answers.iter().all(|answer| answer.is_ok_and(|answer| answer.server.ip() == family.pod_ip(11))),
+            "the older of two Services keeps the frontend: {answers:?}"
+        );
+    }
+
+    let log = proxy.log();
+    for name in ["broken.yaml", "99999", "banana", "default/ghost", "default/no-ports", "default/second"] {
+        assert!(log.contains(name), "no warning names {name}:\n{log}");
+    }
+    let metrics = proxy.metrics(&world.node.host);
+    for reason in ["undecodable", "bad-port", "bad-address", "no-service", "no-ports", "frontend-taken"] {
+        let counted = metrics.lines().any(|line| {
+            line.starts_with("pointsman_skipped_total{")
+                && line.contains(&format!("reason=\"{reason}\""))
+                && !line.ends_with(" 0")
+        });
+        assert!(counted, "{reason} is not counted:\n{metrics}");
+    }
+}
+
+#[test]
+fn the_batch_that_a_dry_run_prints_has_the_effect_of_a_sync() {
+    let Some(world) = World::with_web(&[11, 12, 13]) else { return };
+    let arguments = ["--manifests", world.manifests.path(), "--dry-run", "--against", "empty", "-o", "json"];
+    let plan = world.node.pointsman(&arguments);
+    assert_eq!(plan.code, Some(1), "{}", plan.stderr);
+    let loaded = world.node.nft_with_input(&["-j", "-f", "-"], &plan.stdout);
+    assert_eq!(loaded.code, Some(0), "{}", loaded.stderr);
+    world.assert_no_difference();
+    world.assert_web_reaches(&[11, 12, 13]);
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let Some(world) = World::with_web(&[11]) else { return };
+    assert_eq!(world.dry_run().code, Some(1));
+    assert_eq!(world.node.nft(&["list", "ruleset"]), "", "nothing is left behind");
+    world.sync();
+    let before = world.node.nft(&["-a", "list", "ruleset"]);
+    world.set_web_endpoints(&[]);
+    assert_eq!(world.dry_run().code, Some(1));
+    assert_eq!(world.node.nft(&["-a", "list", "ruleset"]), before);
+}
