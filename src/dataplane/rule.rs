@@ -106,7 +106,7 @@ impl Field {
             Self::Daddr => format!("{} daddr", family.nft()),
             Self::L4Proto => "meta l4proto".to_owned(),
             Self::Dport => "th dport".to_owned(),
-            Self::Port => "tcp dport".to_owned(),
+            Self::Port => "ct original proto-dst".to_owned(),
             Self::Slot => format!("numgen random mod {}", class.map_or(2, Class::slots)),
         }
     }

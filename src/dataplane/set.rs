@@ -45,8 +45,9 @@ pub enum Field {
     Slot,
     /// The type of a port in a map's data.
     ///
-    /// Written as `tcp dport`, though it stands for any protocol's: with `th dport` in a map's data nft 1.1.3 creates the map, but
-    /// no later process can add a rule that translates to it ("conflicting protocols specified: ip vs. th").
+    /// Written as `ct original proto-dst`, though it stands for any port. With `th dport` in a map's data nft 1.1.3 creates the map,
+    /// but no later process can add a rule that translates to it ("conflicting protocols specified: ip vs. th"); with `tcp
+    /// dport` it silently limits such rules to TCP.
     Port,
 }
 

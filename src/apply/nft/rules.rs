@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use nftables::expr::{
-    BinaryOperation, CT, Expression, Map, Meta, MetaKey, NamedExpression, NgMode, Numgen, Payload, PayloadField, Prefix,
+    BinaryOperation, CT, CTDir, Expression, Map, Meta, MetaKey, NamedExpression, NgMode, Numgen, Payload, PayloadField,
+    Prefix,
 };
 use nftables::stmt::{JumpTarget, Mangle, Match, NAT, NATFamily, NATFlag, Operator, Reject, RejectType, Statement};
 use nftables::types::RejectCode;
@@ -87,7 +88,7 @@ fn field(family: Family, field: Field, class: Option<Class>) -> Expression<'stat
         Field::Daddr => payload(family.nft(), "daddr"),
         Field::L4Proto => NamedExpression::Meta(Meta { key: MetaKey::L4proto }),
         Field::Dport => payload("th", "dport"),
-        Field::Port => payload("tcp", "dport"),
+        Field::Port => NamedExpression::CT(CT { key: "proto-dst".into(), family: None, dir: Some(CTDir::Original) }),
         // In the type of a set any class will do: 2 stands for "an integer".
         Field::Slot => NamedExpression::Numgen(Numgen {
             mode: NgMode::Random,

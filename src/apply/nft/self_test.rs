@@ -69,20 +69,22 @@ pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
     let translate = Rule::new(family, Action::DnatTo(slot, SetName::Endpoints));
     let mut rule = json!({"family": family.nft(), "table": SCRATCH, "chain": "chain"});
     rule["expr"] = serde_json::to_value(statements(&translate)).map_err(unreadable)?;
-    let fill = json!([{"add": {"chain": chain}}, {"add": {"element": elements}}, {"add": {"rule": rule}}]);
+    let fill = json!([{"add": {"chain": chain}}, {"add": {"element": elements}}, {"add": {"rule": &rule}}]);
     let filled = nft.send(batch(fill), doing).await;
     let listing = nft.list(family, SCRATCH, doing).await;
     nft.send(batch(json!([{"delete": {"table": table}}])), doing).await?;
     filled?;
     let listing: Value = serde_json::from_slice(&listing?.unwrap_or_default()).map_err(unreadable)?;
-    let found = listing["nftables"].as_array().into_iter().flatten().find_map(|item| item.get("map"));
-    let same = found.is_some_and(|found| found["type"] == map["type"] && found["elem"] == json!([element]));
-    if same {
+    let found = |kind| listing["nftables"].as_array().into_iter().flatten().find_map(|item| item.get(kind));
+    let same_map = found("map").is_some_and(|found| found["type"] == map["type"] && found["elem"] == json!([element]));
+    // A rule that is listed otherwise does something else: with some types in the map nft adds a condition of its own.
+    let same_rule = found("rule").is_some_and(|found| found["expr"] == rule["expr"]);
+    if same_map && same_rule {
         return Ok(());
     }
     Err(Error::Unsuitable {
         program: nft.program.clone(),
         found: format!("nftables v{}", nft.version),
-        why: format!("the map that it created is not the one that was asked for; it lists {listing}"),
+        why: format!("what it created is not what was asked for; it lists {listing}"),
     })
 }
