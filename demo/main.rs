@@ -9,6 +9,7 @@
 //! Without root it ends with the plan.
 
 #![allow(clippy::disallowed_types, reason = "the duration that people see is real time")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its purpose is to show something")]
 
 mod promise;
 mod report;

@@ -70,7 +70,7 @@ pub fn read(folder: &Path, node: &str) -> Result<Vec<Promise>, Box<dyn Error>> {
         }
     }
     promises.sort_by(|one, other| (&one.name, one.frontend).cmp(&(&other.name, other.frontend)));
-    promises.extend(beside_the_services(&promises));
+    promises.extend(beside_the_services()?);
     Ok(promises)
 }
 
@@ -88,21 +88,17 @@ pub fn every_endpoint(folder: &Path) -> Result<BTreeSet<SocketAddr>, Box<dyn Err
 }
 
 /// What holds for addresses and ports that no Service has: refused on a known address, dropped otherwise.
-fn beside_the_services(promises: &[Promise]) -> Vec<Promise> {
-    let promise = |name: &str, frontend: &str, outcome| Promise {
-        name: name.to_owned(),
-        protocol: Protocol::Tcp,
-        frontend: frontend.parse().expect("an address and a port"),
-        outcome,
-    };
-    let beside = vec![
-        promise("(a port it does not have)", "10.96.0.20:8080", Outcome::Refused),
-        promise("(a port it does not have)", "[fd00:10:96::14]:8080", Outcome::Refused),
-        promise("(an address nobody holds)", "10.96.200.1:80", Outcome::Dropped),
-        promise("(an address nobody holds)", "[fd00:10:96::c801]:80", Outcome::Dropped),
-    ];
-    debug_assert!(beside.iter().all(|one| promises.iter().all(|other| one.frontend != other.frontend)));
-    beside
+fn beside_the_services() -> Result<Vec<Promise>, Box<dyn Error>> {
+    let mut promises = Vec::new();
+    for (name, frontend, outcome) in [
+        ("(a port it does not have)", "10.96.0.20:8080", Outcome::Refused),
+        ("(a port it does not have)", "[fd00:10:96::14]:8080", Outcome::Refused),
+        ("(an address nobody holds)", "10.96.200.1:80", Outcome::Dropped),
+        ("(an address nobody holds)", "[fd00:10:96::c801]:80", Outcome::Dropped),
+    ] {
+        promises.push(Promise { name: name.to_owned(), protocol: Protocol::Tcp, frontend: frontend.parse()?, outcome });
+    }
+    Ok(promises)
 }
 
 fn outcome(

@@ -1,5 +1,7 @@
 //! `examples/` is good input: every Service that has something to proxy is in the plan, and nothing is complained about.
 
+#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
+
 use std::process::{Command, Output};
 
 fn plan() -> Output {

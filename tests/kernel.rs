@@ -3,6 +3,7 @@
 //! Every test makes its own node and removes it; see `tests/README.md` for what they need.
 
 #![allow(clippy::disallowed_types, reason = "kernels and child processes live in real time, which no test can pause")]
+#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
 mod common;
 

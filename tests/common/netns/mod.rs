@@ -11,6 +11,12 @@
 //! number of nodes can exist side by side; everything is removed on drop. Nothing outside the namespaces is touched.
 
 #![allow(clippy::disallowed_types, reason = "kernels and child processes live in real time, which no test can pause")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "stops at the first surprise, and says so"
+)]
 
 pub mod addresses;
 mod monitor;
