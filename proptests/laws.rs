@@ -1,5 +1,7 @@
 //! The laws of `pointsman::diff`, over random histories.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout, reason = "a test may stop, and may print")]
+
 mod common;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,7 @@
 //! The whole loop under a paused clock, over a kernel that fails when its seed says so.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout, reason = "a test may stop, and may print")]
+
 mod common;
 
 use std::time::Duration;

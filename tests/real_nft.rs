@@ -2,6 +2,8 @@
 //!
 //! Every test has a network namespace of its own. Needs root and an nft of version 1.1.3 or newer.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout, reason = "a test may stop, and may print")]
+
 #[path = "../proptests/common/mod.rs"]
 mod histories;
 

@@ -1,6 +1,7 @@
 //! Random histories of a small cluster, and a deliberately naive model of what they ask for.
 
 #![allow(dead_code, reason = "each test uses a part")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -104,7 +105,7 @@ fn slice() -> impl Strategy<Value = EndpointSlice> {
             });
             EndpointSlice {
                 // Slices of different Services share names, so that labels move from one Service to another.
-                name: ObjectName::new(service.namespace.clone(), format!("slice-{n}")),
+                name: ObjectName::new(Arc::clone(&service.namespace), format!("slice-{n}")),
                 service: service.name,
                 family: if v6 { Family::Ip6 } else { Family::Ip },
                 ports,
@@ -288,7 +289,7 @@ impl Model {
         let mut expected = BTreeMap::new();
         for service in by_age {
             let mut ports: Vec<&ServicePort> = service.ports.iter().collect();
-            ports.sort_by_key(|port| port.name.clone());
+            ports.sort_by_key(|port| Arc::clone(&port.name));
             for (addr, port) in service.cluster_ips.iter().flat_map(|a| ports.iter().map(move |p| (*a, *p))) {
                 let frontend = Frontend { addr, protocol: port.protocol, port: port.port };
                 expected.entry(frontend).or_insert_with(|| self.outcome(service, port, Family::of(addr)));

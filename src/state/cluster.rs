@@ -219,7 +219,7 @@ impl Draft {
             self.cluster.slice_owners.remove(name);
         }
         if let Some(slice) = slice {
-            let owner = ObjectName { namespace: slice.name.namespace.clone(), name: slice.service.clone() };
+            let owner = ObjectName::new(Arc::clone(&slice.name.namespace), Arc::clone(&slice.service));
             self.report_new(Kind::EndpointSlice, &*slice, old.as_deref());
             // Slices and Services arrive on different watches: before both lists are complete, a Service may still come.
             if self.cluster.is_complete() && !self.cluster.services.contains_key(&owner) {

@@ -23,8 +23,8 @@ pub struct Desired {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     winner: Arc<FrontendSpec>,
-    /// The others in order of rank; nearly always none, so a thin pointer.
-    losers: Option<Box<Vec<Arc<FrontendSpec>>>>,
+    /// The others in order of rank; nearly always none, and then without an allocation.
+    losers: Vec<Arc<FrontendSpec>>,
 }
 
 impl Desired {
@@ -117,9 +117,7 @@ impl Desired {
                 self.frontends.remove(&frontend);
             }
             Some(winner) => {
-                let losers: Vec<_> = specs.collect();
-                let losers = if losers.is_empty() { None } else { Some(Box::new(losers)) };
-                self.frontends.insert(frontend, Claims { winner, losers });
+                self.frontends.insert(frontend, Claims { winner, losers: specs.collect() });
             }
         }
     }
@@ -133,7 +131,7 @@ impl Claims {
 
     /// The service ports that would like to have it too.
     pub fn losers(&self) -> &[Arc<FrontendSpec>] {
-        self.losers.as_ref().map_or(&[], |losers| losers)
+        &self.losers
     }
 
     fn all(&self) -> Vec<Arc<FrontendSpec>> {

@@ -1,7 +1,5 @@
 //! Rules in the `nftables` crate's types.
 
-use std::collections::HashSet;
-
 use nftables::expr::{
     BinaryOperation, CT, CTDir, Expression, Map, Meta, MetaKey, NamedExpression, NgMode, Numgen, Payload, PayloadField,
     Prefix,
@@ -124,6 +122,7 @@ fn set_mark(value: BinaryOperation<'static>) -> Statement<'static> {
 }
 
 fn masquerade() -> Statement<'static> {
-    let flags = Some(HashSet::from([NATFlag::FullyRandom]));
+    #[expect(clippy::disallowed_types, reason = "the crate's type; with one flag its order is always the same")]
+    let flags = Some(std::collections::HashSet::from([NATFlag::FullyRandom]));
     Statement::Masquerade(Some(NAT { addr: None, family: None, port: None, flags }))
 }

@@ -1,6 +1,6 @@
 //! Shares strings that occur in many objects: namespaces, node names, port names.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// When so many strings are known they are forgotten, so that names of the past do not pile up.
@@ -8,7 +8,7 @@ const LIMIT: usize = 1 << 16;
 
 /// A set of strings that are handed out as shared copies. Owned by one source; forgetting costs memory, never truth.
 #[derive(Debug, Default)]
-pub struct Interner(HashSet<Arc<str>>);
+pub struct Interner(BTreeSet<Arc<str>>);
 
 impl Interner {
     /// The shared copy of a string.
