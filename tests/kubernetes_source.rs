@@ -19,7 +19,6 @@ fn options() -> KubernetesOptions {
         backoff_base: Duration::from_millis(50),
         backoff_max: Duration::from_millis(400),
         healthy_after: Duration::from_millis(500),
-        answer_within: Duration::from_secs(1),
         silence_margin: Duration::from_secs(1),
         absent_retry: Duration::from_millis(300),
         requests_per_second: 50.0,
@@ -83,6 +82,7 @@ async fn requests_carry_the_selectors_of_a_service_proxy() {
 async fn an_idle_cluster_costs_one_request_per_kind() {
     let server = small_cluster();
     let mut watching = Watching::with(&server, options());
+    watching.synced().await;
     watching.for_a_while(Duration::from_secs(1)).await;
     for resource in Resource::ALL {
         assert_eq!(server.requests(resource), 1, "{resource:?}");
@@ -144,8 +144,10 @@ async fn the_source_ends_when_nobody_listens() {
 #[tokio::test]
 async fn a_streaming_lists_that_end_at_once_are_paced() {
     let server = small_cluster();
-    server.fail(Resource::Services, Some(Verb::StreamingList), Fault::Close, None);
+    // Lists by pages, to which it falls back, are cut off as well.
+    server.fail(Resource::Services, None, Fault::Close, None);
     let mut watching = Watching::with(&server, real_options());
+    server.until("the first request", |server| server.requests(Resource::Services) > 0).await;
     watching.for_a_while(Duration::from_secs(3)).await;
     let requests = server.requests(Resource::Services);
     println!("A: {requests} requests in 3 s; the plain watcher sends 142,155");
@@ -168,10 +170,11 @@ async fn b_watches_that_end_at_once_are_paced() {
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::Status(422), None);
     server.fail(Resource::Services, Some(Verb::Watch), Fault::Close, None);
     let mut watching = Watching::with(&server, real_options());
+    server.until("the first request", |server| server.requests(Resource::Services) > 0).await;
     watching.for_a_while(Duration::from_secs(3)).await;
     let requests = server.requests(Resource::Services);
     println!("B: {requests} requests in 3 s; the plain watcher sends 120,589");
-    assert!((4..20).contains(&requests), "{requests}");
+    assert!((3..20).contains(&requests), "{requests}");
     assert_eq!(watching.resets(Kind::Service), 1, "the list itself was fine");
 }
 
@@ -193,11 +196,14 @@ async fn d_gone_inside_every_stream_does_not_become_a_storm_of_lists() {
     server.fail(Resource::Services, Some(Verb::Watch), Fault::Expired, None);
     let options = KubernetesOptions { backoff_max: Duration::from_secs(30), ..options() };
     let mut watching = Watching::with(&server, options);
+    server.until("the first request", |server| server.requests(Resource::Services) > 0).await;
     watching.for_a_while(Duration::from_secs(3)).await;
     let lists = server.requests_for(Resource::Services, Verb::List);
-    println!("D: {lists} lists in 3 s from a base of 50 ms; with a backoff that each list resets it would be about 40");
-    assert!((4..=9).contains(&lists), "{lists}");
-    assert_eq!(watching.resets(Kind::Service), lists);
+    println!(
+        "D: {lists} lists in 3 s with pauses that grow from 50 ms; pauses that each list resets would allow over 60"
+    );
+    assert!((3..=9).contains(&lists), "{lists}");
+    assert!(watching.resets(Kind::Service) >= lists - 1, "each was complete");
 }
 
 #[tokio::test]
@@ -320,8 +326,8 @@ async fn a_watch_that_times_out_resumes_where_it_was() {
     let server = small_cluster();
     let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
     let mut watching = Watching::with(&server, options);
-    watching.for_a_while(Duration::from_millis(2500)).await;
-    assert_eq!(server.requests_for(Resource::Services, Verb::Watch), 2);
+    watching.synced().await;
+    server.until("two timeouts", |server| server.requests_for(Resource::Services, Verb::Watch) == 2).await;
     server.apply(service("default/new", "10.96.0.9"));
     watching.until("a change", |seen| seen.has(Kind::Service, "default/new", "")).await;
     assert_eq!(watching.resets(Kind::Service), 1);
@@ -367,7 +373,8 @@ async fn a_request_that_is_never_answered_is_given_up() {
     for (streaming_lists, verb) in [(true, Verb::StreamingList), (false, Verb::List)] {
         let server = small_cluster();
         server.fail(Resource::Services, Some(verb), Fault::NoAnswer, Some(1));
-        let mut watching = Watching::with(&server, KubernetesOptions { streaming_lists, ..options() });
+        let answer_within = Duration::from_secs(1);
+        let mut watching = Watching::with(&server, KubernetesOptions { streaming_lists, answer_within, ..options() });
         watching.synced().await;
         assert_eq!(server.requests_for(Resource::Services, verb), 2);
     }
@@ -455,5 +462,6 @@ async fn a_long_list_by_pages_is_not_slowed_down() {
     watching.synced().await;
     assert_eq!(server.requests_for(Resource::EndpointSlices, Verb::Page), 150);
     assert_eq!(watching.names(Kind::EndpointSlice).len(), 302);
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    // At five requests a second it would take half a minute.
+    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
 }
