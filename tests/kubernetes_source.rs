@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use common::apiserver::{ApiServer, Fault, Resource, Verb, headless, node, service, service_cidr, slice};
 use common::watching::{SOON, Watching};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use pointsman::state::Kind;
-use pointsman::watch::KubernetesOptions;
+use pointsman::watch::{KubernetesOptions, client_config};
 use tokio::time::{Instant, timeout_at};
 
 /// Short times; everything else as by default.
@@ -137,6 +138,34 @@ async fn the_source_ends_when_nobody_listens() {
     watching.events.close();
     let task = &mut watching.task;
     timeout_at(Instant::now() + SOON, task).await.expect("it ends").expect("without a panic");
+}
+
+#[tokio::test]
+async fn a_kubeconfig_leads_to_the_server() {
+    let server = small_cluster();
+    let folder = tempfile::tempdir().unwrap();
+    let config = client_config(Some(&server.write_kubeconfig(folder.path()))).await.unwrap();
+    assert_eq!(config.cluster_url.to_string().trim_end_matches('/'), server.url());
+}
+
+#[tokio::test]
+async fn requests_and_restarts_are_counted() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let server = small_cluster();
+    server.fail(Resource::Services, None, Fault::Status(503), Some(2));
+    Watching::with(&server, options()).synced().await;
+    let text = metrics.render();
+    for line in [
+        r#"pointsman_api_requests_total{kind="Service",code="503"} 2"#,
+        r#"pointsman_api_requests_total{kind="Service",code="200"} 1"#,
+        r#"pointsman_api_requests_total{kind="Node",code="200"} 1"#,
+        r#"pointsman_watch_restarts_total{kind="Service"} 2"#,
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains(r#"pointsman_watch_restarts_total{kind="Node"}"#), "{text}");
 }
 
 // Rows A to G.

@@ -4,7 +4,7 @@
 //!
 //! - A list is handed out when it is complete, as one `…Reset` event, never half of it.
 //! - Lists are asked for as a stream, and by pages from a server that refuses.
-//! - Requests pass a pace ([`pace`]) that slows down when watches end at once, and that only a healthy watch resets.
+//! - Requests pass a pace ([`pace`]), one for each kind, that slows down when watches end at once, and that only a healthy watch resets.
 //! - No object can stop a list or get lost in a watch because it cannot be decoded ([`object`]).
 //! - A connection that falls silent is given up soon after the server should have ended the watch.
 //! - Errors are named once per series, with what to do, and never end the source.
