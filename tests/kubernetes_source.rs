@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::cell::RefCell;
+use std::sync::Once;
 use std::time::Duration;
 
 use common::apiserver::{ApiServer, Fault, Resource, Verb, headless, node, service, service_cidr, slice};
@@ -13,6 +15,37 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use pointsman::state::Kind;
 use pointsman::watch::{KubernetesOptions, client_config};
 use tokio::time::{Instant, timeout_at};
+
+thread_local! {
+    /// What this thread logs. Each test has a thread, and its tasks run there.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes to the log of the thread that logs.
+struct ThreadLog;
+
+impl std::io::Write for ThreadLog {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts to keep what threads log.
+fn keep_logs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| ThreadLog).init());
+}
+
+/// The lines that this thread logged and that contain a text.
+fn logged(text: &str) -> Vec<String> {
+    let log = LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap());
+    log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+}
 
 /// Short times; everything else as by default.
 fn options() -> KubernetesOptions {
@@ -166,6 +199,32 @@ async fn requests_and_restarts_are_counted() {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
     assert!(!text.contains(r#"pointsman_watch_restarts_total{kind="Node"}"#), "{text}");
+}
+
+#[tokio::test]
+async fn a_failure_that_lasts_is_named_once_and_its_end_too() {
+    keep_logs();
+    let server = small_cluster();
+    server.fail(Resource::Services, None, Fault::Status(403), Some(5));
+    Watching::with(&server, options()).synced().await;
+    let lines = logged(" pointsman::");
+    let [start, failure, end] = lines.as_slice() else { panic!("{lines:#?}") };
+    assert!(start.contains("INFO") && start.contains(&server.url()), "{start}");
+    assert!(failure.contains("WARN") && failure.contains("kind=Service"), "{failure}");
+    assert!(failure.contains("Allow our service account to list and watch objects of kind Service"), "{failure}");
+    assert!(end.contains("INFO") && end.contains("watching again") && end.contains("failures=5"), "{end}");
+}
+
+#[tokio::test]
+async fn watches_that_keep_ending_early_are_named_once() {
+    keep_logs();
+    let server = small_cluster();
+    server.fail(Resource::Services, Some(Verb::Watch), Fault::Close, None);
+    server.fail(Resource::Services, Some(Verb::StreamingList), Fault::EndAfter(4), None);
+    let mut watching = Watching::with(&server, options());
+    server.until("many watches", |server| server.requests_for(Resource::Services, Verb::Watch) == 9).await;
+    watching.for_a_while(Duration::ZERO).await;
+    assert_eq!(logged("keeps ending our watches early").len(), 1, "{:#?}", logged(""));
 }
 
 // Rows A to G.

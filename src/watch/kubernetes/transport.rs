@@ -17,8 +17,8 @@ use super::pace::{Pace, Purpose, Turn};
 use crate::state::Kind;
 use crate::watch::metrics::{API_REQUESTS, WATCH_RESTARTS};
 
-/// After so many attempts in a row without a healthy watch it is worth a warning, even when no request failed.
-const SUSPICIOUS: u32 = 6;
+/// So many watches in a row that end early are worth a warning, though no request failed.
+const SUSPICIOUS: u32 = 5;
 
 /// A client for the server. All kinds share its connections and credentials.
 pub fn connect(mut config: kube::Config, options: &KubernetesOptions) -> kube::Result<Client> {
@@ -107,9 +107,9 @@ fn note_restart(kind: Kind, turn: Turn) {
     }
     metrics::counter!(WATCH_RESTARTS, "kind" => kind.label()).increment(1);
     tracing::debug!(%kind, attempts = turn.attempts, delay = ?turn.delay, "listing or watching again");
-    if turn.attempts == SUSPICIOUS {
+    if turn.early == SUSPICIOUS {
         tracing::warn!(
-            %kind, attempts = turn.attempts, delay = ?turn.delay,
+            %kind, watches = turn.early, delay = ?turn.delay,
             "the API server, or a proxy before it, keeps ending our watches early; trying more slowly. What is known stays in \
              force. Look for timeouts of idle or streaming connections on the way to the server",
         );
