@@ -96,3 +96,6 @@ fn note_list<T>(items: &Items<T>, field: &str, reason: Reason, problems: &mut Ve
         problems.push(Problem::new(field, reason, found));
     }
 }
+
+#[cfg(test)]
+mod tests;

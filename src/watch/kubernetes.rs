@@ -4,7 +4,7 @@
 //!
 //! - A list is handed out when it is complete, as one `…Reset` event, never half of it.
 //! - Lists are asked for as a stream, and by pages from a server that refuses.
-//! - Requests pass a pace ([`pace`]) that slows down when watches end at once, and that only a healthy watch resets.
+//! - Requests pass a pace ([`pace`]), one for each kind, that slows down when watches end at once, and that only a healthy watch resets.
 //! - No object can stop a list or get lost in a watch because it cannot be decoded ([`object`]).
 //! - A connection that falls silent is given up soon after the server should have ended the watch.
 //! - Errors are named once per series, with what to do, and never end the source.
@@ -96,18 +96,16 @@ impl KubernetesOptions {
 /// # Errors
 /// If no client can be built from `config` (certificates, proxy): nothing was requested then.
 pub async fn watch(config: kube::Config, options: KubernetesOptions, events: EventSender) -> Result<(), ConfigError> {
-    let client = |kind| {
-        transport::client(config.clone(), kind, &options)
-            .map_err(|source| ConfigError::Client { server: config.cluster_url.to_string(), source: Box::new(source) })
-    };
-    let clients =
-        (client(Kind::Service)?, client(Kind::EndpointSlice)?, client(Kind::ServiceCidr)?, client(Kind::Node)?);
-    tracing::info!(server = %config.cluster_url, node = options.node_name, "watching the API server");
+    let server = config.cluster_url.to_string();
+    let client = transport::connect(config, &options)
+        .map_err(|source| ConfigError::Client { server: server.clone(), source: Box::new(source) })?;
+    let of = |kind| transport::paced(&client, kind, &options);
+    tracing::info!(server, node = options.node_name, "watching the API server");
     let mut tasks = JoinSet::new();
-    tasks.spawn(source::run::<Service>(clients.0, options.clone(), events.clone()));
-    tasks.spawn(source::run::<EndpointSlice>(clients.1, options.clone(), events.clone()));
-    tasks.spawn(source::run::<ServiceCidr>(clients.2, options.clone(), events.clone()));
-    tasks.spawn(source::run::<Node>(clients.3, options, events));
+    tasks.spawn(source::run::<Service>(of(Kind::Service), options.clone(), events.clone()));
+    tasks.spawn(source::run::<EndpointSlice>(of(Kind::EndpointSlice), options.clone(), events.clone()));
+    tasks.spawn(source::run::<ServiceCidr>(of(Kind::ServiceCidr), options.clone(), events.clone()));
+    tasks.spawn(source::run::<Node>(of(Kind::Node), options.clone(), events));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended
             && let Ok(panic) = error.try_into_panic()

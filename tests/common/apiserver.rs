@@ -146,6 +146,15 @@ impl ApiServer {
             .collect()
     }
 
+    /// Waits until the condition holds, which may look at requests.
+    pub async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while !condition(self) {
+            assert!(tokio::time::Instant::now() < deadline, "timed out before: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// The current revision.
     pub fn revision(&self) -> u64 {
         self.store().revision()

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::apiserver::ApiServer;
 
 /// How long any one thing may take in these tests.
-pub const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(15);
 
 /// A source at work, and what its events add up to.
 pub struct Watching {

@@ -48,6 +48,8 @@ pub struct Turn {
     pub delay: Duration,
     /// Attempts since the last healthy watch, this one included.
     pub attempts: u32,
+    /// Watches in a row that were opened and ended too early to be healthy.
+    pub early: u32,
     /// Whether the request starts a list or a watch again.
     pub restart: bool,
 }
@@ -58,6 +60,8 @@ pub struct Pace {
     limits: Limits,
     /// Attempts since the last healthy watch.
     attempts: u32,
+    /// Watches in a row that were opened and ended too early to be healthy.
+    early: u32,
     /// There was an attempt before.
     started: bool,
     /// When the current watch was opened.
@@ -77,7 +81,16 @@ impl Pace {
     /// A pace that has seen no request.
     pub fn new(limits: Limits, now: Instant) -> Self {
         let tokens = (limits.burst, now);
-        Self { limits, attempts: 0, started: false, open_since: None, listed: false, not_before: None, tokens }
+        Self {
+            limits,
+            attempts: 0,
+            early: 0,
+            started: false,
+            open_since: None,
+            listed: false,
+            not_before: None,
+            tokens,
+        }
     }
 
     /// How long to wait before sending a request. `jitter` is random, from 0 to 1.
@@ -89,7 +102,7 @@ impl Pace {
         let asked = self.not_before.take().map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         let cost = if purpose == Purpose::Page { PAGE_COST } else { 1.0 };
         let delay = backoff.max(asked).max(self.take(cost, now));
-        Turn { delay, attempts: self.attempts, restart }
+        Turn { delay, attempts: self.attempts, early: self.early, restart }
     }
 
     /// A request was answered with success.
@@ -106,10 +119,15 @@ impl Pace {
     }
 
     fn backoff(&mut self, now: Instant, jitter: f64) -> Duration {
-        let healthy = self.open_since.take().is_some_and(|since| now - since >= self.limits.healthy_after);
-        if healthy {
-            self.attempts = 0;
-        }
+        self.early = match self.open_since.take() {
+            Some(since) if now - since >= self.limits.healthy_after => {
+                self.attempts = 0;
+                0
+            }
+            Some(_) => self.early.saturating_add(1),
+            // It was not even opened, which is another trouble.
+            None => 0,
+        };
         let attempt = self.attempts;
         self.attempts = attempt.saturating_add(1);
         if attempt == 0 {
@@ -211,6 +229,24 @@ mod tests {
         assert_eq!(pace.next(Purpose::List, now, 1.0).delay, Duration::from_secs(7));
         pace.failed(Some(Duration::from_secs(86_400)), now);
         assert_eq!(pace.next(Purpose::List, now, 1.0).delay, LIMITS.max);
+    }
+
+    #[test]
+    fn watches_that_end_early_are_told_from_requests_that_fail() {
+        let now = Instant::now();
+        let mut pace = Pace::new(LIMITS, now);
+        let early: Vec<_> = [true, true, true, false, true, true]
+            .map(|opens| {
+                let turn = pace.next(Purpose::Watch, now, 1.0);
+                if opens {
+                    pace.answered(Purpose::Watch, now)
+                } else {
+                    pace.failed(None, now)
+                }
+                turn.early
+            })
+            .to_vec();
+        assert_eq!(early, [0, 1, 2, 3, 0, 1]);
     }
 
     #[test]

@@ -298,4 +298,20 @@ mod tests {
         let text = r#"{"kind":"Service","metadata":{"name":"web"},"spec":{"type":"a","type":"b"}}"#;
         assert_eq!(names(&read("a.json", text).services), ["default/web"]);
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            cases: 500, failure_persistence: None, ..proptest::prelude::ProptestConfig::default()
+        })]
+
+        #[test]
+        fn no_damage_to_a_file_is_fatal(at in 0..SERVICE.len(), len in 0..20_usize, new in ".{0,12}") {
+            let end = (at + len).min(SERVICE.len());
+            let text = format!("{}{new}{}\n---\n{SERVICE}", &SERVICE[..at], &SERVICE[end..]);
+            read("a.yaml", &text);
+            let json = yaml::to_json(&yaml::documents(SERVICE)[0]).unwrap();
+            let at = at.min(json.len());
+            read("a.json", &format!("{}{new}{}", &json[..at], &json[end.min(json.len()).max(at)..]));
+        }
+    }
 }

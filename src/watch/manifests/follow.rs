@@ -7,7 +7,7 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::files::{STDIN, is_manifest, scan};
 use super::{Contents, FileKey, ManifestError, Manifests};
@@ -17,8 +17,8 @@ use crate::watch::{EventSender, Received};
 /// Changes that follow each other within this time are taken together: a file is often written in several steps.
 const QUIET: Duration = Duration::from_millis(20);
 
-/// So many notices are taken together at most, so that steady writing does not put off the work for ever.
-const MAX_NOTICES: usize = 10_000;
+/// Steady writing does not put off the work for longer than this.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What to look at.
 #[derive(Debug, Default)]
@@ -29,6 +29,12 @@ struct Work {
     scan: bool,
     /// Whether a path that was asked for was itself replaced, so that it must be watched anew.
     rewatch: bool,
+}
+
+impl Work {
+    fn is_empty(&self) -> bool {
+        !self.scan && !self.rewatch && self.files.is_empty()
+    }
 }
 
 impl Manifests {
@@ -99,22 +105,18 @@ impl Manifests {
     /// Waits for something to do.
     async fn next(&self, notices: &mut UnboundedReceiver<notify::Result<notify::Event>>) -> Work {
         let mut work = Work::default();
-        loop {
+        while work.is_empty() {
             let Some(notice) = notices.recv().await else {
                 // The watcher is owned by the caller, so this does not happen; waiting is right in any case.
                 return std::future::pending().await;
             };
             self.note(notice, &mut work);
-            for _ in 0..MAX_NOTICES {
-                match timeout(QUIET, notices.recv()).await {
-                    Ok(Some(notice)) => self.note(notice, &mut work),
-                    Ok(None) | Err(_) => break,
-                }
-            }
-            if work.scan || work.rewatch || !work.files.is_empty() {
-                return work;
-            }
         }
+        let latest = Instant::now() + PATIENCE;
+        while let Ok(Some(notice)) = timeout_at(latest.min(Instant::now() + QUIET), notices.recv()).await {
+            self.note(notice, &mut work);
+        }
+        work
     }
 
     fn note(&self, notice: notify::Result<notify::Event>, work: &mut Work) {
@@ -161,7 +163,7 @@ impl Manifests {
             work.scan |= under_root || (beside_root && self.has_linked_root(&path));
         } else {
             // Gone: if it was a folder, its files are gone too.
-            work.scan |= self.files.keys().any(|key| key.path.starts_with(&path));
+            work.scan |= under_root && self.files.keys().any(|key| key.path.starts_with(&path));
         }
     }
 

@@ -2,7 +2,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
 
 use super::*;
 

@@ -1,0 +1,81 @@
+//! The Kubernetes source against a real protocol: what it hands out, and what it survives.
+//!
+//! - [`events`]: what comes out when all goes well;
+//! - [`rows`]: what kube-runtime's plain watcher does wrong, rows A to G, each shown cured;
+//! - [`survival`]: what else can happen to a connection or a server.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod events;
+mod rows;
+mod survival;
+
+use std::cell::RefCell;
+use std::sync::Once;
+use std::time::Duration;
+
+use common::apiserver::{ApiServer, node, service, service_cidr, slice};
+use pointsman::watch::KubernetesOptions;
+
+thread_local! {
+    /// What this thread logs. Each test has a thread, and its tasks run there.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes to the log of the thread that logs.
+struct ThreadLog;
+
+impl std::io::Write for ThreadLog {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts to keep what threads log.
+fn keep_logs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| ThreadLog).init());
+}
+
+/// The lines that this thread logged and that contain a text.
+fn logged(text: &str) -> Vec<String> {
+    let log = LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap());
+    log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+}
+
+/// Short times; everything else as by default.
+fn options() -> KubernetesOptions {
+    KubernetesOptions {
+        backoff_base: Duration::from_millis(50),
+        backoff_max: Duration::from_millis(400),
+        healthy_after: Duration::from_millis(500),
+        silence_margin: Duration::from_secs(1),
+        absent_retry: Duration::from_millis(300),
+        requests_per_second: 50.0,
+        ..KubernetesOptions::new("node-1")
+    }
+}
+
+/// The real times, for the rows that count requests.
+fn real_options() -> KubernetesOptions {
+    KubernetesOptions::new("node-1")
+}
+
+/// Three Services, two slices, a ServiceCIDR and two Nodes.
+fn small_cluster() -> ApiServer {
+    let server = ApiServer::start();
+    for (name, cluster_ip) in [("default/a", "10.96.0.1"), ("default/b", "10.96.0.2"), ("shop/c", "fd00::3")] {
+        server.apply(service(name, cluster_ip));
+    }
+    server.apply(slice("default/a-1", "a", &["10.1.0.1", "10.1.0.2"]));
+    server.apply(slice("default/b-1", "b", &["10.1.0.3"]));
+    server.apply(service_cidr("kubernetes", &["10.96.0.0/16"]));
+    server.apply(node("node-1"));
+    server.apply(node("node-2"));
+    server
+}
