@@ -91,17 +91,19 @@ fn cluster_ips(
     }
     let mut found: Vec<IpAddr> = Vec::with_capacity(addrs.len().min(2));
     for (i, (field, text)) in addrs.into_iter().enumerate() {
-        let family = match families.get(i).map(|family| family.as_str()) {
-            Some(Some("IPv4")) => Some(Family::Ip),
-            Some(Some("IPv6")) => Some(Family::Ip6),
+        let family = match families.get(i) {
+            None if families.is_empty() => None,
             // An address beyond the list of families belongs to none.
-            None if !families.is_empty() => continue,
-            None => None,
-            Some(_) => {
-                let field = format!("spec.ipFamilies[{i}]");
-                problems.push(Problem::new(field, Reason::UnsupportedAddressType, &families[i]));
-                continue;
-            }
+            None => continue,
+            Some(given) => match given.as_str() {
+                Some("IPv4") => Some(Family::Ip),
+                Some("IPv6") => Some(Family::Ip6),
+                _ => {
+                    let field = format!("spec.ipFamilies[{i}]");
+                    problems.push(Problem::new(field, Reason::UnsupportedAddressType, given));
+                    continue;
+                }
+            },
         };
         let addr = text.as_str().and_then(parse_ip).filter(|addr| is_virtual(*addr));
         match addr.filter(|addr| family.is_none_or(|family| family == Family::of(*addr))) {
