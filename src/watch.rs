@@ -13,7 +13,6 @@ mod decode;
 pub mod journal;
 mod kubernetes;
 mod manifests;
-pub mod metrics;
 mod wire;
 
 pub use kubernetes::{ConfigError, KubernetesOptions, client_config, watch as watch_api_server};

@@ -13,6 +13,8 @@ mod balancing;
 mod changes;
 #[path = "kernel/choice.rs"]
 mod choice;
+#[path = "kernel/cluster.rs"]
+mod cluster;
 #[path = "kernel/crashes.rs"]
 mod crashes;
 #[path = "kernel/input.rs"]

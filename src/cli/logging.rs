@@ -42,8 +42,9 @@ impl Drop for Step {
 /// Starts logging as the command line says.
 pub(super) fn start(args: &Args, progress: &Progress) -> anyhow::Result<()> {
     let quiet = args.dry_run || args.command.is_some();
-    let default = if quiet { "warn" } else { "warn,pointsman=info" };
-    let filter = EnvFilter::try_new(args.log_level.as_deref().unwrap_or(default))
+    // kube logs every failed request; the sources say the same once per series.
+    let default = format!("warn,kube_client=off,kube_runtime=off,pointsman={}", if quiet { "warn" } else { "info" });
+    let filter = EnvFilter::try_new(args.log_level.as_deref().unwrap_or(&default))
         .context("--log-level is not a filter such as info or warn,pointsman=debug")?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -58,8 +59,15 @@ pub(super) fn start(args: &Args, progress: &Progress) -> anyhow::Result<()> {
 
 /// Prints the error that ends the process, with its causes.
 pub(super) fn complain(progress: &Progress, error: &anyhow::Error) {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Some errors quote their cause themselves.
+        if !text.contains(&cause) {
+            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+        }
+    }
     // Nobody is left to tell if this fails.
-    let _ = writeln!(BesideProgress(progress.clone()), "pointsman: {error:#}");
+    let _ = writeln!(BesideProgress(progress.clone()), "pointsman: {text}");
 }
 
 /// Standard error, without tearing what [`Progress`] shows there.

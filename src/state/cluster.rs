@@ -222,7 +222,7 @@ impl Draft {
             let owner = ObjectName::new(Arc::clone(&slice.name.namespace), Arc::clone(&slice.service));
             self.report_new(Kind::EndpointSlice, &*slice, old.as_deref());
             // Slices and Services arrive on different watches: before both lists are complete, a Service may still come.
-            if self.cluster.is_complete() && !self.cluster.services.contains_key(&owner) {
+            if self.cluster.is_complete() && self.lacks_service(&owner) {
                 self.report_without_service(&slice, &owner);
             }
             self.cluster.slice_owners.insert(name.clone(), owner.clone());
@@ -251,12 +251,17 @@ impl Draft {
             .cluster
             .slices
             .iter()
-            .filter(|(owner, _)| !self.cluster.services.contains_key(*owner))
+            .filter(|(owner, _)| self.lacks_service(owner))
             .flat_map(|(owner, slices)| slices.iter().map(|slice| (Arc::clone(slice), owner.clone())))
             .collect();
         for (slice, owner) in orphans {
             self.report_without_service(&slice, &owner);
         }
+    }
+
+    /// Whether a slice names a Service that does not exist. That it names none is a problem of its own, found by the source.
+    fn lacks_service(&self, owner: &ObjectName) -> bool {
+        !owner.name.is_empty() && !self.cluster.services.contains_key(owner)
     }
 
     fn report_without_service(&mut self, slice: &EndpointSlice, owner: &ObjectName) {

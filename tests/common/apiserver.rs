@@ -89,6 +89,7 @@ impl ApiServer {
     }
 
     /// Creates or replaces an object, as `kubectl replace --force` would without its deletion.
+    #[expect(clippy::needless_pass_by_value, reason = "reads better where objects are built in place")]
     pub fn apply(&self, object: Value) {
         let text = object.to_string();
         self.apply_text(&text);

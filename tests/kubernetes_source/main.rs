@@ -4,6 +4,8 @@
 //! - [`rows`]: what kube-runtime's plain watcher does wrong, rows A to G, each shown cured;
 //! - [`survival`]: what else can happen to a connection or a server.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at the first surprise")]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod events;

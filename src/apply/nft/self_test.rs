@@ -33,7 +33,7 @@ pub(super) async fn version(program: &Path) -> Result<String, Error> {
     if numbers < FLOOR {
         return Err(unsuitable("older ones silently create something else than our maps"));
     }
-    if printed.lines().any(|line| line.trim().replace(' ', "") == "json:no") {
+    if printed.lines().any(|line| line.split_whitespace().eq(["json:", "no"])) {
         return Err(unsuitable("it was built without JSON"));
     }
     Ok(version)

@@ -14,8 +14,8 @@ use tower::Service;
 
 use super::KubernetesOptions;
 use super::pace::{Pace, Purpose, Turn};
+use crate::observe::metrics::{API_REQUESTS, WATCH_RESTARTS};
 use crate::state::Kind;
-use crate::watch::metrics::{API_REQUESTS, WATCH_RESTARTS};
 
 /// So many watches in a row that end early are worth a warning, though no request failed.
 const SUSPICIOUS: u32 = 5;

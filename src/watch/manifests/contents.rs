@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
     }
 
     fn broken(&mut self, place: &str, error: &str) {
-        tracing::warn!(file = self.file, place, error, "cannot read this document; the rest of the file is used");
+        tracing::debug!(file = self.file, place, error, "cannot read this document; the rest of the file is used");
         self.contents.broken = true;
         let problem = Problem::new(place, Reason::Undecodable, error);
         self.contents.services.push(Decoded::Unreadable(self.place(place), problem));

@@ -1,0 +1,147 @@
+//! What an operator sees who asks for something impossible: exit code 2 and one line that says what to do.
+
+#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const POINTSMAN: &str = env!("CARGO_BIN_EXE_pointsman");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.env_remove("KUBECONFIG").output().expect("the proxy runs");
+    (status.code(), String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+/// Runs the proxy and asserts that it refuses with all of these words.
+fn assert_refused(args: &[&str], words: &[&str]) {
+    let (code, stdout, stderr) = run(Command::new(POINTSMAN).args(args));
+    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}: {stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{args:?}: no {word:?} in {stderr:?}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+/// A program that prints what nft of some version would.
+fn nft_that_prints(folder: &Path, lines: &str) -> PathBuf {
+    let path = folder.join("nft");
+    fs::write(&path, format!("#!/bin/sh\ncat <<'EOF'\n{lines}\nEOF\n")).expect("the folder is writable");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
+    path
+}
+
+#[test]
+fn a_missing_nft_is_named_with_what_to_do() {
+    let args = ["--manifests", EXAMPLES, "--dry-run", "--nft", "/nowhere/nft"];
+    assert_refused(&args, &["/nowhere/nft", "1.1.3", "--nft PATH"]);
+}
+
+#[test]
+fn an_old_nft_and_one_without_json_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (printed, why) in [
+        ("nftables v1.0.6 (Lester Gooch #5)\n  json: yes", "1.0.6"),
+        ("nftables v1.1.3 (Commodore Bullmoose #4)\n  json:\t\tno", "without JSON"),
+        ("something else", "something else"),
+    ] {
+        let nft = nft_that_prints(folder.path(), printed);
+        let nft = nft.to_str().expect("a path of letters");
+        assert_refused(&["--manifests", EXAMPLES, "--once", "--nft", nft], &[why, "1.1.3 or newer"]);
+    }
+}
+
+#[test]
+fn an_nft_that_claims_success_and_does_nothing_is_found_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nft = nft_that_prints(folder.path(), "nftables v1.1.3 (a liar)\n  json: yes");
+    let nft = nft.to_str().expect("a path of letters");
+    assert_refused(&["--manifests", EXAMPLES, "--once", "--nft", nft], &["scratch table"]);
+}
+
+#[test]
+fn without_permission_the_kernel_is_not_touched_and_the_remedy_is_named() {
+    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/build/nft/nft");
+    let nft = std::env::var("NFT").unwrap_or_else(|_| unpacked.to_owned());
+    let mut command = Command::new(POINTSMAN);
+    command.args(["--manifests", "-", "--once", "--nft", &nft]).stdin(Stdio::null());
+    if nix::unistd::Uid::effective().is_root() {
+        // Nobody: without capabilities in this network namespace. The binary and nft may lie where nobody cannot look.
+        command.uid(65_534).gid(65_534);
+        let reachable = Command::new(&nft).arg("--version").uid(65_534).gid(65_534).output();
+        if !reachable.is_ok_and(|output| output.status.success()) {
+            println!("skipped: {nft} cannot be run by nobody");
+            return;
+        }
+    }
+    let (code, _, stderr) = run(&mut command);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("NET_ADMIN"), "{stderr}");
+}
+
+#[test]
+fn wrong_input_of_the_operator_stops_the_start() {
+    assert_refused(&["--manifests", "/nowhere", "--dry-run", "--against", "empty"], &["/nowhere"]);
+    assert_refused(&["--kubeconfig", "/nowhere/config", "--dry-run", "--against", "empty"], &["/nowhere/config"]);
+    assert_refused(&["--cluster-cidr", "banana"], &["--cluster-cidr", "banana"]);
+    assert_refused(
+        &["--manifests", EXAMPLES, "--dry-run", "--against", "empty", "--cluster-cidr", "10.0.0.0/8,11.0.0.0/8"],
+        &["at most one"],
+    );
+    assert_refused(&["--watch"], &["--manifests"]);
+    assert_refused(&["--against", "empty"], &["--dry-run"]);
+    assert_refused(&["--metrics-bind-address", "localhost"], &["127.0.0.1:10249"]);
+    assert_refused(&["--dry-rum"], &["--dry-run"]);
+    assert_refused(&["replay", "/nowhere/journal"], &["/nowhere/journal"]);
+    assert_refused(
+        &["--log-level", "a=b=c", "--dry-run", "--manifests", EXAMPLES, "--against", "empty"],
+        &["--log-level"],
+    );
+}
+
+#[test]
+fn a_broken_journal_names_the_line() {
+    let mut journal = tempfile::NamedTempFile::new().expect("a file");
+    writeln!(journal, "{{\"time\":\"2026-01-01T00:00:00Z\",\"event\":{{\"services-reset\":[]}}}}\nbroken\n")
+        .expect("written");
+    let path = journal.path().to_str().expect("a path of letters").to_owned();
+    assert_refused(&["replay", &path], &["2", &path]);
+}
+
+#[test]
+fn help_and_version_succeed() {
+    for flag in ["--help", "-h", "--version"] {
+        let (code, stdout, stderr) = run(Command::new(POINTSMAN).arg(flag));
+        assert_eq!((code, stderr.as_str()), (Some(0), ""));
+        assert!(stdout.contains("pointsman"), "{stdout}");
+    }
+}
+
+#[test]
+fn a_plan_needs_neither_root_nor_nft_and_reads_standard_input() {
+    let plan = |input: Stdio, manifests: &str| {
+        let mut command = Command::new(POINTSMAN);
+        command.args(["--manifests", manifests, "--dry-run", "--against", "empty", "--nft", "/nowhere/nft"]);
+        run(command.args(["--hostname-override", "node-a"]).stdin(input))
+    };
+    let (code, from_folder, stderr) = plan(Stdio::null(), EXAMPLES);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(from_folder.lines().last().is_some_and(|line| line.starts_with("Plan: ")), "{from_folder}");
+    assert!(!from_folder.contains('\u{1b}'), "no colour where there is no terminal");
+
+    let mut all = tempfile::tempfile().expect("a file");
+    let mut files: Vec<_> =
+        fs::read_dir(EXAMPLES).expect("examples").map(|file| file.expect("a file").path()).collect();
+    files.sort();
+    for file in files {
+        writeln!(all, "---\n{}", fs::read_to_string(file).expect("text")).expect("written");
+    }
+    std::io::Seek::rewind(&mut all).expect("a file");
+    let (code, from_stdin, stderr) = plan(all.into(), "-");
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(from_stdin, from_folder);
+}
