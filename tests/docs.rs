@@ -1,11 +1,11 @@
-//! The documentation against the program: the table of metrics, links, and the options that are named.
+//! The documentation against the program: the table of metrics, links, the options that are named, and the sample of a plan.
 
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// Where the table of metrics begins and ends.
 const BEGIN: &str = "<!-- table: generated, checked by a test -->\n";
@@ -57,6 +57,25 @@ fn options_that_are_named_exist() {
     }
 }
 
+#[test]
+fn the_sample_of_a_plan_is_what_the_program_prints() {
+    let page = read(&root().join("README.md"));
+    let (_, rest) = page.split_once("```console\n$ pointsman ").expect("README.md has a sample");
+    let (block, _) = rest.split_once("```").expect("the sample ends");
+    let (command, sample) = block.split_once('\n').expect("a command and what it prints");
+    let output = pointsman(command.split_whitespace());
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let mut lines = printed.lines();
+    for line in sample.lines().filter(|line| *line != "…") {
+        assert!(
+            lines.any(|printed| printed == line),
+            "README.md shows {line:?}, which is not printed there:\n{printed}"
+        );
+    }
+    let count = printed.lines().count();
+    assert!(page.contains(&format!("({count} lines in all)")), "README.md: the sample is from {count} lines");
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -103,9 +122,14 @@ fn usages(page: &str) -> Vec<String> {
     usages
 }
 
+fn pointsman<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
+    command.args(args).current_dir(root()).env_remove("POINTSMAN_LOG").output().expect("the proxy starts")
+}
+
 /// The options that the program lists when it is called like this.
-fn options(args: &[&str]) -> BTreeSet<String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_pointsman")).args(args).output().expect("the proxy starts");
+fn options(args: &[&'static str]) -> BTreeSet<String> {
+    let output = pointsman(args);
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
     // `  -o, --output <OUTPUT>`: a line that begins with an option.
