@@ -24,7 +24,8 @@ pub struct Cluster {
     slice_owners: OrdMap<ObjectName, ObjectName>,
     service_cidrs: OrdMap<ObjectName, Arc<ServiceCidr>>,
     node: Option<Arc<Node>>,
-    host_addresses: Arc<[IpAddr]>,
+    /// The addresses of the host's interfaces; `None` until they were listed.
+    host_addresses: Option<Arc<[IpAddr]>>,
     /// Kinds of which a complete list was seen.
     complete: BTreeSet<Kind>,
 }
@@ -160,7 +161,7 @@ impl Cluster {
     pub fn node_port_ips(&self) -> Vec<IpAddr> {
         let all: &[IpAddr] = match &self.view.node_ports {
             NodePortAddresses::Primary => self.node.as_ref().map_or(&[], |node| &node.addresses),
-            NodePortAddresses::Networks(_) => &self.host_addresses,
+            NodePortAddresses::Networks(_) => self.host_addresses.as_deref().unwrap_or_default(),
         };
         let unrestricted = self.view.node_ports.unrestricted();
         let accepts = |addr: &IpAddr| match &self.view.node_ports {
@@ -177,7 +178,8 @@ impl Cluster {
     ///
     /// Until then nothing may be programmed: an endpoint that is missing here may only not have been listed yet.
     pub fn is_complete(&self) -> bool {
-        Kind::ALL.iter().all(|kind| self.complete.contains(kind))
+        let needs_host = matches!(self.view.node_ports, NodePortAddresses::Networks(_));
+        Kind::ALL.iter().all(|kind| self.complete.contains(kind)) && (!needs_host || self.host_addresses.is_some())
     }
 
     /// The next snapshot.
@@ -397,8 +399,8 @@ impl Draft {
     }
 
     fn put_host_addresses(&mut self, all: Vec<IpAddr>) {
-        if *self.cluster.host_addresses != *all {
-            self.cluster.host_addresses = all.into();
+        if self.cluster.host_addresses.as_deref() != Some(&*all) {
+            self.cluster.host_addresses = Some(all.into());
             self.touched.node_port_ips = true;
         }
     }
