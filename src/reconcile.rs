@@ -208,7 +208,7 @@ impl<B: Backend> Reconciler<B> {
         match self.backend.read(&self.scope.families).await {
             Ok(tables) => {
                 let acknowledged = Acknowledged::from(tables);
-                self.counts = ElementCounts::start(acknowledged.count_elements());
+                self.counts.restart(&acknowledged.count_elements());
                 Ok(acknowledged)
             }
             Err(error) => {

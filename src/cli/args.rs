@@ -51,7 +51,7 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t, requires = "dry_run")]
     pub against: Against,
 
-    /// How to reach the API server; default: $KUBECONFIG, or the pod's service account
+    /// How to reach the API server; default: $KUBECONFIG, ~/.kube/config, or the pod's service account
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 

@@ -43,7 +43,7 @@ pub(super) async fn version(program: &Path) -> Result<String, Error> {
 pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
     let doing = "testing nft and the kernel in a scratch table";
     let batch = |commands: Value| json!({ "nftables": commands }).to_string().into_bytes();
-    let (family, definition) = (Family::Ip6, SetName::Endpoints(List::Any).definition());
+    let (family, definition) = (Family::Ip, SetName::Endpoints(List::Any).definition());
     // The rule names the map.
     let map_name = SetName::Endpoints(List::Any).to_string();
     let table = json!({"family": family.nft(), "name": SCRATCH});
@@ -55,8 +55,8 @@ pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
         "map": {"typeof": typed(definition.data).map_err(unreadable)?},
     });
     let element = json!([
-        {"elem": {"val": {"concat": ["fd00::1", "tcp", 80, 7]}, "comment": "default/web:http"}},
-        {"concat": ["fd00::2", 8080]},
+        {"elem": {"val": {"concat": ["192.0.2.1", "tcp", 80, 7]}, "comment": "default/web:http"}},
+        {"concat": ["192.0.2.2", 8080]},
     ]);
     let elements = json!({"family": family.nft(), "table": SCRATCH, "name": map_name, "elem": [element]});
 
