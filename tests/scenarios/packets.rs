@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::rig::Rig;
 use super::words::{Expected, ON_NODE, Place, Row, Seen, packet};
-use crate::common::netns::{Answer, Failure, Family, Request};
+use crate::common::netns::{Answer, Failure, Family, Request, Transport};
 
 /// How many connections at least tell which endpoints are used: of two, one is missed less than once in 4,000 runs.
 const LEAST: usize = 13;
@@ -14,8 +14,12 @@ const LEAST: usize = 13;
 /// How many connections are made until an endpoint counts as not used: of three, one is missed less than once in 10^14 runs.
 const MOST: usize = 80;
 
-/// How many connections must be refused, or answered by the node itself: more than a sender of limited ICMP errors can refuse.
+/// How many connections must be refused, or answered by the node itself. TCP is refused by resets; by ICMP errors, which the
+/// kernel limits, so many would not all be refused at once.
 const REPEATED: usize = 10;
+
+/// The same for UDP, which only ICMP errors can refuse.
+const REPEATED_UDP: usize = 3;
 
 /// How long to wait for an answer that must not come.
 const SHORT: Duration = Duration::from_millis(250);
@@ -54,6 +58,7 @@ fn observe(rig: &Rig, row: &Row, family: Family) -> Observed {
     let (least, most) = match row.expected {
         Expected::Reach { .. } => (LEAST, MOST),
         _ if silent => (1, 1),
+        _ if row.transport == Transport::Udp => (REPEATED_UDP, REPEATED_UDP),
         Expected::Refused | Expected::Dropped | Expected::Untouched => (REPEATED, REPEATED),
     };
     if silent {

@@ -97,7 +97,7 @@ impl Report {
             let failure = outcome.failure.as_deref().unwrap_or_default();
             text.push_str(&format!("FAILED {outcome}: {failure}\n"));
         }
-        text.push_str("section                                                    packets  unit  failed\n");
+        text.push_str("section                                                               packets  unit  failed\n");
         let mut sections: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
         for outcome in &self.outcomes {
             let counts = sections.entry(outcome.section()).or_default();
@@ -106,7 +106,7 @@ impl Report {
         }
         for (section, [kernel, unit, failed]) in &sections {
             let title = SECTIONS.iter().find(|(name, _)| name == section).map_or("", |(_, title)| title);
-            text.push_str(&format!("{section:<3}{title:<57}{kernel:>6}{unit:>6}{failed:>8}\n"));
+            text.push_str(&format!("{section:<3}{title:<66}{kernel:>8}{unit:>6}{failed:>8}\n"));
         }
         for (rows, reason) in LEFT_OUT {
             text.push_str(&format!("left out: {rows}: {reason}\n"));
