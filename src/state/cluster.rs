@@ -344,3 +344,6 @@ impl Named for Node {
         &[]
     }
 }
+
+#[cfg(test)]
+mod tests;

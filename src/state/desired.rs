@@ -159,3 +159,6 @@ fn newly_lost(frontend: &Frontend, before: &Desired, after: &Desired) -> Vec<Ski
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,3 +88,6 @@ fn merge(
     }
     merged
 }
+
+#[cfg(test)]
+mod tests;
