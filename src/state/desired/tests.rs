@@ -100,6 +100,14 @@ fn who_lost_a_frontend_is_reported_once() {
 }
 
 #[test]
+fn of_three_that_come_at_once_each_loser_is_reported_once() {
+    let mut world = World::new();
+    let all = [service("shop/a").created(1), service("shop/b").created(2), service("shop/c").created(3)];
+    let seen = world.apply(Event::ServicesReset(all.map(|s| s.decoded()).into()));
+    assert_eq!(seen.reports(), [taken("shop/b", "shop/a:http"), taken("shop/c", "shop/a:http")]);
+}
+
+#[test]
 fn when_the_winner_leaves_the_loser_takes_over() {
     for leaving in [
         Event::ServiceDeleted(name("shop/web")),
