@@ -180,6 +180,18 @@ fn a_problem_is_reported_when_it_appears_and_not_again() {
 }
 
 #[test]
+fn a_slice_without_a_service_is_reported_when_it_comes() {
+    let mut world = World::new();
+    let report = "EndpointSlice shop/web-1: metadata.labels[kubernetes.io/service-name]: there is no Service shop/web to \
+                  proxy (no-service)";
+    assert_eq!(world.apply(slice("shop/web-1")).reports(), [report]);
+    assert_eq!(world.apply(slice("shop/web-1").ready(&["10.1.0.1"])).reports(), [""; 0], "it was reported before");
+    // Its endpoints are there when the Service comes.
+    assert_eq!(world.apply(service("shop/web")).reports(), [""; 0]);
+    assert_eq!(world.at("10.96.0.1 80/tcp"), "shop/web:http -> 10.1.0.1:8080");
+}
+
+#[test]
 fn a_slice_without_a_service_is_not_reported_before_the_lists_are_complete_but_then() {
     let mut world = World::unlisted();
     assert_eq!(world.apply(slice("shop/web-1")).reports(), [""; 0]);
@@ -200,6 +212,18 @@ fn a_slice_that_moves_to_a_service_that_is_not_there_is_reported() {
     world.apply(service("shop/web"));
     assert_eq!(world.apply(slice("shop/web-1")).reports(), [""; 0]);
     assert_eq!(world.apply(slice("shop/web-1").of("db")).skipped.len(), 1);
+}
+
+#[test]
+fn a_slice_that_names_no_service_is_reported_once() {
+    let nameless = || slice("shop/web-1").of("").problem("metadata.labels[kubernetes.io/service-name]");
+    assert_eq!(World::new().apply(nameless()).skipped.len(), 1, "once, and not also for a Service without a name");
+    let mut world = World::unlisted();
+    assert_eq!(world.apply(nameless()).skipped.len(), 1);
+    let [services, _, cidrs] = empty_lists();
+    let completing = [services, Event::SlicesReset(vec![nameless().decoded()]), cidrs];
+    let reports: Vec<String> = completing.into_iter().flat_map(|event| world.apply(event).reports()).collect();
+    assert_eq!(reports, [""; 0], "it was reported before");
 }
 
 #[test]
