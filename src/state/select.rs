@@ -60,8 +60,8 @@ pub(super) fn select(
 
 /// Merges the slices of a Service: the same address and port in several slices is one endpoint.
 ///
-/// An endpoint that is not terminating wins over one that is (an address may be reused while its old pod terminates); among
-/// equals the slice that comes last by name wins.
+/// An endpoint that is not terminating wins over one that is: an address may be reused while its old pod terminates. Among
+/// several that are not, the slice that comes last by name wins; among several that are, the first.
 fn merge(
     slices: &[Arc<EndpointSlice>],
     port: &ServicePort,
