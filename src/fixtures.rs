@@ -133,6 +133,12 @@ impl SliceBuilder {
         self
     }
 
+    /// Without the endpoints so far.
+    pub fn emptied(mut self) -> Self {
+        self.0.endpoints.clear();
+        self
+    }
+
     /// More endpoints on another node, ready.
     pub fn ready(self, addrs: &[&str]) -> Self {
         addrs.iter().fold(self, |slice, addr| slice.endpoints(&format!("{addr} R r")))

@@ -146,3 +146,6 @@ fn table_of(program: &Program, classes: BTreeSet<Class>) -> InstalledTable {
         .map(|set| (set.to_string(), SetContents { is_map: set.definition().is_map(), recognised: true }));
     InstalledTable { chains: chains.collect(), sets: sets.collect(), verified: Some(classes) }
 }
+
+#[cfg(test)]
+mod tests;
