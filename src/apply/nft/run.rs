@@ -45,8 +45,8 @@ pub(super) async fn run(program: &Path, args: &[&str], input: Vec<u8>, doing: &'
 
 /// Turns nft's words into an error.
 ///
-/// The one place that looks at nft's messages. Interval sets are checked by nft itself, in its own words; the others end in the C library's text for the kernel's error number, which does not
-/// change under `LC_ALL=C`.
+/// The one place that looks at nft's messages. Interval sets are checked by nft itself, in its own words; the others end in the
+/// C library's text for the kernel's error number, which does not change under `LC_ALL=C`.
 fn failure(doing: &'static str, status: ExitStatus, stderr: &str) -> Error {
     let said = |text: &str| stderr.contains(text);
     let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -59,7 +59,7 @@ fn failure(doing: &'static str, status: ExitStatus, stderr: &str) -> Error {
     }
     let refusal = if said("No such file or directory") || said("element does not exist") {
         Refusal::Missing
-    } else if said("File exists") {
+    } else if said("File exists") || said("interval overlaps with an existing one") {
         Refusal::Exists
     } else if said("Device or resource busy") {
         Refusal::Busy
@@ -68,3 +68,6 @@ fn failure(doing: &'static str, status: ExitStatus, stderr: &str) -> Error {
     };
     Error::Refused { doing, refusal, detail }
 }
+
+#[cfg(test)]
+mod tests;
