@@ -245,3 +245,6 @@ impl Backend for MemoryKernel {
         Ok(Receipt::default())
     }
 }
+
+#[cfg(test)]
+mod tests;

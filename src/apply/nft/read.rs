@@ -267,3 +267,6 @@ struct ElemItem {
     val: Node,
     comment: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;
