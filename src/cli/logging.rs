@@ -90,3 +90,17 @@ impl<'a> MakeWriter<'a> for BesideProgress {
         BesideProgress(self.0.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn a_filter_that_is_none_stops_the_start() {
+        let args = Args::try_parse_from(["pointsman", "--log-level", "pointsman=loud=very"]).unwrap();
+        let error = start(&args, &Progress::new()).unwrap_err();
+        assert_eq!(error.to_string(), "--log-level is not a filter such as info or warn,pointsman=debug");
+    }
+}

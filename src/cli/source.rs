@@ -93,3 +93,6 @@ pub(super) async fn asked_to_end() {
         _ = interrupt.recv() => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

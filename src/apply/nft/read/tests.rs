@@ -31,19 +31,19 @@ fn read(json: &Value) -> TableContents {
 }
 
 /// What is read of a table that holds one object.
-fn read_one(object: Value) -> TableContents {
+fn read_one(object: &Value) -> TableContents {
     read(&json!({"nftables": [{"metainfo": {"json_schema_version": 1}}, {"table": {"name": "pointsman"}}, object]}))
 }
 
 /// Whether a set of the type of `internal` with these members is taken as ours, and the elements read.
-fn read_internal(elements: Value, more: &[(&str, Value)]) -> (bool, Vec<Element>) {
+fn read_internal(elements: &Value, more: &[(&str, Value)]) -> (bool, Vec<Element>) {
     let key = key(Family::Ip, SetName::Internal.definition().key, None);
     let mut set =
         json!({"family": "ip", "name": "internal", "table": "pointsman", "type": {"typeof": key}, "elem": elements});
     for (name, value) in more {
         set[*name] = value.clone();
     }
-    let contents = read_one(json!({"set": set}));
+    let contents = read_one(&json!({"set": set}));
     (contents.sets["internal"].recognised, contents.elements)
 }
 
@@ -64,7 +64,7 @@ fn elements_are_read_with_and_without_a_comment() {
     let plain = json!({"concat": ["10.96.0.1", "tcp", 80]});
     let commented = json!({"elem": {"val": plain, "comment": "shop/web:http"}});
     for (element, comment) in [(plain.clone(), None), (commented, Some("shop/web:http"))] {
-        let (recognised, elements) = read_internal(json!([element]), &[]);
+        let (recognised, elements) = read_internal(&json!([element]), &[]);
         assert!(recognised);
         assert_eq!(elements[0].key, Key::Frontend(frontend("10.96.0.1 80/tcp")));
         assert_eq!(elements[0].comment.as_deref(), comment);
@@ -87,7 +87,7 @@ fn a_set_that_holds_what_is_never_written_is_not_recognised() {
         json!([null, 1.5, true, [], {}]),
         json!([{"elem": {"val": {"range": ["a", "b"]}, "timeout": 5}}]),
     ] {
-        assert!(!read_internal(elements.clone(), &[]).0, "{elements}");
+        assert!(!read_internal(&elements, &[]).0, "{elements}");
     }
 }
 
@@ -103,10 +103,10 @@ fn a_set_of_another_type_or_with_other_flags_is_not_recognised() {
         ("flags", json!(["dynamic", "timeout"])),
         ("flags", json!(7)),
     ] {
-        assert!(!read_internal(json!([]), &[(field, value.clone())]).0, "{field}: {value}");
+        assert!(!read_internal(&json!([]), &[(field, value.clone())]).0, "{field}: {value}");
     }
     for (field, value) in [("handle", json!(9)), ("size", json!(100)), ("flags", json!([]))] {
-        assert!(read_internal(json!([]), &[(field, value.clone())]).0, "{field}: {value}");
+        assert!(read_internal(&json!([]), &[(field, value.clone())]).0, "{field}: {value}");
     }
 }
 
@@ -115,7 +115,7 @@ fn interval_sets_need_their_flag_in_either_form() {
     let ty = json!({"typeof": key(Family::Ip, SetName::ServiceCidrs.definition().key, None)});
     let with_flags = |flags| {
         let set = json!({"set": {"name": "service-cidrs", "type": ty, "flags": flags, "elem": ["10.96.0.1"]}});
-        read_one(set).sets["service-cidrs"].recognised
+        read_one(&set).sets["service-cidrs"].recognised
     };
     assert!(with_flags(json!(["interval"])) && with_flags(json!("interval")));
     assert!(!with_flags(Value::Null) && !with_flags(json!(["interval", "auto-merge"])));
@@ -124,14 +124,14 @@ fn interval_sets_need_their_flag_in_either_form() {
 #[test]
 fn a_set_in_place_of_a_map_is_not_recognised() {
     let ty = json!({"typeof": key(Family::Ip, SetName::Endpoints.definition().key, None)});
-    let endpoints = |kind: &str| read_one(json!({kind: {"name": "endpoints", "type": ty}})).sets["endpoints"];
+    let endpoints = |kind: &str| read_one(&json!({kind: {"name": "endpoints", "type": ty}})).sets["endpoints"];
     assert_eq!(endpoints("map"), SetContents { is_map: true, recognised: true });
     assert_eq!(endpoints("set"), SetContents { is_map: false, recognised: false });
 }
 
 #[test]
 fn foreign_sets_are_noted_and_not_read() {
-    let contents = read_one(json!({"set": {"name": "blocklist", "type": "ipv4_addr", "elem": ["192.0.2.1"]}}));
+    let contents = read_one(&json!({"set": {"name": "blocklist", "type": "ipv4_addr", "elem": ["192.0.2.1"]}}));
     assert_eq!(contents.sets["blocklist"], SetContents { is_map: false, recognised: false });
     assert_eq!(contents.elements, []);
 }
@@ -139,7 +139,7 @@ fn foreign_sets_are_noted_and_not_read() {
 #[test]
 fn other_kinds_of_objects_are_skipped() {
     for kind in ["flowtable", "counter", "quota", "limit", "ct helper", "element", "nonsense"] {
-        assert_eq!(read_one(json!({kind: {"name": "x", "table": "pointsman"}})), TableContents::default(), "{kind}");
+        assert_eq!(read_one(&json!({kind: {"name": "x", "table": "pointsman"}})), TableContents::default(), "{kind}");
     }
 }
 
@@ -149,7 +149,7 @@ fn a_base_chain_of_another_kind_is_foreign() {
     let read_base = |field: &str, value: Value| {
         let mut chain = base.clone();
         chain[field] = value;
-        let chain = read_one(json!({"chain": chain})).chains["c"].clone();
+        let chain = read_one(&json!({"chain": chain})).chains["c"].clone();
         (chain.base.is_some(), chain.foreign_base)
     };
     assert_eq!(read_base("prio", json!(-100)), (true, false));
