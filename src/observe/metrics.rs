@@ -243,3 +243,6 @@ impl ElementCounts {
         gauge!(ELEMENTS, "ip_family" => family.label(), "set" => set.to_string()).set(count as f64);
     }
 }
+
+#[cfg(test)]
+mod tests;

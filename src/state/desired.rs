@@ -1,5 +1,6 @@
 //! The dataplane that this node should hold, in terms of frontends and endpoints.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use im::OrdMap;
@@ -40,7 +41,7 @@ impl Desired {
     /// Costs O(endpoints of the touched Services).
     pub fn update(&self, old: &Cluster, new: &Cluster, touched: &Touched) -> (Self, Vec<Skipped>) {
         let mut next = self.clone();
-        let mut contested = Vec::new();
+        let mut contested = BTreeSet::new();
         for name in &touched.services {
             let (before, after) = (compile(old, name), compile(new, name));
             next.replace(before, after, &mut contested);
@@ -56,7 +57,7 @@ impl Desired {
     }
 
     /// Withdraws what was asked for and asks for something else; what both ask for is not touched.
-    fn replace(&mut self, before: ServiceSpec, after: ServiceSpec, contested: &mut Vec<Frontend>) {
+    fn replace(&mut self, before: ServiceSpec, after: ServiceSpec, contested: &mut BTreeSet<Frontend>) {
         if before == after {
             return;
         }
@@ -66,7 +67,7 @@ impl Desired {
         }
         for claim in after.frontends.iter().filter(|claim| !kept(claim, &before)) {
             if self.claim(claim) {
-                contested.push(claim.0);
+                contested.insert(claim.0);
             }
         }
         // Adding before removing leaves elements that both ask for in place.
@@ -166,3 +167,6 @@ fn newly_lost(frontend: &Frontend, before: &Desired, after: &Desired) -> Vec<Ski
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

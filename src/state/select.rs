@@ -123,8 +123,8 @@ impl Topology {
 
 /// Merges the slices of a Service: the same address and port in several slices is one endpoint.
 ///
-/// An endpoint that is not terminating wins over one that is (an address may be reused while its old pod terminates); among
-/// equals the slice that comes last by name wins.
+/// An endpoint that is not terminating wins over one that is: an address may be reused while its old pod terminates. Among
+/// several that are not, the slice that comes last by name wins; among several that are, the first.
 fn merge<'a>(
     slices: &'a [Arc<EndpointSlice>],
     port: &ServicePort,
@@ -145,3 +145,6 @@ fn merge<'a>(
     }
     merged
 }
+
+#[cfg(test)]
+mod tests;
