@@ -50,12 +50,6 @@ impl Group {
         self.instead("Node", [node(Some(zone))])
     }
 
-    /// With this object more.
-    pub fn object(mut self, object: Value) -> Self {
-        self.objects.push(object);
-        self
-    }
-
     /// With these objects instead of those of a kind.
     pub fn instead(mut self, kind: &str, objects: impl IntoIterator<Item = Value>) -> Self {
         self.objects.retain(|object| object["kind"] != kind);

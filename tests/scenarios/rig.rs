@@ -14,7 +14,7 @@ pub const PODS: std::ops::RangeInclusive<u16> = 11..=26;
 /// The ports that the first two of them serve besides [`TARGET_PORT`].
 const MORE_PORTS: [u16; 4] = [53, 81, 5353, 8443];
 
-/// A port on which the node itself serves, on each of its addresses but the primary one. NodePorts of rows have the same number.
+/// A port on which the node itself serves, on each of its addresses but the primary one. Rows have NodePorts of this number.
 pub const NODE_PORT: u16 = 3001;
 
 /// A port on which the node itself serves on its primary address, and which no row makes a NodePort.

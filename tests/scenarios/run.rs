@@ -17,24 +17,33 @@ const AT_A_TIME: usize = 12;
 pub fn run(rig: &Rig, group: &Group) -> Vec<Outcome> {
     let rows: Vec<(&Row, Family)> =
         group.rows.iter().flat_map(|row| row.families.iter().map(move |family| (row, *family))).collect();
-    let programmed = rig.program(group);
+    if let Err(refusal) = rig.program(group) {
+        // Said once: it is the same for all rows.
+        let others = std::iter::repeat("not programmed, as the row before".to_owned());
+        let failures = std::iter::once(refusal).chain(others);
+        return rows
+            .into_iter()
+            .zip(failures)
+            .map(|((row, family), why)| outcome(group, row, family, Err(why)))
+            .collect();
+    }
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::with_capacity(rows.len()));
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME.min(rows.len()) {
             scope.spawn(|| {
-                while let Some((row, family)) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = match &programmed {
-                        Ok(()) => packets::check(rig, row, *family),
-                        Err(refusal) => Err(refusal.clone()),
-                    };
-                    let outcome = outcome(group, row, *family, result);
-                    outcomes.lock().expect("no row panics").push(outcome);
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((row, family)) = rows.get(at) else { break };
+                    let outcome = outcome(group, row, *family, packets::check(rig, row, *family));
+                    outcomes.lock().expect("no row panics").push((at, outcome));
                 }
             });
         }
     });
-    outcomes.into_inner().expect("no row panics")
+    let mut outcomes = outcomes.into_inner().expect("no row panics");
+    outcomes.sort_by_key(|(at, _)| *at);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 fn outcome(group: &Group, row: &Row, family: Family, result: Result<(), String>) -> Outcome {

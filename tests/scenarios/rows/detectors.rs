@@ -23,6 +23,8 @@ pub fn groups() -> Vec<Group> {
     let node_cidr = &["--detect-local-mode", "NodeCIDR"];
     let mut one_cidr = node(None);
     one_cidr["spec"] = json!({"podCIDRs": ["10.128.0.0/24"]});
+    let mut other_cidrs = node(None);
+    other_cidrs["spec"] = json!({"podCIDRs": ["10.128.1.0/24", "fd00:10:128::100/120"]});
     vec![
         group("IPv4 range", &["--cluster-cidr", "10.128.0.0/16"], &IPV4_RANGE),
         group("IPv6 range", &["--cluster-cidr", "fd00:10:128::/64"], &IPV6_RANGE),
@@ -34,6 +36,7 @@ pub fn groups() -> Vec<Group> {
             &NODE_CIDR,
         ),
         group("NodeCIDR of IPv4", node_cidr, &NODE_CIDR_IPV4).instead("Node", [one_cidr]),
+        group("NodeCIDR, other ranges", node_cidr, &OTHER_NODE_CIDRS).instead("Node", [other_cidrs]),
         group(
             "BridgeInterface",
             &["--detect-local-mode", "BridgeInterface", "--pod-bridge-interface", "pod7"],
@@ -105,6 +108,12 @@ const NODE_CIDR_IPV4: [Row; 4] = [
     row("Z15b", Pod, Vip(1), 80, kept(L)).only(V6),
     row("Z15c", Ext, Cluster(41), 80, masqueraded(ALL)).only(V4),
     row("Z15d", Ext, Cluster(41), 80, kept(ALL)).only(V6),
+];
+
+const OTHER_NODE_CIDRS: [Row; 3] = [
+    row("V11", Pod, Cluster(41), 80, masqueraded(ALL)),
+    row("V11b", FarPod, Cluster(41), 80, kept(ALL)),
+    row("V11c", Pod, Vip(1), 80, kept(L)),
 ];
 
 /// By the interface that packets come in by. What the node itself sends comes in by none, so it is not a pod's.

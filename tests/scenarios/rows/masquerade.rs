@@ -4,7 +4,7 @@ use crate::given::{local, remote, web};
 use crate::group::Group;
 use crate::words::Place::{Cluster, Primary, Vip};
 use crate::words::Source::{Ext, Node, Pod};
-use crate::words::{Expected, Place, Row, Source, kept, masqueraded, row};
+use crate::words::{Expected, Place, Source, kept, masqueraded, row};
 
 /// Both endpoints: one on this node, one on another.
 const ALL: &[u16] = &[11, 12];

@@ -24,8 +24,8 @@ pub fn simple(name: &str, cluster_ip: &str, ports_in_words: &str) -> String {
 
 /// An EndpointSlice `namespace/service/slice`; ports in words as above, endpoints as in `10.1.0.1@node-a 10.1.0.2@node-b!t`.
 ///
-/// After a `!` stand the conditions that are unusual: `n` neither ready nor serving, `t` terminating and serving, `d` terminating
-/// and serving no more.
+/// After a `!` stand unusual conditions: `n` neither ready nor serving, `t` terminating and serving, `d` terminating and serving
+/// no more.
 pub fn slice(name: &str, ports_in_words: &str, endpoints: &str) -> String {
     let parts: Vec<&str> = name.split('/').collect();
     let [namespace, service, slice] = parts[..] else { panic!("{name} is not namespace/service/slice") };

@@ -9,7 +9,7 @@ const MIXED: &str = r#"{type: LoadBalancer, clusterIP: "$IP", clusterIPs: ["$IP"
 
 const MIXED_INGRESS: &str = r#"[{ip: "203.0.113.1"}, {ip: "2001:db8:1::1"}]"#;
 
-/// Sections Q and P.
+/// Sections Q and P, and what of section C packets do not show.
 pub fn rows() -> Vec<Unit> {
     let mut rows = building();
     rows.extend(updates());
@@ -21,7 +21,8 @@ pub fn rows() -> Vec<Unit> {
 
 fn building() -> Vec<Unit> {
     let load_balancer = |ingress| {
-        let spec = "{type: LoadBalancer, clusterIP: 172.16.55.11, loadBalancerIP: 5.6.7.8, ports: [{name: p, port: 8675, nodePort: 30061}]}";
+        let spec = "{type: LoadBalancer, clusterIP: 172.16.55.11, loadBalancerIP: 5.6.7.8, \
+                    ports: [{name: p, port: 8675, nodePort: 30061}]}";
         [service_with_ingress("ns/lb", spec, ingress)]
     };
     let with_vip = &["172.16.55.11:8675/tcp", "10.1.2.4:8675/tcp", "NodePort 30061/tcp (IPv4)"];
@@ -29,6 +30,10 @@ fn building() -> Vec<Unit> {
     let mixed = |ip| [service_with_ingress("ns/mixed", &MIXED.replace("$IP", ip), MIXED_INGRESS)];
     let v4 = &["10.96.0.1:80/tcp", "203.0.113.1:80/tcp", "198.51.100.1:80/tcp"];
     let v6 = &["[fd00::1]:80/tcp", "[2001:db8:1::1]:80/tcp", "[2001:db8::1]:80/tcp"];
+    let node_ports = "{type: NodePort, clusterIP: 172.16.55.10, ports: [{name: a, protocol: UDP, port: 345, nodePort: 30345}, \
+                      {name: b, port: 344, nodePort: 30344}]}";
+    let external_name = "{type: ExternalName, clusterIP: 172.16.55.10, externalName: foo, ports: [{port: 80}]}";
+    let spaces = r#"{clusterIP: 10.96.0.1, externalIPs: [" 198.51.100.1", " "], ports: [{port: 80}]}"#;
     vec![
         given("Q1", []).frontends(&[]),
         given("Q2", [simple("ns/headless", "None", "rpc:UDP:1234")]).frontends(&[]),
@@ -36,22 +41,28 @@ fn building() -> Vec<Unit> {
         given("Q4", [simple("ns/headless", "None", "")]).frontends(&[]),
         given("Q5", [simple("ns/dns", "172.16.55.4", "something:UDP:1234 else:UDP:1235")])
             .frontends(&["172.16.55.4:1234/udp", "172.16.55.4:1235/udp"]),
-        given("Q6", [service("ns/np", "{type: NodePort, clusterIP: 172.16.55.10, ports: [{name: a, protocol: UDP, port: 345, nodePort: 30345}, {name: b, port: 344, nodePort: 30344}]}")])
-            .frontends(&["172.16.55.10:345/udp", "172.16.55.10:344/tcp", "NodePort 30345/udp (IPv4)", "NodePort 30344/tcp (IPv4)"]),
+        given("Q6", [service("ns/np", node_ports)]).frontends(&[
+            "172.16.55.10:345/udp",
+            "172.16.55.10:344/tcp",
+            "NodePort 30345/udp (IPv4)",
+            "NodePort 30344/tcp (IPv4)",
+        ]),
         given("Q7", load_balancer("[{ip: 10.1.2.4}]")).frontends(with_vip),
         given("Q8", load_balancer("[{ip: 10.1.2.4, ipMode: VIP}]")).frontends(with_vip),
         given("Q9", load_balancer("[{ip: 10.1.2.4, ipMode: Proxy}]")).frontends(without_vip),
         given("Q9b", load_balancer("[{hostname: lb.example}, {ip: banana}]")).frontends(without_vip),
-        given("Q11", [service("ns/named", "{type: ExternalName, clusterIP: 172.16.55.10, externalName: foo, ports: [{port: 80}]}")]).frontends(&[]),
+        given("Q11", [service("ns/named", external_name)]).frontends(&[]),
         given("Q12", [simple("ns/six", "fd00::7", "http:TCP:80")]).frontends(&["[fd00::7]:80/tcp"]),
         given("Q13", [simple("ns/four", "10.96.0.7", "http:TCP:80")]).frontends(&["10.96.0.7:80/tcp"]),
         // Of a Service of one family only the addresses of that family count.
         given("Q14", mixed("10.96.0.1")).frontends(v4),
         given("Q15", mixed("fd00::1")).frontends(v6),
-        given("Q18", [service("ns/spaces", r#"{clusterIP: 10.96.0.1, externalIPs: [" 198.51.100.1", " "], ports: [{port: 80}]}"#)])
-            .frontends(&["10.96.0.1:80/tcp", "198.51.100.1:80/tcp"]),
-        given("Q23", [simple("ns/a", "None", "p:TCP:1"), simple("ns/b", "", "p:TCP:2"), simple("ns/c", "10.96.0.3", "p:TCP:3")])
-            .frontends(&["10.96.0.3:3/tcp"]),
+        given("Q18", [service("ns/spaces", spaces)]).frontends(&["10.96.0.1:80/tcp", "198.51.100.1:80/tcp"]),
+        given(
+            "Q23",
+            [simple("ns/a", "None", "p:TCP:1"), simple("ns/b", "", "p:TCP:2"), simple("ns/c", "10.96.0.3", "p:TCP:3")],
+        )
+        .frontends(&["10.96.0.3:3/tcp"]),
     ]
 }
 
@@ -147,9 +158,20 @@ fn lenient() -> Vec<Unit> {
         service_with_ingress("ns/s", spec, "[{ip: 1.2.3.004}]"),
         slice("ns/s/1", "http:TCP:80", "10.180.00.001@node-a"),
     ];
-    vec![given("P10", objects).lines(&[
-        "172.30.0.41:80/tcp 10.180.0.1:80",
-        "1.2.3.4:80/tcp 10.180.0.1:80",
-        "192.168.99.22:80/tcp 10.180.0.1:80",
-    ])]
+    let protocols = [
+        simple("ns/dns", "172.30.0.42", "dns-udp:UDP:53 dns-tcp:TCP:53 dns-sctp:SCTP:53"),
+        slice("ns/dns/1", "dns-udp:UDP:53 dns-tcp:TCP:5353 dns-sctp:SCTP:53", "10.180.0.1@node-a 10.180.2.1@node-b"),
+    ];
+    vec![
+        given("P10", objects).lines(&[
+            "172.30.0.41:80/tcp 10.180.0.1:80",
+            "1.2.3.4:80/tcp 10.180.0.1:80",
+            "192.168.99.22:80/tcp 10.180.0.1:80",
+        ]),
+        given("C7", protocols).lines(&[
+            "172.30.0.42:53/tcp 10.180.0.1:5353 10.180.2.1:5353",
+            "172.30.0.42:53/udp 10.180.0.1:53 10.180.2.1:53",
+            "172.30.0.42:53/sctp 10.180.0.1:53 10.180.2.1:53",
+        ]),
+    ]
 }
