@@ -112,6 +112,8 @@ pub struct ServiceSpec {
     pub ip_families: Items<Scalar>,
     /// `internalTrafficPolicy`
     pub internal_traffic_policy: Scalar,
+    /// `sessionAffinity`
+    pub session_affinity: Scalar,
     /// `externalTrafficPolicy`
     pub external_traffic_policy: Scalar,
     /// `externalIPs`

@@ -98,8 +98,14 @@ fn a_base_chain_at_another_hook_or_priority_is_created_again() {
 fn a_regular_chain_that_somebody_attached_to_a_hook_is_created_again() {
     let hook =
         BaseChain { kind: crate::dataplane::ChainType::Filter, hook: crate::dataplane::Hook::Input, priority: 0 };
-    let operations = repair(|table| chain(table, "refuse").base = Some(hook));
-    assert_eq!(operations[..2], ["flush chain ip pointsman refuse", "delete chain ip pointsman refuse"]);
+    // The second is attached in a way that the model has no words for.
+    for (base, foreign_base) in [(Some(hook), false), (None, true)] {
+        let operations =
+            repair(|table| (chain(table, "refuse").base, chain(table, "refuse").foreign_base) = (base, foreign_base));
+        let expected =
+            ["flush chain ip pointsman refuse", "delete chain ip pointsman refuse", "add chain ip pointsman refuse"];
+        assert_eq!(operations[..3], expected);
+    }
 }
 
 #[test]
