@@ -14,11 +14,18 @@ pub const PODS: std::ops::RangeInclusive<u16> = 11..=26;
 /// The ports that the first two of them serve besides [`TARGET_PORT`].
 const MORE_PORTS: [u16; 4] = [53, 81, 5353, 8443];
 
-/// A port on which the node itself serves, on each of its addresses but the primary one. Rows have NodePorts of this number.
+/// A port on which the node itself serves, on each of its addresses. Rows have NodePorts of this number.
 pub const NODE_PORT: u16 = 3001;
 
 /// A port on which the node itself serves on its primary address, and which no row makes a NodePort.
 pub const OWN_PORT: u16 = 2222;
+
+/// The NodePorts of rows. The node itself serves them on its primary address: what the proxy should refuse or drop would be
+/// answered there, where it does not.
+const NODE_PORTS: std::ops::RangeInclusive<u16> = 3001..=3070;
+
+/// The ports of external IPs, for the same reason served on the one that is an address of the node.
+const EXTERNAL_PORTS: [u16; 2] = [53, 80];
 
 /// A node with sources and servers.
 #[derive(Debug)]
@@ -57,11 +64,17 @@ impl Rig {
             }
             let own = SocketAddr::new(family.pod_ip(SELF), TARGET_PORT);
             self.node.serve_in(self.namespace(Source::OwnPod), own);
+            let serve = |place: Place, port: u16| {
+                self.node.serve_in(&self.node.host, SocketAddr::new(place.addr(family), port));
+            };
             for place in [Place::Secondary, Place::BoundExternal, Place::Gateway, Place::Loopback] {
-                self.node.serve_in(&self.node.host, SocketAddr::new(place.addr(family), NODE_PORT));
+                serve(place, NODE_PORT);
             }
-            for port in [OWN_PORT, TARGET_PORT] {
-                self.node.serve_in(&self.node.host, SocketAddr::new(Place::Primary.addr(family), port));
+            for port in NODE_PORTS.chain([OWN_PORT, TARGET_PORT]) {
+                serve(Place::Primary, port);
+            }
+            for port in EXTERNAL_PORTS {
+                serve(Place::BoundExternal, port);
             }
         }
     }

@@ -98,7 +98,7 @@ fn steps() -> Vec<Group> {
         group(
             "the second gone",
             vec![one(), app(3, &[13])],
-            vec![at("L3", 2, Dropped), at("L3b", 1, masqueraded(&[11])), row("L3c", Node, Primary, 3002, Refused)],
+            vec![at("L3", 2, Dropped), at("L3b", 1, masqueraded(&[11])), row("L3c", Node, Primary, 3002, Untouched)],
         ),
         group(
             "one without endpoints",

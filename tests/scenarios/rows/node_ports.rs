@@ -1,6 +1,6 @@
 //! Which addresses of the node accept NodePorts.
 //!
-//! The node itself serves the NodePort's number on every address but the primary one: where the proxy leaves packets alone,
+//! The node itself serves the NodePort's number on every address: where the proxy leaves packets alone,
 //! that server answers.
 
 use crate::common::netns::Family;

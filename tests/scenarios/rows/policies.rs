@@ -76,11 +76,12 @@ fn without_local_endpoints() -> Group {
         away("n5", 65).external_local(),
         away("n6", 66).internal_local().external_local(),
         web("n7", 67).node_port(3067).internal_local().external_local(),
+        away("n8", 68).external_local().external_ip(BoundExternal),
     ];
     Group::new(apps, ROWS_N)
 }
 
-const ROWS_N: [Row; 21] = [
+const ROWS_N: [Row; 24] = [
     row("N1", Pod, Cluster(61), 80, kept(&[11])),
     row("N1b", Ext, Primary, 3061, masqueraded(&[11, 12, 13])),
     row("N2", Pod, Cluster(62), 80, kept(&[11, 12, 13])),
@@ -102,6 +103,9 @@ const ROWS_N: [Row; 21] = [
     row("N6c", Pod, Primary, 3066, kept(XY)),
     row("N7", Pod, Cluster(67), 80, Refused),
     row("N7b", Ext, Primary, 3067, Refused),
+    row("N8", Ext, BoundExternal, 80, Dropped),
+    row("N8b", Pod, BoundExternal, 80, kept(XY)),
+    row("N8c", Node, BoundExternal, 80, masqueraded(XY)),
 ];
 
 /// A pod that comes to itself, by every kind of frontend: masqueraded whatever the policy, or the reply would not come back.
