@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         }
     }
     if report.len() > 0 {
-        println!("\n{}", report.text(start.elapsed()));
+        println!("\n{}", report.text(start.elapsed(), wanted.is_empty()));
     }
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

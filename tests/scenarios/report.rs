@@ -1,6 +1,6 @@
 //! What the rows came to: a line for each section, a total, and what is left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -90,8 +90,8 @@ impl Report {
         self.outcomes.iter().filter(|outcome| outcome.kind == kind).count()
     }
 
-    /// The whole report.
-    pub fn text(&self, took: Duration) -> String {
+    /// The report; `complete` if all rows were asked for.
+    pub fn text(&self, took: Duration, complete: bool) -> String {
         let mut text = String::new();
         for outcome in self.failures() {
             let failure = outcome.failure.as_deref().unwrap_or_default();
@@ -108,9 +108,10 @@ impl Report {
             let title = SECTIONS.iter().find(|(name, _)| name == section).map_or("", |(_, title)| title);
             text.push_str(&format!("{section:<3}{title:<66}{kernel:>8}{unit:>6}{failed:>8}\n"));
         }
-        for (rows, reason) in LEFT_OUT {
+        for (rows, reason) in LEFT_OUT.iter().filter(|_| complete) {
             text.push_str(&format!("left out: {rows}: {reason}\n"));
         }
+        let lines: BTreeSet<&str> = self.outcomes.iter().map(|outcome| outcome.id).collect();
         text.push_str(&format!(
             "scenarios: {} rows ran, {} with packets on the real kernel and {} as unit tests; {} failed; {:.1} s\n",
             self.outcomes.len(),
@@ -118,6 +119,10 @@ impl Report {
             self.count(Kind::Unit),
             self.failures().count(),
             took.as_secs_f64()
+        ));
+        text.push_str(&format!(
+            "           ({} different names: a row counts once for each family and each set of flags that it ran in)\n",
+            lines.len()
         ));
         text
     }
