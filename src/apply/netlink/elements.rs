@@ -1,0 +1,328 @@
+//! Elements as the kernel has them: bytes, and for ranges a start and an end.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::abi::{
+    NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_LIST_ELEM, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS,
+    NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_USERDATA,
+};
+use super::parse::{Attributes, host_u32};
+use super::types::{comment, put_comment, put_open_interval, type_of};
+use super::write::Writer;
+use crate::dataplane::{Atom, Element, Endpoint, Family, Field, Key, Protocol, SetName};
+
+/// The most components that a key has.
+const MOST_FIELDS: usize = 8;
+
+/// Writes an element into a list: one entry, or start and end of a range.
+///
+/// To delete an element its key is enough.
+pub(super) fn put(out: &mut Writer, element: &Element, adding: bool) {
+    let Key::Network(network) = element.key else {
+        let atoms = element.key.atoms();
+        put_entry(out, element, adding, |out| put_atoms(out, &atoms), false);
+        return;
+    };
+    let end = after(network.broadcast());
+    put_entry(out, element, adding, |out| put_atom(out, &Atom::Addr(network.network())), end.is_none());
+    if let Some(end) = end {
+        let entry = out.nest(NFTA_LIST_ELEM);
+        out.put_u32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+        put_value(out, NFTA_SET_ELEM_KEY, |out| put_atom(out, &Atom::Addr(end)));
+        out.end(entry);
+    }
+}
+
+fn put_entry(out: &mut Writer, element: &Element, adding: bool, key: impl FnOnce(&mut Writer), open: bool) {
+    let entry = out.nest(NFTA_LIST_ELEM);
+    put_value(out, NFTA_SET_ELEM_KEY, key);
+    if adding {
+        if let Some(to) = element.value {
+            put_value(out, NFTA_SET_ELEM_DATA, |out| put_atoms(out, &[Atom::Addr(to.addr), Atom::Port(to.port)]));
+        }
+        if open || element.comment.is_some() {
+            let userdata = out.begin(NFTA_SET_ELEM_USERDATA);
+            if let Some(comment) = &element.comment {
+                put_comment(&mut out.bytes, comment);
+            }
+            if open {
+                put_open_interval(&mut out.bytes);
+            }
+            out.end(userdata);
+        }
+    }
+    out.end(entry);
+}
+
+fn put_value(out: &mut Writer, kind: u16, value: impl FnOnce(&mut Writer)) {
+    let outer = out.nest(kind);
+    let inner = out.begin(NFTA_DATA_VALUE);
+    value(out);
+    out.end(inner);
+    out.end(outer);
+}
+
+/// The components of a concatenation, each padded to 4 bytes; a single one stands for itself.
+fn put_atoms(out: &mut Writer, atoms: &[Atom]) {
+    // Padding is relative to the buffer, in which values begin at multiples of 4.
+    for atom in atoms {
+        put_atom(out, atom);
+        if atoms.len() > 1 {
+            out.pad();
+        }
+    }
+}
+
+fn put_atom(out: &mut Writer, atom: &Atom) {
+    let bytes = &mut out.bytes;
+    match atom {
+        Atom::Addr(IpAddr::V4(addr)) => bytes.extend_from_slice(&addr.octets()),
+        Atom::Addr(IpAddr::V6(addr)) => bytes.extend_from_slice(&addr.octets()),
+        Atom::Network(network) => put_atom(out, &Atom::Addr(network.network())),
+        Atom::Protocol(protocol) => bytes.push(protocol_number(*protocol)),
+        Atom::Port(port) => bytes.extend_from_slice(&port.to_be_bytes()),
+        // The type of `numgen`: an integer of the host.
+        Atom::Slot(slot) => bytes.extend_from_slice(&slot.to_ne_bytes()),
+    }
+}
+
+/// The protocol's number, `IPPROTO_*` of `linux/in.h`.
+pub(super) fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+        Protocol::Sctp => 132,
+    }
+}
+
+/// The address after this one; `None` at the end of the address space.
+fn after(addr: IpAddr) -> Option<IpAddr> {
+    match addr {
+        IpAddr::V4(addr) => addr.to_bits().checked_add(1).map(|next| Ipv4Addr::from_bits(next).into()),
+        IpAddr::V6(addr) => addr.to_bits().checked_add(1).map(|next| Ipv6Addr::from_bits(next).into()),
+    }
+}
+
+/// Collects the elements of one set as they are read.
+pub(super) struct Collector {
+    family: Family,
+    set: SetName,
+    interval: bool,
+    elements: Vec<Element>,
+    bounds: Vec<Bound>,
+    odd: bool,
+}
+
+/// A start or an end of a range.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Bound {
+    addr: IpAddr,
+    /// An end belongs to the range before it, so it comes before a start at the same address.
+    start: bool,
+    comment: Option<Arc<str>>,
+}
+
+impl Collector {
+    pub fn new(family: Family, set: SetName) -> Self {
+        let interval = set.definition().interval;
+        Self { family, set, interval, elements: Vec::new(), bounds: Vec::new(), odd: false }
+    }
+
+    /// Takes an entry of the kernel's list.
+    pub fn push(&mut self, entry: Attributes<'_>) {
+        let taken = if self.interval { self.bound(entry) } else { self.element(entry) };
+        self.odd |= taken.is_none();
+    }
+
+    /// The elements; `None` if some are not what we would write.
+    pub fn finish(mut self) -> Option<Vec<Element>> {
+        self.bounds.sort_unstable();
+        let mut bounds = std::mem::take(&mut self.bounds).into_iter().peekable();
+        while let Some(bound) = bounds.next() {
+            // nft marks the addresses below the first range by an end.
+            if !bound.start {
+                continue;
+            }
+            let last = match bounds.peek() {
+                Some(next) => before(next.addr)?,
+                None => last(self.family),
+            };
+            let key = Key::Network(network(bound.addr, last)?);
+            self.elements.push(Element { set: self.set, key, value: None, comment: bound.comment });
+        }
+        (!self.odd).then_some(self.elements)
+    }
+
+    fn element(&mut self, entry: Attributes<'_>) -> Option<()> {
+        let definition = self.set.definition();
+        let (mut key, mut value, mut note) = (None, None, None);
+        for (kind, contents) in entry {
+            match kind {
+                NFTA_SET_ELEM_KEY => key = Some(contents),
+                NFTA_SET_ELEM_DATA => value = Some(contents),
+                NFTA_SET_ELEM_USERDATA => note = comment(contents),
+                // A catch-all element, for one.
+                NFTA_SET_ELEM_FLAGS => return None,
+                _ => {}
+            }
+        }
+        let mut atoms = Atoms::default();
+        atoms.take(self.family, definition.key, Attributes(key?).find(NFTA_DATA_VALUE)?)?;
+        let key = Key::from_atoms(self.set, atoms.as_slice())?;
+        let value = match value {
+            None => None,
+            Some(value) => {
+                let mut atoms = Atoms::default();
+                atoms.take(self.family, definition.data, Attributes(value).find(NFTA_DATA_VALUE)?)?;
+                match atoms.as_slice() {
+                    [Atom::Addr(addr), Atom::Port(port)] => Some(Endpoint { addr: *addr, port: *port }),
+                    _ => return None,
+                }
+            }
+        };
+        if value.is_some() != definition.is_map() {
+            return None;
+        }
+        self.elements.push(Element { set: self.set, key, value, comment: note.map(Arc::from) });
+        Some(())
+    }
+
+    fn bound(&mut self, entry: Attributes<'_>) -> Option<()> {
+        let flags = entry.u32(NFTA_SET_ELEM_FLAGS).unwrap_or(0);
+        let mut atoms = Atoms::default();
+        let key = entry.nest(NFTA_SET_ELEM_KEY)?.find(NFTA_DATA_VALUE)?;
+        atoms.take(self.family, self.set.definition().key, key)?;
+        let [Atom::Addr(addr)] = atoms.as_slice() else { return None };
+        let note = entry.find(NFTA_SET_ELEM_USERDATA).and_then(comment);
+        let start = flags & NFT_SET_ELEM_INTERVAL_END == 0;
+        self.bounds.push(Bound { addr: *addr, start, comment: note.map(Arc::from) });
+        (flags & !NFT_SET_ELEM_INTERVAL_END == 0).then_some(())
+    }
+}
+
+/// The components of a key or of data, without an allocation for each.
+struct Atoms {
+    atoms: [Atom; MOST_FIELDS],
+    count: usize,
+}
+
+impl Default for Atoms {
+    fn default() -> Self {
+        Self { atoms: [Atom::Port(0); MOST_FIELDS], count: 0 }
+    }
+}
+
+impl Atoms {
+    fn as_slice(&self) -> &[Atom] {
+        &self.atoms[..self.count]
+    }
+
+    /// Takes bytes apart; `None` if their length is not that of the fields, or a protocol is not one of Services.
+    fn take(&mut self, family: Family, fields: &[Field], mut bytes: &[u8]) -> Option<()> {
+        for field in fields {
+            let length = type_of(family, *field).length;
+            let padded = if fields.len() > 1 { length.next_multiple_of(4) } else { length };
+            let (value, rest) = (bytes.get(..length)?, bytes.get(padded..)?);
+            *self.atoms.get_mut(self.count)? = atom(*field, value)?;
+            self.count += 1;
+            bytes = rest;
+        }
+        // The kernel pads what is shorter than a register.
+        (bytes.len() < 4).then_some(())
+    }
+}
+
+fn atom(field: Field, bytes: &[u8]) -> Option<Atom> {
+    Some(match field {
+        Field::Saddr | Field::Daddr => Atom::Addr(match bytes.len() {
+            4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
+            _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
+        }),
+        Field::L4Proto => {
+            let number = *bytes.first()?;
+            Atom::Protocol(Protocol::ALL.into_iter().find(|protocol| protocol_number(*protocol) == number)?)
+        }
+        Field::Dport | Field::Port => Atom::Port(u16::from_be_bytes(bytes.try_into().ok()?)),
+        Field::Slot => Atom::Slot(host_u32(bytes)?),
+    })
+}
+
+/// The address before this one; `None` for the first of all.
+fn before(addr: IpAddr) -> Option<IpAddr> {
+    match addr {
+        IpAddr::V4(addr) => addr.to_bits().checked_sub(1).map(|next| Ipv4Addr::from_bits(next).into()),
+        IpAddr::V6(addr) => addr.to_bits().checked_sub(1).map(|next| Ipv6Addr::from_bits(next).into()),
+    }
+}
+
+/// The last address of all.
+fn last(family: Family) -> IpAddr {
+    match family {
+        Family::Ip => Ipv4Addr::BROADCAST.into(),
+        Family::Ip6 => Ipv6Addr::from_bits(u128::MAX).into(),
+    }
+}
+
+/// The network that begins and ends there, if there is one.
+fn network(first: IpAddr, last: IpAddr) -> Option<IpNet> {
+    let (differing, width) = match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => (u128::from(first.to_bits() ^ last.to_bits()), 32),
+        (IpAddr::V6(first), IpAddr::V6(last)) => (first.to_bits() ^ last.to_bits(), 128),
+        _ => return None,
+    };
+    let host_bits = u128::BITS - differing.leading_zeros();
+    let network = IpNet::new(first, u8::try_from(width - host_bits).ok()?).ok()?;
+    (network.network() == first && network.broadcast() == last).then_some(network)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::Frontend;
+
+    /// Writes elements and reads them back.
+    fn there_and_back(set: SetName, elements: &[Element]) -> Option<Vec<Element>> {
+        let mut writer = Writer::default();
+        elements.iter().for_each(|element| put(&mut writer, element, true));
+        let mut collector = Collector::new(elements[0].family(), set);
+        Attributes(&writer.bytes).for_each(|(_, entry)| collector.push(Attributes(entry)));
+        collector.finish()
+    }
+
+    #[test]
+    fn slots_are_read_back_in_both_families() {
+        for (addr, to) in [("10.96.0.1", "10.1.0.2"), ("fd00:96::1", "fd00::2")] {
+            let frontend = Frontend { addr: addr.parse().unwrap(), protocol: Protocol::Sctp, port: 53 };
+            let endpoint = Endpoint { addr: to.parse().unwrap(), port: 8080 };
+            let element = Element { comment: Some("x/y:z".into()), ..Element::slot(frontend, 65_535, endpoint) };
+            assert_eq!(there_and_back(SetName::Endpoints, std::slice::from_ref(&element)), Some(vec![element]));
+        }
+    }
+
+    #[test]
+    fn ranges_are_read_back_also_at_the_ends_of_the_address_space() {
+        for texts in [
+            vec!["10.96.0.0/16", "10.97.0.0/16", "10.98.0.1/32", "255.255.255.255/32"],
+            vec!["0.0.0.0/8", "240.0.0.0/4"],
+            vec!["0.0.0.0/0"],
+            vec!["::/64", "fd00:96::/112", "fd00:96::1:0/128", "ffff::/16"],
+            vec!["::/0"],
+        ] {
+            let network = |text: &&str| Element::member(SetName::ServiceCidrs, Key::Network(text.parse().unwrap()));
+            let elements: Vec<Element> = texts.iter().map(network).collect();
+            assert_eq!(there_and_back(SetName::ServiceCidrs, &elements), Some(elements.clone()), "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_that_are_no_networks_and_foreign_protocols_are_odd() {
+        let addr = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(network(addr("10.0.0.0"), addr("10.0.0.2")), None);
+        assert_eq!(network(addr("10.0.0.1"), addr("10.0.0.2")), None);
+        assert_eq!(network(addr("10.0.0.2"), addr("10.0.0.1")), None);
+        assert_eq!(atom(Field::L4Proto, &[1]), None);
+    }
+}
