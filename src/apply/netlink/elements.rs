@@ -139,7 +139,9 @@ impl Collector {
 
     /// The elements; `None` if some are not what we would write.
     pub fn finish(mut self) -> Option<Vec<Element>> {
-        self.bounds.sort_unstable();
+        if self.odd {
+            return None;
+        }
         let mut bounds = std::mem::take(&mut self.bounds).into_iter().peekable();
         while let Some(bound) = bounds.next() {
             // nft marks the addresses below the first range by an end.
@@ -153,7 +155,18 @@ impl Collector {
             let key = Key::Network(network(bound.addr, last)?);
             self.elements.push(Element { set: self.set, key, value: None, comment: bound.comment });
         }
-        (!self.odd).then_some(self.elements)
+        Some(self.elements)
+    }
+
+    /// Sorts what was taken; true if something was taken twice.
+    ///
+    /// The kernel dumps a hash table in parts and resumes by counting. When the table is resized in between, which happens shortly
+    /// after many elements were added, as many elements are left out as are given twice.
+    pub fn sort(&mut self) -> bool {
+        self.bounds.sort_unstable();
+        self.elements.sort_unstable_by_key(|element| element.key);
+        self.elements.windows(2).any(|pair| pair[0].key == pair[1].key)
+            || self.bounds.windows(2).any(|pair| (pair[0].addr, pair[0].start) == (pair[1].addr, pair[1].start))
     }
 
     fn element(&mut self, entry: Attributes<'_>) -> Option<()> {
@@ -289,7 +302,19 @@ mod tests {
         elements.iter().for_each(|element| put(&mut writer, element, true));
         let mut collector = Collector::new(elements[0].family(), set);
         Attributes(&writer.bytes).for_each(|(_, entry)| collector.push(Attributes(entry)));
+        assert!(!collector.sort(), "nothing twice");
         collector.finish()
+    }
+
+    #[test]
+    fn an_element_that_is_dumped_twice_is_noticed() {
+        let frontend = |port| Frontend { addr: [10, 96, 0, 1].into(), protocol: Protocol::Tcp, port };
+        let member = |port| Element::member(SetName::Internal, Key::Frontend(frontend(port)));
+        let mut writer = Writer::default();
+        [member(1), member(2), member(1)].iter().for_each(|element| put(&mut writer, element, true));
+        let mut collector = Collector::new(Family::Ip, SetName::Internal);
+        Attributes(&writer.bytes).for_each(|(_, entry)| collector.push(Attributes(entry)));
+        assert!(collector.sort());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Tolerant of everything that is not ours: unknown objects are noted or skipped, never an error.
 
 use std::collections::BTreeMap;
-use std::io::Result;
+use std::io::{Error, Result};
+use std::time::Duration;
 
 use nix::libc::ENOENT;
 
@@ -21,6 +22,11 @@ use crate::dataplane::{BaseChain, ChainContents, ChainType, Family, Hook, SetCon
 /// Any change in the namespace counts as one, also of tables that are not ours. So the last attempt is taken as it is: our own
 /// table is written by us, and what is missed shows when a batch is refused.
 const ATTEMPTS: usize = 5;
+
+/// How often the elements of a set are read anew because the kernel resizes it meanwhile, and how long to wait before: the first
+/// time, and then twice as long each time.
+const RESIZES: usize = 8;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Reads a table; `None` if there is no such table.
 pub(super) fn table(socket: &mut Socket, family: Family, name: &str) -> Result<Option<TableContents>> {
@@ -104,12 +110,21 @@ impl Reader<'_> {
     }
 
     fn elements(&mut self, set: SetName) -> Result<Option<Vec<crate::dataplane::Element>>> {
-        let mut collector = Collector::new(self.family, set);
-        self.dump(NFT_MSG_GETSETELEM, Some(&set.to_string()), |list| {
-            let entries = list.nest(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten();
-            entries.for_each(|(_, entry)| collector.push(Attributes(entry)));
-        })?;
-        Ok(collector.finish())
+        let mut pause = PAUSE;
+        for _ in 0..RESIZES {
+            let mut collector = Collector::new(self.family, set);
+            self.dump(NFT_MSG_GETSETELEM, Some(&set.to_string()), |list| {
+                let entries = list.nest(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten();
+                entries.for_each(|(_, entry)| collector.push(Attributes(entry)));
+            })?;
+            if !collector.sort() {
+                return Ok(collector.finish());
+            }
+            tracing::debug!(%set, "the kernel is resizing a set while it is read: once more");
+            std::thread::sleep(pause);
+            pause *= 2;
+        }
+        Err(Error::other(format!("the set {set} did not come to rest while it was read")))
     }
 
     /// Dumps objects of one kind, in every kind of which the first attribute is the table's name and the second the set's.
