@@ -57,7 +57,7 @@ fn run() -> Result<bool, Box<dyn Error>> {
     let proxy = proxy_beside_this_program()?;
 
     report::step("What would be programmed into an empty kernel (changes nothing)");
-    report::command("pointsman --manifests examples/ --dry-run --against empty");
+    report::command("pointsman --manifests examples/ --dry-run --against empty --hostname-override node-a");
     let mut plan = Command::new(&proxy);
     plan.args(["--manifests", manifests, "--dry-run", "--against", "empty"]);
     let status = plan.args(["--hostname-override", netns::NODE_NAME]).status()?;
@@ -82,7 +82,7 @@ fn run() -> Result<bool, Box<dyn Error>> {
     }
 
     report::step(&format!("A node of network namespaces, {} servers, one sync", endpoints.len()));
-    report::command("pointsman --manifests examples/ --once");
+    report::command("pointsman --manifests examples/ --once --hostname-override node-a");
     let start = Instant::now();
     let sync = node.pointsman(&["--manifests", manifests, "--once"]);
     if sync.code != Some(0) {
@@ -95,7 +95,7 @@ fn run() -> Result<bool, Box<dyn Error>> {
     report::table(&rows);
 
     report::step("Once more: the kernel holds what the manifests say");
-    report::command("pointsman --manifests examples/ --dry-run");
+    report::command("pointsman --manifests examples/ --dry-run --hostname-override node-a");
     let again = node.pointsman(&["--manifests", manifests, "--dry-run"]);
     print!("{}", again.stdout);
     println!("exit code {}", again.code.unwrap_or(-1));

@@ -7,9 +7,9 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Proxy, assert_satisfies, cases, event, history, scope};
-use pointsman::dataplane::{Class, Endpoint, Family, Object, Operation, Verb};
+use pointsman::dataplane::{Class, Endpoint, Family, Frontend, Object, Operation, Program, Verb};
 use pointsman::diff::{Acknowledged, Installed, Plan, diff};
-use pointsman::state::Desired;
+use pointsman::state::{Cluster, Desired};
 use proptest::prelude::*;
 
 /// Plays a history and checks something after each sync.
@@ -65,8 +65,8 @@ fn orders(endpoints: &[Endpoint]) -> Vec<Vec<Endpoint>> {
     }
 }
 
-fn slots(installed: Option<&Installed>) -> Vec<Endpoint> {
-    installed.map_or_else(Vec::new, |installed| installed.endpoints().collect())
+fn slots(installed: Option<&Installed>, local: bool) -> Vec<Endpoint> {
+    installed.map_or_else(Vec::new, |installed| installed.endpoints(local).collect())
 }
 
 proptest! {
@@ -98,10 +98,12 @@ proptest! {
     fn a_plan_is_minimal(history in history()) {
         play(history, |_, _, plan| {
             for change in &plan.frontends {
-                let (before, after) = (slots(change.before.as_deref()), slots(change.after.as_deref()));
-                if after.len() <= 6 {
-                    let best = orders(&after).iter().map(|order| cost(&before, order)).min();
-                    prop_assert_eq!(Some(cost(&before, &after)), best, "{:?}", change);
+                for local in [false, true] {
+                    let (before, after) = (slots(change.before.as_deref(), local), slots(change.after.as_deref(), local));
+                    if after.len() <= 6 {
+                        let best = orders(&after).iter().map(|order| cost(&before, order)).min();
+                        prop_assert_eq!(Some(cost(&before, &after)), best, "{:?}", change);
+                    }
                 }
             }
             let elements = |verb: Verb| -> BTreeSet<_> {
@@ -172,21 +174,26 @@ proptest! {
         let touched = proxy.cluster.apply(change.clone()).touched;
         proxy.event(change);
         let plan = proxy.sync();
-        let frontends: BTreeSet<_> = [&before, &proxy.cluster]
-            .iter()
-            .flat_map(|cluster| touched.services.iter().filter_map(|name| cluster.service(name)))
-            .flat_map(|service| service.cluster_ips.iter().copied())
-            .collect();
+        let of_touched = |frontend: &Frontend, cluster: &Cluster| {
+            touched.services.iter().filter_map(|name| cluster.service(name)).any(|service| {
+                let addrs = [&service.cluster_ips, &service.external_ips, &service.load_balancer_ips];
+                let node_ports = service.ports.iter().filter_map(|port| port.node_port);
+                addrs.iter().any(|addrs| addrs.contains(&frontend.addr))
+                    || frontend.is_node_port() && node_ports.into_iter().any(|port| port.get() == frontend.port)
+            })
+        };
         for change in &plan.frontends {
-            prop_assert!(frontends.contains(&change.frontend.addr), "{:?} of {:?}", change, touched);
+            let known = [&before, &proxy.cluster].iter().any(|cluster| of_touched(&change.frontend, cluster));
+            prop_assert!(known, "{:?} of {:?}", change, touched);
         }
         for family in Family::ALL {
             let tables = proxy.kernel.contents(&[family]);
             let table = tables.get(family).expect("table");
-            let classes = (0..=16).filter(|bits| table.sets.contains_key(&format!("slots-{}", 1u32 << bits))).count();
-            prop_assert_eq!(table.sets.len(), 7 + classes);
-            prop_assert_eq!(table.chains.len(), 13 + classes);
-            prop_assert!(classes <= Class::MAX.slots().ilog2() as usize + 1);
+            let classes = table.sets.keys().filter(|name| name.contains("slots-")).count();
+            let program = Program::new(family, &scope().options, &BTreeSet::new());
+            prop_assert_eq!(table.sets.len(), program.sets.len() + classes);
+            prop_assert_eq!(table.chains.len(), program.chains.len() + classes);
+            prop_assert!(classes <= 4 * (Class::MAX.slots().ilog2() as usize + 1));
         }
     }
 }

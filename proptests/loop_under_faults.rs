@@ -6,13 +6,13 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Model, assert_satisfies, cases, event, scope};
+use common::{Model, assert_satisfies, cases, event, initial, scope};
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
 use pointsman::dataplane::{Family, Operation, Tables};
 use pointsman::diff::Acknowledged;
 use pointsman::observe::Health;
 use pointsman::reconcile::{Reconciler, Until};
-use pointsman::state::Event;
+use pointsman::state::View;
 use pointsman::watch::Received;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -87,8 +87,9 @@ fn paused<F: Future>(test: F) -> F::Output {
     runtime.expect("a runtime").block_on(test)
 }
 
-fn initial() -> [Event; 3] {
-    [Event::ServicesReset(Vec::new()), Event::SlicesReset(Vec::new()), Event::ServiceCidrsReset(Vec::new())]
+/// Where the loop looks from.
+fn view() -> View {
+    View { node_name: common::NODE.into(), ..View::default() }
 }
 
 proptest! {
@@ -104,7 +105,7 @@ proptest! {
         paused(async {
             let health = Health::default();
             let kernel = FaultyKernel::new(seed, Duration::from_secs(30));
-            let mut reconciler = Reconciler::new(kernel, scope(), common::NODE, health.clone());
+            let mut reconciler = Reconciler::new(kernel, scope(), view(), health.clone());
             let (sender, mut receiver) = mpsc::channel(1_000);
             let shutdown = CancellationToken::new();
             let mut model = Model::default();
@@ -146,10 +147,9 @@ proptest! {
 #[test]
 fn nothing_is_read_or_written_before_all_lists_are_complete() {
     paused(async {
-        let mut reconciler =
-            Reconciler::new(FaultyKernel::new(0, Duration::ZERO), scope(), common::NODE, Health::default());
+        let mut reconciler = Reconciler::new(FaultyKernel::new(0, Duration::ZERO), scope(), view(), Health::default());
         let (sender, mut receiver) = mpsc::channel(10);
-        for event in initial().into_iter().take(2) {
+        for event in initial().into_iter().take(3) {
             sender.send(Received::now(event)).await.expect("room");
         }
         let shutdown = CancellationToken::new();
@@ -172,7 +172,7 @@ fn a_restart_over_the_same_content_commits_nothing() {
             for event in initial() {
                 sender.send(Received::now(event)).await.expect("room");
             }
-            let mut reconciler = Reconciler::new(kernel, scope(), common::NODE, Health::default());
+            let mut reconciler = Reconciler::new(kernel, scope(), view(), Health::default());
             reconciler.run(&mut receiver, Until::FirstSync, &CancellationToken::new()).await.expect("a sync");
             assert_eq!(reconciler.backend().commits, expected_commits);
             kernel = reconciler.into_backend();
@@ -192,7 +192,7 @@ fn with_once_a_failure_is_the_result() {
             for event in initial() {
                 sender.send(Received::now(event)).await.expect("room");
             }
-            let mut reconciler = Reconciler::new(kernel, scope(), common::NODE, Health::default());
+            let mut reconciler = Reconciler::new(kernel, scope(), view(), Health::default());
             failed |= reconciler.run(&mut receiver, Until::FirstSync, &CancellationToken::new()).await.is_err();
             kernel = reconciler.into_backend();
         }

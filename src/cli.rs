@@ -53,6 +53,9 @@ pub fn main() -> ExitCode {
 async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCode> {
     match &args.command {
         Some(Command::Replay(replay)) => replay::run(args, replay),
+        None if !args.dry_run && args.output != args::Format::Text => {
+            anyhow::bail!("--output says how --dry-run and replay print: give --dry-run, or leave it out")
+        }
         None if args.dry_run => dry_run::run(args, progress).await,
         None => proxy::run(args, progress).await,
     }

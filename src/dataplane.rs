@@ -23,9 +23,9 @@ pub use chain::{BaseChain, Chain, ChainName, ChainType, Hook};
 pub use element::{Atom, Element, Key};
 pub use key::{Endpoint, Family, Frontend, ParseProtocolError, Protocol};
 pub use operation::{Object, Operation, Verb};
-pub use program::{Options, Program};
+pub use program::{LocalPods, Options, Program};
 pub use rule::{Action, Condition, Expr, Rule};
-pub use set::{Class, Field, SetDefinition, SetName};
+pub use set::{Class, Field, List, SetDefinition, SetName};
 pub use tables::{ChainContents, SetContents, TableContents, Tables};
 
 /// The name of our tables, `ip pointsman` and `ip6 pointsman`.

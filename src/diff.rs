@@ -3,10 +3,10 @@
 //! Let `S` be an [`Acknowledged`] state, `D` a [`Desired`] one and `P = diff(S, D)`.
 //!
 //! 1. **Correct**: a kernel that holds `S` and commits `P.operations` holds `P.next`, and `P.next` satisfies `D`: every
-//!    frontend is in exactly the gate that its winning claim asks for; a balanced one has its endpoints in slots `0..n`
-//!    without gaps or repetitions and is in the set of the smallest class that holds `n`, and in no other; shared elements are
-//!    there if and only if somebody asks for them; the program is [`Program::new`](crate::dataplane::Program::new) of
-//!    the classes in use.
+//!    frontend is in exactly the gates that its winning claim asks for; each of its lists has its endpoints in slots `0..n`
+//!    without gaps or repetitions, and the frontend is in the list's set of the smallest class that holds `n`, and in no
+//!    other; shared elements are there if and only if somebody asks for them; the program is
+//!    [`Program::new`](crate::dataplane::Program::new) of the options and the classes in use.
 //! 2. **Idempotent**: `diff(P.next, D)` has no operations.
 //! 3. **Minimal**: no element is deleted and added back unchanged, and of all states that satisfy `D`, `P.next` is one that
 //!    needs the fewest element operations: an endpoint that stays keeps its slot unless the slot is beyond the new end.

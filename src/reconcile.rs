@@ -21,7 +21,7 @@ use crate::apply::{Backend, Error};
 use crate::diff::{Acknowledged, Plan, Scope, diff};
 use crate::observe::Health;
 use crate::observe::metrics::{self as names, ElementCounts};
-use crate::state::{Cluster, Desired, Event, Skipped, Touched};
+use crate::state::{Cluster, Desired, Event, Skipped, Touched, View};
 use crate::watch::Received;
 
 /// Most events that are folded before a commit; more wait for the next one.
@@ -63,12 +63,12 @@ pub struct Reconciler<B> {
 
 impl<B: Backend> Reconciler<B> {
     /// A loop over an unknown kernel and an empty cluster.
-    pub fn new(backend: B, scope: Scope, node_name: &str, health: Health) -> Self {
+    pub fn new(backend: B, scope: Scope, view: View, health: Health) -> Self {
         Self {
             backend,
             scope,
             health,
-            cluster: Cluster::new(node_name),
+            cluster: Cluster::seen_from(view),
             desired: Desired::default(),
             acknowledged: None,
             counts: ElementCounts::default(),
@@ -158,9 +158,9 @@ impl<B: Backend> Reconciler<B> {
             if about_node && let Some(node) = self.cluster.node() {
                 self.health.node(node.is_eligible());
             }
-            let changed = !step.touched.services.is_empty() || step.touched.service_cidrs;
-            touched.services.extend(step.touched.services);
-            touched.service_cidrs |= step.touched.service_cidrs;
+            // The Node object may also decide the program's options.
+            let changed = !step.touched.is_empty() || (about_node && self.scope.pods_by_node);
+            touched.merge(step.touched);
             // The first complete view has to be compared with the kernel even if it is empty.
             if changed || (self.cluster.is_complete() && !was_complete) {
                 self.due = true;
@@ -187,7 +187,7 @@ impl<B: Backend> Reconciler<B> {
             Some(acknowledged) => acknowledged,
             None => self.read().await?,
         };
-        let plan = diff(&acknowledged, &self.desired, &self.scope);
+        let plan = diff(&acknowledged, &self.desired, &self.scope.on(self.cluster.node()));
         let result = if plan.is_empty() { Ok(0) } else { self.commit(&plan).await };
         self.measure(&plan, started, result.is_ok());
         match result {
@@ -208,7 +208,7 @@ impl<B: Backend> Reconciler<B> {
         match self.backend.read(&self.scope.families).await {
             Ok(tables) => {
                 let acknowledged = Acknowledged::from(tables);
-                self.counts = ElementCounts::start(acknowledged.count_elements());
+                self.counts.restart(&acknowledged.count_elements());
                 Ok(acknowledged)
             }
             Err(error) => {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
+use ipnet::IpNet;
+
 use crate::dataplane::{Endpoint, Key, SetName, TABLE};
 use crate::diff::{FrontendChange, Installed, Plan};
 
@@ -36,6 +38,7 @@ pub fn text(plan: &Plan, colour: Colour) -> String {
     out.frontends(plan);
     out.shared(plan, SetName::ClusterIps, "cluster IPs: undefined ports are refused");
     out.shared(plan, SetName::ServiceCidrs, "ServiceCIDRs: unallocated addresses are dropped");
+    out.shared(plan, SetName::NodeportIps, "node addresses: NodePorts are accepted");
     out.shared(plan, SetName::Hairpin, "endpoints on this node: masqueraded when they connect to themselves");
     let [add, change, remove] = out.count.0;
     let operations = plan.operations.len();
@@ -136,21 +139,26 @@ impl Text {
         {
             self.detail(Sign::Change, format_args!("held by {old} -> {new}"));
         }
-        let empty = BTreeSet::new();
-        let old = before.as_ref().map_or(&empty, |contents| &contents.endpoints);
-        let new = after.as_ref().map_or(&empty, |contents| &contents.endpoints);
+        let empty = Contents::default();
+        let (old, new) = (before.as_ref().unwrap_or(&empty), after.as_ref().unwrap_or(&empty));
         let mut said = outcome_before != outcome_after || old_owner != new_owner;
-        for endpoint in old.difference(new) {
-            self.detail(Sign::Remove, format_args!("endpoint {endpoint}"));
-            said = true;
-        }
-        for endpoint in new.difference(old) {
-            self.detail(Sign::Add, format_args!("endpoint {endpoint}"));
-            said = true;
-        }
+        said |= self.differences("endpoint", &old.endpoints, &new.endpoints);
+        said |= self.differences("local endpoint", &old.local_endpoints, &new.local_endpoints);
+        said |= self.differences("allowed source", &old.sources, &new.sources);
         if !said {
             self.detail(Sign::Change, "slots repaired");
         }
+    }
+
+    /// What is in one set and not in the other; true if there is anything.
+    fn differences<T: Ord + fmt::Display>(&mut self, what: &str, old: &BTreeSet<T>, new: &BTreeSet<T>) -> bool {
+        for gone in old.difference(new) {
+            self.detail(Sign::Remove, format_args!("{what} {gone}"));
+        }
+        for added in new.difference(old) {
+            self.detail(Sign::Add, format_args!("{what} {added}"));
+        }
+        old != new
     }
 
     /// Shared elements of one set, as one entry.
@@ -175,25 +183,41 @@ impl Text {
 }
 
 /// What is shown of a frontend.
+#[derive(Default)]
 struct Contents {
     gates: Vec<SetName>,
     endpoints: BTreeSet<Endpoint>,
+    local_endpoints: BTreeSet<Endpoint>,
+    sources: BTreeSet<IpNet>,
 }
 
 impl Contents {
     fn of(installed: &Installed) -> Self {
-        Self { gates: installed.gates().collect(), endpoints: installed.endpoints().collect() }
+        Self {
+            gates: installed.gates().collect(),
+            endpoints: installed.endpoints(false).collect(),
+            local_endpoints: installed.endpoints(true).collect(),
+            sources: installed.sources.iter().copied().collect(),
+        }
     }
 
     /// What happens to a new connection, in words.
-    fn outcome(&self) -> &'static str {
-        match self.gates.as_slice() {
-            [SetName::Internal] => "balanced",
-            [SetName::RejectServices] => "refused: no endpoints",
-            [SetName::DropServices] => "dropped: no endpoints on this node",
+    fn outcome(&self) -> String {
+        let mut gates: Vec<SetName> = self.gates.clone();
+        gates.retain(|gate| *gate != SetName::Firewalled);
+        let outcome = match gates.as_slice() {
+            [SetName::Internal | SetName::External | SetName::Nodeports] => "balanced",
+            [SetName::ExternalLocal | SetName::NodeportsLocal] => "balanced over this node's endpoints",
+            [SetName::ExternalLocal, SetName::DropServices] | [SetName::NodeportsLocal, SetName::DropNodeports] => {
+                "dropped from outside: no endpoints on this node"
+            }
+            [SetName::RejectServices | SetName::RejectNodeports] => "refused: no endpoints",
+            [SetName::DropServices | SetName::DropNodeports] => "dropped: no endpoints on this node",
             [] => "not served",
-            _ => "in several sets",
-        }
+            _ => "in sets that exclude each other",
+        };
+        let limited = if self.gates.contains(&SetName::Firewalled) { ", for some sources only" } else { "" };
+        format!("{outcome}{limited}")
     }
 }
 

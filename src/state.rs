@@ -16,8 +16,8 @@ mod object;
 mod select;
 mod skipped;
 
-pub use cluster::{Cluster, Step, Touched};
-pub use compile::{FrontendSpec, Outcome, SharedElement};
+pub use cluster::{Cluster, NodePortAddresses, Step, Touched, View};
+pub use compile::{Exposure, FrontendSpec, Outcome, SharedElement};
 pub use desired::{Claims, Desired};
 pub use event::{Decoded, Event, Kind};
 pub use names::{ObjectName, owner_tag};

@@ -4,12 +4,14 @@
 //! API server ┐
 //! manifests  ├─▶ wire types (lenient) ─▶ domain objects (validated) ─▶ Event
 //! journal    ┘
+//! host       ──▶ addresses of its interfaces ─▶ Event
 //! ```
 //!
 //! A source knows nothing of nftables. It decodes only the fields that are read, and it never fails because of one bad object:
 //! what cannot be used is left out and named in the object's `problems`.
 
 mod decode;
+pub mod host;
 pub mod journal;
 mod kubernetes;
 mod manifests;

@@ -19,6 +19,8 @@ mod cluster;
 mod crashes;
 #[path = "kernel/input.rs"]
 mod input;
+#[path = "kernel/node_ports.rs"]
+mod node_ports;
 #[path = "kernel/program.rs"]
 mod program;
 #[path = "kernel/refusals.rs"]

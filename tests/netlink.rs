@@ -12,7 +12,7 @@ use conformance::histories::{Move, Proxy, history, scope};
 use conformance::{alone, in_namespace, nft, refuses_what_the_model_refuses, sample, sorted, takes_random_histories};
 use pointsman::apply::{Backend, Error, Netlink, Nft, Receipt, Refusal};
 use pointsman::dataplane::{
-    Element, Endpoint, Family, Frontend, Key, Object, Operation, Protocol, SetName, TableContents, Tables,
+    Element, Endpoint, Family, Frontend, Key, List, Object, Operation, Protocol, SetName, TableContents, Tables,
 };
 use pointsman::diff::{Acknowledged, diff};
 use pointsman::state::Desired;
@@ -144,7 +144,7 @@ fn slots(count: u32, endpoints: u32) -> Vec<Operation> {
 }
 
 fn slot_of(frontend: Frontend, slot: u32) -> Element {
-    Element::slot(frontend, slot, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
+    Element::slot(List::Any, frontend, slot, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
 }
 
 /// The program of an empty cluster.

@@ -96,6 +96,13 @@ fn wrong_input_of_the_operator_stops_the_start() {
     assert_refused(&["--against", "empty"], &["--dry-run"]);
     assert_refused(&["--metrics-bind-address", "localhost"], &["127.0.0.1:10249"]);
     assert_refused(&["--dry-rum"], &["--dry-run"]);
+    assert_refused(&["--manifests", EXAMPLES, "--once", "-o", "json"], &["--dry-run"]);
+    assert_refused(
+        &["--detect-local-mode", "BridgeInterface", "--dry-run", "--against", "empty", "--manifests", EXAMPLES],
+        &["--pod-bridge-interface"],
+    );
+    assert_refused(&["--pod-bridge-interface", "a b"], &["interface"]);
+    assert_refused(&["--nodeport-addresses", "192.0.2.1"], &["primary"]);
     assert_refused(&["replay", "/nowhere/journal"], &["/nowhere/journal"]);
     assert_refused(
         &["--log-level", "a=b=c", "--dry-run", "--manifests", EXAMPLES, "--against", "empty"],

@@ -5,14 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use pointsman::apply::MemoryKernel;
-use pointsman::dataplane::{Class, Endpoint, Family, Frontend, Key, Options, Protocol, SetName};
+use pointsman::dataplane::{Class, Endpoint, Family, Frontend, Key, List, LocalPods, Options, Protocol, SetName};
 use pointsman::diff::{Acknowledged, Plan, Scope, diff};
 use pointsman::state::{
-    Cluster, Decoded, Desired, EndpointSlice, Event, ObjectName, Service, ServiceCidr, ServicePort, SliceEndpoint,
-    SlicePort,
+    Cluster, Decoded, Desired, EndpointSlice, Event, Node, ObjectName, Service, ServiceCidr, ServicePort,
+    SliceEndpoint, SlicePort,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -64,11 +66,35 @@ fn cluster_ips() -> impl Strategy<Value = Vec<IpAddr>> {
     ]
 }
 
+/// External and load-balancer IPs from one small pool, so that they clash too.
+fn external_ips() -> impl Strategy<Value = Vec<IpAddr>> {
+    let ip = prop_oneof![
+        (0u8..3).prop_map(|n| IpAddr::from([198, 51, 100, n])),
+        (0u16..3).prop_map(|n| IpAddr::from([0xfd00, 0x51, 0, 0, 0, 0, 0, n])),
+    ];
+    prop_oneof![2 => Just(Vec::new()), 1 => vec(ip, 1..3)]
+}
+
+fn source_ranges() -> impl Strategy<Value = Vec<IpNet>> {
+    let ranges = ["203.0.113.0/25", "203.0.113.0/24", "192.0.2.0/24", "0.0.0.0/0", "fd00:113::/64"];
+    let range = prop::sample::select(ranges.to_vec()).prop_map(|range| range.parse().expect("a network"));
+    prop_oneof![2 => Just(Vec::new()), 1 => vec(range, 1..3)]
+}
+
 fn service() -> impl Strategy<Value = Service> {
-    let port =
-        (port_name(), protocol(), 80u16..83).prop_map(|(name, protocol, port)| ServicePort { name, protocol, port });
-    (0u8..8, prop::option::of(0i64..3), cluster_ips(), any::<bool>(), vec(port, 0..3)).prop_map(
-        |(n, created, cluster_ips, local, mut ports)| {
+    let node_port = prop_oneof![2 => Just(None), 1 => (30_000u16..30_003).prop_map(NonZeroU16::new)];
+    let port = (port_name(), protocol(), 80u16..83, node_port)
+        .prop_map(|(name, protocol, port, node_port)| ServicePort { name, protocol, port, node_port });
+    let external = (external_ips(), external_ips(), source_ranges(), any::<bool>());
+    (0u8..8, prop::option::of(0i64..3), cluster_ips(), any::<bool>(), vec(port, 0..3), external).prop_map(
+        |(
+            n,
+            created,
+            cluster_ips,
+            local,
+            mut ports,
+            (external_ips, load_balancer_ips, source_ranges, external_local),
+        )| {
             // The API server admits a protocol and port once, and a name once.
             let mut seen = BTreeSet::new();
             ports.retain(|port| seen.insert((port.protocol, port.port)));
@@ -79,6 +105,10 @@ fn service() -> impl Strategy<Value = Service> {
                 created: created.map(|s| jiff::Timestamp::from_second(s).expect("a small number")),
                 cluster_ips,
                 internal_traffic_local: local,
+                external_traffic_local: external_local,
+                external_ips,
+                load_balancer_ips,
+                source_ranges,
                 ports,
                 problems: Vec::new(),
             }
@@ -86,8 +116,25 @@ fn service() -> impl Strategy<Value = Service> {
     )
 }
 
+/// This node, in one of two zones or in none, with one of a few addresses.
+fn node() -> impl Strategy<Value = Node> {
+    (prop::option::of(0u8..2), 1u8..4).prop_map(|(zone, addr)| Node {
+        name: ObjectName::cluster_scoped(NODE),
+        zone: zone.map(|zone| format!("zone-{zone}").into()),
+        addresses: vec![[192, 0, 2, addr].into()],
+        ..Node::default()
+    })
+}
+
+fn hints(names: [&'static str; 2]) -> impl Strategy<Value = Box<[Arc<str>]>> {
+    prop::option::weighted(0.7, vec(prop::sample::select(names.to_vec()).prop_map(Arc::from), 1..3))
+        .prop_map(Option::unwrap_or_default)
+        .prop_map(Vec::into_boxed_slice)
+}
+
 fn slice() -> impl Strategy<Value = EndpointSlice> {
-    let endpoint = (0u8..12, prop::option::of(any::<bool>()), any::<[bool; 3]>());
+    let hints = (hints(["zone-0", "zone-1"]), hints([NODE, "node-b"]));
+    let endpoint = (0u8..12, prop::option::of(any::<bool>()), any::<[bool; 3]>(), hints);
     let port =
         (port_name(), protocol(), 8080u16..8082).prop_map(|(name, protocol, port)| SlicePort { name, protocol, port });
     (0u8..8, 0u8..3, any::<bool>(), vec(port, 1..3), vec(endpoint, 0..10)).prop_map(
@@ -96,13 +143,18 @@ fn slice() -> impl Strategy<Value = EndpointSlice> {
             let addr = |n: u8| -> IpAddr {
                 if v6 { [0xfd00, 1, 0, 0, 0, 0, 0, u16::from(n)].into() } else { [10, 1, 0, n].into() }
             };
-            let endpoints = endpoints.into_iter().map(|(n, node, [ready, serving, terminating])| SliceEndpoint {
-                addr: addr(n),
-                node: node.map(|here| Arc::from(if here { NODE } else { "node-b" })),
-                ready,
-                serving,
-                terminating,
-            });
+            let endpoints =
+                endpoints.into_iter().map(|(n, node, [ready, serving, terminating], (zone_hints, node_hints))| {
+                    SliceEndpoint {
+                        addr: addr(n),
+                        node: node.map(|here| Arc::from(if here { NODE } else { "node-b" })),
+                        zone_hints,
+                        node_hints,
+                        ready,
+                        serving,
+                        terminating,
+                    }
+                });
             EndpointSlice {
                 // Slices of different Services share names, so that labels move from one Service to another.
                 name: ObjectName::new(Arc::clone(&service.namespace), format!("slice-{n}")),
@@ -150,6 +202,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         3 => slice().prop_map(|s| Event::SliceDeleted(s.name)),
         1 => service_cidr().prop_map(|c| Event::ServiceCidrApplied(decoded(c))),
         1 => service_cidr().prop_map(|c| Event::ServiceCidrDeleted(c.name)),
+        1 => node().prop_map(|node| Event::NodeApplied(decoded(node))),
         1 => vec(service(), 0..6).prop_map(|all| Event::ServicesReset(list(all, |s| &s.name))),
         1 => vec(slice(), 0..8).prop_map(|all| Event::SlicesReset(list(all, |s| &s.name))),
     ]
@@ -166,18 +219,26 @@ pub fn history() -> impl Strategy<Value = Vec<Move>> {
     vec(step, 1..40)
 }
 
+/// Complete, empty lists.
+pub fn initial() -> [Event; 4] {
+    [
+        Event::ServicesReset(Vec::new()),
+        Event::SlicesReset(Vec::new()),
+        Event::ServiceCidrsReset(Vec::new()),
+        Event::NodesReset(Vec::new()),
+    ]
+}
+
 /// A cluster of which complete, empty lists were seen.
 pub fn empty_cluster() -> Cluster {
-    [Event::ServicesReset(Vec::new()), Event::SlicesReset(Vec::new()), Event::ServiceCidrsReset(Vec::new())]
-        .into_iter()
-        .fold(Cluster::new(NODE), |cluster, event| cluster.apply(event).cluster)
+    initial().into_iter().fold(Cluster::new(NODE), |cluster, event| cluster.apply(event).cluster)
 }
 
 /// The scope of all tests: both families, with a pod network.
 pub fn scope() -> Scope {
     let networks = ["10.1.0.0/16", "fd00:1::/64"];
-    let cluster_cidrs = networks.iter().map(|n| n.parse().expect("a network")).collect();
-    Scope::dual_stack(Options { cluster_cidrs, masquerade_all: false })
+    let networks = networks.iter().map(|n| n.parse().expect("a network")).collect();
+    Scope::dual_stack(Options { local_pods: LocalPods::Networks(networks), ..Options::default() })
 }
 
 /// A proxy without its effects, over a kernel in memory.
@@ -244,14 +305,24 @@ impl Proxy {
 pub struct Model {
     services: BTreeMap<ObjectName, Service>,
     slices: BTreeMap<ObjectName, EndpointSlice>,
+    node: Node,
 }
 
-/// What should happen at a frontend.
-#[derive(Debug, PartialEq, Eq)]
+/// What should be installed for a frontend.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Expected {
-    pub gate: SetName,
+    pub gates: BTreeSet<SetName>,
     pub owner: String,
-    pub endpoints: BTreeSet<Endpoint>,
+    pub any: BTreeSet<Endpoint>,
+    pub local: BTreeSet<Endpoint>,
+    pub sources: BTreeSet<IpNet>,
+}
+
+/// The endpoints of a service port, by rule.
+struct Lists {
+    cluster: BTreeSet<Endpoint>,
+    local: BTreeSet<Endpoint>,
+    any: bool,
 }
 
 impl Model {
@@ -278,11 +349,12 @@ impl Model {
             Event::SliceDeleted(name) => {
                 self.slices.remove(name);
             }
+            Event::NodeApplied(Decoded::Object(node)) => self.node = (**node).clone(),
             _ => {}
         }
     }
 
-    /// Every frontend and what should happen there.
+    /// Every frontend and what should be installed for it.
     pub fn expected(&self) -> BTreeMap<Frontend, Expected> {
         let mut by_age: Vec<&Service> = self.services.values().collect();
         by_age.sort_by_key(|s| (s.created.is_none(), s.created, s.name.clone()));
@@ -291,14 +363,74 @@ impl Model {
             let mut ports: Vec<&ServicePort> = service.ports.iter().collect();
             ports.sort_by_key(|port| Arc::clone(&port.name));
             for (addr, port) in service.cluster_ips.iter().flat_map(|a| ports.iter().map(move |p| (*a, *p))) {
-                let frontend = Frontend { addr, protocol: port.protocol, port: port.port };
-                expected.entry(frontend).or_insert_with(|| self.outcome(service, port, Family::of(addr)));
+                for (frontend, wanted) in self.of_port(service, port, addr) {
+                    expected.entry(frontend).or_insert(wanted);
+                }
             }
         }
         expected
     }
 
-    fn outcome(&self, service: &Service, port: &ServicePort, family: Family) -> Expected {
+    /// The frontends of one port in one family. The ClusterIP is last, as the least that may clash within a Service.
+    fn of_port(&self, service: &Service, port: &ServicePort, cluster_ip: IpAddr) -> Vec<(Frontend, Expected)> {
+        let family = Family::of(cluster_ip);
+        let lists = self.lists(service, port, family);
+        let colon = if port.name.is_empty() { "" } else { ":" };
+        let owner = format!("{}{colon}{}", service.name, port.name);
+        let frontend = |addr, port_number| Frontend { addr, protocol: port.protocol, port: port_number };
+        let confined = service.external_traffic_local;
+        // [gate with endpoints, gate with policy Local, drop, reject]
+        let external = |gates: [SetName; 4]| {
+            let mut expected = Expected { owner: owner.clone(), ..Expected::default() };
+            if !lists.any {
+                expected.gates = BTreeSet::from([gates[3]]);
+            } else if confined {
+                expected.gates = BTreeSet::from([gates[1]]);
+                expected.any = lists.cluster.clone();
+                expected.local = lists.local.clone();
+                if lists.local.is_empty() {
+                    expected.gates.insert(gates[2]);
+                }
+            } else {
+                expected.gates = BTreeSet::from([gates[0]]);
+                expected.any = lists.cluster.clone();
+            }
+            expected
+        };
+        let address = [SetName::External, SetName::ExternalLocal, SetName::DropServices, SetName::RejectServices];
+        let node = [SetName::Nodeports, SetName::NodeportsLocal, SetName::DropNodeports, SetName::RejectNodeports];
+        let own = |ips: &[IpAddr]| -> BTreeSet<IpAddr> {
+            ips.iter().copied().filter(|ip| Family::of(*ip) == family && *ip != cluster_ip).collect()
+        };
+        let mut frontends = Vec::new();
+        let sources = self.sources(service, family);
+        for ip in own(&service.load_balancer_ips) {
+            let mut expected = external(address);
+            if let Some(sources) = &sources {
+                expected.gates.insert(SetName::Firewalled);
+                expected.sources = sources.clone();
+            }
+            frontends.push((frontend(ip, port.port), expected));
+        }
+        for ip in own(&service.external_ips).difference(&own(&service.load_balancer_ips)) {
+            frontends.push((frontend(*ip, port.port), external(address)));
+        }
+        if let Some(number) = port.node_port {
+            frontends.push((Frontend::node_port(family, port.protocol, number.get()), external(node)));
+        }
+        let list = if service.internal_traffic_local { &lists.local } else { &lists.cluster };
+        let gate = match (list.is_empty(), lists.any) {
+            (false, _) => SetName::Internal,
+            (true, true) => SetName::DropServices,
+            (true, false) => SetName::RejectServices,
+        };
+        let internal =
+            Expected { gates: [gate].into(), owner: owner.clone(), any: list.clone(), ..Expected::default() };
+        frontends.push((frontend(cluster_ip, port.port), internal));
+        frontends
+    }
+
+    fn lists(&self, service: &Service, port: &ServicePort, family: Family) -> Lists {
         let mut found: BTreeMap<Endpoint, SliceEndpoint> = BTreeMap::new();
         for slice in self.slices.values() {
             let ours = slice.service == service.name.name && slice.name.namespace == service.name.namespace;
@@ -312,21 +444,42 @@ impl Model {
             }
         }
         let here = |e: &SliceEndpoint| e.node.as_deref() == Some(NODE);
-        let allowed = |e: &SliceEndpoint| !service.internal_traffic_local || here(e);
         let fallback = |e: &SliceEndpoint| !e.ready && e.serving && e.terminating;
-        let pick = |wanted: &dyn Fn(&SliceEndpoint) -> bool| -> BTreeSet<Endpoint> {
-            found.iter().filter(|(_, e)| wanted(e) && allowed(e)).map(|(key, _)| *key).collect()
+        let keys = |wanted: &dyn Fn(&SliceEndpoint) -> bool| -> BTreeSet<Endpoint> {
+            found.iter().filter(|(_, e)| wanted(e)).map(|(key, _)| *key).collect()
         };
-        let ready = pick(&|e| e.ready);
-        let endpoints = if ready.is_empty() { pick(&fallback) } else { ready };
-        let any = found.values().any(|e| e.ready || fallback(e));
-        let gate = match (endpoints.is_empty(), any) {
-            (false, _) => SetName::Internal,
-            (true, true) => SetName::DropServices,
-            (true, false) => SetName::RejectServices,
+        let or_else =
+            |first: BTreeSet<Endpoint>, second: BTreeSet<Endpoint>| if first.is_empty() { second } else { first };
+        let ready = keys(&|e| e.ready);
+        let on_node = keys(&|e| e.ready && e.node_hints.iter().any(|n| **n == *NODE));
+        let zone = self.node.zone.as_deref();
+        let in_zone = keys(&|e| e.ready && e.zone_hints.iter().any(|z| Some(&**z) == zone));
+        let every = |hinted: &dyn Fn(&SliceEndpoint) -> bool| found.values().filter(|e| e.ready).all(hinted);
+        let near = if every(&|e| !e.node_hints.is_empty()) && !on_node.is_empty() {
+            on_node
+        } else if every(&|e| !e.zone_hints.is_empty()) && !in_zone.is_empty() {
+            in_zone
+        } else {
+            ready
         };
-        let colon = if port.name.is_empty() { "" } else { ":" };
-        Expected { gate, owner: format!("{}{colon}{}", service.name, port.name), endpoints }
+        Lists {
+            cluster: or_else(near, keys(&fallback)),
+            local: or_else(keys(&|e| e.ready && here(e)), keys(&|e| fallback(e) && here(e))),
+            any: found.values().any(|e| e.ready || fallback(e)),
+        }
+    }
+
+    fn sources(&self, service: &Service, family: Family) -> Option<BTreeSet<IpNet>> {
+        let ranges = service.source_ranges.iter().filter(|range| Family::of(range.addr()) == family);
+        let mut ranges: Vec<IpNet> = ranges.copied().collect();
+        if ranges.is_empty() || ranges.iter().any(|range| range.prefix_len() == 0) {
+            return None;
+        }
+        if self.node.addresses.iter().any(|addr| ranges.iter().any(|range| range.contains(addr))) {
+            let ips = service.load_balancer_ips.iter().filter(|ip| Family::of(**ip) == family);
+            ranges.extend(ips.map(|ip| IpNet::from(*ip)));
+        }
+        Some(IpNet::aggregate(&ranges).into_iter().collect())
     }
 
     /// The ClusterIPs that are proxied.
@@ -342,25 +495,31 @@ pub fn assert_satisfies(held: &Acknowledged, model: &Model) -> Result<(), TestCa
     prop_assert_eq!(frontends, expected.keys().collect::<Vec<_>>());
     for (frontend, installed) in &held.frontends {
         let expected = &expected[frontend];
-        prop_assert_eq!(installed.gates().collect::<Vec<_>>(), vec![expected.gate], "gates of {}", frontend);
         prop_assert_eq!(installed.owner(), Some(expected.owner.as_str()), "owner of {}", frontend);
-        let slots: Vec<usize> = installed.slots.iter().map(|(slot, _)| *slot as usize).collect();
-        prop_assert_eq!(slots, (0..expected.endpoints.len()).collect::<Vec<_>>(), "slots of {}", frontend);
-        let endpoints: BTreeSet<Endpoint> = installed.endpoints().collect();
-        prop_assert_eq!(&endpoints, &expected.endpoints, "endpoints of {}", frontend);
-        let classes: Vec<SetName> =
-            installed.memberships.iter().map(|(set, _)| *set).filter(|set| matches!(set, SetName::Slots(_))).collect();
-        let class: Vec<SetName> = Class::of(expected.endpoints.len()).map(SetName::Slots).into_iter().collect();
-        prop_assert_eq!(classes, class, "class of {}", frontend);
+        prop_assert_eq!(installed.gates().collect::<BTreeSet<_>>(), expected.gates.clone(), "gates of {}", frontend);
+        prop_assert_eq!(installed.sources.iter().copied().collect::<BTreeSet<_>>(), expected.sources.clone());
+        let mut classes = BTreeSet::new();
+        for (local, endpoints) in [(false, &expected.any), (true, &expected.local)] {
+            let slots: Vec<usize> = installed.list(local).iter().map(|(slot, _)| *slot as usize).collect();
+            prop_assert_eq!(slots, (0..endpoints.len()).collect::<Vec<_>>(), "slots of {}", frontend);
+            prop_assert_eq!(&installed.endpoints(local).collect::<BTreeSet<_>>(), endpoints, "list of {}", frontend);
+            let list = List::of(frontend.is_node_port(), local);
+            classes.extend(Class::of(endpoints.len()).map(|class| SetName::Slots(list, class)));
+        }
+        let held_classes = installed.memberships.iter().map(|(set, _)| *set);
+        let held_classes: BTreeSet<SetName> = held_classes.filter(|set| matches!(set, SetName::Slots(..))).collect();
+        prop_assert_eq!(held_classes, classes, "classes of {}", frontend);
     }
-    let cluster_ips: BTreeSet<IpAddr> = held
-        .shared
-        .iter()
-        .filter_map(|shared| match shared.key {
-            Key::Addr(addr) if shared.set == SetName::ClusterIps => Some(addr),
-            _ => None,
-        })
-        .collect();
-    prop_assert_eq!(cluster_ips, model.cluster_ips());
+    let members = |set: SetName| -> BTreeSet<IpAddr> {
+        let of_set = held.shared.iter().filter(|shared| shared.set == set);
+        of_set
+            .filter_map(|shared| match shared.key {
+                Key::Addr(addr) => Some(addr),
+                _ => None,
+            })
+            .collect()
+    };
+    prop_assert_eq!(members(SetName::ClusterIps), model.cluster_ips());
+    prop_assert_eq!(members(SetName::NodeportIps), model.node.addresses.iter().copied().collect::<BTreeSet<_>>());
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! A kernel in memory, with the real one's refusals.
 
 use im::OrdMap;
+use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -154,7 +155,7 @@ impl Table {
     }
 
     fn set_of(&mut self, element: &Element) -> Result<&mut Set, Refusal> {
-        if Key::from_atoms(element.set, &element.key.atoms()).is_none()
+        if Key::from_atoms(element.family(), element.set, &element.key.atoms()).is_none()
             || element.value.is_some() != element.set.definition().is_map()
         {
             return Err(Refusal::Other);
@@ -196,14 +197,14 @@ impl Set {
         if let Some(held) = self.elements.get(&element.key) {
             return if held.value == element.value { Ok(()) } else { Err(Refusal::Exists) };
         }
-        if let Key::Network(new) = element.key {
-            let overlaps = |held: &Key| match held {
-                Key::Network(held) => held.contains(&new) || new.contains(held),
-                _ => false,
-            };
-            if self.elements.keys().any(overlaps) {
-                return Err(Refusal::Exists);
-            }
+        let overlap = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
+        let overlaps = |held: &Key| match (held, &element.key) {
+            (Key::Network(held), Key::Network(new)) => overlap(held, new),
+            (Key::Source(frontend, held), Key::Source(of, new)) => frontend == of && overlap(held, new),
+            _ => false,
+        };
+        if self.name.definition().interval && self.elements.keys().any(overlaps) {
+            return Err(Refusal::Exists);
         }
         self.elements.insert(element.key, Contents { value: element.value, comment: element.comment.clone() });
         Ok(())
@@ -221,7 +222,7 @@ fn rule_target(rule: &Rule) -> Option<&str> {
 /// The sets and maps that a rule looks up.
 fn rule_sets(rule: &Rule) -> impl Iterator<Item = SetName> {
     let conditions = rule.conditions.iter().filter_map(|condition| match condition {
-        Condition::In(_, set) => Some(*set),
+        Condition::In(_, set) | Condition::NotIn(_, set) => Some(*set),
         _ => None,
     });
     let map = match &rule.action {

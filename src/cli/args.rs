@@ -7,8 +7,9 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use crate::dataplane::{Family, Options};
+use crate::dataplane::{Family, LocalPods, Options};
 use crate::diff::Scope;
+use crate::state::{NodePortAddresses, View};
 use crate::watch::journal::Until;
 
 /// A Kubernetes Service proxy for nftables whose updates cost the size of the change.
@@ -50,7 +51,7 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t, requires = "dry_run")]
     pub against: Against,
 
-    /// How to reach the API server; default: $KUBECONFIG, or the pod's service account
+    /// How to reach the API server; default: $KUBECONFIG, ~/.kube/config, or the pod's service account
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
@@ -65,6 +66,28 @@ pub(super) struct Args {
     /// The pods' networks, at most one of each family: ClusterIP traffic from elsewhere is masqueraded. Without it, it is not
     #[arg(long, value_name = "CIDR,…", value_delimiter = ',', global = true)]
     pub cluster_cidr: Vec<IpNet>,
+
+    /// How this node's pods are told from other sources, as kube-proxy's detectLocalMode. NodeCIDR takes the Node object's
+    /// spec.podCIDRs
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub detect_local_mode: DetectLocalMode,
+
+    /// The bridge that local pods send through, for --detect-local-mode BridgeInterface
+    #[arg(long, value_name = "NAME", value_parser = interface_name, global = true)]
+    pub pod_bridge_interface: Option<String>,
+
+    /// What the names of local pods' interfaces start with, for --detect-local-mode InterfaceNamePrefix
+    #[arg(long, value_name = "PREFIX", value_parser = interface_name, global = true)]
+    pub pod_interface_name_prefix: Option<String>,
+
+    /// Which of the node's addresses accept NodePorts: the Node object's (primary), or the host's in these networks; a family
+    /// without a network accepts them on all
+    #[arg(long, value_name = "primary|CIDR,…", default_value = "primary", value_parser = nodeport_addresses, global = true)]
+    pub nodeport_addresses: NodePortAddresses,
+
+    /// The bit of the packet mark that asks for masquerade
+    #[arg(long, value_name = "BIT", default_value_t = 14, value_parser = clap::value_parser!(u8).range(0..=31), global = true)]
+    pub masquerade_bit: u8,
 
     /// Masquerade all ClusterIP traffic
     #[arg(long, global = true)]
@@ -130,6 +153,19 @@ pub(super) enum LogFormat {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum DetectLocalMode {
+    #[default]
+    #[value(name = "ClusterCIDR")]
+    ClusterCidr,
+    #[value(name = "NodeCIDR")]
+    NodeCidr,
+    #[value(name = "BridgeInterface")]
+    BridgeInterface,
+    #[value(name = "InterfaceNamePrefix")]
+    InterfaceNamePrefix,
+}
+
 /// An address to listen on, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BindAddress(pub Option<SocketAddr>);
@@ -142,6 +178,26 @@ fn bind_address<const PORT: u16>(text: &str) -> Result<BindAddress, String> {
     address.map(|address| BindAddress(Some(address))).map_err(|_| {
         format!("expected an IP address with or without a port, such as 127.0.0.1:{PORT} or [::]:{PORT}, or \"\"")
     })
+}
+
+fn nodeport_addresses(text: &str) -> Result<NodePortAddresses, String> {
+    if text == "primary" {
+        return Ok(NodePortAddresses::Primary);
+    }
+    let networks: Result<Vec<IpNet>, _> = text.split(',').map(|network| network.trim().parse::<IpNet>()).collect();
+    let networks =
+        networks.map_err(|_| "expected primary, or networks such as 192.0.2.0/24,2001:db8::/64".to_owned())?;
+    Ok(NodePortAddresses::Networks(networks.iter().map(IpNet::trunc).collect()))
+}
+
+/// An interface's name, or what it starts with: at most 15 bytes (`IFNAMSIZ` less one), no spaces, slashes or quotes.
+fn interface_name(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_graphic() && !"/\"*\\".contains(c);
+    if !text.is_empty() && text.len() <= 15 && text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the name of an interface: 1 to 15 characters, no spaces, slashes, quotes or asterisks".to_owned())
+    }
 }
 
 impl Args {
@@ -159,7 +215,12 @@ impl Args {
         Ok(name)
     }
 
-    /// The program's options.
+    /// The place that the cluster is seen from.
+    pub fn view(&self, node_name: &str) -> View {
+        View { node_name: node_name.into(), node_ports: self.nodeport_addresses.clone() }
+    }
+
+    /// The program's options, as far as they do not depend on the Node object.
     pub fn options(&self) -> anyhow::Result<Options> {
         for family in Family::ALL {
             let of_family = self.cluster_cidr.iter().filter(|cidr| Family::of(cidr.addr()) == family);
@@ -167,13 +228,41 @@ impl Args {
                 bail!("--cluster-cidr has more than one {family} network: at most one of each family is possible");
             }
         }
-        let cluster_cidrs = self.cluster_cidr.iter().map(IpNet::trunc).collect();
-        Ok(Options { cluster_cidrs, masquerade_all: self.masquerade_all })
+        let local_pods = match self.detect_local_mode {
+            DetectLocalMode::ClusterCidr if self.cluster_cidr.is_empty() => LocalPods::Unknown,
+            DetectLocalMode::ClusterCidr => LocalPods::Networks(self.cluster_cidr.iter().map(IpNet::trunc).collect()),
+            // Taken from the Node object when it is known.
+            DetectLocalMode::NodeCidr => LocalPods::Unknown,
+            DetectLocalMode::BridgeInterface => LocalPods::Interface(
+                self.pod_bridge_interface
+                    .clone()
+                    .context("--detect-local-mode BridgeInterface needs --pod-bridge-interface NAME")?,
+            ),
+            DetectLocalMode::InterfaceNamePrefix => {
+                let prefix = self
+                    .pod_interface_name_prefix
+                    .as_ref()
+                    .context("--detect-local-mode InterfaceNamePrefix needs --pod-interface-name-prefix PREFIX")?;
+                LocalPods::Interface(format!("{prefix}*"))
+            }
+        };
+        Ok(Options {
+            local_pods,
+            masquerade_all: self.masquerade_all,
+            masquerade_bit: self.masquerade_bit,
+            every_node_address: self.nodeport_addresses.unrestricted(),
+        })
+    }
+
+    /// Both tables, whatever this host supports.
+    pub fn dual_stack(&self) -> anyhow::Result<Scope> {
+        let pods_by_node = self.detect_local_mode == DetectLocalMode::NodeCidr;
+        Ok(Scope { pods_by_node, ..Scope::dual_stack(self.options()?) })
     }
 
     /// The tables that are ours on this host: that of IPv6 only if the kernel has IPv6.
     pub fn scope(&self) -> anyhow::Result<Scope> {
-        let mut scope = Scope::dual_stack(self.options()?);
+        let mut scope = self.dual_stack()?;
         if !Path::new("/proc/net/if_inet6").exists() {
             tracing::info!("this kernel has no IPv6: only IPv4 is programmed");
             scope.families = vec![Family::Ip];

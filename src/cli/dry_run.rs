@@ -9,15 +9,15 @@ use super::args::{Against, Args};
 use super::logging::Progress;
 use super::{DIFFERENCES, output, source};
 use crate::apply::{Backend, Nft};
-use crate::diff::{Acknowledged, Scope, diff};
+use crate::diff::{Acknowledged, diff};
 use crate::reconcile::report;
-use crate::state::{Cluster, Desired};
+use crate::state::{Cluster, Desired, View};
 use crate::watch::Received;
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let scope = match args.against {
         Against::Kernel => args.scope()?,
-        Against::Empty => Scope::dual_stack(args.options()?),
+        Against::Empty => args.dual_stack()?,
     };
     let mut backend = match args.against {
         Against::Kernel => Some(Nft::find(&args.nft_program()).await?),
@@ -27,7 +27,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let mut events = source::start(args, progress).await?;
     let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
     let cluster = tokio::select! {
-        cluster = complete(&node_name, &mut events) => cluster?,
+        cluster = complete(args.view(&node_name), &mut events) => cluster?,
         () = source::asked_to_end() => bail!("interrupted before the lists were complete"),
     };
     drop(waiting);
@@ -39,14 +39,14 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         }
         None => Acknowledged::nothing(),
     };
-    let plan = diff(&acknowledged, &desired, &scope);
+    let plan = diff(&acknowledged, &desired, &scope.on(cluster.node()));
     output::print(&plan, args.output)?;
     Ok(ExitCode::from(if plan.is_empty() { 0 } else { DIFFERENCES }))
 }
 
 /// Folds events until complete lists were seen, and reports what was left out.
-async fn complete(node_name: &str, events: &mut mpsc::Receiver<Received>) -> anyhow::Result<Cluster> {
-    let mut cluster = Cluster::new(node_name);
+async fn complete(view: View, events: &mut mpsc::Receiver<Received>) -> anyhow::Result<Cluster> {
+    let mut cluster = Cluster::seen_from(view.clone());
     while !cluster.is_complete() {
         let Some(received) = events.recv().await else {
             bail!("the source ended before its lists were complete");
@@ -55,7 +55,7 @@ async fn complete(node_name: &str, events: &mut mpsc::Receiver<Received>) -> any
         report(&step.skipped);
         cluster = step.cluster;
     }
-    let (_, lost) = Desired::default().update(&Cluster::new(node_name), &cluster, &cluster.everything());
+    let (_, lost) = Desired::default().update(&Cluster::seen_from(view), &cluster, &cluster.everything());
     report(&lost);
     Ok(cluster)
 }

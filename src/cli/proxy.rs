@@ -34,7 +34,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         ending.cancel();
     });
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
-    let mut reconciler = Reconciler::new(backend, scope, &node_name, health);
+    let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health);
     let done = reconciler.run(&mut events, until, &shutdown).await;
     drop(working);
     shutdown.cancel();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::args::{Args, Replay};
 use super::output;
-use crate::diff::{Acknowledged, Scope, diff};
+use crate::diff::{Acknowledged, diff};
 use crate::reconcile::report;
 use crate::state::{Cluster, Desired, Event};
 use crate::watch::journal::{self, Entry};
@@ -15,7 +15,7 @@ pub(super) fn run(args: &Args, replay: &Replay) -> anyhow::Result<ExitCode> {
         Some(name) if args.hostname_override.is_none() => name,
         _ => args.node_name()?,
     };
-    let mut cluster = Cluster::new(node_name);
+    let mut cluster = Cluster::seen_from(args.view(&node_name));
     for entry in entries {
         let step = cluster.apply(entry.event);
         report(&step.skipped);
@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args, replay: &Replay) -> anyhow::Result<ExitCode> {
     if !cluster.is_complete() {
         tracing::warn!("the journal ends before all lists were complete: the node would have programmed nothing yet");
     }
-    let plan = diff(&Acknowledged::nothing(), &Desired::of(&cluster), &Scope::dual_stack(args.options()?));
+    let plan = diff(&Acknowledged::nothing(), &Desired::of(&cluster), &args.dual_stack()?.on(cluster.node()));
     output::print(&plan, args.output)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,8 +6,9 @@ use tokio::sync::mpsc;
 
 use super::args::Args;
 use super::logging::Progress;
+use crate::state::NodePortAddresses;
 use crate::watch::journal::Recorder;
-use crate::watch::{EventSender, KubernetesOptions, Manifests, Received, client_config, watch_api_server};
+use crate::watch::{EventSender, KubernetesOptions, Manifests, Received, client_config, host, watch_api_server};
 
 /// Events that may wait between a source and the loop; a source with more to say waits itself.
 const QUEUE: usize = 4_096;
@@ -24,12 +25,24 @@ pub(super) async fn start(args: &Args, progress: &Progress) -> anyhow::Result<mp
             (events, replayed)
         }
     };
+    if matches!(args.nodeport_addresses, NodePortAddresses::Networks(_)) {
+        start_host_addresses(events.clone());
+    }
     if args.manifests.is_empty() {
         start_kubernetes(args, events).await?;
     } else {
         start_manifests(args, events, progress).await?;
     }
     Ok(received)
+}
+
+/// Follows this host's addresses: those in the networks of `--nodeport-addresses` accept NodePorts.
+fn start_host_addresses(events: EventSender) {
+    tokio::spawn(async move {
+        if let Err(error) = host::follow_addresses(events).await {
+            tracing::error!(%error, "changes of this host's addresses go unnoticed by NodePorts until a restart");
+        }
+    });
 }
 
 async fn start_kubernetes(args: &Args, events: EventSender) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::key::{Endpoint, Family, Frontend, Protocol};
-use super::set::SetName;
+use super::set::{Field, List, SetName};
 
 /// An entry of a set or map.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,10 +29,12 @@ pub enum Key {
     Addr(IpAddr),
     /// `daddr`, a range
     Network(IpNet),
-    /// `daddr . l4proto . dport`
+    /// `daddr . l4proto . dport`; of a NodePort `l4proto . dport`
     Frontend(Frontend),
-    /// `daddr . l4proto . dport . slot`
+    /// The same and `. slot`
     Slot(Frontend, u32),
+    /// `daddr . l4proto . dport . saddr`, the source a range
+    Source(Frontend, IpNet),
     /// `saddr . daddr . l4proto . dport`, with both addresses the endpoint's
     Hairpin(Endpoint, Protocol),
 }
@@ -58,9 +60,9 @@ impl Element {
         Self { set, key, value: None, comment: None }
     }
 
-    /// The `slot`-th endpoint of a frontend.
-    pub fn slot(frontend: Frontend, slot: u32, endpoint: Endpoint) -> Self {
-        Self { set: SetName::Endpoints, key: Key::Slot(frontend, slot), value: Some(endpoint), comment: None }
+    /// The `slot`-th endpoint of one of a frontend's lists.
+    pub fn slot(list: List, frontend: Frontend, slot: u32, endpoint: Endpoint) -> Self {
+        Self { set: SetName::Endpoints(list), key: Key::Slot(frontend, slot), value: Some(endpoint), comment: None }
     }
 
     /// The table that it belongs to.
@@ -80,14 +82,18 @@ impl Key {
         match self {
             Self::Addr(addr) => Family::of(*addr),
             Self::Network(network) => Family::of(network.addr()),
-            Self::Frontend(frontend) | Self::Slot(frontend, _) => frontend.family(),
+            Self::Frontend(frontend) | Self::Slot(frontend, _) | Self::Source(frontend, _) => frontend.family(),
             Self::Hairpin(endpoint, _) => Family::of(endpoint.addr),
         }
     }
 
     /// The components, in the order of the set's definition.
     pub fn atoms(&self) -> Vec<Atom> {
-        let frontend = |f: &Frontend| vec![Atom::Addr(f.addr), Atom::Protocol(f.protocol), Atom::Port(f.port)];
+        let frontend = |f: &Frontend| {
+            let mut atoms = if f.is_node_port() { Vec::new() } else { vec![Atom::Addr(f.addr)] };
+            atoms.extend([Atom::Protocol(f.protocol), Atom::Port(f.port)]);
+            atoms
+        };
         match self {
             Self::Addr(addr) => vec![Atom::Addr(*addr)],
             Self::Network(network) => vec![Atom::Network(*network)],
@@ -97,6 +103,11 @@ impl Key {
                 atoms.push(Atom::Slot(*slot));
                 atoms
             }
+            Self::Source(f, source) => {
+                let mut atoms = frontend(f);
+                atoms.push(Atom::Network(*source));
+                atoms
+            }
             Self::Hairpin(endpoint, protocol) => {
                 let addr = Atom::Addr(endpoint.addr);
                 vec![addr, addr, Atom::Protocol(*protocol), Atom::Port(endpoint.port)]
@@ -104,10 +115,12 @@ impl Key {
         }
     }
 
-    /// The key of an element of `set` with these components; `None` if they do not fit the set's definition.
-    pub fn from_atoms(set: SetName, atoms: &[Atom]) -> Option<Self> {
+    /// The key of an element of `set` in the table of `family` with these components; `None` if they do not fit the set's
+    /// definition.
+    pub fn from_atoms(family: Family, set: SetName, atoms: &[Atom]) -> Option<Self> {
+        let frontend = |addr, protocol, port| Frontend { addr, protocol, port };
         let key = match (set, atoms) {
-            (SetName::ClusterIps, [Atom::Addr(addr)]) => Self::Addr(*addr),
+            (SetName::ClusterIps | SetName::NodeportIps, [Atom::Addr(addr)]) => Self::Addr(*addr),
             (SetName::ServiceCidrs, [Atom::Network(network)]) => Self::Network(*network),
             (SetName::ServiceCidrs, [Atom::Addr(addr)]) => Self::Network(IpNet::from(*addr)),
             (SetName::Hairpin, [Atom::Addr(from), Atom::Addr(to), Atom::Protocol(protocol), Atom::Port(port)])
@@ -115,16 +128,32 @@ impl Key {
             {
                 Self::Hairpin(Endpoint { addr: *to, port: *port }, *protocol)
             }
-            (
-                SetName::Internal | SetName::RejectServices | SetName::DropServices | SetName::Slots(_),
-                [Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port)],
-            ) => Self::Frontend(Frontend { addr: *addr, protocol: *protocol, port: *port }),
-            (SetName::Endpoints, [Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port), Atom::Slot(slot)]) => {
-                Self::Slot(Frontend { addr: *addr, protocol: *protocol, port: *port }, *slot)
+            (SetName::AllowedSources, [Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port), source]) => {
+                let source = match source {
+                    Atom::Network(network) => *network,
+                    Atom::Addr(addr) => IpNet::from(*addr),
+                    _ => return None,
+                };
+                Self::Source(frontend(*addr, *protocol, *port), source)
             }
-            _ => return None,
+            _ => match (set.definition().key, atoms) {
+                ([Field::Daddr, _, _], [Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port)]) => {
+                    Self::Frontend(frontend(*addr, *protocol, *port))
+                }
+                ([Field::L4Proto, Field::Dport], [Atom::Protocol(protocol), Atom::Port(port)]) => {
+                    Self::Frontend(Frontend::node_port(family, *protocol, *port))
+                }
+                (
+                    [Field::Daddr, _, _, Field::Slot],
+                    [Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port), Atom::Slot(slot)],
+                ) => Self::Slot(frontend(*addr, *protocol, *port), *slot),
+                ([Field::L4Proto, _, Field::Slot], [Atom::Protocol(protocol), Atom::Port(port), Atom::Slot(slot)]) => {
+                    Self::Slot(Frontend::node_port(family, *protocol, *port), *slot)
+                }
+                _ => return None,
+            },
         };
-        Some(key)
+        (key.family() == family).then_some(key)
     }
 }
 

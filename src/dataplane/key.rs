@@ -1,7 +1,7 @@
 //! Families, protocols, frontends and endpoints: the nouns of every key.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -30,10 +30,11 @@ pub enum Protocol {
     Sctp,
 }
 
-/// A virtual address, protocol and port that clients connect to.
+/// An address, protocol and port that clients connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frontend {
-    /// The virtual address: a ClusterIP.
+    /// A virtual address (ClusterIP, external IP, load-balancer IP); or the unspecified address, as in `bind(2)`, for a
+    /// NodePort: every address of the node that accepts NodePorts.
     pub addr: IpAddr,
     /// Transport protocol.
     pub protocol: Protocol,
@@ -80,6 +81,14 @@ impl Family {
         }
     }
 
+    /// The unspecified address: `0.0.0.0` or `::`.
+    pub fn unspecified(self) -> IpAddr {
+        match self {
+            Self::Ip => Ipv4Addr::UNSPECIFIED.into(),
+            Self::Ip6 => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+
     /// 0 for IPv4 and 1 for IPv6, to index a pair.
     pub fn index(self) -> usize {
         match self {
@@ -116,6 +125,16 @@ impl FromStr for Protocol {
 }
 
 impl Frontend {
+    /// A NodePort of one family.
+    pub fn node_port(family: Family, protocol: Protocol, port: u16) -> Self {
+        Self { addr: family.unspecified(), protocol, port }
+    }
+
+    /// Whether it is a NodePort.
+    pub fn is_node_port(&self) -> bool {
+        self.addr.is_unspecified()
+    }
+
     /// The frontend's family.
     pub fn family(&self) -> Family {
         Family::of(self.addr)
@@ -136,7 +155,11 @@ impl fmt::Display for Protocol {
 
 impl fmt::Display for Frontend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", SocketAddr::new(self.addr, self.port), self.protocol)
+        if self.is_node_port() {
+            write!(f, "NodePort {}/{} ({})", self.port, self.protocol, self.family())
+        } else {
+            write!(f, "{}/{}", SocketAddr::new(self.addr, self.port), self.protocol)
+        }
     }
 }
 

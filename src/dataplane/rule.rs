@@ -26,10 +26,22 @@ pub struct Rule {
 pub enum Condition {
     /// The key made of these fields is in the set.
     In(Expr, SetName),
+    /// The key made of these fields is not in the set.
+    NotIn(Expr, SetName),
     /// The source address is in this network.
     SaddrIn(IpNet),
     /// The source address is not in this network.
     SaddrNotIn(IpNet),
+    /// The destination address is not in this network.
+    DaddrNotIn(IpNet),
+    /// The source address is one of this host's.
+    FibSaddrLocal,
+    /// The destination address is one of this host's.
+    FibDaddrLocal,
+    /// The packet came in by this interface; a name that ends in `*` stands for all that start so.
+    Iifname(String),
+    /// The packet came in by another interface, or this host sent it.
+    IifnameNot(String),
     /// The transport protocol.
     L4Proto(Protocol),
     /// The packet opens a connection.
@@ -135,8 +147,14 @@ impl fmt::Display for Rule {
         for condition in &self.conditions {
             match condition {
                 Condition::In(expr, set) => write!(f, "{} @{set} ", InFamily(expr, family))?,
+                Condition::NotIn(expr, set) => write!(f, "{} != @{set} ", InFamily(expr, family))?,
                 Condition::SaddrIn(network) => write!(f, "{} saddr {network} ", family.nft())?,
                 Condition::SaddrNotIn(network) => write!(f, "{} saddr != {network} ", family.nft())?,
+                Condition::DaddrNotIn(network) => write!(f, "{} daddr != {network} ", family.nft())?,
+                Condition::FibSaddrLocal => f.write_str("fib saddr type local ")?,
+                Condition::FibDaddrLocal => f.write_str("fib daddr type local ")?,
+                Condition::Iifname(name) => write!(f, "iifname \"{name}\" ")?,
+                Condition::IifnameNot(name) => write!(f, "iifname != \"{name}\" ")?,
                 Condition::L4Proto(protocol) => write!(f, "meta l4proto {protocol} ")?,
                 Condition::CtStateNew => f.write_str("ct state new ")?,
                 Condition::CtStatusDnat => f.write_str("ct status dnat ")?,

@@ -12,18 +12,49 @@ pub enum SetName {
     ClusterIps,
     /// The ranges that ClusterIPs come from: what is not allocated is dropped.
     ServiceCidrs,
+    /// The node's addresses that accept NodePorts.
+    NodeportIps,
     /// ClusterIP frontends with endpoints.
     Internal,
+    /// External and load-balancer IPs with endpoints, `externalTrafficPolicy: Cluster`.
+    External,
+    /// The same, `externalTrafficPolicy: Local`.
+    ExternalLocal,
+    /// NodePorts with endpoints, `externalTrafficPolicy: Cluster`.
+    Nodeports,
+    /// The same, `externalTrafficPolicy: Local`.
+    NodeportsLocal,
     /// Frontends without any endpoint: refused.
     RejectServices,
     /// Frontends whose policy leaves this node without endpoints: dropped.
     DropServices,
+    /// NodePorts without any endpoint: refused.
+    RejectNodeports,
+    /// NodePorts whose policy leaves this node without endpoints: dropped.
+    DropNodeports,
+    /// Load-balancer IPs that only some sources may use.
+    Firewalled,
+    /// Those sources.
+    AllowedSources,
     /// Endpoints on this node, twice: a connection from an endpoint to itself is masqueraded.
     Hairpin,
-    /// Frontends with more than `P / 2` and at most `P` endpoints.
-    Slots(Class),
+    /// Frontends whose list has more than `P / 2` and at most `P` endpoints.
+    Slots(List, Class),
     /// The endpoints of every frontend, numbered from 0 without gaps.
-    Endpoints,
+    Endpoints(List),
+}
+
+/// One of the lists of endpoints that a frontend may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum List {
+    /// Of an address: the endpoints that everyone may use.
+    Any,
+    /// Of an address: this node's endpoints, for traffic from outside under `externalTrafficPolicy: Local`.
+    Local,
+    /// As [`List::Any`], of a NodePort.
+    NodeportAny,
+    /// As [`List::Local`], of a NodePort.
+    NodeportLocal,
 }
 
 /// A power of two, 1 to 65,536: the smallest that is not less than a frontend's number of endpoints.
@@ -62,33 +93,97 @@ pub struct SetDefinition {
     pub interval: bool,
 }
 
-/// `K`: a virtual frontend.
+/// `K`: an address, protocol and port.
 const FRONTEND: &[Field] = &[Field::Daddr, Field::L4Proto, Field::Dport];
+/// `N`: a NodePort.
+const NODE_PORT: &[Field] = &[Field::L4Proto, Field::Dport];
 
 impl SetName {
     /// The sets and maps that exist whatever the cluster holds, in the order in which they are created.
-    pub const CONSTANT: [Self; 7] = [
+    pub const CONSTANT: [Self; 19] = [
         Self::ClusterIps,
         Self::ServiceCidrs,
+        Self::NodeportIps,
         Self::Internal,
+        Self::External,
+        Self::ExternalLocal,
+        Self::Nodeports,
+        Self::NodeportsLocal,
         Self::RejectServices,
         Self::DropServices,
+        Self::RejectNodeports,
+        Self::DropNodeports,
+        Self::Firewalled,
+        Self::AllowedSources,
         Self::Hairpin,
-        Self::Endpoints,
+        Self::Endpoints(List::Any),
+        Self::Endpoints(List::Local),
+        Self::Endpoints(List::NodeportAny),
+        Self::Endpoints(List::NodeportLocal),
     ];
 
     /// The set's type, the same in both families.
     pub fn definition(self) -> SetDefinition {
         let (key, data, interval): (&[Field], &[Field], bool) = match self {
-            Self::ClusterIps => (&[Field::Daddr], &[], false),
+            Self::ClusterIps | Self::NodeportIps => (&[Field::Daddr], &[], false),
             Self::ServiceCidrs => (&[Field::Daddr], &[], true),
-            Self::Internal | Self::RejectServices | Self::DropServices | Self::Slots(_) => (FRONTEND, &[], false),
+            Self::Internal
+            | Self::External
+            | Self::ExternalLocal
+            | Self::RejectServices
+            | Self::DropServices
+            | Self::Firewalled
+            | Self::Slots(List::Any | List::Local, _) => (FRONTEND, &[], false),
+            Self::Nodeports
+            | Self::NodeportsLocal
+            | Self::RejectNodeports
+            | Self::DropNodeports
+            | Self::Slots(List::NodeportAny | List::NodeportLocal, _) => (NODE_PORT, &[], false),
+            Self::AllowedSources => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Saddr], &[], true),
             Self::Hairpin => (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], &[], false),
-            Self::Endpoints => {
+            Self::Endpoints(List::Any | List::Local) => {
                 (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Slot], &[Field::Daddr, Field::Port], false)
+            }
+            Self::Endpoints(List::NodeportAny | List::NodeportLocal) => {
+                (&[Field::L4Proto, Field::Dport, Field::Slot], &[Field::Daddr, Field::Port], false)
             }
         };
         SetDefinition { key, data, interval }
+    }
+}
+
+impl List {
+    /// Every list.
+    pub const ALL: [Self; 4] = [Self::Any, Self::Local, Self::NodeportAny, Self::NodeportLocal];
+
+    /// The list of a frontend, NodePort or not, for everyone or for traffic that is confined to this node.
+    pub fn of(node_port: bool, local: bool) -> Self {
+        match (node_port, local) {
+            (false, false) => Self::Any,
+            (false, true) => Self::Local,
+            (true, false) => Self::NodeportAny,
+            (true, true) => Self::NodeportLocal,
+        }
+    }
+
+    /// Whether it is a list of NodePorts.
+    pub fn is_node_port(self) -> bool {
+        matches!(self, Self::NodeportAny | Self::NodeportLocal)
+    }
+
+    /// Whether it holds only endpoints of this node.
+    pub fn is_local(self) -> bool {
+        matches!(self, Self::Local | Self::NodeportLocal)
+    }
+
+    /// What the names of its sets and chains start with.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Any => "",
+            Self::Local => "local-",
+            Self::NodeportAny => "nodeport-",
+            Self::NodeportLocal => "nodeport-local-",
+        }
     }
 }
 
@@ -125,12 +220,21 @@ impl fmt::Display for SetName {
         f.write_str(match self {
             Self::ClusterIps => "cluster-ips",
             Self::ServiceCidrs => "service-cidrs",
+            Self::NodeportIps => "nodeport-ips",
             Self::Internal => "internal",
+            Self::External => "external",
+            Self::ExternalLocal => "external-local",
+            Self::Nodeports => "nodeports",
+            Self::NodeportsLocal => "nodeports-local",
             Self::RejectServices => "reject-services",
             Self::DropServices => "drop-services",
+            Self::RejectNodeports => "reject-nodeports",
+            Self::DropNodeports => "drop-nodeports",
+            Self::Firewalled => "firewalled",
+            Self::AllowedSources => "allowed-sources",
             Self::Hairpin => "hairpin",
-            Self::Slots(class) => return write!(f, "slots-{}", class.slots()),
-            Self::Endpoints => "endpoints",
+            Self::Slots(list, class) => return write!(f, "{}slots-{}", list.prefix(), class.slots()),
+            Self::Endpoints(list) => return write!(f, "{}endpoints", list.prefix()),
         })
     }
 }
@@ -140,10 +244,11 @@ impl FromStr for SetName {
 
     /// The set of this name; an error for a name that the program does not use.
     fn from_str(text: &str) -> Result<Self, ()> {
-        if let Some(slots) = text.strip_prefix("slots-") {
+        if let Some((prefix, slots)) = text.split_once("slots-") {
+            let list = List::ALL.into_iter().find(|list| list.prefix() == prefix).ok_or(())?;
             let slots: usize = slots.parse().map_err(|_| ())?;
             let class = Class::of(slots).ok_or(())?;
-            return if class.slots() as usize == slots { Ok(Self::Slots(class)) } else { Err(()) };
+            return if class.slots() as usize == slots { Ok(Self::Slots(list, class)) } else { Err(()) };
         }
         Self::CONSTANT.into_iter().find(|set| set.to_string() == text).ok_or(())
     }
@@ -166,7 +271,9 @@ mod tests {
 
     #[test]
     fn names_are_read_back_as_they_are_written() {
-        for set in SetName::CONSTANT.into_iter().chain((1..=65_536).filter_map(Class::of).map(SetName::Slots)) {
+        let classes = (0..=16).filter_map(|bits| Class::of(1 << bits));
+        let slots = classes.flat_map(|class| List::ALL.map(|list| SetName::Slots(list, class)));
+        for set in SetName::CONSTANT.into_iter().chain(slots) {
             assert_eq!(set.to_string().parse(), Ok(set));
         }
         for name in ["", "slots-", "slots-3", "slots-0", "slots-131072", "internal2"] {

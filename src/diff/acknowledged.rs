@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use im::{OrdMap, OrdSet};
+use ipnet::IpNet;
 
 use crate::dataplane::{
-    ChainContents, Class, Element, Endpoint, Family, Frontend, Key, SetContents, SetName, TableContents, Tables,
+    ChainContents, Class, Element, Endpoint, Family, Frontend, Key, List, Options, SetContents, SetName, TableContents,
+    Tables,
 };
 use crate::state::{Desired, SharedElement};
 
@@ -30,8 +32,12 @@ pub struct Acknowledged {
 pub struct Installed {
     /// The sets that it is a member of, in order, with the comment of each membership.
     pub memberships: Box<[(SetName, Option<Arc<str>>)]>,
-    /// Its endpoints by slot, in order.
+    /// Its endpoints for everyone by slot, in order.
     pub slots: Box<[(u32, Endpoint)]>,
+    /// Its endpoints on this node, for traffic that is confined to them, by slot, in order.
+    pub local_slots: Box<[(u32, Endpoint)]>,
+    /// The sources that may use it, if it is a member of [`SetName::Firewalled`], in order.
+    pub sources: Box<[IpNet]>,
 }
 
 /// A table without its elements.
@@ -39,8 +45,9 @@ pub struct Installed {
 pub(super) struct InstalledTable {
     pub chains: BTreeMap<String, ChainContents>,
     pub sets: BTreeMap<String, SetContents>,
-    /// The classes for which the table is known to hold exactly the program; `None` if that is still to be compared.
-    pub verified: Option<BTreeSet<Class>>,
+    /// The options and classes for which the table is known to hold exactly the program; `None` if that is still to be
+    /// compared.
+    pub verified: Option<(Options, BTreeSet<(List, Class)>)>,
 }
 
 impl Acknowledged {
@@ -67,8 +74,15 @@ impl Acknowledged {
             for (set, _) in &installed.memberships {
                 *counts.entry((frontend.family(), *set)).or_default() += 1;
             }
-            if !installed.slots.is_empty() {
-                *counts.entry((frontend.family(), SetName::Endpoints)).or_default() += installed.slots.len();
+            for local in [false, true] {
+                let list = List::of(frontend.is_node_port(), local);
+                let slots = installed.list(local).len();
+                if slots > 0 {
+                    *counts.entry((frontend.family(), SetName::Endpoints(list))).or_default() += slots;
+                }
+            }
+            if !installed.sources.is_empty() {
+                *counts.entry((frontend.family(), SetName::AllowedSources)).or_default() += installed.sources.len();
             }
         }
         for shared in &self.shared {
@@ -100,12 +114,8 @@ impl From<Tables> for Acknowledged {
             let Some(table) = tables.get(family) else { continue };
             let mut found: BTreeMap<Frontend, Found> = BTreeMap::new();
             for element in &table.elements {
-                match found_of(element) {
-                    Some((frontend, Some(slot))) => found.entry(frontend).or_default().slots.push(slot),
-                    Some((frontend, None)) => {
-                        let membership = (element.set, element.comment.clone());
-                        found.entry(frontend).or_default().memberships.push(membership);
-                    }
+                match Part::of(element) {
+                    Some((frontend, part)) => found.entry(frontend).or_default().add(part),
                     None => {
                         acknowledged.shared.insert(SharedElement { set: element.set, key: element.key });
                     }
@@ -120,27 +130,57 @@ impl From<Tables> for Acknowledged {
     }
 }
 
+/// What one element says about a frontend.
+enum Part {
+    Membership(SetName, Option<Arc<str>>),
+    Slot { local: bool, slot: u32, endpoint: Endpoint },
+    Source(IpNet),
+}
+
+impl Part {
+    /// The frontend that an element belongs to, and what it says; `None` for a shared element.
+    fn of(element: &Element) -> Option<(Frontend, Self)> {
+        match (element.key, element.set, element.value) {
+            (Key::Slot(frontend, slot), SetName::Endpoints(list), Some(endpoint)) => {
+                Some((frontend, Self::Slot { local: list.is_local(), slot, endpoint }))
+            }
+            (Key::Frontend(frontend), set, None) => Some((frontend, Self::Membership(set, element.comment.clone()))),
+            (Key::Source(frontend, source), _, None) => Some((frontend, Self::Source(source))),
+            _ => None,
+        }
+    }
+}
+
 /// What was found of one frontend so far.
 #[derive(Default)]
 struct Found {
     memberships: Vec<(SetName, Option<Arc<str>>)>,
     slots: Vec<(u32, Endpoint)>,
-}
-
-/// The frontend that an element belongs to, and the slot that it fills; `None` for a shared element.
-fn found_of(element: &Element) -> Option<(Frontend, Option<(u32, Endpoint)>)> {
-    match (element.key, element.value) {
-        (Key::Slot(frontend, slot), Some(endpoint)) => Some((frontend, Some((slot, endpoint)))),
-        (Key::Frontend(frontend), None) => Some((frontend, None)),
-        _ => None,
-    }
+    local_slots: Vec<(u32, Endpoint)>,
+    sources: Vec<IpNet>,
 }
 
 impl Found {
+    fn add(&mut self, part: Part) {
+        match part {
+            Part::Membership(set, comment) => self.memberships.push((set, comment)),
+            Part::Slot { local: false, slot, endpoint } => self.slots.push((slot, endpoint)),
+            Part::Slot { local: true, slot, endpoint } => self.local_slots.push((slot, endpoint)),
+            Part::Source(source) => self.sources.push(source),
+        }
+    }
+
     fn sorted(mut self) -> Installed {
         self.memberships.sort();
         self.slots.sort();
-        Installed { memberships: self.memberships.into(), slots: self.slots.into() }
+        self.local_slots.sort();
+        self.sources.sort();
+        Installed {
+            memberships: self.memberships.into(),
+            slots: self.slots.into(),
+            local_slots: self.local_slots.into(),
+            sources: self.sources.into(),
+        }
     }
 }
 
@@ -156,13 +196,18 @@ impl Installed {
         self.memberships.iter().find_map(|(_, comment)| comment.as_deref())
     }
 
-    /// The gate sets that it is a member of: one, unless something is wrong.
+    /// The sets that it is a member of, but for the classes of its lists.
     pub fn gates(&self) -> impl Iterator<Item = SetName> {
-        self.memberships.iter().map(|(set, _)| *set).filter(|set| !matches!(set, SetName::Slots(_)))
+        self.memberships.iter().map(|(set, _)| *set).filter(|set| !matches!(set, SetName::Slots(..)))
     }
 
-    /// Its endpoints, by slot.
-    pub fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
-        self.slots.iter().map(|(_, endpoint)| *endpoint)
+    /// The list for everyone, or that of this node.
+    pub fn list(&self, local: bool) -> &[(u32, Endpoint)] {
+        if local { &self.local_slots } else { &self.slots }
+    }
+
+    /// The endpoints of a list, by slot.
+    pub fn endpoints(&self, local: bool) -> impl Iterator<Item = Endpoint> {
+        self.list(local).iter().map(|(_, endpoint)| *endpoint)
     }
 }

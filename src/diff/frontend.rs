@@ -4,17 +4,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::acknowledged::Installed;
-use crate::dataplane::{Class, Element, Endpoint, Frontend, Key, SetName};
+use crate::dataplane::{Class, Element, Endpoint, Frontend, Key, List, SetName};
 use crate::state::FrontendSpec;
 
 /// What should be installed for a claim, given what is installed now: endpoints that stay keep their slots where they can.
-pub(super) fn target(installed: Option<&Installed>, spec: &FrontendSpec) -> Installed {
-    let endpoints = spec.endpoints();
-    let mut memberships = vec![(spec.gate(), Some(Arc::clone(&spec.owner)))];
-    memberships.extend(Class::of(endpoints.len()).map(|class| (SetName::Slots(class), None)));
+pub(super) fn target(frontend: Frontend, installed: Option<&Installed>, spec: &FrontendSpec) -> Installed {
+    let comment = |set| (set, Some(Arc::clone(&spec.owner)));
+    let mut memberships: Vec<_> = spec.gates(frontend).into_iter().map(comment).collect();
+    let [slots, local_slots] = [false, true].map(|local| {
+        let endpoints = spec.endpoints(local);
+        let list = List::of(frontend.is_node_port(), local);
+        memberships.extend(Class::of(endpoints.len()).map(|class| (SetName::Slots(list, class), None)));
+        place(installed.map_or(&[], |installed| installed.list(local)), endpoints).into()
+    });
     memberships.sort();
-    let slots = place(installed.map_or(&[], |installed| &installed.slots), endpoints);
-    Installed { memberships: memberships.into(), slots: slots.into() }
+    let sources = spec.sources.as_deref().unwrap_or_default().into();
+    Installed { memberships: memberships.into(), slots, local_slots, sources }
 }
 
 /// Gives every wanted endpoint a slot in `0..wanted.len()`.
@@ -57,8 +62,13 @@ fn elements(frontend: Frontend, installed: &Installed) -> Vec<Element> {
         .memberships
         .iter()
         .map(|(set, comment)| Element { comment: comment.clone(), ..Element::member(*set, Key::Frontend(frontend)) });
-    let slots = installed.slots.iter().map(|(slot, endpoint)| Element::slot(frontend, *slot, *endpoint));
-    let mut elements: Vec<Element> = members.chain(slots).collect();
+    let slots = [false, true].into_iter().flat_map(|local| {
+        let list = List::of(frontend.is_node_port(), local);
+        installed.list(local).iter().map(move |(slot, endpoint)| Element::slot(list, frontend, *slot, *endpoint))
+    });
+    let source = |source| Element::member(SetName::AllowedSources, Key::Source(frontend, source));
+    let sources = installed.sources.iter().map(|network| source(*network));
+    let mut elements: Vec<Element> = members.chain(slots).chain(sources).collect();
     elements.sort();
     elements
 }

@@ -8,8 +8,8 @@ use im::ordmap::DiffItem;
 use super::acknowledged::{Acknowledged, Installed};
 use super::frontend::{changes, target};
 use super::table::{is_incompatible, program_change};
-use crate::dataplane::{Class, Element, Family, Frontend, Operation, Options, SetName};
-use crate::state::{Desired, SharedElement};
+use crate::dataplane::{Class, Element, Family, Frontend, List, LocalPods, Object, Operation, Options, SetName};
+use crate::state::{Desired, Node, SharedElement};
 
 /// Which tables are ours to write, and with which program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Scope {
     pub families: Vec<Family>,
     /// The program's options.
     pub options: Options,
+    /// Local pods are those of the Node object's networks (`detectLocalMode: NodeCIDR`).
+    pub pods_by_node: bool,
 }
 
 /// What has to be done, and what holds afterwards.
@@ -71,7 +73,16 @@ pub struct TableChange {
 impl Scope {
     /// Both tables.
     pub fn dual_stack(options: Options) -> Self {
-        Self { families: Family::ALL.to_vec(), options }
+        Self { families: Family::ALL.to_vec(), options, pods_by_node: false }
+    }
+
+    /// The same, with what the Node object decides filled in.
+    pub fn on(&self, node: Option<&Node>) -> Self {
+        let mut scope = self.clone();
+        if let Some(node) = node.filter(|node| self.pods_by_node && !node.pod_cidrs.is_empty()) {
+            scope.options.local_pods = LocalPods::Networks(node.pod_cidrs.clone());
+        }
+        scope
     }
 }
 
@@ -98,7 +109,7 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
     let mut next = acknowledged.clone();
     let (mut gone, mut new) = (Buckets::new(), Buckets::new());
 
-    let mut needed: [BTreeSet<Class>; 2] = Default::default();
+    let mut needed: [BTreeSet<(List, Class)>; 2] = Default::default();
     let mut frontends = Vec::new();
     for frontend in changed_frontends(&acknowledged, desired) {
         if !scope.families.contains(&frontend.family()) {
@@ -106,9 +117,11 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
         }
         let before = acknowledged.frontends.get(&frontend);
         let spec = desired.frontends.get(&frontend).map(|claims| claims.winner());
-        let after = spec.map(|spec| target(before.map(AsRef::as_ref), spec));
-        if let Some(class) = after.as_ref().and_then(|after| Class::of(after.slots.len())) {
-            needed[frontend.family().index()].insert(class);
+        let after = spec.map(|spec| target(frontend, before.map(AsRef::as_ref), spec));
+        for (set, _) in after.iter().flat_map(|after| &after.memberships) {
+            if let SetName::Slots(list, class) = set {
+                needed[frontend.family().index()].insert((*list, *class));
+            }
         }
         if before.map(AsRef::as_ref) == after.as_ref() {
             continue;
@@ -145,7 +158,7 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
         let mut change = program_change(*family, installed, &scope.options, &needed[family.index()]);
         let was_incompatible = rebuilt.contains(family);
         if was_incompatible {
-            change.operations.insert(0, Operation::delete(*family, crate::dataplane::Object::Table));
+            change.operations.insert(0, Operation::delete(*family, Object::Table));
         }
         if !change.operations.is_empty() {
             tables.push(TableChange {

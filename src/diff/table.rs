@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::acknowledged::InstalledTable;
 use crate::dataplane::{
-    BaseChain, Chain, ChainContents, ChainName, Class, Family, Object, Operation, Options, Program, SetContents,
+    BaseChain, Chain, ChainContents, ChainName, Class, Family, List, Object, Operation, Options, Program, SetContents,
     SetName,
 };
 
@@ -21,13 +21,13 @@ pub(super) fn is_incompatible(table: &InstalledTable) -> bool {
 }
 
 /// The classes for which the table has a set.
-pub(super) fn installed_classes(table: Option<&InstalledTable>) -> BTreeSet<Class> {
+pub(super) fn installed_classes(table: Option<&InstalledTable>) -> BTreeSet<(List, Class)> {
     let Some(table) = table else { return BTreeSet::new() };
     table
         .sets
         .keys()
         .filter_map(|name| match name.parse() {
-            Ok(SetName::Slots(class)) => Some(class),
+            Ok(SetName::Slots(list, class)) => Some((list, class)),
             _ => None,
         })
         .collect()
@@ -41,11 +41,11 @@ pub(super) fn program_change(
     family: Family,
     installed: Option<&InstalledTable>,
     options: &Options,
-    needed: &BTreeSet<Class>,
+    needed: &BTreeSet<(List, Class)>,
 ) -> ProgramChange {
-    let classes: BTreeSet<Class> = installed_classes(installed).union(needed).copied().collect();
+    let classes: BTreeSet<(List, Class)> = installed_classes(installed).union(needed).copied().collect();
     if let Some(table) = installed
-        && table.verified.as_ref() == Some(&classes)
+        && table.verified.as_ref().is_some_and(|(of, known)| of == options && *known == classes)
     {
         return ProgramChange { operations: Vec::new(), table: table.clone() };
     }
@@ -58,7 +58,7 @@ pub(super) fn program_change(
     }
     operations.extend(removals(family, old, &program));
     operations.extend(additions(family, old, &program));
-    ProgramChange { operations, table: table_of(&program, classes) }
+    ProgramChange { operations, table: table_of(&program, options, classes) }
 }
 
 /// What has to go: rules that will be rewritten, base chains at other hooks, and what the program does not know.
@@ -130,7 +130,7 @@ fn same_rules(chain: &ChainContents, wanted: &Chain) -> bool {
 }
 
 /// The table that holds exactly this program.
-fn table_of(program: &Program, classes: BTreeSet<Class>) -> InstalledTable {
+fn table_of(program: &Program, options: &Options, classes: BTreeSet<(List, Class)>) -> InstalledTable {
     let chains = program.chains.iter().map(|chain| {
         let contents = ChainContents {
             base: chain.base,
@@ -144,5 +144,5 @@ fn table_of(program: &Program, classes: BTreeSet<Class>) -> InstalledTable {
         .sets
         .iter()
         .map(|set| (set.to_string(), SetContents { is_map: set.definition().is_map(), recognised: true }));
-    InstalledTable { chains: chains.collect(), sets: sets.collect(), verified: Some(classes) }
+    InstalledTable { chains: chains.collect(), sets: sets.collect(), verified: Some((options.clone(), classes)) }
 }

@@ -213,12 +213,13 @@ pub(crate) fn plan(plan: &Plan) {
 pub(crate) struct ElementCounts(BTreeMap<(Family, SetName), i64>);
 
 impl ElementCounts {
-    /// Starts from what was read.
-    pub(crate) fn start(counts: BTreeMap<(Family, SetName), usize>) -> Self {
-        let counts = counts.into_iter().map(|(set, count)| (set, i64::try_from(count).unwrap_or(i64::MAX))).collect();
-        let counts = Self(counts);
-        counts.0.keys().for_each(|set| counts.show(*set));
-        counts
+    /// Starts again from what was read; sets that are empty now are shown as such.
+    pub(crate) fn restart(&mut self, counts: &BTreeMap<(Family, SetName), usize>) {
+        for count in self.0.values_mut() {
+            *count = 0;
+        }
+        self.0.extend(counts.iter().map(|(set, count)| (*set, i64::try_from(*count).unwrap_or(i64::MAX))));
+        self.0.keys().for_each(|set| self.show(*set));
     }
 
     /// Follows an acknowledged batch.

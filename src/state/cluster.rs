@@ -1,6 +1,7 @@
 //! The cluster as an immutable snapshot.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use im::OrdMap;
@@ -10,12 +11,12 @@ use super::event::{Decoded, Event, Kind};
 use super::names::ObjectName;
 use super::object::{EndpointSlice, Node, Service, ServiceCidr};
 use super::skipped::{ObjectRef, Problem, Reason, Skipped};
+use crate::dataplane::Family;
 
 /// Everything that is known of the cluster. Cloning costs O(1); a snapshot never changes.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
-    /// The node that this process serves: endpoints on it are local.
-    node_name: Arc<str>,
+    view: View,
     services: OrdMap<ObjectName, Arc<Service>>,
     /// Slices by the Service that they belong to, each list ordered by slice name.
     slices: OrdMap<ObjectName, Arc<[Arc<EndpointSlice>]>>,
@@ -23,8 +24,30 @@ pub struct Cluster {
     slice_owners: OrdMap<ObjectName, ObjectName>,
     service_cidrs: OrdMap<ObjectName, Arc<ServiceCidr>>,
     node: Option<Arc<Node>>,
+    /// The addresses of the host's interfaces; `None` until they were listed.
+    host_addresses: Option<Arc<[IpAddr]>>,
     /// Kinds of which a complete list was seen.
     complete: BTreeSet<Kind>,
+}
+
+/// The place that the cluster is seen from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// The node that this process serves: endpoints on it are local.
+    pub node_name: Arc<str>,
+    /// Which of the node's addresses accept NodePorts.
+    pub node_ports: NodePortAddresses,
+}
+
+/// Which of the node's addresses accept NodePorts (kube-proxy's `nodePortAddresses`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NodePortAddresses {
+    /// The addresses of the Node object, one of each family.
+    #[default]
+    Primary,
+    /// The host's addresses in these networks. A family without a network here, or with one of length 0, accepts NodePorts on
+    /// every address.
+    Networks(Vec<IpNet>),
 }
 
 /// The result of applying one event.
@@ -45,17 +68,60 @@ pub struct Touched {
     pub services: BTreeSet<ObjectName>,
     /// Whether the ServiceCIDRs changed.
     pub service_cidrs: bool,
+    /// Whether the addresses that accept NodePorts may have changed.
+    pub node_port_ips: bool,
+}
+
+impl NodePortAddresses {
+    /// The families in which every address accepts NodePorts.
+    pub fn unrestricted(&self) -> BTreeSet<Family> {
+        let Self::Networks(networks) = self else { return BTreeSet::new() };
+        let unrestricted = |family: &Family| {
+            let mut of_family = networks.iter().filter(|network| Family::of(network.addr()) == *family).peekable();
+            of_family.peek().is_none() || of_family.any(|network| network.prefix_len() == 0)
+        };
+        Family::ALL.into_iter().filter(unrestricted).collect()
+    }
+}
+
+impl Touched {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && !self.service_cidrs && !self.node_port_ips
+    }
+
+    /// Adds what changed in another step.
+    pub fn merge(&mut self, other: Self) {
+        self.services.extend(other.services);
+        self.service_cidrs |= other.service_cidrs;
+        self.node_port_ips |= other.node_port_ips;
+    }
 }
 
 impl Cluster {
     /// An empty cluster, seen from this node.
     pub fn new(node_name: impl Into<Arc<str>>) -> Self {
-        Self { node_name: node_name.into(), ..Self::default() }
+        Self::seen_from(View { node_name: node_name.into(), ..View::default() })
+    }
+
+    /// An empty cluster, seen from this place.
+    pub fn seen_from(view: View) -> Self {
+        Self { view, ..Self::default() }
+    }
+
+    /// The place that it is seen from.
+    pub fn view(&self) -> &View {
+        &self.view
     }
 
     /// The node that this process serves.
     pub fn node_name(&self) -> &str {
-        &self.node_name
+        &self.view.node_name
+    }
+
+    /// The zone of the node that this process serves, if it is in one.
+    pub fn zone(&self) -> Option<&str> {
+        self.node()?.zone.as_deref().filter(|zone| !zone.is_empty())
     }
 
     /// This node's object, while it is known.
@@ -81,7 +147,7 @@ impl Cluster {
     /// What a change from nothing to this cluster touches.
     pub fn everything(&self) -> Touched {
         let services = self.services.keys().cloned().collect();
-        Touched { services, service_cidrs: !self.service_cidrs.is_empty() }
+        Touched { services, service_cidrs: true, node_port_ips: true }
     }
 
     /// Every network of every ServiceCIDR, without overlaps.
@@ -91,11 +157,29 @@ impl Cluster {
         IpNet::aggregate(&networks)
     }
 
+    /// The node's addresses that accept NodePorts, without those of families in which every address does.
+    pub fn node_port_ips(&self) -> Vec<IpAddr> {
+        let all: &[IpAddr] = match &self.view.node_ports {
+            NodePortAddresses::Primary => self.node.as_ref().map_or(&[], |node| &node.addresses),
+            NodePortAddresses::Networks(_) => self.host_addresses.as_deref().unwrap_or_default(),
+        };
+        let unrestricted = self.view.node_ports.unrestricted();
+        let accepts = |addr: &IpAddr| match &self.view.node_ports {
+            NodePortAddresses::Primary => true,
+            NodePortAddresses::Networks(networks) => {
+                !unrestricted.contains(&Family::of(*addr)) && networks.iter().any(|network| network.contains(addr))
+            }
+        };
+        let ips: BTreeSet<IpAddr> = all.iter().copied().filter(|addr| !addr.is_loopback() && accepts(addr)).collect();
+        ips.into_iter().collect()
+    }
+
     /// Whether complete lists of all kinds that the dataplane is made from were seen.
     ///
     /// Until then nothing may be programmed: an endpoint that is missing here may only not have been listed yet.
     pub fn is_complete(&self) -> bool {
-        [Kind::Service, Kind::EndpointSlice, Kind::ServiceCidr].iter().all(|kind| self.complete.contains(kind))
+        let needs_host = matches!(self.view.node_ports, NodePortAddresses::Networks(_));
+        Kind::ALL.iter().all(|kind| self.complete.contains(kind)) && (!needs_host || self.host_addresses.is_some())
     }
 
     /// The next snapshot.
@@ -117,6 +201,7 @@ impl Cluster {
             Event::NodesReset(all) => next.reset(Kind::Node, all, Draft::nodes, Draft::put_node),
             Event::NodeApplied(node) => next.put(Kind::Node, node, Draft::put_node),
             Event::NodeDeleted(name) => next.put_node(&name, None),
+            Event::HostAddresses(all) => next.put_host_addresses(all),
         }
         if !was_complete && next.cluster.is_complete() {
             next.report_slices_without_service();
@@ -295,9 +380,28 @@ impl Draft {
         self.cluster.node.iter().map(|node| node.name.clone()).collect()
     }
 
+    /// A node that is deleted keeps its last state, as in kube-proxy: its object may come back, and its traffic goes on.
     fn put_node(&mut self, name: &ObjectName, node: Option<Arc<Node>>) {
-        if *name.name == *self.cluster.node_name {
-            self.cluster.node = node;
+        let Some(node) = node else { return };
+        if *name.name != *self.cluster.view.node_name {
+            return;
+        }
+        let (old_zone, old_addresses) =
+            self.cluster.node.as_ref().map_or((None, &[][..]), |old| (old.zone.clone(), &old.addresses));
+        if old_addresses != node.addresses {
+            self.touched.node_port_ips = true;
+        }
+        // The zone decides about every endpoint with a hint, the addresses about source ranges that name the node.
+        if old_zone != node.zone || old_addresses != node.addresses {
+            self.touched.services.extend(self.cluster.services.keys().cloned());
+        }
+        self.cluster.node = Some(node);
+    }
+
+    fn put_host_addresses(&mut self, all: Vec<IpAddr>) {
+        if self.cluster.host_addresses.as_deref() != Some(&*all) {
+            self.cluster.host_addresses = Some(all.into());
+            self.touched.node_port_ips = true;
         }
     }
 }

@@ -1,12 +1,16 @@
 //! From a Service and its slices to what they ask of the dataplane.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::cluster::Cluster;
 use super::names::{ObjectName, owner_tag};
-use super::select::select;
+use super::object::{Service, ServicePort};
+use super::select::{Needs, Place, Selection, select};
 use crate::dataplane::{Element, Endpoint, Family, Frontend, Key, SetName};
 
 /// What one service port asks for on one of its frontends.
@@ -18,15 +22,36 @@ pub struct FrontendSpec {
     pub owner: Arc<str>,
     /// When the Service was created.
     pub created: Option<Timestamp>,
+    /// For whom the frontend is.
+    pub exposure: Exposure,
     /// What happens to a new connection.
     pub outcome: Outcome,
+    /// Who may open connections, in order and without overlaps; `None` for everybody.
+    pub sources: Option<Arc<[IpNet]>>,
 }
 
-/// What happens to a new connection to a frontend.
+/// For whom a frontend is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// For the cluster: a ClusterIP.
+    Internal,
+    /// For everybody: an external IP, a load-balancer IP or a NodePort.
+    External,
+}
+
+/// What happens to a new connection to a frontend. Lists of endpoints are sorted and without repetitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It goes to one of these endpoints, each with the same probability. Sorted, without repetitions, never empty.
+    /// It goes to one of these endpoints, each with the same probability. Never empty.
     Balance(Arc<[Endpoint]>),
+    /// From a local pod or from this host as [`Outcome::Balance`]; from elsewhere only to this node's endpoints, and dropped if
+    /// there are none.
+    BalanceLocal {
+        /// For local pods and this host. Never empty.
+        any: Arc<[Endpoint]>,
+        /// For everybody else.
+        local: Arc<[Endpoint]>,
+    },
     /// It is refused: there is no endpoint anywhere.
     Reject,
     /// It is dropped: there are endpoints, but the policy allows none from this node.
@@ -53,52 +78,146 @@ pub(super) struct ServiceSpec {
 
 /// Compiles one Service as this node sees it; nothing for a Service that is not there.
 ///
-/// Costs O(endpoints of the Service).
+/// A Service has frontends in the families of its ClusterIPs. Costs O(endpoints of the Service).
 pub(super) fn compile(cluster: &Cluster, name: &ObjectName) -> ServiceSpec {
     let mut spec = ServiceSpec::default();
     let Some(service) = cluster.service(name) else { return spec };
-    let slices = cluster.slices_of(name);
-    for addr in &service.cluster_ips {
-        spec.shared.push(SharedElement { set: SetName::ClusterIps, key: Key::Addr(*addr) });
+    for cluster_ip in &service.cluster_ips {
+        spec.shared.push(SharedElement { set: SetName::ClusterIps, key: Key::Addr(*cluster_ip) });
+        let sources = sources(cluster, service, Family::of(*cluster_ip));
         for port in &service.ports {
-            let selection =
-                select(slices, port, Family::of(*addr), cluster.node_name(), service.internal_traffic_local);
-            let hairpin = |endpoint| Key::Hairpin(endpoint, port.protocol);
-            spec.shared
-                .extend(selection.local.iter().map(|e| SharedElement { set: SetName::Hairpin, key: hairpin(*e) }));
-            let outcome = match (selection.endpoints.is_empty(), selection.any) {
-                (false, _) => Outcome::Balance(selection.endpoints.into()),
-                (true, true) => Outcome::Drop,
-                (true, false) => Outcome::Reject,
-            };
-            let frontend = Frontend { addr: *addr, protocol: port.protocol, port: port.port };
-            let port_spec = FrontendSpec {
-                service: name.clone(),
-                owner: owner_tag(name, &port.name),
-                created: service.created,
-                outcome,
-            };
-            spec.frontends.push((frontend, Arc::new(port_spec)));
+            compile_port(cluster, service, *cluster_ip, port, sources.as_ref(), &mut spec);
         }
     }
     spec
 }
 
+/// Compiles one port in one family.
+fn compile_port(
+    cluster: &Cluster,
+    service: &Service,
+    cluster_ip: IpAddr,
+    port: &ServicePort,
+    sources: Option<&Arc<[IpNet]>>,
+    spec: &mut ServiceSpec,
+) {
+    let family = Family::of(cluster_ip);
+    let exposed = port.node_port.is_some() || !service.external_ips.is_empty() || !service.load_balancer_ips.is_empty();
+    let needs = Needs {
+        cluster: exposed || !service.internal_traffic_local,
+        local: service.internal_traffic_local || (exposed && service.external_traffic_local),
+    };
+    let place = Place { node: cluster.node_name(), zone: cluster.zone() };
+    let chosen = select(cluster.slices_of(&service.name), port, family, place, needs);
+    spec.shared.extend(
+        chosen
+            .reachable_here
+            .iter()
+            .map(|endpoint| SharedElement { set: SetName::Hairpin, key: Key::Hairpin(*endpoint, port.protocol) }),
+    );
+    let owner = owner_tag(&service.name, &port.name);
+    let mut ask = |addr, number, exposure, outcome: &Outcome, sources: Option<&Arc<[IpNet]>>| {
+        let frontend = Frontend { addr, protocol: port.protocol, port: number };
+        let asked = FrontendSpec {
+            service: service.name.clone(),
+            owner: Arc::clone(&owner),
+            created: service.created,
+            exposure,
+            outcome: outcome.clone(),
+            sources: sources.cloned(),
+        };
+        spec.frontends.push((frontend, Arc::new(asked)));
+    };
+    ask(cluster_ip, port.port, Exposure::Internal, &internal(service, &chosen), None);
+    if !exposed {
+        return;
+    }
+    let outcome = external(service, chosen);
+    let of_family = |addrs: &[IpAddr]| -> BTreeSet<IpAddr> {
+        addrs.iter().copied().filter(|addr| Family::of(*addr) == family && *addr != cluster_ip).collect()
+    };
+    let load_balancer_ips = of_family(&service.load_balancer_ips);
+    for addr in &load_balancer_ips {
+        ask(*addr, port.port, Exposure::External, &outcome, sources);
+    }
+    for addr in of_family(&service.external_ips).difference(&load_balancer_ips) {
+        ask(*addr, port.port, Exposure::External, &outcome, None);
+    }
+    if let Some(number) = port.node_port {
+        ask(family.unspecified(), number.get(), Exposure::External, &outcome, None);
+    }
+}
+
+/// What happens at the ClusterIP.
+fn internal(service: &Service, chosen: &Selection) -> Outcome {
+    let list = if service.internal_traffic_local { &chosen.local } else { &chosen.cluster };
+    match (list.is_empty(), chosen.any) {
+        (false, _) => Outcome::Balance(list.as_slice().into()),
+        (true, true) => Outcome::Drop,
+        (true, false) => Outcome::Reject,
+    }
+}
+
+/// What happens at external frontends. The internal policy does not matter here.
+fn external(service: &Service, chosen: Selection) -> Outcome {
+    if chosen.cluster.is_empty() {
+        Outcome::Reject
+    } else if service.external_traffic_local {
+        Outcome::BalanceLocal { any: chosen.cluster.into(), local: chosen.local.into() }
+    } else {
+        Outcome::Balance(chosen.cluster.into())
+    }
+}
+
+/// Who may use the load-balancer IPs of one family; `None` for everybody.
+///
+/// A range that contains this node lets in the load-balancer IPs themselves: where such an address is also bound on the node, the
+/// node's own packets carry it as their source.
+fn sources(cluster: &Cluster, service: &Service, family: Family) -> Option<Arc<[IpNet]>> {
+    let of_family = |addr: IpAddr| Family::of(addr) == family;
+    let mut ranges: Vec<IpNet> =
+        service.source_ranges.iter().map(IpNet::trunc).filter(|range| of_family(range.addr())).collect();
+    if ranges.is_empty() || ranges.iter().any(|range| range.prefix_len() == 0) {
+        return None;
+    }
+    let node_addresses = cluster.node().map_or(&[][..], |node| &node.addresses);
+    if node_addresses.iter().any(|addr| ranges.iter().any(|range| range.contains(addr))) {
+        ranges.extend(service.load_balancer_ips.iter().copied().filter(|addr| of_family(*addr)).map(IpNet::from));
+    }
+    let mut ranges = IpNet::aggregate(&ranges);
+    ranges.sort_unstable();
+    Some(ranges.into())
+}
+
 impl FrontendSpec {
-    /// The gate set that decides what happens to connections to the frontend.
-    pub fn gate(&self) -> SetName {
-        match self.outcome {
-            Outcome::Balance(_) => SetName::Internal,
-            Outcome::Reject => SetName::RejectServices,
-            Outcome::Drop => SetName::DropServices,
-        }
+    /// The sets that the frontend is a member of, by what happens to connections and who may open them.
+    pub fn gates(&self, frontend: Frontend) -> Vec<SetName> {
+        let node_port = frontend.is_node_port();
+        let by_kind = |address: SetName, port: SetName| if node_port { port } else { address };
+        let drop = by_kind(SetName::DropServices, SetName::DropNodeports);
+        let mut gates = match (&self.outcome, self.exposure) {
+            (Outcome::Balance(_), Exposure::Internal) => vec![SetName::Internal],
+            (Outcome::Balance(_), Exposure::External) => vec![by_kind(SetName::External, SetName::Nodeports)],
+            (Outcome::BalanceLocal { local, .. }, _) => {
+                let mut gates = vec![by_kind(SetName::ExternalLocal, SetName::NodeportsLocal)];
+                // Who is confined to local endpoints and finds none falls through to this.
+                gates.extend(local.is_empty().then_some(drop));
+                gates
+            }
+            (Outcome::Reject, _) => vec![by_kind(SetName::RejectServices, SetName::RejectNodeports)],
+            (Outcome::Drop, _) => vec![drop],
+        };
+        gates.extend(self.sources.is_some().then_some(SetName::Firewalled));
+        gates
     }
 
-    /// The endpoints; none unless connections are balanced.
-    pub fn endpoints(&self) -> &[Endpoint] {
+    /// The endpoints of the list for everyone (`local` false) or of this node's.
+    pub fn endpoints(&self, local: bool) -> &[Endpoint] {
         match &self.outcome {
-            Outcome::Balance(endpoints) => endpoints,
-            Outcome::Reject | Outcome::Drop => &[],
+            Outcome::Balance(any) if !local => any,
+            Outcome::BalanceLocal { any, .. } if !local => any,
+            Outcome::BalanceLocal { local, .. } => local,
+            _ => &[],
         }
     }
 

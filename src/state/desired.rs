@@ -30,7 +30,7 @@ pub struct Claims {
 impl Desired {
     /// Everything that a cluster asks for.
     pub fn of(cluster: &Cluster) -> Self {
-        let nothing = Cluster::new(cluster.node_name());
+        let nothing = Cluster::seen_from(cluster.view().clone());
         Self::default().update(&nothing, cluster, &cluster.everything()).0
     }
 
@@ -46,15 +46,10 @@ impl Desired {
             next.replace(before, after, &mut contested);
         }
         if touched.service_cidrs {
-            let networks = |cluster: &Cluster| ServiceSpec {
-                shared: cluster
-                    .service_networks()
-                    .into_iter()
-                    .map(|network| SharedElement { set: SetName::ServiceCidrs, key: Key::Network(network) })
-                    .collect(),
-                ..ServiceSpec::default()
-            };
-            next.replace(networks(old), networks(new), &mut contested);
+            next.replace(service_cidrs(old), service_cidrs(new), &mut contested);
+        }
+        if touched.node_port_ips {
+            next.replace(node_port_ips(old), node_port_ips(new), &mut contested);
         }
         let lost = contested.iter().flat_map(|frontend| newly_lost(frontend, self, &next)).collect();
         (next, lost)
@@ -137,6 +132,18 @@ impl Claims {
     fn all(&self) -> Vec<Arc<FrontendSpec>> {
         std::iter::once(&self.winner).chain(self.losers()).cloned().collect()
     }
+}
+
+/// What the ServiceCIDRs ask for.
+fn service_cidrs(cluster: &Cluster) -> ServiceSpec {
+    let element = |network| SharedElement { set: SetName::ServiceCidrs, key: Key::Network(network) };
+    ServiceSpec { shared: cluster.service_networks().into_iter().map(element).collect(), ..ServiceSpec::default() }
+}
+
+/// What the node's addresses ask for.
+fn node_port_ips(cluster: &Cluster) -> ServiceSpec {
+    let element = |addr| SharedElement { set: SetName::NodeportIps, key: Key::Addr(addr) };
+    ServiceSpec { shared: cluster.node_port_ips().into_iter().map(element).collect(), ..ServiceSpec::default() }
 }
 
 /// The service ports that have no say on a frontend now and were not in that place before.

@@ -1,6 +1,7 @@
 //! The one input of the pipeline: what every source (API server, manifests, journal) yields.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,8 @@ pub enum Event {
     NodeApplied(Decoded<Node>),
     /// This node's Node object was deleted.
     NodeDeleted(ObjectName),
+    /// All addresses of this host's interfaces.
+    HostAddresses(Vec<IpAddr>),
 }
 
 /// An object, or the news that it could not be read. What was known of an unreadable object before stays in force.
@@ -95,17 +98,18 @@ impl Event {
             Self::ServicesReset(_) | Self::ServiceApplied(_) | Self::ServiceDeleted(_) => Kind::Service,
             Self::SlicesReset(_) | Self::SliceApplied(_) | Self::SliceDeleted(_) => Kind::EndpointSlice,
             Self::ServiceCidrsReset(_) | Self::ServiceCidrApplied(_) | Self::ServiceCidrDeleted(_) => Kind::ServiceCidr,
-            Self::NodesReset(_) | Self::NodeApplied(_) | Self::NodeDeleted(_) => Kind::Node,
+            Self::NodesReset(_) | Self::NodeApplied(_) | Self::NodeDeleted(_) | Self::HostAddresses(_) => Kind::Node,
         }
     }
 
-    /// What happened, as the label `change` of metrics: `reset`, `applied` or `deleted`.
+    /// What happened, as the label `change` of metrics: `reset`, `applied`, `deleted` or `addresses`.
     pub fn change(&self) -> &'static str {
         match self {
             Self::ServicesReset(_) | Self::SlicesReset(_) | Self::ServiceCidrsReset(_) | Self::NodesReset(_) => "reset",
             Self::ServiceApplied(_) | Self::SliceApplied(_) | Self::ServiceCidrApplied(_) | Self::NodeApplied(_) => {
                 "applied"
             }
+            Self::HostAddresses(_) => "addresses",
             Self::ServiceDeleted(_) | Self::SliceDeleted(_) | Self::ServiceCidrDeleted(_) | Self::NodeDeleted(_) => {
                 "deleted"
             }

@@ -4,6 +4,7 @@
 //! resourceVersion) are equal and cause no work.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -30,6 +31,19 @@ pub struct Service {
     /// `spec.internalTrafficPolicy: Local`: ClusterIP traffic goes to endpoints on this node only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub internal_traffic_local: bool,
+    /// `externalTrafficPolicy: Local`, on a Service that can be reached from outside: traffic from outside goes to endpoints on
+    /// this node only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external_traffic_local: bool,
+    /// `spec.externalIPs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external_ips: Vec<IpAddr>,
+    /// Addresses of `status.loadBalancer.ingress` whose `ipMode` is not `Proxy` (KEP-1860).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub load_balancer_ips: Vec<IpAddr>,
+    /// `spec.loadBalancerSourceRanges`: who may use the load-balancer IPs; everybody if there is none of the family.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_ranges: Vec<IpNet>,
     /// The ports, in the order of the object.
     pub ports: Vec<ServicePort>,
     /// What was left out of this object, and why.
@@ -46,6 +60,9 @@ pub struct ServicePort {
     pub protocol: Protocol,
     /// The port on the Service's addresses, 1 to 65535.
     pub port: u16,
+    /// `nodePort`: the port on the node's addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_port: Option<NonZeroU16>,
 }
 
 /// An EndpointSlice (discovery.k8s.io/v1) of address type IPv4 or IPv6.
@@ -85,6 +102,12 @@ pub struct SliceEndpoint {
     /// `nodeName`: where the endpoint runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<Arc<str>>,
+    /// `hints.forZones`: zones that should use the endpoint; empty for no hint (KEP-2433).
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub zone_hints: Box<[Arc<str>]>,
+    /// `hints.forNodes`: nodes that should use the endpoint; empty for no hint (KEP-3015).
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub node_hints: Box<[Arc<str>]>,
     /// `conditions.ready`; unset means true.
     pub ready: bool,
     /// `conditions.serving`; unset means true, as kube-proxy reads it.
@@ -105,8 +128,8 @@ pub struct ServiceCidr {
     pub problems: Vec<Problem>,
 }
 
-/// This node's Node object: whether load balancers should send it traffic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// This node's Node object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// The object's name (cluster-scoped).
     pub name: ObjectName,
@@ -116,6 +139,15 @@ pub struct Node {
     /// The node carries a taint with key `ToBeDeletedByClusterAutoscaler` (KEP-3836).
     #[serde(default)]
     pub scaled_down: bool,
+    /// Label `topology.kubernetes.io/zone`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Arc<str>>,
+    /// Internal addresses, then external ones (`status.addresses`): the first, and the first of the other family.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// `spec.podCIDRs`: the networks of this node's pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pod_cidrs: Vec<IpNet>,
 }
 
 impl Node {

@@ -3,58 +3,121 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::object::{EndpointSlice, ServicePort};
+use super::object::{EndpointSlice, ServicePort, SliceEndpoint};
 use crate::dataplane::{Class, Endpoint, Family};
 
-/// Endpoints of one service port and family after selection.
+/// Endpoints of one service port and family after selection; each list in order, without repetitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Selection {
-    /// The endpoints that ClusterIP traffic may use, in order, without repetitions.
-    pub endpoints: Vec<Endpoint>,
-    /// Those of them that run on this node.
+    /// The endpoints that everyone may use: ready ones by topology, or terminating ones that still serve.
+    pub cluster: Vec<Endpoint>,
+    /// This node's endpoints, for traffic that a policy confines to them. Topology does not matter here.
     pub local: Vec<Endpoint>,
     /// Some endpoint, on any node, could answer: with no endpoints to use this means "not from here".
     pub any: bool,
+    /// This node's endpoints of both lists, without repetitions.
+    pub reachable_here: Vec<Endpoint>,
+}
+
+/// Where the choice is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    /// The name of this node.
+    pub node: &'a str,
+    /// Its zone, if it has one.
+    pub zone: Option<&'a str>,
+}
+
+/// Which lists a service port needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Needs {
+    /// The list for everyone.
+    pub cluster: bool,
+    /// The list of this node.
+    pub local: bool,
 }
 
 /// What is known of one endpoint after merging.
 #[derive(Clone, Copy)]
-struct Candidate {
-    ready: bool,
-    /// Not ready, but terminating and still serving: used when nothing is ready (KEP-1669).
-    fallback: bool,
-    terminating: bool,
+struct Candidate<'a> {
+    endpoint: &'a SliceEndpoint,
     local: bool,
+}
+
+impl Candidate<'_> {
+    fn ready(&self) -> bool {
+        self.endpoint.ready
+    }
+
+    /// Not ready, but terminating and still serving: used when nothing is ready (KEP-1669).
+    fn fallback(&self) -> bool {
+        !self.endpoint.ready && self.endpoint.serving && self.endpoint.terminating
+    }
 }
 
 /// Chooses the endpoints of `port` from the slices of its Service.
 ///
-/// `local_only` is `internalTrafficPolicy: Local` (KEP-2086). When no endpoint is ready, those that are terminating but still
-/// serving are used; that is decided after the policy, as kube-proxy does.
+/// When no endpoint of a list is ready, those that are terminating but still serving are used; each list decides that for itself,
+/// as in kube-proxy.
 pub(super) fn select(
     slices: &[Arc<EndpointSlice>],
     port: &ServicePort,
     family: Family,
-    node: &str,
-    local_only: bool,
+    place: Place<'_>,
+    needs: Needs,
 ) -> Selection {
-    let candidates = merge(slices, port, family, node);
-    let chosen = |wanted: fn(&Candidate) -> bool| -> Vec<(Endpoint, Candidate)> {
-        candidates
-            .iter()
-            .filter(|(_, c)| wanted(c) && (c.local || !local_only))
-            .map(|(endpoint, c)| (*endpoint, *c))
-            .take(Class::MAX.slots() as usize)
-            .collect()
+    let candidates = merge(slices, port, family, place.node);
+    let near = Topology::of(&candidates, place);
+    let ready_or_fallback = |wanted: &dyn Fn(&Candidate<'_>) -> bool| {
+        let of = |condition: fn(&Candidate<'_>) -> bool| -> Vec<Endpoint> {
+            let chosen = candidates.iter().filter(|(_, c)| condition(c) && wanted(c));
+            chosen.map(|(endpoint, _)| *endpoint).take(Class::MAX.slots() as usize).collect()
+        };
+        let ready = of(|c| c.ready());
+        if ready.is_empty() { of(|c| c.fallback()) } else { ready }
     };
-    let mut used = chosen(|c| c.ready);
-    if used.is_empty() {
-        used = chosen(|c| c.fallback);
+    // Topology chooses among ready endpoints only, and leaves at least one of them.
+    let cluster =
+        if needs.cluster { ready_or_fallback(&|c| !c.ready() || near.allows(c.endpoint, place)) } else { Vec::new() };
+    let local = if needs.local { ready_or_fallback(&|c| c.local) } else { Vec::new() };
+    let here = |endpoint: &&Endpoint| candidates.get(endpoint).is_some_and(|c| c.local);
+    let mut reachable_here: Vec<Endpoint> = cluster.iter().chain(&local).filter(here).copied().collect();
+    reachable_here.sort_unstable();
+    reachable_here.dedup();
+    let any = candidates.values().any(|c| c.ready() || c.fallback());
+    Selection { cluster, local, any, reachable_here }
+}
+
+/// Which hints are followed.
+#[derive(Clone, Copy)]
+enum Topology {
+    None,
+    SameNode,
+    SameZone,
+}
+
+impl Topology {
+    /// Hints are followed if every ready endpoint has one and at least one names this node, or else this zone (KEP-2433,
+    /// KEP-3015).
+    fn of(candidates: &BTreeMap<Endpoint, Candidate<'_>>, place: Place<'_>) -> Self {
+        let ready = || candidates.values().filter(|c| c.ready()).map(|c| c.endpoint);
+        let all = |hinted: fn(&SliceEndpoint) -> bool| ready().next().is_some() && ready().all(hinted);
+        let some_allowed = |topology: Self| ready().any(|endpoint| topology.allows(endpoint, place));
+        if all(|endpoint| !endpoint.node_hints.is_empty()) && some_allowed(Self::SameNode) {
+            Self::SameNode
+        } else if all(|endpoint| !endpoint.zone_hints.is_empty()) && some_allowed(Self::SameZone) {
+            Self::SameZone
+        } else {
+            Self::None
+        }
     }
-    Selection {
-        any: candidates.values().any(|c| c.ready || c.fallback),
-        local: used.iter().filter(|(_, c)| c.local).map(|(endpoint, _)| *endpoint).collect(),
-        endpoints: used.into_iter().map(|(endpoint, _)| endpoint).collect(),
+
+    fn allows(self, endpoint: &SliceEndpoint, place: Place<'_>) -> bool {
+        match self {
+            Self::None => true,
+            Self::SameNode => endpoint.node_hints.iter().any(|node| **node == *place.node),
+            Self::SameZone => endpoint.zone_hints.iter().any(|zone| Some(&**zone) == place.zone),
+        }
     }
 }
 
@@ -62,26 +125,20 @@ pub(super) fn select(
 ///
 /// An endpoint that is not terminating wins over one that is (an address may be reused while its old pod terminates); among
 /// equals the slice that comes last by name wins.
-fn merge(
-    slices: &[Arc<EndpointSlice>],
+fn merge<'a>(
+    slices: &'a [Arc<EndpointSlice>],
     port: &ServicePort,
     family: Family,
     node: &str,
-) -> BTreeMap<Endpoint, Candidate> {
-    let mut merged: BTreeMap<Endpoint, Candidate> = BTreeMap::new();
+) -> BTreeMap<Endpoint, Candidate<'a>> {
+    let mut merged: BTreeMap<Endpoint, Candidate<'a>> = BTreeMap::new();
     for slice in slices.iter().filter(|slice| slice.family == family) {
         let targets = slice.ports.iter().filter(|p| p.name == port.name && p.protocol == port.protocol);
         for target in targets {
             for endpoint in &slice.endpoints {
-                let candidate = Candidate {
-                    ready: endpoint.ready,
-                    fallback: !endpoint.ready && endpoint.serving && endpoint.terminating,
-                    terminating: endpoint.terminating,
-                    local: endpoint.node.as_deref() == Some(node),
-                };
                 let key = Endpoint { addr: endpoint.addr, port: target.port };
-                if !candidate.terminating || !merged.contains_key(&key) {
-                    merged.insert(key, candidate);
+                if !endpoint.terminating || !merged.contains_key(&key) {
+                    merged.insert(key, Candidate { endpoint, local: endpoint.node.as_deref() == Some(node) });
                 }
             }
         }

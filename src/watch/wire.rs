@@ -39,7 +39,7 @@ pub struct Metadata {
     pub labels: Loose<Labels>,
 }
 
-/// The labels that decide whether an object is ours.
+/// The labels that are read.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Labels {
@@ -52,6 +52,9 @@ pub struct Labels {
     /// On an EndpointSlice: the Service that it belongs to.
     #[serde(rename = "kubernetes.io/service-name")]
     pub service_name: Scalar,
+    /// On a Node: its zone.
+    #[serde(rename = "topology.kubernetes.io/zone")]
+    pub zone: Scalar,
 }
 
 /// core/v1 Service.
@@ -62,6 +65,34 @@ pub struct Service {
     pub metadata: Loose<Metadata>,
     /// `spec`
     pub spec: Loose<ServiceSpec>,
+    /// `status`
+    pub status: Loose<ServiceStatus>,
+}
+
+/// `status` of a Service.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ServiceStatus {
+    /// `loadBalancer`
+    pub load_balancer: Loose<LoadBalancer>,
+}
+
+/// `status.loadBalancer` of a Service.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct LoadBalancer {
+    /// `ingress`
+    pub ingress: Items<Loose<Ingress>>,
+}
+
+/// An entry of `status.loadBalancer.ingress`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Ingress {
+    /// `ip`; an entry may have only a host name.
+    pub ip: Scalar,
+    /// `ipMode`
+    pub ip_mode: Scalar,
 }
 
 /// `spec` of a Service.
@@ -81,13 +112,20 @@ pub struct ServiceSpec {
     pub ip_families: Items<Scalar>,
     /// `internalTrafficPolicy`
     pub internal_traffic_policy: Scalar,
+    /// `externalTrafficPolicy`
+    pub external_traffic_policy: Scalar,
+    /// `externalIPs`
+    #[serde(rename = "externalIPs")]
+    pub external_ips: Items<Scalar>,
+    /// `loadBalancerSourceRanges`
+    pub load_balancer_source_ranges: Items<Scalar>,
     /// `ports`
     pub ports: Items<Loose<Port>>,
 }
 
 /// A port of a Service or of an EndpointSlice.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub struct Port {
     /// `name`
     pub name: Scalar,
@@ -95,6 +133,8 @@ pub struct Port {
     pub protocol: Scalar,
     /// `port`
     pub port: Scalar,
+    /// `nodePort`, of a Service.
+    pub node_port: Scalar,
 }
 
 /// discovery.k8s.io/v1 EndpointSlice.
@@ -121,6 +161,26 @@ pub struct Endpoint {
     pub conditions: Loose<Conditions>,
     /// `nodeName`
     pub node_name: Scalar,
+    /// `hints`
+    pub hints: Loose<Hints>,
+}
+
+/// `hints` of an endpoint.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Hints {
+    /// `forZones`
+    pub for_zones: Items<Loose<Hint>>,
+    /// `forNodes`
+    pub for_nodes: Items<Loose<Hint>>,
+}
+
+/// An entry of `forZones` or `forNodes`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Hint {
+    /// `name`
+    pub name: Scalar,
 }
 
 /// `conditions` of an endpoint.
@@ -161,6 +221,8 @@ pub struct Node {
     pub metadata: Loose<Metadata>,
     /// `spec`
     pub spec: Loose<NodeSpec>,
+    /// `status`
+    pub status: Loose<NodeStatus>,
 }
 
 /// `spec` of a Node.
@@ -169,6 +231,28 @@ pub struct Node {
 pub struct NodeSpec {
     /// `taints`
     pub taints: Items<Loose<Taint>>,
+    /// `podCIDRs`
+    #[serde(rename = "podCIDRs")]
+    pub pod_cidrs: Items<Scalar>,
+}
+
+/// `status` of a Node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// `addresses`
+    pub addresses: Items<Loose<NodeAddress>>,
+}
+
+/// An entry of `status.addresses`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeAddress {
+    /// `type`
+    #[serde(rename = "type")]
+    pub kind: Scalar,
+    /// `address`
+    pub address: Scalar,
 }
 
 /// An entry of `taints`.

@@ -74,6 +74,8 @@ impl Watching {
             | Event::NodeDeleted(name) => {
                 self.seen.remove(&(kind, name.to_string()));
             }
+            // Not from an API server.
+            Event::HostAddresses(_) => {}
         }
     }
 

@@ -15,7 +15,7 @@ use histories::{Move, Proxy, history, scope};
 use nix::sched::{CloneFlags, unshare};
 use pointsman::apply::{Backend, Error, MemoryKernel, Refusal};
 use pointsman::dataplane::{
-    Class, Element, Endpoint, Family, Frontend, Key, Object, Operation, Program, Protocol, SetName, Tables,
+    Class, Element, Endpoint, Family, Frontend, Key, List, Object, Operation, Program, Protocol, SetName, Tables,
 };
 use pointsman::diff::{Acknowledged, diff};
 use proptest::prelude::*;
@@ -112,7 +112,11 @@ pub async fn takes_random_histories(mut backend: impl Backend) {
 
 /// An operation from a small pool: sensible and absurd ones, so that many batches are refused.
 fn operation() -> impl Strategy<Value = Operation> {
-    let program = Program::new(Family::Ip, &scope().options, &[1, 2].into_iter().filter_map(Class::of).collect());
+    let program = Program::new(
+        Family::Ip,
+        &scope().options,
+        &[1, 2].into_iter().filter_map(|n| Some((List::Any, Class::of(n)?))).collect(),
+    );
     let chains = program.chains.clone();
     let sets = program.sets.clone();
     let chain = (0..chains.len()).prop_map(move |n| chains[n].clone());
@@ -150,7 +154,7 @@ fn element() -> impl Strategy<Value = Element> {
     prop_oneof![
         (gate, frontend.clone(), comment)
             .prop_map(|(set, f, comment)| Element { comment, ..Element::member(set, Key::Frontend(f)) }),
-        (frontend, 0u32..2, endpoint).prop_map(|(f, slot, to)| Element::slot(f, slot, to)),
+        (frontend, 0u32..2, endpoint).prop_map(|(f, slot, to)| Element::slot(List::Any, f, slot, to)),
         networks.prop_map(|n| Element::member(SetName::ServiceCidrs, Key::Network(n.parse().expect("a network")))),
     ]
 }

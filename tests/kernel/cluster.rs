@@ -149,6 +149,10 @@ fn metrics_tell_what_was_done() {
     cluster.until_web_reaches(&proxy, 11);
     cluster.endpoints(&[12]);
     cluster.until_web_reaches(&proxy, 12);
+    // The kernel holds a batch a little before nft ends and the proxy knows.
+    until(&proxy, "the second commit is counted", || {
+        proxy.metrics(&cluster.node.host).contains("pointsman_syncs_total{result=\"committed\"} 2")
+    });
     let metrics = proxy.metrics(&cluster.node.host);
     for expected in [
         "kubeproxy_sync_proxy_rules_duration_seconds_bucket{ip_family=\"IPv4\",le=\"0.001\"}",

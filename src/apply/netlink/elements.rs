@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::abi::{
     NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_LIST_ELEM, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS,
-    NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_USERDATA,
+    NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA,
 };
 use super::parse::{Attributes, host_u32};
 use super::types::{comment, put_comment, put_open_interval, type_of};
@@ -21,27 +21,35 @@ const MOST_FIELDS: usize = 8;
 ///
 /// To delete an element its key is enough.
 pub(super) fn put(out: &mut Writer, element: &Element, adding: bool) {
-    let Key::Network(network) = element.key else {
-        let atoms = element.key.atoms();
-        put_entry(out, element, adding, |out| put_atoms(out, &atoms), false);
+    let atoms = element.key.atoms();
+    let [Atom::Network(network)] = atoms.as_slice() else {
+        put_entry(out, element, &atoms, adding, false);
         return;
     };
     let end = after(network.broadcast());
-    put_entry(out, element, adding, |out| put_atom(out, &Atom::Addr(network.network())), end.is_none());
+    put_entry(out, element, &[Atom::Addr(network.network())], adding, end.is_none());
     if let Some(end) = end {
         let entry = out.nest(NFTA_LIST_ELEM);
         out.put_u32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
-        put_value(out, NFTA_SET_ELEM_KEY, |out| put_atom(out, &Atom::Addr(end)));
+        put_value(out, NFTA_SET_ELEM_KEY, &[Atom::Addr(end)]);
         out.end(entry);
     }
 }
 
-fn put_entry(out: &mut Writer, element: &Element, adding: bool, key: impl FnOnce(&mut Writer), open: bool) {
+/// One entry. With a range among several components it has two keys, of the first and of the last addresses.
+fn put_entry(out: &mut Writer, element: &Element, key: &[Atom], adding: bool, open: bool) {
     let entry = out.nest(NFTA_LIST_ELEM);
     put_value(out, NFTA_SET_ELEM_KEY, key);
+    if key.iter().any(|atom| matches!(atom, Atom::Network(_))) {
+        let last = |atom: &Atom| match atom {
+            Atom::Network(network) => Atom::Addr(network.broadcast()),
+            other => *other,
+        };
+        put_value(out, NFTA_SET_ELEM_KEY_END, &key.iter().map(last).collect::<Vec<_>>());
+    }
     if adding {
         if let Some(to) = element.value {
-            put_value(out, NFTA_SET_ELEM_DATA, |out| put_atoms(out, &[Atom::Addr(to.addr), Atom::Port(to.port)]));
+            put_value(out, NFTA_SET_ELEM_DATA, &[Atom::Addr(to.addr), Atom::Port(to.port)]);
         }
         if open || element.comment.is_some() {
             let userdata = out.begin(NFTA_SET_ELEM_USERDATA);
@@ -57,10 +65,10 @@ fn put_entry(out: &mut Writer, element: &Element, adding: bool, key: impl FnOnce
     out.end(entry);
 }
 
-fn put_value(out: &mut Writer, kind: u16, value: impl FnOnce(&mut Writer)) {
+fn put_value(out: &mut Writer, kind: u16, atoms: &[Atom]) {
     let outer = out.nest(kind);
     let inner = out.begin(NFTA_DATA_VALUE);
-    value(out);
+    put_atoms(out, atoms);
     out.end(inner);
     out.end(outer);
 }
@@ -110,7 +118,8 @@ fn after(addr: IpAddr) -> Option<IpAddr> {
 pub(super) struct Collector {
     family: Family,
     set: SetName,
-    interval: bool,
+    /// Whether entries are starts and ends of ranges.
+    bounded: bool,
     elements: Vec<Element>,
     bounds: Vec<Bound>,
     odd: bool,
@@ -127,13 +136,15 @@ struct Bound {
 
 impl Collector {
     pub fn new(family: Family, set: SetName) -> Self {
-        let interval = set.definition().interval;
-        Self { family, set, interval, elements: Vec::new(), bounds: Vec::new(), odd: false }
+        let definition = set.definition();
+        // Ranges among several fields are entries with two keys.
+        let bounds = definition.interval && definition.key.len() == 1;
+        Self { family, set, bounded: bounds, elements: Vec::new(), bounds: Vec::new(), odd: false }
     }
 
     /// Takes an entry of the kernel's list.
     pub fn push(&mut self, entry: Attributes<'_>) {
-        let taken = if self.interval { self.bound(entry) } else { self.element(entry) };
+        let taken = if self.bounded { self.bound(entry) } else { self.element(entry) };
         self.odd |= taken.is_none();
     }
 
@@ -171,10 +182,11 @@ impl Collector {
 
     fn element(&mut self, entry: Attributes<'_>) -> Option<()> {
         let definition = self.set.definition();
-        let (mut key, mut value, mut note) = (None, None, None);
+        let (mut key, mut key_end, mut value, mut note) = (None, None, None, None);
         for (kind, contents) in entry {
             match kind {
                 NFTA_SET_ELEM_KEY => key = Some(contents),
+                NFTA_SET_ELEM_KEY_END => key_end = Some(contents),
                 NFTA_SET_ELEM_DATA => value = Some(contents),
                 NFTA_SET_ELEM_USERDATA => note = comment(contents),
                 // A catch-all element, for one.
@@ -184,7 +196,12 @@ impl Collector {
         }
         let mut atoms = Atoms::default();
         atoms.take(self.family, definition.key, Attributes(key?).find(NFTA_DATA_VALUE)?)?;
-        let key = Key::from_atoms(self.set, atoms.as_slice())?;
+        if let Some(key_end) = key_end {
+            let mut last = Atoms::default();
+            last.take(self.family, definition.key, Attributes(key_end).find(NFTA_DATA_VALUE)?)?;
+            atoms.join(&last)?;
+        }
+        let key = Key::from_atoms(self.family, self.set, atoms.as_slice())?;
         let value = match value {
             None => None,
             Some(value) => {
@@ -231,6 +248,15 @@ impl Default for Atoms {
 impl Atoms {
     fn as_slice(&self) -> &[Atom] {
         &self.atoms[..self.count]
+    }
+
+    /// Makes networks of the addresses that differ; `None` if anything else does.
+    fn join(&mut self, last: &Self) -> Option<()> {
+        for (first, last) in self.atoms.iter_mut().zip(&last.atoms).filter(|(first, last)| first != last) {
+            let (Atom::Addr(from), Atom::Addr(to)) = (*first, *last) else { return None };
+            *first = Atom::Network(network(from, to)?);
+        }
+        Some(())
     }
 
     /// Takes bytes apart; `None` if their length is not that of the fields, or a protocol is not one of Services.
@@ -294,7 +320,7 @@ fn network(first: IpAddr, last: IpAddr) -> Option<IpNet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::Frontend;
+    use crate::dataplane::{Frontend, List};
 
     /// Writes elements and reads them back.
     fn there_and_back(set: SetName, elements: &[Element]) -> Option<Vec<Element>> {
@@ -322,8 +348,12 @@ mod tests {
         for (addr, to) in [("10.96.0.1", "10.1.0.2"), ("fd00:96::1", "fd00::2")] {
             let frontend = Frontend { addr: addr.parse().unwrap(), protocol: Protocol::Sctp, port: 53 };
             let endpoint = Endpoint { addr: to.parse().unwrap(), port: 8080 };
-            let element = Element { comment: Some("x/y:z".into()), ..Element::slot(frontend, 65_535, endpoint) };
-            assert_eq!(there_and_back(SetName::Endpoints, std::slice::from_ref(&element)), Some(vec![element]));
+            let element =
+                Element { comment: Some("x/y:z".into()), ..Element::slot(List::Any, frontend, 65_535, endpoint) };
+            assert_eq!(
+                there_and_back(SetName::Endpoints(List::Any), std::slice::from_ref(&element)),
+                Some(vec![element])
+            );
         }
     }
 
@@ -339,6 +369,22 @@ mod tests {
             let network = |text: &&str| Element::member(SetName::ServiceCidrs, Key::Network(text.parse().unwrap()));
             let elements: Vec<Element> = texts.iter().map(network).collect();
             assert_eq!(there_and_back(SetName::ServiceCidrs, &elements), Some(elements.clone()), "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn sources_are_read_back() {
+        for (addr, sources) in [
+            ("192.0.2.1", ["10.0.0.0/8", "0.0.0.0/0", "255.255.255.255/32"]),
+            ("2001:db8::1", ["fd00::/61", "::/0", "fd01::1/128"]),
+        ] {
+            let frontend = Frontend { addr: addr.parse().unwrap(), protocol: Protocol::Udp, port: 53 };
+            let source =
+                |text: &str| Element::member(SetName::AllowedSources, Key::Source(frontend, text.parse().unwrap()));
+            for element in sources.map(source) {
+                let read = there_and_back(SetName::AllowedSources, std::slice::from_ref(&element));
+                assert_eq!(read, Some(vec![element]));
+            }
         }
     }
 

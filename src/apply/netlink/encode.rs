@@ -1,10 +1,10 @@
 //! Operations as a batch of messages.
 
 use super::abi::*;
-use super::types::{Type, put_comment, set_userdata};
+use super::types::{Type, put_comment, set_userdata, type_of};
 use super::write::Writer;
 use super::{elements, rules};
-use crate::dataplane::{BaseChain, Element, Family, Hook, Object, Operation, Rule, SetName, Verb};
+use crate::dataplane::{BaseChain, Element, Family, Field, Hook, Object, Operation, Rule, SetName, Verb};
 
 /// How long a list of elements may become: its length has 16 bits, and one more element must fit.
 const LIST_LIMIT: usize = 64_000;
@@ -190,8 +190,24 @@ impl Encoder<'_> {
             self.out.put_u32(NFTA_SET_DATA_TYPE, data.number);
             self.out.put_u32(NFTA_SET_DATA_LEN, number(data.length));
         }
+        if is_ranges_of_several_fields(set) {
+            self.set_fields(family, definition.key);
+        }
         self.out.put_u32(NFTA_SET_ID, self.sets);
         self.out.put(NFTA_SET_USERDATA, &set_userdata(family, &definition));
+    }
+
+    /// The lengths of a key's fields: only for ranges the kernel has to know them.
+    fn set_fields(&mut self, family: Family, fields: &[Field]) {
+        let description = self.out.nest(NFTA_SET_DESC);
+        let concatenation = self.out.nest(NFTA_SET_DESC_CONCAT);
+        for field in fields {
+            let entry = self.out.nest(NFTA_LIST_ELEM);
+            self.out.put_u32(NFTA_SET_FIELD_LEN, u32::try_from(type_of(family, *field).length).unwrap_or(u32::MAX));
+            self.out.end(entry);
+        }
+        self.out.end(concatenation);
+        self.out.end(description);
     }
 
     fn delete_set(&mut self, n: usize, family: Family, name: &str) {
@@ -240,7 +256,14 @@ pub(super) fn set_flags(set: SetName) -> u32 {
     let definition = set.definition();
     let interval = if definition.interval { NFT_SET_INTERVAL } else { 0 };
     let map = if definition.is_map() { NFT_SET_MAP } else { 0 };
-    interval | map
+    let fields = if is_ranges_of_several_fields(set) { NFT_SET_CONCAT } else { 0 };
+    interval | map | fields
+}
+
+/// Whether a set's keys have several fields, each of them a range. The kernel keeps such sets in another way.
+pub(super) fn is_ranges_of_several_fields(set: SetName) -> bool {
+    let definition = set.definition();
+    definition.interval && definition.key.len() > 1
 }
 
 /// The hook as the kernel numbers it.

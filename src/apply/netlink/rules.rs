@@ -18,6 +18,17 @@ pub(super) fn put(out: &mut Writer, rule: &Rule) {
     steps.action(&rule.action);
 }
 
+/// What a lookup is for.
+#[derive(Clone, Copy)]
+enum Lookup {
+    /// The rule goes on if the key is there.
+    Found,
+    /// The rule goes on if it is not.
+    NotFound,
+    /// The rule goes on with the key's data.
+    Data,
+}
+
 struct Steps<'a> {
     out: &'a mut Writer,
     family: Family,
@@ -28,10 +39,19 @@ impl Steps<'_> {
         match condition {
             Condition::In(key, set) => {
                 self.key(key);
-                self.lookup(*set, false);
+                self.lookup(*set, Lookup::Found);
             }
-            Condition::SaddrIn(network) => self.saddr(network, NFT_CMP_EQ),
-            Condition::SaddrNotIn(network) => self.saddr(network, NFT_CMP_NEQ),
+            Condition::NotIn(key, set) => {
+                self.key(key);
+                self.lookup(*set, Lookup::NotFound);
+            }
+            Condition::SaddrIn(network) => self.address(Field::Saddr, network, NFT_CMP_EQ),
+            Condition::SaddrNotIn(network) => self.address(Field::Saddr, network, NFT_CMP_NEQ),
+            Condition::DaddrNotIn(network) => self.address(Field::Daddr, network, NFT_CMP_NEQ),
+            Condition::FibSaddrLocal => self.fib_local(NFTA_FIB_F_SADDR),
+            Condition::FibDaddrLocal => self.fib_local(NFTA_FIB_F_DADDR),
+            Condition::Iifname(name) => self.iifname(name, NFT_CMP_EQ),
+            Condition::IifnameNot(name) => self.iifname(name, NFT_CMP_NEQ),
             Condition::L4Proto(protocol) => self.l4proto(*protocol),
             Condition::CtStateNew => self.ct_bit(NFT_CT_STATE, CT_STATE_NEW),
             Condition::CtStatusDnat => self.ct_bit(NFT_CT_STATUS, CT_STATUS_DNAT),
@@ -58,7 +78,7 @@ impl Steps<'_> {
             }
             Action::DnatTo(key, map) => {
                 self.key(key);
-                self.lookup(*map, true);
+                self.lookup(*map, Lookup::Data);
                 self.dnat();
             }
             Action::SetMark(bit) => self.change_mark(!bit, *bit),
@@ -82,10 +102,8 @@ impl Steps<'_> {
 
     fn load(&mut self, field: Field, key: &Expr, register: u32, length: usize) {
         match field {
-            Field::Saddr => self.payload(register, NFT_PAYLOAD_NETWORK_HEADER, saddr_offset(self.family), length),
-            // The destination follows the source.
-            Field::Daddr => {
-                self.payload(register, NFT_PAYLOAD_NETWORK_HEADER, saddr_offset(self.family) + length, length);
+            Field::Saddr | Field::Daddr => {
+                self.payload(register, NFT_PAYLOAD_NETWORK_HEADER, address_offset(self.family, field), length);
             }
             // In the headers of TCP, UDP and SCTP it follows the source port.
             Field::Dport => self.payload(register, NFT_PAYLOAD_TRANSPORT_HEADER, length, length),
@@ -116,8 +134,8 @@ impl Steps<'_> {
         });
     }
 
-    /// Compares the source address with a network, as nft does: whole bytes are loaded and compared, anything else is masked.
-    fn saddr(&mut self, network: &IpNet, operator: u32) {
+    /// Compares an address with a network, as nft does: whole bytes are loaded and compared, anything else is masked.
+    fn address(&mut self, field: Field, network: &IpNet, operator: u32) {
         let (prefix, mask) = match network {
             IpNet::V4(network) => (network.network().octets().to_vec(), network.netmask().octets().to_vec()),
             IpNet::V6(network) => (network.network().octets().to_vec(), network.netmask().octets().to_vec()),
@@ -125,7 +143,7 @@ impl Steps<'_> {
         let bits = usize::from(network.prefix_len());
         let whole_bytes = bits > 0 && bits.is_multiple_of(8);
         let length = if whole_bytes { bits / 8 } else { prefix.len() };
-        self.payload(register(0), NFT_PAYLOAD_NETWORK_HEADER, saddr_offset(self.family), length);
+        self.payload(NFT_REG_1, NFT_PAYLOAD_NETWORK_HEADER, address_offset(self.family, field), length);
         if !whole_bytes {
             self.bitwise(&mask, &vec![0; mask.len()]);
         }
@@ -148,6 +166,32 @@ impl Steps<'_> {
         });
         self.bitwise(&bit.to_ne_bytes(), &[0; 4]);
         self.compare(NFT_CMP_NEQ, &[0; 4]);
+    }
+
+    /// An address is one of this host's.
+    fn fib_local(&mut self, address: u32) {
+        self.expression("fib", |out| {
+            out.put_u32(NFTA_FIB_FLAGS, address);
+            out.put_u32(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+            out.put_u32(NFTA_FIB_DREG, NFT_REG_1);
+        });
+        self.compare(NFT_CMP_EQ, &RTN_LOCAL.to_ne_bytes());
+    }
+
+    /// Compares the name of the interface that the packet came in by: all of it, or what is before a final `*`.
+    fn iifname(&mut self, name: &str, operator: u32) {
+        self.expression("meta", |out| {
+            out.put_u32(NFTA_META_KEY, NFT_META_IIFNAME);
+            out.put_u32(NFTA_META_DREG, NFT_REG_1);
+        });
+        match name.strip_suffix('*') {
+            Some(start) => self.compare(operator, start.as_bytes()),
+            None => {
+                let mut whole = [0; IFNAMSIZ];
+                whole.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
+                self.compare(operator, &whole);
+            }
+        }
     }
 
     fn load_mark(&mut self) {
@@ -190,12 +234,14 @@ impl Steps<'_> {
         });
     }
 
-    fn lookup(&mut self, set: SetName, data: bool) {
+    fn lookup(&mut self, set: SetName, what: Lookup) {
         self.expression("lookup", |out| {
             out.put_name(NFTA_LOOKUP_SET, &set.to_string());
             out.put_u32(NFTA_LOOKUP_SREG, NFT_REG_1);
-            if data {
-                out.put_u32(NFTA_LOOKUP_DREG, NFT_REG_1);
+            match what {
+                Lookup::Found => {}
+                Lookup::NotFound => out.put_u32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV),
+                Lookup::Data => out.put_u32(NFTA_LOOKUP_DREG, NFT_REG_1),
             }
         });
     }
@@ -253,11 +299,13 @@ fn register(words: usize) -> u32 {
     if words.is_multiple_of(4) { NFT_REG_1 + words / 4 } else { NFT_REG32_00 + words }
 }
 
-/// Where the source address is in the network header.
-fn saddr_offset(family: Family) -> usize {
-    match family {
-        Family::Ip => 12,
-        Family::Ip6 => 8,
+/// Where an address is in the network header.
+fn address_offset(family: Family, field: Field) -> usize {
+    match (family, field) {
+        (Family::Ip, Field::Saddr) => 12,
+        (Family::Ip, _) => 16,
+        (Family::Ip6, Field::Saddr) => 8,
+        (Family::Ip6, _) => 24,
     }
 }
 

@@ -3,26 +3,29 @@
 use super::Netlink;
 use crate::apply::{Error, Refusal};
 use crate::dataplane::{
-    Action, Chain, ChainContents, Class, Element, Endpoint, Expr, Family, Frontend, Key, Object, Operation, Protocol,
-    Rule, SetContents, SetName, TableContents,
+    Action, Chain, ChainContents, Class, Element, Endpoint, Expr, Family, Frontend, Key, List, Object, Operation,
+    Protocol, Rule, SetContents, SetName, TableContents,
 };
 
 /// The name of the scratch table.
 const SCRATCH: &str = "pointsman-self-test";
+
+/// The map that the rule translates by.
+const ENDPOINTS: SetName = SetName::Endpoints(List::Any);
 
 /// Creates a scratch table with a map, a rule that translates to what the map holds, and a range; reads it back, compares, and
 /// deletes it again.
 pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Error> {
     let doing = "testing the kernel in a scratch table";
     let table = |add: fn(Family, Object) -> Operation| add(family, Object::Table);
-    let slot = Expr::key_of(SetName::Endpoints).random_slot(Class::MAX);
-    let rule = Rule::new(family, Action::DnatTo(slot, SetName::Endpoints)).when(SetName::ServiceCidrs.into());
+    let slot = Expr::key_of(ENDPOINTS).random_slot(Class::MAX);
+    let rule = Rule::new(family, Action::DnatTo(slot, ENDPOINTS)).when(SetName::ServiceCidrs.into());
     let chain = Chain::regular("chain", vec![rule]);
     let mut elements = elements(family);
 
     // A scratch table left by a killed run goes first.
     let mut operations = vec![table(Operation::add), table(Operation::delete), table(Operation::add)];
-    operations.extend([SetName::ServiceCidrs, SetName::Endpoints].map(|set| Operation::add(family, Object::Set(set))));
+    operations.extend([SetName::ServiceCidrs, ENDPOINTS].map(|set| Operation::add(family, Object::Set(set))));
     operations.push(Operation::add(family, Object::Chain(chain.name.clone(), chain.base)));
     operations.extend(elements.iter().cloned().map(Operation::add_element));
     let rules = chain.stamped_rules().into_iter();
@@ -39,7 +42,7 @@ pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Err
     let set = |set: SetName| (set.to_string(), SetContents { is_map: set.definition().is_map(), recognised: true });
     let expected = TableContents {
         chains: [(chain.name.0.into_owned(), contents)].into(),
-        sets: [SetName::ServiceCidrs, SetName::Endpoints].map(set).into(),
+        sets: [SetName::ServiceCidrs, ENDPOINTS].map(set).into(),
         elements,
     };
     if found == expected {
@@ -59,7 +62,7 @@ fn elements(family: Family) -> Vec<Element> {
         }
     };
     let frontend = Frontend { addr, protocol: Protocol::Tcp, port: 80 };
-    let slot = Element::slot(frontend, 7, Endpoint { addr, port: 8080 });
+    let slot = Element::slot(List::Any, frontend, 7, Endpoint { addr, port: 8080 });
     vec![
         Element { comment: Some("default/web:http".into()), ..slot },
         Element::member(SetName::ServiceCidrs, Key::Network(network)),

@@ -135,7 +135,7 @@ pub(super) fn comment(userdata: &[u8]) -> Option<&str> {
 
 fn byteorder(fields: &[Field]) -> u32 {
     match fields {
-        [Field::Slot] => BYTEORDER_HOST_ENDIAN,
+        [Field::Slot | Field::L4Proto] => BYTEORDER_HOST_ENDIAN,
         [_] => BYTEORDER_BIG_ENDIAN,
         _ => BYTEORDER_INVALID,
     }
@@ -213,11 +213,11 @@ fn find(mut userdata: &[u8], kind: u8) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::SetName;
+    use crate::dataplane::{List, SetName};
 
     #[test]
     fn a_concatenation_has_the_number_that_nft_gives_it() {
-        let endpoints = SetName::Endpoints.definition();
+        let endpoints = SetName::Endpoints(List::Any).definition();
         assert_eq!(Type::of(Family::Ip, endpoints.key), Type { number: 0x1c_c344, length: 16 });
         assert_eq!(Type::of(Family::Ip6, endpoints.key), Type { number: 0x20_c344, length: 28 });
         assert_eq!(Type::of(Family::Ip, endpoints.data), Type { number: 0x1cd, length: 8 });

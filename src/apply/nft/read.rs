@@ -63,7 +63,7 @@ fn read_set(family: Family, set: SetItem, is_map: bool, elements: &mut Vec<Eleme
         return false;
     }
     for node in set.elem {
-        match element(name, &node) {
+        match element(family, name, &node) {
             Some(element) => elements.push(element),
             None => return false,
         }
@@ -72,7 +72,7 @@ fn read_set(family: Family, set: SetItem, is_map: bool, elements: &mut Vec<Eleme
 }
 
 /// The element that a node describes.
-fn element(set: SetName, node: &Node) -> Option<Element> {
+fn element(family: Family, set: SetName, node: &Node) -> Option<Element> {
     let (node, value) = match node {
         Node::List(pair) => match pair.as_slice() {
             [key, value] => (key, Some(value)),
@@ -91,17 +91,18 @@ fn element(set: SetName, node: &Node) -> Option<Element> {
             _ => return None,
         },
     };
-    let key = key_of(set, &atoms(node)?)?;
+    let key = key_of(family, set, &atoms(node)?)?;
     (value.is_some() == set.definition().is_map()).then(|| Element { set, key, value, comment: comment.map(Arc::from) })
 }
 
 /// The key with these components. In a listing slots and ports are both numbers: the set tells which is which.
-fn key_of(set: SetName, atoms: &[Atom]) -> Option<Key> {
+fn key_of(family: Family, set: SetName, atoms: &[Atom]) -> Option<Key> {
     match (set, atoms) {
-        (SetName::Endpoints, [addr, protocol, port, Atom::Port(slot)]) => {
-            Key::from_atoms(set, &[*addr, *protocol, *port, Atom::Slot(u32::from(*slot))])
+        (SetName::Endpoints(_), [others @ .., Atom::Port(slot)]) => {
+            let slot = Atom::Slot(u32::from(*slot));
+            Key::from_atoms(family, set, &[others, &[slot]].concat())
         }
-        _ => Key::from_atoms(set, atoms),
+        _ => Key::from_atoms(family, set, atoms),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Rules in the `nftables` crate's types.
 
 use nftables::expr::{
-    BinaryOperation, CT, CTDir, Expression, Map, Meta, MetaKey, NamedExpression, NgMode, Numgen, Payload, PayloadField,
-    Prefix,
+    BinaryOperation, CT, CTDir, Expression, Fib, FibFlag, FibResult, Map, Meta, MetaKey, NamedExpression, NgMode,
+    Numgen, Payload, PayloadField, Prefix,
 };
 use nftables::stmt::{JumpTarget, Mangle, Match, NAT, NATFamily, NATFlag, Operator, Reject, RejectType, Statement};
 use nftables::types::RejectCode;
@@ -56,6 +56,12 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
     let is = |left, right| (left, Operator::EQ, right);
     let (left, op, right) = match condition {
         Condition::In(Expr { fields, class }, set) => is(key(family, fields, *class), reference(*set)),
+        Condition::NotIn(Expr { fields, class }, set) => (key(family, fields, *class), Operator::NEQ, reference(*set)),
+        Condition::DaddrNotIn(network) => (field(family, Field::Daddr, None), Operator::NEQ, prefix(network)),
+        Condition::FibSaddrLocal => is(fib_type(FibFlag::Saddr), text("local")),
+        Condition::FibDaddrLocal => is(fib_type(FibFlag::Daddr), text("local")),
+        Condition::Iifname(name) => is(iifname(), Expression::String(name.clone().into())),
+        Condition::IifnameNot(name) => (iifname(), Operator::NEQ, Expression::String(name.clone().into())),
         Condition::SaddrIn(network) => is(field(family, Field::Saddr, None), prefix(network)),
         Condition::SaddrNotIn(network) => (field(family, Field::Saddr, None), Operator::NEQ, prefix(network)),
         Condition::L4Proto(protocol) => is(field(family, Field::L4Proto, None), text(protocol.nft())),
@@ -111,6 +117,16 @@ fn prefix(network: &ipnet::IpNet) -> Expression<'static> {
 
 fn ct(key: &'static str) -> Expression<'static> {
     Expression::Named(NamedExpression::CT(CT { key: key.into(), family: None, dir: None }))
+}
+
+fn fib_type(flag: FibFlag) -> Expression<'static> {
+    #[expect(clippy::disallowed_types, reason = "the crate's type; with one flag its order is always the same")]
+    let flags = std::collections::HashSet::from([flag]);
+    Expression::Named(NamedExpression::Fib(Fib { result: FibResult::Type, flags }))
+}
+
+fn iifname() -> Expression<'static> {
+    Expression::Named(NamedExpression::Meta(Meta { key: MetaKey::Iifname }))
 }
 
 fn mark() -> Expression<'static> {

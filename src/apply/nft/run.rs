@@ -45,11 +45,13 @@ pub(super) async fn run(program: &Path, args: &[&str], input: Vec<u8>, doing: &'
 
 /// Turns nft's words into an error.
 ///
-/// The one place that looks at nft's messages. Interval sets are checked by nft itself, in its own words; the others end in the C library's text for the kernel's error number, which does not
-/// change under `LC_ALL=C`.
+/// The one place that looks at nft's messages. Interval sets are checked by nft itself, in its own words; the other messages end
+/// in the C library's text for the kernel's error number, which does not change under `LC_ALL=C`.
 fn failure(doing: &'static str, status: ExitStatus, stderr: &str) -> Error {
     let said = |text: &str| stderr.contains(text);
-    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // One mistake may be repeated for every rule that it affects.
+    lines.dedup();
     let detail = if lines.is_empty() { format!("nft ended with {status}") } else { lines.join("; ") };
     if said("Operation not permitted") || said("Permission denied") {
         return Error::NotPermitted { doing, detail };

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::rules::{key, statements};
 use super::{Nft, run};
 use crate::apply::Error;
-use crate::dataplane::{Action, Class, Expr, Family, Rule, SetName};
+use crate::dataplane::{Action, Class, Expr, Family, List, Rule, SetName};
 
 /// The oldest version that takes maps with several fields of data, and `typeof` keys, as JSON.
 const FLOOR: [u32; 3] = [1, 1, 3];
@@ -43,9 +43,9 @@ pub(super) async fn version(program: &Path) -> Result<String, Error> {
 pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
     let doing = "testing nft and the kernel in a scratch table";
     let batch = |commands: Value| json!({ "nftables": commands }).to_string().into_bytes();
-    let (family, definition) = (Family::Ip6, SetName::Endpoints.definition());
+    let (family, definition) = (Family::Ip, SetName::Endpoints(List::Any).definition());
     // The rule names the map.
-    let map_name = SetName::Endpoints.to_string();
+    let map_name = SetName::Endpoints(List::Any).to_string();
     let table = json!({"family": family.nft(), "name": SCRATCH});
     let typed = |fields| serde_json::to_value(key(family, fields, None));
     let unreadable = |source| Error::Unreadable { doing, source };
@@ -55,8 +55,8 @@ pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
         "map": {"typeof": typed(definition.data).map_err(unreadable)?},
     });
     let element = json!([
-        {"elem": {"val": {"concat": ["fd00::1", "tcp", 80, 7]}, "comment": "default/web:http"}},
-        {"concat": ["fd00::2", 8080]},
+        {"elem": {"val": {"concat": ["192.0.2.1", "tcp", 80, 7]}, "comment": "default/web:http"}},
+        {"concat": ["192.0.2.2", 8080]},
     ]);
     let elements = json!({"family": family.nft(), "table": SCRATCH, "name": map_name, "elem": [element]});
 
@@ -65,8 +65,8 @@ pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
     nft.send(batch(create), doing).await?;
     // The second process: an element, and a rule that translates to what the map holds.
     let chain = json!({"family": family.nft(), "table": SCRATCH, "name": "chain"});
-    let slot = Expr::key_of(SetName::Endpoints).random_slot(Class::MAX);
-    let translate = Rule::new(family, Action::DnatTo(slot, SetName::Endpoints));
+    let slot = Expr::key_of(SetName::Endpoints(List::Any)).random_slot(Class::MAX);
+    let translate = Rule::new(family, Action::DnatTo(slot, SetName::Endpoints(List::Any)));
     let mut rule = json!({"family": family.nft(), "table": SCRATCH, "chain": "chain"});
     rule["expr"] = serde_json::to_value(statements(&translate)).map_err(unreadable)?;
     let fill = json!([{"add": {"chain": chain}}, {"add": {"element": elements}}, {"add": {"rule": &rule}}]);

@@ -1,5 +1,6 @@
 //! Ports of Services and EndpointSlices.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::{Interner, note_list};
@@ -14,7 +15,7 @@ pub fn ports_of<T>(
     field: &str,
     names: &mut Interner,
     problems: &mut Vec<Problem>,
-    build: impl Fn(Arc<str>, Protocol, u16) -> T,
+    build: impl Fn(Arc<str>, Protocol, u16, Option<NonZeroU16>) -> T,
 ) -> Vec<T> {
     note_list(&ports, field, Reason::BadPort, problems);
     let ports = ports.into_vec();
@@ -27,7 +28,7 @@ pub fn ports_of<T>(
                 continue;
             }
         };
-        let Some(number) = number(&port.port) else {
+        let Some(number) = number_or_none(&port.port) else {
             problems.push(Problem::new(format!("{field}[{i}].port"), Reason::BadPort, &port.port));
             continue;
         };
@@ -35,15 +36,19 @@ pub fn ports_of<T>(
             problems.push(Problem::new(format!("{field}[{i}].protocol"), Reason::BadProtocol, &port.protocol));
             continue;
         };
-        usable.push(build(names.share(&port.name.text().unwrap_or_default()), protocol, number));
+        let node_port = number_or_none(&port.node_port);
+        if node_port.is_none() && port.node_port.is_set() && port.node_port != Scalar::Integer(0) {
+            problems.push(Problem::new(format!("{field}[{i}].nodePort"), Reason::BadPort, &port.node_port));
+        }
+        usable.push(build(names.share(&port.name.text().unwrap_or_default()), protocol, number.get(), node_port));
     }
     usable.shrink_to_fit();
     usable
 }
 
-fn number(found: &Scalar) -> Option<u16> {
+fn number_or_none(found: &Scalar) -> Option<NonZeroU16> {
     match found {
-        Scalar::Integer(number) => u16::try_from(*number).ok().filter(|port| *port != 0),
+        Scalar::Integer(number) => u16::try_from(*number).ok().and_then(NonZeroU16::new),
         _ => None,
     }
 }

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::address::{is_virtual, parse_ip};
+use ipnet::IpNet;
+
+use super::address::{is_virtual, parse_ip, parse_network};
 use super::port::ports_of;
 use super::{Interner, Outcome, Watched, namespaced, note_list};
 use crate::dataplane::Family;
@@ -37,8 +39,28 @@ impl Watched for Service {
         let internal_traffic_local = spec.internal_traffic_policy.as_str() == Some("Local");
         let cluster_ips = cluster_ips(spec.cluster_ip, spec.cluster_ips, spec.ip_families, &mut problems);
         let ports = ports(spec.ports, names, &mut problems);
+        let external_ips = external_ips(spec.external_ips, &mut problems);
+        let load_balancer_ips = load_balancer_ips(wire.status.or_default(), &mut problems);
+        let source_ranges = source_ranges(spec.load_balancer_source_ranges, &mut problems);
+        // Ignored on a Service that cannot be reached from outside.
+        let reachable = match spec.kind.as_str() {
+            Some("LoadBalancer" | "NodePort") => true,
+            _ => !external_ips.is_empty(),
+        };
+        let external_traffic_local = reachable && spec.external_traffic_policy.as_str() == Some("Local");
         let created = metadata.creation_timestamp.as_str().and_then(|text| text.parse().ok());
-        Outcome::Ours(Self { name, created, cluster_ips, internal_traffic_local, ports, problems })
+        Outcome::Ours(Self {
+            name,
+            created,
+            cluster_ips,
+            internal_traffic_local,
+            external_traffic_local,
+            external_ips,
+            load_balancer_ips,
+            source_ranges,
+            ports,
+            problems,
+        })
     }
 
     fn name(&self) -> &ObjectName {
@@ -117,6 +139,59 @@ fn cluster_ips(
     found
 }
 
+/// The addresses of a list that can be virtual ones; blank entries are nothing.
+fn external_ips(wire: wire::Items<wire::Scalar>, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
+    note_list(&wire, "spec.externalIPs", Reason::BadAddress, problems);
+    let mut found = Vec::new();
+    for (i, text) in wire.into_vec().into_iter().enumerate() {
+        if text.as_str().is_some_and(|text| text.trim().is_empty()) {
+            continue;
+        }
+        match text.as_str().and_then(|text| parse_ip(text.trim())).filter(|addr| is_virtual(*addr)) {
+            Some(addr) => found.push(addr),
+            None => problems.push(Problem::new(format!("spec.externalIPs[{i}]"), Reason::BadAddress, &text)),
+        }
+    }
+    found
+}
+
+/// The addresses that load balancers announce, but for those that want to see the traffic themselves (`ipMode: Proxy`). Entries
+/// with a host name only are nothing.
+fn load_balancer_ips(status: wire::ServiceStatus, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
+    let ingress = status.load_balancer.or_default().ingress;
+    note_list(&ingress, "status.loadBalancer.ingress", Reason::BadAddress, problems);
+    let mut found = Vec::new();
+    for (i, entry) in ingress.into_vec().into_iter().enumerate() {
+        let entry = entry.or_default();
+        if entry.ip.non_empty().is_none() || entry.ip_mode.as_str() == Some("Proxy") {
+            continue;
+        }
+        match entry.ip.as_str().and_then(parse_ip).filter(|addr| is_virtual(*addr)) {
+            Some(addr) => found.push(addr),
+            None => {
+                let field = format!("status.loadBalancer.ingress[{i}].ip");
+                problems.push(Problem::new(field, Reason::BadAddress, &entry.ip));
+            }
+        }
+    }
+    found
+}
+
+fn source_ranges(wire: wire::Items<wire::Scalar>, problems: &mut Vec<Problem>) -> Vec<IpNet> {
+    note_list(&wire, "spec.loadBalancerSourceRanges", Reason::BadAddress, problems);
+    let mut found = Vec::new();
+    for (i, text) in wire.into_vec().into_iter().enumerate() {
+        match text.as_str().and_then(|text| parse_network(text.trim())) {
+            Some(network) => found.push(network),
+            None => {
+                let field = format!("spec.loadBalancerSourceRanges[{i}]");
+                problems.push(Problem::new(field, Reason::BadAddress, &text));
+            }
+        }
+    }
+    found
+}
+
 fn ports(
     wire: wire::Items<wire::Loose<wire::Port>>,
     names: &mut Interner,
@@ -125,7 +200,12 @@ fn ports(
     if matches!(&wire, wire::Items::List(ports) if ports.is_empty()) {
         problems.push(Problem::new("spec.ports", Reason::NoPorts, "no ports"));
     }
-    ports_of(wire, "spec.ports", names, problems, |name, protocol, port| ServicePort { name, protocol, port })
+    ports_of(wire, "spec.ports", names, problems, |name, protocol, port, node_port| ServicePort {
+        name,
+        protocol,
+        port,
+        node_port,
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! EndpointSlices: which are ours, their ports and endpoints.
 
+use std::sync::Arc;
+
 use super::address::{is_endpoint, parse_ip};
 use super::port::ports_of;
 use super::{Interner, Outcome, Watched, namespaced, note_list};
@@ -43,7 +45,7 @@ impl Watched for EndpointSlice {
         };
         let service = service.into();
         // A port left out would mean all ports, which a Service proxy cannot use.
-        let ports = ports_of(wire.ports, "ports", names, &mut problems, |name, protocol, port| SlicePort {
+        let ports = ports_of(wire.ports, "ports", names, &mut problems, |name, protocol, port, _| SlicePort {
             name,
             protocol,
             port,
@@ -98,9 +100,17 @@ fn endpoints(
             continue;
         };
         let conditions = endpoint.conditions.or_default();
+        let hints = endpoint.hints.or_default();
+        let mut hinted = |hints: wire::Items<wire::Loose<wire::Hint>>| -> Box<[Arc<str>]> {
+            let given = hints.into_vec().into_iter().map(wire::Loose::or_default);
+            given.filter_map(|hint| hint.name.non_empty().map(|name| names.share(name))).collect()
+        };
+        let (zone_hints, node_hints) = (hinted(hints.for_zones), hinted(hints.for_nodes));
         endpoints.push(SliceEndpoint {
             addr,
             node: endpoint.node_name.non_empty().map(|node| names.share(node)),
+            zone_hints,
+            node_hints,
             ready: conditions.ready.bool_or(true),
             serving: conditions.serving.bool_or(true),
             terminating: conditions.terminating.bool_or(false),

@@ -1,6 +1,8 @@
 //! Nodes and ServiceCIDRs.
 
-use super::address::parse_network;
+use std::net::IpAddr;
+
+use super::address::{parse_ip, parse_network};
 use super::{Interner, Outcome, Watched, cluster_scoped, note_list};
 use crate::state::{Decoded, Event, Kind, Node, ObjectName, Problem, Reason, ServiceCidr};
 use crate::watch::wire;
@@ -54,6 +56,23 @@ impl Watched for ServiceCidr {
     }
 }
 
+/// The address of a node and, if it has one, that of the other family: internal addresses come before external ones.
+fn node_addresses(wire: wire::Items<wire::Loose<wire::NodeAddress>>) -> Vec<IpAddr> {
+    let all: Vec<wire::NodeAddress> = wire.into_vec().into_iter().map(wire::Loose::or_default).collect();
+    let of_kind = |kind: &'static str| {
+        all.iter()
+            .filter(move |addr| addr.kind.as_str() == Some(kind))
+            .filter_map(|addr| parse_ip(addr.address.as_str()?))
+    };
+    let mut found: Vec<IpAddr> = Vec::new();
+    for addr in of_kind("InternalIP").chain(of_kind("ExternalIP")) {
+        if !found.iter().any(|known| known.is_ipv4() == addr.is_ipv4()) {
+            found.push(addr);
+        }
+    }
+    found
+}
+
 impl Watched for Node {
     type Wire = wire::Node;
     const KIND: Kind = Kind::Node;
@@ -62,15 +81,23 @@ impl Watched for Node {
         &wire.metadata
     }
 
-    fn decode(wire: wire::Node, _: &mut Interner) -> Outcome<Self> {
+    fn decode(wire: wire::Node, names: &mut Interner) -> Outcome<Self> {
         let metadata = wire.metadata.or_default();
         let name = match cluster_scoped(&metadata) {
             Ok(name) => name,
             Err((name, problem)) => return Outcome::Unreadable(name, problem),
         };
-        let taints = wire.spec.or_default().taints.into_vec();
-        let scaled_down = taints.into_iter().any(|taint| taint.or_default().key.as_str() == Some(SCALED_DOWN));
-        Outcome::Ours(Self { name, deleting: metadata.deletion_timestamp.is_set(), scaled_down })
+        let spec = wire.spec.or_default();
+        let taints = spec.taints.into_vec();
+        let pod_cidrs = spec.pod_cidrs.into_vec();
+        Outcome::Ours(Self {
+            name,
+            deleting: metadata.deletion_timestamp.is_set(),
+            scaled_down: taints.into_iter().any(|taint| taint.or_default().key.as_str() == Some(SCALED_DOWN)),
+            zone: metadata.labels.or_default().zone.non_empty().map(|zone| names.share(zone)),
+            addresses: node_addresses(wire.status.or_default().addresses),
+            pod_cidrs: pod_cidrs.iter().filter_map(|cidr| parse_network(cidr.as_str()?)).collect(),
+        })
     }
 
     fn name(&self) -> &ObjectName {

@@ -1,0 +1,141 @@
+//! The documentation against the program: the table of metrics, links, the options that are named, and the sample of a plan.
+
+#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Where the table of metrics begins and ends.
+const BEGIN: &str = "<!-- table: generated, checked by a test -->\n";
+const END: &str = "<!-- end of table -->";
+
+/// Set to 1 to write the table instead of comparing it.
+const UPDATE: &str = "POINTSMAN_UPDATE_DOCS";
+
+#[test]
+fn the_table_of_metrics_is_that_of_the_program() {
+    let path = root().join("docs/metrics.md");
+    let page = read(&path);
+    let (before, rest) = page.split_once(BEGIN).expect("docs/metrics.md has the line that begins the table");
+    let (table, after) = rest.split_once(END).expect("docs/metrics.md has the line that ends the table");
+    let expected = pointsman::observe::metrics::table();
+    if std::env::var(UPDATE).is_ok_and(|value| value == "1") {
+        fs::write(&path, format!("{before}{BEGIN}{expected}{END}{after}")).expect("docs/metrics.md can be written");
+        return;
+    }
+    assert_eq!(table, expected, "docs/metrics.md is out of date: run {UPDATE}=1 cargo test --test docs");
+}
+
+#[test]
+fn links_lead_to_files_that_exist() {
+    for page in pages() {
+        let folder = page.parent().expect("a page is in a folder");
+        for link in links(&read(&page)) {
+            let file = link.split('#').next().unwrap_or_default();
+            let elsewhere = link.contains("://") || link.starts_with("mailto:");
+            assert!(elsewhere || folder.join(file).exists(), "{} links to {link}: no such file", page.display());
+        }
+    }
+}
+
+#[test]
+fn options_that_are_named_exist() {
+    let program = options(&["--help"]);
+    let replay = options(&["replay", "--help"]);
+    for page in ["README.md", "docs/architecture.md", "docs/dataplane.md", "docs/metrics.md", "docs/performance.md"] {
+        for usage in usages(&read(&root().join(page))) {
+            let known = if usage.contains("pointsman replay") { &replay } else { &program };
+            for option in usage.split_whitespace().filter(|word| word.starts_with('-') && word.len() > 1) {
+                let option = option.split('=').next().unwrap_or_default();
+                // On its own an option may be one of either.
+                let exists = known.contains(option) || (!usage.contains("pointsman") && replay.contains(option));
+                assert!(exists, "{page} names {option} in `{usage}`: there is no such option");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_sample_of_a_plan_is_what_the_program_prints() {
+    let page = read(&root().join("README.md"));
+    let (_, rest) = page.split_once("```console\n$ pointsman ").expect("README.md has a sample");
+    let (block, _) = rest.split_once("```").expect("the sample ends");
+    let (command, sample) = block.split_once('\n').expect("a command and what it prints");
+    let output = pointsman(command.split_whitespace());
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let mut lines = printed.lines();
+    for line in sample.lines().filter(|line| *line != "…") {
+        assert!(
+            lines.any(|printed| printed == line),
+            "README.md shows {line:?}, which is not printed there:\n{printed}"
+        );
+    }
+    let count = printed.lines().count();
+    assert!(page.contains(&format!("({count} lines in all)")), "README.md: the sample is from {count} lines");
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every page of documentation.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    for folder in ["", "docs", "docs/adr", "deploy", "tests"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a folder of documentation") {
+            let path = entry.expect("an entry of the folder").path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    assert!(pages.len() > 8, "the documentation has moved: {pages:?}");
+    pages
+}
+
+/// The targets of a page's links.
+fn links(page: &str) -> Vec<&str> {
+    page.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(link, _)| link)).collect()
+}
+
+/// The places where a page calls this program or names its options: commands in blocks, and `spans`.
+fn usages(page: &str) -> Vec<String> {
+    let mut usages = Vec::new();
+    for (n, part) in page.split("```").enumerate() {
+        // Every other part is a block.
+        if n % 2 == 1 {
+            let lines = part.replace("\\\n", " ").replace("|\n", "| ");
+            let commands = lines.lines().flat_map(|line| line.split('|'));
+            let commands = commands.map(|command| command.trim_start_matches(['$', '#', ' ']).trim());
+            usages.extend(commands.filter(|command| command.starts_with("pointsman ")).map(str::to_owned));
+        } else {
+            let spans = part.split('`').skip(1).step_by(2);
+            usages.extend(spans.filter(|s| s.starts_with("pointsman ") || s.starts_with('-')).map(str::to_owned));
+        }
+    }
+    usages
+}
+
+fn pointsman<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
+    command.args(args).current_dir(root()).env_remove("POINTSMAN_LOG").output().expect("the proxy starts")
+}
+
+/// The options that the program lists when it is called like this.
+fn options(args: &[&'static str]) -> BTreeSet<String> {
+    let output = pointsman(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    // `  -o, --output <OUTPUT>`: a line that begins with an option.
+    let lines = help.lines().map(str::trim).filter(|line| line.starts_with('-'));
+    lines
+        .flat_map(|line| line.split_whitespace().take_while(|word| word.starts_with('-')))
+        .map(|word| word.trim_end_matches(',').to_owned())
+        .collect()
+}
