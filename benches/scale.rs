@@ -81,7 +81,7 @@ fn measure(size: usize) {
     assert!(once.status.success(), "{}", String::from_utf8_lossy(&once.stderr));
     assert!(!String::from_utf8_lossy(&once.stderr).contains("committed"), "a restart has nothing to commit");
     println!(
-        "| {size} x {ENDPOINTS} | {} | {:.2} | {:.2} | {:.1} | {rss:.0} ({peak:.0}) | {:.2} | {} to {} | {:.1} | {:.1} |",
+        "| {size} x {ENDPOINTS} | {} | {:.2} | {:.2} | {:.1} | {rss:.0} ({peak:.0}) | {:.2} | {} to {} | {:.3} | {:.3} |",
         first["operations"],
         cold.as_secs_f64(),
         first["milliseconds"].as_f64().unwrap() / 1e3,

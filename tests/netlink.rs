@@ -12,7 +12,8 @@ use conformance::histories::{Move, Proxy, history, scope};
 use conformance::{alone, in_namespace, nft, refuses_what_the_model_refuses, sample, sorted, takes_random_histories};
 use pointsman::apply::{Backend, Error, Netlink, Nft, Receipt, Refusal};
 use pointsman::dataplane::{
-    Element, Endpoint, Family, Frontend, Key, List, Object, Operation, Protocol, SetName, TableContents, Tables,
+    Class, Element, Endpoint, Family, Field, Frontend, Key, List, LocalPods, Object, Operation, Options, Program,
+    Protocol, SetName, TableContents, Tables,
 };
 use pointsman::diff::{Acknowledged, diff};
 use pointsman::state::Desired;
@@ -131,6 +132,130 @@ fn nft_lists_what_netlink_wrote_as_it_lists_what_it_wrote_itself() {
 fn each_backend_takes_over_from_the_other() {
     // The histories are read back after each batch, by both, and nothing is left to change.
     in_namespace(|| Both::open(Writer::InTurn { netlink: true }), takes_random_histories);
+}
+
+/// What different options make of the program, with elements of every kind.
+fn programs() -> Vec<Vec<Operation>> {
+    let networks =
+        |texts: &[&str]| LocalPods::Networks(texts.iter().map(|text| text.parse().expect("a network")).collect());
+    let options = |local_pods, masquerade_all, masquerade_bit, every: &[Family]| Options {
+        local_pods,
+        masquerade_all,
+        masquerade_bit,
+        every_node_address: every.iter().copied().collect(),
+    };
+    let all = [
+        options(LocalPods::Unknown, false, 0, &[]),
+        options(LocalPods::Unknown, true, 31, &Family::ALL),
+        options(LocalPods::Interface("eth0".to_owned()), false, 14, &[Family::Ip]),
+        options(LocalPods::Interface("a-name-of-15-by".to_owned()), false, 14, &[Family::Ip6]),
+        options(LocalPods::Interface("cali*".to_owned()), true, 14, &Family::ALL),
+        options(networks(&["10.16.0.0/12", "fd00:1::/61"]), false, 15, &[]),
+        options(networks(&["10.1.2.3/32", "fd00:1::1/128"]), false, 15, &[]),
+        options(networks(&["0.0.0.0/0", "::/0"]), false, 15, &[]),
+        options(networks(&["128.0.0.0/1", "fc00::/7"]), false, 15, &[]),
+    ];
+    let lists = List::ALL.into_iter().flat_map(|list| [1, 2, 5].map(move |n| (list, n)));
+    let classes: BTreeSet<_> = lists.filter_map(|(list, n)| Some((list, Class::of(n)?))).collect();
+    let program = |options: Options| {
+        let mut operations = Vec::new();
+        for family in Family::ALL {
+            operations.push(Operation::add(family, Object::Table));
+            let program = Program::new(family, &options, &classes);
+            operations.extend(program.sets.iter().map(|set| Operation::add(family, Object::Set(*set))));
+            for chain in &program.chains {
+                operations.push(Operation::add(family, Object::Chain(chain.name.clone(), chain.base)));
+                let rules = chain.stamped_rules().into_iter();
+                let add = |rule| Operation::add(family, Object::Rule(chain.name.clone(), Box::new(rule)));
+                operations.extend(rules.map(add));
+            }
+            operations.extend(elements(family, &program).into_iter().map(Operation::add_element));
+        }
+        operations
+    };
+    all.map(program).into()
+}
+
+/// Elements of every set of a program.
+fn elements(family: Family, program: &Program) -> Vec<Element> {
+    let (addr, other, networks) = match family {
+        Family::Ip => ("10.96.0.1", "10.1.0.9", ["10.96.0.0/16", "10.97.0.0/16", "192.0.2.7/32", "240.0.0.0/4"]),
+        Family::Ip6 => ("fd00:96::1", "fd00::9", ["fd00:96::/112", "fd00:96::1:0/112", "2001:db8::7/128", "ff00::/8"]),
+    };
+    let (addr, other) = (addr.parse().expect("an address"), other.parse().expect("an address"));
+    let endpoint = Endpoint { addr: other, port: 8080 };
+    let networks = networks.map(|text| text.parse::<ipnet::IpNet>().expect("a network"));
+    let frontends = |node_port: bool| {
+        let of = |protocol| match node_port {
+            true => Frontend::node_port(family, protocol, 30_080),
+            false => Frontend { addr, protocol, port: 443 },
+        };
+        Protocol::ALL.map(of)
+    };
+    let mut elements = Vec::new();
+    for set in &program.sets {
+        let definition = set.definition();
+        let node_port = definition.key.first() == Some(&Field::L4Proto);
+        let keys: Vec<Key> = match set {
+            SetName::Endpoints(_) => {
+                frontends(node_port).into_iter().flat_map(|f| (0..3).map(move |slot| Key::Slot(f, slot))).collect()
+            }
+            SetName::ClusterIps | SetName::NodeportIps => vec![Key::Addr(addr), Key::Addr(other)],
+            SetName::ServiceCidrs => networks.map(Key::Network).into(),
+            SetName::AllowedSources => {
+                let sources =
+                    frontends(false).into_iter().flat_map(|f| networks.map(|network| Key::Source(f, network)));
+                sources.collect()
+            }
+            SetName::Hairpin => Protocol::ALL.map(|protocol| Key::Hairpin(endpoint, protocol)).into(),
+            _ => frontends(node_port).map(Key::Frontend).into(),
+        };
+        for (n, key) in keys.into_iter().enumerate() {
+            let comment = (n % 2 == 0).then(|| "default/web:http".into());
+            elements.push(Element { set: *set, key, value: definition.is_map().then_some(endpoint), comment });
+        }
+    }
+    elements
+}
+
+/// Programs each of these and lists and reads it.
+async fn listings_of_programs(writer: Writer) -> Vec<String> {
+    let mut both = Both::open(writer).await.expect("both backends");
+    let mut listings = Vec::new();
+    for operations in programs() {
+        both.commit(&operations).await.expect("a good batch");
+        listings.push(both.listing());
+        let tables = both.read(&Family::ALL).await.expect("read");
+        let elements = operations.iter().filter(|operation| matches!(operation.object, Object::Element(_))).count();
+        let held = Family::ALL.map(|family| tables.get(family).map_or(0, |table| table.elements.len()));
+        assert_eq!(held[0] + held[1], elements, "everything is read back");
+        // Deletes what was added, element by element, and then the rest.
+        let added = operations.into_iter().filter_map(|operation| match operation.object {
+            Object::Element(element) => Some(Operation::delete_element(element)),
+            _ => None,
+        });
+        both.commit(&added.collect::<Vec<_>>()).await.expect("a good batch");
+        listings.push(both.listing());
+        let tables: Vec<Operation> = Family::ALL.map(|family| Operation::delete(family, Object::Table)).into();
+        both.commit(&tables).await.expect("clean up");
+    }
+    listings
+}
+
+#[test]
+fn the_program_of_any_options_and_all_elements_are_listed_alike() {
+    in_namespace(
+        || Both::open(Writer::Netlink),
+        |_| async {
+            let by_netlink = alone(|| listings_of_programs(Writer::Netlink)).expect("a namespace");
+            let by_nft = alone(|| listings_of_programs(Writer::Nft)).expect("a namespace");
+            let in_turn = alone(|| listings_of_programs(Writer::InTurn { netlink: true })).expect("a namespace");
+            for ((by_netlink, by_nft), in_turn) in by_netlink.iter().zip(&by_nft).zip(&in_turn) {
+                assert_eq!(by_netlink, by_nft);
+                assert_eq!(in_turn, by_nft);
+            }
+        },
+    );
 }
 
 /// `count` frontends with `endpoints` endpoints each.

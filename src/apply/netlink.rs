@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Operation ─▶ encode (rules, elements, types) ─▶ socket ─▶ kernel
-//! Tables    ◀─ read   (elements, types)        ◀─ socket ◀─
+//! Tables    ◀─ read   (collect, types)         ◀─ socket ◀─
 //! ```
 //!
 //! One socket stays open: a change costs its own messages and one system call. A batch is one datagram, which the kernel commits
@@ -16,8 +16,8 @@ use crate::dataplane::{Family, Operation, TABLE, TableContents, Tables};
 use encode::Batch;
 use socket::Socket;
 
-#[allow(clippy::missing_docs_in_private_items, reason = "the names are the kernel's")]
 mod abi;
+mod collect;
 mod elements;
 mod encode;
 mod errors;

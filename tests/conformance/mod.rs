@@ -154,7 +154,10 @@ fn element() -> impl Strategy<Value = Element> {
     prop_oneof![
         (gate, frontend.clone(), comment)
             .prop_map(|(set, f, comment)| Element { comment, ..Element::member(set, Key::Frontend(f)) }),
-        (frontend, 0u32..2, endpoint).prop_map(|(f, slot, to)| Element::slot(List::Any, f, slot, to)),
+        (frontend.clone(), 0u32..2, endpoint).prop_map(|(f, slot, to)| Element::slot(List::Any, f, slot, to)),
+        (frontend, networks.clone()).prop_map(|(f, n)| {
+            Element::member(SetName::AllowedSources, Key::Source(f, n.parse().expect("a network")))
+        }),
         networks.prop_map(|n| Element::member(SetName::ServiceCidrs, Key::Network(n.parse().expect("a network")))),
     ]
 }

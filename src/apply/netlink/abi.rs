@@ -2,7 +2,7 @@
 //!
 //! From `linux/netlink.h`, `linux/netfilter.h`, `linux/netfilter/nfnetlink.h` and `linux/netfilter/nf_tables.h`.
 
-/// `linux/netlink.h`
+// linux/netlink.h
 pub const NLM_F_REQUEST: u16 = 0x1;
 pub const NLM_F_ACK: u16 = 0x4;
 pub const NLM_F_DUMP_INTR: u16 = 0x10;
@@ -19,12 +19,12 @@ pub const NLMSGERR_ATTR_OFFS: u16 = 2;
 pub const NLA_F_NESTED: u16 = 0x8000;
 pub const NLA_TYPE_MASK: u16 = 0x3fff;
 
-/// `linux/netfilter/nfnetlink.h`
+// linux/netfilter/nfnetlink.h
 pub const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 pub const NFNL_MSG_BATCH_END: u16 = 0x11;
 pub const NFNL_SUBSYS_NFTABLES: u16 = 10;
 
-/// `linux/netfilter.h`
+// linux/netfilter.h
 pub const NFPROTO_IPV4: u8 = 2;
 pub const NFPROTO_IPV6: u8 = 10;
 pub const NF_INET_PRE_ROUTING: u32 = 0;
@@ -35,7 +35,7 @@ pub const NF_INET_POST_ROUTING: u32 = 4;
 pub const NF_DROP: i32 = 0;
 pub const NF_ACCEPT: u32 = 1;
 
-/// `enum nf_tables_msg_types`
+// enum nf_tables_msg_types
 pub const NFT_MSG_NEWTABLE: u16 = 0;
 pub const NFT_MSG_GETTABLE: u16 = 1;
 pub const NFT_MSG_DELTABLE: u16 = 2;
@@ -52,9 +52,10 @@ pub const NFT_MSG_NEWSETELEM: u16 = 12;
 pub const NFT_MSG_GETSETELEM: u16 = 13;
 pub const NFT_MSG_DELSETELEM: u16 = 14;
 
+// Everything from here on is of linux/netfilter/nf_tables.h where nothing else is said.
 pub const NFTA_LIST_ELEM: u16 = 1;
 
-/// Also `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`, `NFTA_SET_TABLE` and `NFTA_SET_ELEM_LIST_TABLE`.
+/// The first attribute of every message: also `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`, `NFTA_SET_TABLE` and `NFTA_SET_ELEM_LIST_TABLE`.
 pub const NFTA_TABLE_NAME: u16 = 1;
 pub const NFTA_TABLE_FLAGS: u16 = 2;
 

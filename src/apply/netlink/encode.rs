@@ -276,3 +276,71 @@ pub(super) fn hook_number(hook: Hook) -> u32 {
         Hook::Postrouting => NF_INET_POST_ROUTING,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::netlink::parse::Messages;
+    use crate::dataplane::{Endpoint, Frontend, List, Protocol};
+
+    fn slot(n: u32) -> Element {
+        let frontend = Frontend { addr: std::net::Ipv4Addr::from_bits(n).into(), protocol: Protocol::Tcp, port: 80 };
+        Element::slot(List::Any, frontend, 0, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
+    }
+
+    fn encode(operations: &[Operation]) -> Batch {
+        Batch::encode(operations, "pointsman", 100, Vec::new()).expect("sensible operations")
+    }
+
+    #[test]
+    fn one_endpoint_replaced_is_a_short_batch() {
+        let batch = encode(&[Operation::delete_element(slot(1)), Operation::add_element(slot(1))]);
+        let messages: Vec<_> = Messages(&batch.bytes).collect();
+        let kinds: Vec<u16> = messages.iter().map(|message| message.kind & 0xff).collect();
+        assert_eq!(kinds, [NFNL_MSG_BATCH_BEGIN, NFT_MSG_DELSETELEM, NFT_MSG_NEWSETELEM, NFNL_MSG_BATCH_END]);
+        assert_eq!(messages.iter().map(|message| message.sequence).collect::<Vec<_>>(), [100, 101, 102, 103]);
+        let asked: Vec<bool> = messages.iter().map(|message| message.flags & NLM_F_ACK != 0).collect();
+        assert_eq!(asked, [false, false, true, false], "only the last one is acknowledged");
+        assert_eq!((batch.last(), batch.next()), (102, 104));
+        assert_eq!(batch.bytes.len(), 256);
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_every_element_is_found_by_its_place() {
+        let operations: Vec<Operation> = (0..5_000).map(|n| Operation::add_element(slot(n))).collect();
+        let batch = encode(&operations);
+        let messages: Vec<_> = Messages(&batch.bytes).collect();
+        assert!(messages.len() > 4, "{} messages", messages.len());
+        let mut found = Vec::new();
+        for (number, message) in messages.iter().enumerate() {
+            let Some(list) = message.attributes().find(NFTA_SET_ELEM_LIST_ELEMENTS) else { continue };
+            assert!(list.len() < usize::from(u16::MAX));
+            // Header, table, set and the header of the list.
+            let mut offset = 16 + message.payload.len() - list.len();
+            for (_, entry) in crate::apply::netlink::parse::Attributes(list) {
+                let number = u32::try_from(number).expect("few");
+                found.extend(batch.operation(&operations, number, u32::try_from(offset).ok()));
+                offset += 4 + entry.len();
+            }
+        }
+        assert_eq!(found, (0..operations.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn places_that_are_in_no_element_do_not_matter() {
+        let operations = [Operation::add(Family::Ip, Object::Table), Operation::add_element(slot(1))];
+        let batch = encode(&operations);
+        assert_eq!(batch.operation(&operations, 0, None), None, "the frame");
+        assert_eq!(batch.operation(&operations, 1, Some(0)), Some(0));
+        assert_eq!(batch.operation(&operations, 2, None), Some(1));
+        assert_eq!(batch.operation(&operations, 2, Some(u32::MAX)), Some(1));
+        assert_eq!(batch.operation(&operations, 3, None), None, "the frame");
+    }
+
+    #[test]
+    fn what_has_no_message_is_named() {
+        let senseless = Operation { verb: Verb::Flush, ..Operation::add_element(slot(1)) };
+        let operations = [Operation::add(Family::Ip, Object::Table), senseless];
+        assert_eq!(Batch::encode(&operations, "pointsman", 1, Vec::new()).err(), Some(1));
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::libc::ENOENT;
 
 use super::abi::*;
-use super::elements::Collector;
+use super::collect::Collector;
 use super::encode::{hook_number, set_flags};
 use super::parse::{Attributes, Message};
 use super::socket::Socket;
