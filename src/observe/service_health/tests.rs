@@ -1,10 +1,12 @@
+use std::net::Ipv4Addr;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use tokio::time::Instant;
 
-const LOCALHOST: [u8; 4] = [127, 0, 0, 1];
+const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 fn name(n: &str) -> ObjectName {
     ObjectName::new("default", n)
@@ -31,8 +33,8 @@ async fn free_port() -> u16 {
 }
 
 /// Three of them.
-async fn free_ports() -> [u16; 3] {
-    let all = [(); 3].map(|()| std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap());
+fn free_ports() -> [u16; 3] {
+    let all = [(); 3].map(|()| std::net::TcpListener::bind((LOCALHOST, 0)).unwrap());
     all.map(|socket| socket.local_addr().unwrap().port())
 }
 
@@ -107,7 +109,7 @@ async fn an_unhealthy_proxy_sends_load_balancers_elsewhere() {
 
 #[tokio::test]
 async fn what_did_not_change_stays_open_while_others_come_go_and_move() {
-    let [stays, moves, goes] = free_ports().await;
+    let [stays, moves, goes] = free_ports();
     let mut servers = servers(&Health::default());
     servers.update(&checks(&[("stays", stays, 1), ("moves", moves, 2), ("goes", goes, 3)])).await;
     let page = Arc::clone(&servers.servers[&(name("stays"), Family::Ip)].page);
@@ -167,11 +169,11 @@ async fn of_two_services_with_one_port_the_first_has_it_until_it_goes() {
 async fn sockets_follow_the_addresses_of_the_node() {
     let port = free_port().await;
     let mut servers = servers(&Health::default());
-    let at = |addrs: &[[u8; 4]]| HealthChecks {
+    let at = |addrs: &[Ipv4Addr]| HealthChecks {
         addresses: addrs.iter().map(|addr| (*addr).into()).collect(),
         ..checks(&[("web", port, 1)])
     };
-    let second = [127, 0, 0, 2];
+    let second = Ipv4Addr::new(127, 0, 0, 2);
     let mut answered = Vec::new();
     for addrs in [&[][..], &[LOCALHOST], &[LOCALHOST, second], &[second], &[]] {
         servers.update(&at(addrs)).await;
@@ -180,23 +182,6 @@ async fn sockets_follow_the_addresses_of_the_node() {
         answered.push((answers(LOCALHOST).await, answers(second).await));
     }
     assert_eq!(answered, [(false, false), (true, false), (true, true), (false, true), (false, false)]);
-}
-
-#[tokio::test]
-async fn where_every_address_counts_both_families_listen_on_one_port_side_by_side() {
-    let port = free_port().await;
-    let mut servers = ServiceHealth::new(Health::default(), &Family::ALL, &BTreeSet::from(Family::ALL));
-    let port_number = NonZeroU16::new(port).unwrap();
-    let check = |family, local_endpoints| ((name("web"), family), HealthCheck { port: port_number, local_endpoints });
-    let wanted = HealthChecks {
-        checks: [check(Family::Ip, 4), check(Family::Ip6, 6)].into_iter().collect(),
-        ..HealthChecks::default()
-    };
-    servers.update(&wanted).await;
-    assert!(servers.failed.is_empty(), "{:?}", servers.failed);
-    assert_eq!(ask(port).await, Some((200, 4)));
-    let answer = send(std::net::Ipv6Addr::LOCALHOST, port, "GET / HTTP/1.1").await.unwrap();
-    assert!(answer.contains("x-load-balancing-endpoint-weight: 6\r\n"), "{answer}");
 }
 
 #[tokio::test]
