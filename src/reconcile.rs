@@ -264,7 +264,7 @@ impl<B: Backend> Reconciler<B> {
             operations = plan.operations.len(),
             frontends = plan.frontends.len(),
             bytes,
-            milliseconds = (now.duration_since(started).as_secs_f64() * 10_000.0).round() / 10.0,
+            milliseconds = (now.duration_since(started).as_secs_f64() * 1e6).round() / 1e3,
             "committed"
         );
     }
