@@ -21,6 +21,8 @@ mod tables;
 
 pub use chain::{BaseChain, Chain, ChainName, ChainType, Hook};
 pub use element::{Atom, Element, Key};
+#[cfg(test)]
+pub(crate) use key::comparisons;
 pub use key::{Endpoint, Family, Frontend, ParseProtocolError, Protocol};
 pub use operation::{Object, Operation, Verb};
 pub use program::{LocalPods, Options, Program};

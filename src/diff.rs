@@ -1,6 +1,6 @@
 //! From what the kernel acknowledged to what it should hold, in as few operations as possible.
 //!
-//! Let `S` be an [`Acknowledged`] state, `D` a [`Desired`] one and `P = diff(S, D)`.
+//! Let `S` be an [`Acknowledged`] state, `D` a [`Desired`](crate::state::Desired) one and `P = diff(S, D)`.
 //!
 //! 1. **Correct**: a kernel that holds `S` and commits `P.operations` holds `P.next`, and `P.next` satisfies `D`: every
 //!    frontend is in exactly the gates that its winning claim asks for; each of its lists has its endpoints in slots `0..n`

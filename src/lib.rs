@@ -4,6 +4,8 @@ pub mod apply;
 pub mod cli;
 pub mod dataplane;
 pub mod diff;
+#[cfg(test)]
+mod fixtures;
 pub mod observe;
 pub mod reconcile;
 pub mod render;

@@ -225,3 +225,6 @@ impl Contents {
 fn owner(change: &FrontendChange) -> Option<&str> {
     change.after.as_deref().and_then(Installed::owner).or_else(|| change.before.as_deref().and_then(Installed::owner))
 }
+
+#[cfg(test)]
+mod tests;

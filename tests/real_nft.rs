@@ -31,3 +31,28 @@ fn the_kernel_takes_every_batch_of_random_histories_and_then_lists_what_the_mode
 fn both_kernels_refuse_the_same_operations_for_the_same_reasons() {
     in_namespace(backend, refuses_what_the_model_refuses);
 }
+
+#[test]
+fn both_kernels_refuse_a_range_that_overlaps_another() {
+    in_namespace(|mut nft| async move {
+        let mut memory = MemoryKernel::new();
+        let range = |text: &str| {
+            let key = Key::Network(text.parse().expect("a network"));
+            Operation::add_element(Element::member(SetName::ServiceCidrs, key))
+        };
+        let set = Operation::add(Family::Ip, Object::Set(SetName::ServiceCidrs));
+        let first = [Operation::add(Family::Ip, Object::Table), set, range("10.96.0.0/16")];
+        memory.apply(&first).expect("a first range");
+        nft.commit(&first).await.expect("a first range");
+        for overlapping in ["10.0.0.0/8", "10.96.1.0/24", "10.96.0.0/17", "10.96.0.1/32"].map(range) {
+            let refused = memory.apply(std::slice::from_ref(&overlapping)).err();
+            let found = nft.commit(&[overlapping]).await.err();
+            assert_eq!(refused, Some(Refusal::Exists));
+            assert_eq!(found.as_ref().and_then(pointsman::apply::Error::refusal), refused, "{found:?}");
+        }
+        for same_or_apart in ["10.96.0.0/16", "10.97.0.0/16"].map(range) {
+            assert_eq!(memory.apply(std::slice::from_ref(&same_or_apart)), Ok(()));
+            nft.commit(&[same_or_apart]).await.expect("no overlap");
+        }
+    });
+}

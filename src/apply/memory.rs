@@ -246,3 +246,6 @@ impl Backend for MemoryKernel {
         Ok(Receipt::default())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -294,29 +294,4 @@ impl Args {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
-    }
-
-    #[test]
-    fn addresses_may_lack_the_port_or_be_empty() {
-        let parse = |text| bind_address::<10256>(text).map(|address| address.0.map(|a| a.to_string()));
-        assert_eq!(parse("0.0.0.0"), Ok(Some("0.0.0.0:10256".to_owned())));
-        assert_eq!(parse("[::1]:1"), Ok(Some("[::1]:1".to_owned())));
-        assert_eq!(parse("::"), Ok(Some("[::]:10256".to_owned())));
-        assert_eq!(parse(""), Ok(None));
-        assert!(parse("localhost:1").is_err());
-    }
-
-    #[test]
-    fn two_networks_of_one_family_are_refused() {
-        let args = |cidrs| Args::try_parse_from(["pointsman", "--cluster-cidr", cidrs]).unwrap();
-        assert!(args("10.0.0.0/8,fd00::/64").options().is_ok());
-        assert!(args("10.0.0.0/8,11.0.0.0/8").options().is_err());
-    }
-}
+mod tests;

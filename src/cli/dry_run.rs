@@ -60,3 +60,38 @@ async fn complete(view: View, events: &mut mpsc::Receiver<Received>) -> anyhow::
     report(&lost);
     Ok(cluster)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{NODE, empty_lists, name, service, slice};
+    use crate::state::Event;
+
+    async fn complete_after(events: Vec<Event>) -> anyhow::Result<Cluster> {
+        let (sender, mut received) = mpsc::channel(events.len().max(1));
+        for event in events {
+            sender.send(Received::now(event)).await.unwrap();
+        }
+        drop(sender);
+        complete(View { node_name: NODE.into(), ..View::default() }, &mut received).await
+    }
+
+    #[tokio::test]
+    async fn events_are_folded_until_the_lists_are_complete_and_no_further() {
+        let mut events = vec![service("shop/early").into(), slice("shop/early-1").ready(&["10.1.0.1"]).into()];
+        let [_, slices, cidrs, nodes] = empty_lists();
+        events.extend([Event::ServicesReset(vec![service("shop/listed").decoded()]), slices, cidrs, nodes]);
+        events.push(service("shop/late").into());
+        let cluster = complete_after(events).await.unwrap();
+        assert_eq!(cluster.node_name(), NODE);
+        let known = ["shop/early", "shop/listed", "shop/late"].map(|service| cluster.service(&name(service)).is_some());
+        assert_eq!(known, [false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn a_source_that_ends_before_its_lists_is_an_error() {
+        let [services, slices, ..] = empty_lists();
+        let error = complete_after(vec![services, slices]).await.unwrap_err();
+        assert_eq!(error.to_string(), "the source ended before its lists were complete");
+    }
+}

@@ -59,6 +59,12 @@ pub(super) fn start(args: &Args, progress: &Progress) -> anyhow::Result<()> {
 
 /// Prints the error that ends the process, with its causes.
 pub(super) fn complain(progress: &Progress, error: &anyhow::Error) {
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(BesideProgress(progress.clone()), "pointsman: {}", in_one_line(error));
+}
+
+/// An error and its causes, each said once.
+fn in_one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         // Some errors quote their cause themselves.
@@ -66,8 +72,7 @@ pub(super) fn complain(progress: &Progress, error: &anyhow::Error) {
             text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
         }
     }
-    // Nobody is left to tell if this fails.
-    let _ = writeln!(BesideProgress(progress.clone()), "pointsman: {text}");
+    text
 }
 
 /// Standard error, without tearing what [`Progress`] shows there.
@@ -88,5 +93,27 @@ impl<'a> MakeWriter<'a> for BesideProgress {
 
     fn make_writer(&'a self) -> Self::Writer {
         BesideProgress(self.0.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_with_its_causes_each_of_them_once() {
+        let told = |error: anyhow::Error| in_one_line(&error);
+        assert_eq!(told(anyhow::anyhow!("a").context("b").context("c")), "c: b: a");
+        assert_eq!(told(anyhow::anyhow!("a").context("b, because a").context("c")), "c: b, because a");
+        assert_eq!(told(anyhow::anyhow!("a")), "a");
+    }
+
+    #[test]
+    fn a_filter_that_is_none_stops_the_start() {
+        let args = Args::try_parse_from(["pointsman", "--log-level", "pointsman=loud=very"]).unwrap();
+        let error = start(&args, &Progress::new()).unwrap_err();
+        assert_eq!(error.to_string(), "--log-level is not a filter such as info or warn,pointsman=debug");
     }
 }

@@ -11,7 +11,7 @@ use super::backend::Chosen;
 use super::logging::Progress;
 use super::source;
 use crate::dataplane::Family;
-use crate::observe::{Health, Listener, Pages, metrics};
+use crate::observe::{Health, Listener, Pages, ServiceHealth, metrics};
 use crate::reconcile::{Reconciler, Until};
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
@@ -33,7 +33,11 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         ending.cancel();
     });
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
+    let service_health = ServiceHealth::new(health.clone(), &scope.families, &args.nodeport_addresses.unrestricted());
     let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health);
+    if !args.once {
+        reconciler = reconciler.with_service_health(service_health);
+    }
     let done = reconciler.run(&mut events, until, &shutdown).await;
     drop(working);
     shutdown.cancel();

@@ -37,3 +37,43 @@ fn recorded_node(entries: &[Entry]) -> Option<String> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::fixtures::{empty_lists, node, problem, service};
+    use crate::state::{Decoded, ObjectName};
+
+    fn entries(events: impl IntoIterator<Item = Event>) -> Vec<Entry> {
+        events.into_iter().map(|event| Entry { time: jiff::Timestamp::UNIX_EPOCH, event }).collect()
+    }
+
+    #[test]
+    fn the_node_is_the_first_whose_object_was_recorded() {
+        let recorded = |events: Vec<Event>| recorded_node(&entries(events));
+        let other = Event::NodeApplied(node("node-b"));
+        assert_eq!(
+            recorded(vec![service("shop/web").into(), Event::NodeApplied(node("node-a")), other]).as_deref(),
+            Some("node-a")
+        );
+        assert_eq!(recorded(vec![Event::NodesReset(vec![node("node-a")])]).as_deref(), Some("node-a"));
+        let unreadable = Decoded::Unreadable(ObjectName::cluster_scoped("node-a"), problem("spec"));
+        assert_eq!(recorded(vec![Event::NodeApplied(unreadable)]), None);
+        assert_eq!(recorded(empty_lists().into()), None);
+    }
+
+    #[test]
+    fn an_empty_list_of_nodes_does_not_hide_a_later_node() {
+        let events = [Event::NodesReset(Vec::new()), Event::NodeApplied(node("node-a"))];
+        assert_eq!(recorded_node(&entries(events)).as_deref(), Some("node-a"));
+    }
+
+    #[test]
+    fn a_journal_that_is_not_there_is_an_error_that_names_it() {
+        let args = Args::try_parse_from(["pointsman", "replay", "/nowhere/journal"]).unwrap();
+        let Some(crate::cli::args::Command::Replay(replay)) = &args.command else { panic!("{args:?}") };
+        assert!(run(&args, replay).unwrap_err().to_string().contains("/nowhere/journal"));
+    }
+}

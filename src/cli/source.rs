@@ -106,3 +106,6 @@ pub(super) async fn asked_to_end() {
         _ = interrupt.recv() => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,3 +148,58 @@ impl fmt::Display for BaseChain {
         write!(f, "type {} hook {} priority {}; policy accept;", self.kind.nft(), self.hook.nft(), self.priority)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Action, Condition, Family};
+    use super::*;
+
+    fn chain(rules: &[Action]) -> Chain {
+        Chain::regular("c", rules.iter().map(|action| Rule::new(Family::Ip, action.clone())).collect())
+    }
+
+    #[test]
+    fn the_fingerprint_depends_on_the_rules_and_their_order_and_on_nothing_else() {
+        let two = chain(&[Action::Drop, Action::Masquerade]);
+        let hooked = Chain::base("other", ChainType::Nat, Hook::Output, -100, two.rules.clone());
+        assert_eq!(two.fingerprint(), hooked.fingerprint());
+        let conditional = Rule::new(Family::Ip, Action::Drop).when(Condition::CtStateNew);
+        for other in [
+            chain(&[Action::Masquerade, Action::Drop]),
+            chain(&[Action::Drop]),
+            chain(&[]),
+            Chain::regular("c", vec![conditional, Rule::new(Family::Ip, Action::Masquerade)]),
+        ] {
+            assert_ne!(two.fingerprint(), other.fingerprint(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_rule_is_stamped_and_the_stamp_is_read_back() {
+        let chain = chain(&[Action::Drop, Action::Masquerade]);
+        let stamped = chain.stamped_rules();
+        let comment = stamped[0].comment.as_deref().unwrap();
+        assert_eq!(parse_stamp(comment), Some(chain.fingerprint()));
+        assert_eq!(stamped[1], chain.rules[1]);
+        assert_eq!(Chain::regular("c", Vec::new()).stamped_rules(), []);
+    }
+
+    #[test]
+    fn a_stamp_has_16_digits_and_other_comments_are_none() {
+        assert_eq!(stamp(255), "program 00000000000000ff");
+        for comment in ["", "program", "program ", "program xyz", "program 10000000000000000", "shop/web:http"] {
+            assert_eq!(parse_stamp(comment), None, "{comment:?}");
+        }
+    }
+
+    #[test]
+    fn a_base_chain_reads_like_nft() {
+        for (kind, hook, priority, expected) in [
+            (ChainType::Nat, Hook::Prerouting, -100, "type nat hook prerouting priority -100; policy accept;"),
+            (ChainType::Filter, Hook::Forward, 0, "type filter hook forward priority 0; policy accept;"),
+            (ChainType::Nat, Hook::Postrouting, 100, "type nat hook postrouting priority 100; policy accept;"),
+        ] {
+            assert_eq!(BaseChain { kind, hook, priority }.to_string(), expected);
+        }
+    }
+}

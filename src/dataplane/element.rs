@@ -200,3 +200,103 @@ impl fmt::Display for Element {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Class;
+    use super::*;
+
+    const FRONTEND: Frontend =
+        Frontend { addr: IpAddr::V4(std::net::Ipv4Addr::new(10, 96, 0, 1)), protocol: Protocol::Tcp, port: 80 };
+
+    fn endpoint(addr: &str) -> Endpoint {
+        Endpoint { addr: addr.parse().unwrap(), port: 8080 }
+    }
+
+    /// A key for each set, with its text.
+    fn keys() -> Vec<(SetName, Key, &'static str)> {
+        let hairpin = |addr| Key::Hairpin(endpoint(addr), Protocol::Udp);
+        vec![
+            (SetName::ClusterIps, Key::Addr(FRONTEND.addr), "10.96.0.1"),
+            (SetName::ServiceCidrs, Key::Network("10.96.0.0/16".parse().unwrap()), "10.96.0.0/16"),
+            (SetName::Internal, Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
+            (SetName::RejectServices, Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
+            (SetName::DropServices, Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
+            (SetName::Slots(List::Any, Class::MAX), Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
+            (SetName::Nodeports, Key::Frontend(Frontend::node_port(Family::Ip, Protocol::Udp, 30_053)), "udp . 30053"),
+            (
+                SetName::Endpoints(List::NodeportLocal),
+                Key::Slot(Frontend::node_port(Family::Ip6, Protocol::Udp, 30_053), 1),
+                "udp . 30053 . 1",
+            ),
+            (
+                SetName::AllowedSources,
+                Key::Source(FRONTEND, "192.0.2.0/24".parse().unwrap()),
+                "10.96.0.1 . tcp . 80 . 192.0.2.0/24",
+            ),
+            (SetName::Hairpin, hairpin("fd00::1"), "fd00::1 . fd00::1 . udp . 8080"),
+            (SetName::Endpoints(List::Any), Key::Slot(FRONTEND, 65_535), "10.96.0.1 . tcp . 80 . 65535"),
+        ]
+    }
+
+    #[test]
+    fn a_key_reads_like_nft_and_has_a_component_for_each_field() {
+        for (set, key, text) in keys() {
+            assert_eq!(key.to_string(), text);
+            assert_eq!(key.atoms().len(), set.definition().key.len(), "{set}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_made_from_its_components_and_from_those_of_no_other_shape() {
+        for (set, key, _) in keys() {
+            assert_eq!(Key::from_atoms(key.family(), set, &key.atoms()), Some(key));
+            let other = if key.family() == Family::Ip { Family::Ip6 } else { Family::Ip };
+            assert!(key.atoms().len() < 3 || Key::from_atoms(other, set, &key.atoms()) != Some(key));
+            assert_eq!(Key::from_atoms(key.family(), set, &key.atoms()[1..]), None);
+            assert_eq!(Key::from_atoms(key.family(), set, &[key.atoms(), key.atoms()].concat()), None);
+            for (other, foreign, _) in keys() {
+                let fits = other.definition().key == set.definition().key && !other.definition().interval;
+                let single = set == SetName::ServiceCidrs && other == SetName::ClusterIps;
+                if other != set && !fits && !single {
+                    assert_eq!(Key::from_atoms(foreign.family(), set, &foreign.atoms()), None, "{foreign} in {set}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_address_is_a_range_of_one() {
+        let key = Key::from_atoms(Family::Ip, SetName::ServiceCidrs, &[Atom::Addr(FRONTEND.addr)]);
+        assert_eq!(key.map(|key| key.to_string()).as_deref(), Some("10.96.0.1/32"));
+    }
+
+    #[test]
+    fn a_hairpin_is_a_connection_of_an_address_with_itself() {
+        let [from, to] = ["10.1.0.1", "10.1.0.2"].map(|addr| Atom::Addr(addr.parse().unwrap()));
+        let rest = [Atom::Protocol(Protocol::Tcp), Atom::Port(80)];
+        assert_eq!(Key::from_atoms(Family::Ip, SetName::Hairpin, &[&[from, to][..], &rest].concat()), None);
+    }
+
+    #[test]
+    fn an_element_reads_like_nft() {
+        let member = Element::member(SetName::Internal, Key::Frontend(FRONTEND));
+        let commented = Element { comment: Some("shop/web:http".into()), ..member.clone() };
+        let slot = Element::slot(List::Any, FRONTEND, 3, endpoint("10.1.0.7"));
+        assert_eq!(member.to_string(), "10.96.0.1 . tcp . 80");
+        assert_eq!(commented.to_string(), "10.96.0.1 . tcp . 80 comment \"shop/web:http\"");
+        assert_eq!(slot.to_string(), "10.96.0.1 . tcp . 80 . 3 : 10.1.0.7 . 8080");
+    }
+
+    #[test]
+    fn the_address_decides_the_family() {
+        assert_eq!(Element::member(SetName::Internal, Key::Frontend(FRONTEND)).family(), Family::Ip);
+        for key in [
+            Key::Addr("fd00::1".parse().unwrap()),
+            Key::Network("fd00::/64".parse().unwrap()),
+            Key::Hairpin(endpoint("fd00::1"), Protocol::Tcp),
+        ] {
+            assert_eq!(key.family(), Family::Ip6, "{key}");
+        }
+    }
+}

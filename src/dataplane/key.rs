@@ -1,5 +1,6 @@
 //! Families, protocols, frontends and endpoints: the nouns of every key.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -31,7 +32,10 @@ pub enum Protocol {
 }
 
 /// An address, protocol and port that clients connect to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// The key of everything that grows with the cluster: how often two of them are compared is what a sync costs, and tests count
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Frontend {
     /// A virtual address (ClusterIP, external IP, load-balancer IP); or the unspecified address, as in `bind(2)`, for a
     /// NodePort: every address of the node that accepts NodePorts.
@@ -141,6 +145,20 @@ impl Frontend {
     }
 }
 
+impl Ord for Frontend {
+    fn cmp(&self, other: &Self) -> Ordering {
+        #[cfg(test)]
+        comparisons::note();
+        (self.addr, self.protocol, self.port).cmp(&(other.addr, other.protocol, other.port))
+    }
+}
+
+impl PartialOrd for Frontend {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
@@ -166,5 +184,63 @@ impl fmt::Display for Frontend {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         SocketAddr::new(self.addr, self.port).fmt(f)
+    }
+}
+
+/// How often two frontends were compared.
+#[cfg(test)]
+pub(crate) mod comparisons {
+    use std::cell::Cell;
+
+    thread_local! {
+        static MADE: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn note() {
+        MADE.set(MADE.get() + 1);
+    }
+
+    /// Does something, and says how many comparisons it took in this thread.
+    pub(crate) fn count<T>(work: impl FnOnce() -> T) -> (T, usize) {
+        let before = MADE.get();
+        let done = work();
+        (done, MADE.get() - before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protocol_is_read_in_either_case_and_nothing_else_is() {
+        for (text, expected) in [("TCP", Protocol::Tcp), ("udp", Protocol::Udp), ("SCTP", Protocol::Sctp)] {
+            assert_eq!(text.parse(), Ok(expected));
+        }
+        for text in ["", "icmp", "tcp ", "6"] {
+            let error = text.parse::<Protocol>().unwrap_err();
+            assert_eq!(error.to_string(), format!("{text:?} is not a protocol of Services: expected TCP, UDP or SCTP"));
+        }
+    }
+
+    #[test]
+    fn frontends_are_ordered_by_address_then_protocol_then_port() {
+        let frontend = |addr: &str, protocol, port| Frontend { addr: addr.parse().unwrap(), protocol, port };
+        let sorted = [
+            frontend("10.96.0.2", Protocol::Tcp, 80),
+            frontend("10.96.0.2", Protocol::Tcp, 443),
+            frontend("10.96.0.2", Protocol::Udp, 53),
+            frontend("10.96.0.10", Protocol::Tcp, 1),
+            frontend("fd00::1", Protocol::Tcp, 1),
+        ];
+        assert!(sorted.is_sorted());
+        assert!(sorted.windows(2).all(|pair| pair[0] != pair[1] && pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn addresses_of_ipv6_are_bracketed_where_a_port_follows() {
+        let addr = "fd00::1".parse().unwrap();
+        assert_eq!(Endpoint { addr, port: 80 }.to_string(), "[fd00::1]:80");
+        assert_eq!(Frontend { addr, protocol: Protocol::Udp, port: 53 }.to_string(), "[fd00::1]:53/udp");
     }
 }

@@ -146,3 +146,67 @@ impl fmt::Display for Operation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Action, ChainType, Endpoint, Frontend, Hook, Protocol};
+    use super::*;
+    use crate::dataplane::List;
+
+    fn slot() -> Element {
+        let frontend = Frontend { addr: [10, 96, 0, 1].into(), protocol: Protocol::Tcp, port: 80 };
+        Element::slot(List::Any, frontend, 0, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
+    }
+
+    #[test]
+    fn an_operation_reads_like_an_nft_command() {
+        let base = Some(BaseChain { kind: ChainType::Nat, hook: Hook::Output, priority: -100 });
+        let rule = Box::new(Rule::new(Family::Ip6, Action::Drop));
+        let unknown = |is_map| Object::UnknownSet { name: "old".to_owned(), is_map };
+        for (operation, expected) in [
+            (Operation::add(Family::Ip, Object::Table), "add table ip pointsman"),
+            (Operation::delete(Family::Ip6, Object::Table), "delete table ip6 pointsman"),
+            (Operation::add(Family::Ip, Object::Chain("c".into(), None)), "add chain ip pointsman c"),
+            (
+                Operation::add(Family::Ip, Object::Chain("c".into(), base)),
+                "add chain ip pointsman c { type nat hook output priority -100; policy accept; }",
+            ),
+            (Operation::delete(Family::Ip, Object::Chain("c".into(), base)), "delete chain ip pointsman c"),
+            (Operation::flush(Family::Ip, "c".into()), "flush chain ip pointsman c"),
+            (Operation::add(Family::Ip6, Object::Rule("c".into(), rule)), "add rule ip6 pointsman c drop"),
+            (
+                Operation::add(Family::Ip6, Object::Set(SetName::ServiceCidrs)),
+                "add set ip6 pointsman service-cidrs { typeof ip6 daddr; flags interval; }",
+            ),
+            (
+                Operation::delete(Family::Ip, Object::Set(SetName::Endpoints(List::Any))),
+                "delete map ip pointsman endpoints",
+            ),
+            (Operation::delete(Family::Ip, unknown(true)), "delete map ip pointsman old"),
+            (Operation::delete(Family::Ip, unknown(false)), "delete set ip pointsman old"),
+            (
+                Operation::add_element(slot()),
+                "add element ip pointsman endpoints { 10.96.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080 }",
+            ),
+        ] {
+            assert_eq!(operation.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn an_element_goes_to_the_table_of_its_family() {
+        let cluster_ip =
+            |addr: &str| Element::member(SetName::ClusterIps, super::super::Key::Addr(addr.parse().unwrap()));
+        assert_eq!(Operation::add_element(cluster_ip("fd00::1")).family, Family::Ip6);
+        assert_eq!(Operation::delete_element(cluster_ip("10.96.0.1")).family, Family::Ip);
+    }
+
+    #[test]
+    fn sets_and_maps_are_one_kind_in_metrics() {
+        let unknown = Object::UnknownSet { name: "old".to_owned(), is_map: true };
+        let labels = [Object::Table, Object::Set(SetName::Endpoints(List::Any)), unknown, Object::Element(slot())]
+            .map(|o| o.label());
+        assert_eq!(labels, ["table", "set", "set", "element"]);
+        assert_eq!([Verb::Add, Verb::Delete, Verb::Flush].map(Verb::nft), ["add", "delete", "flush"]);
+    }
+}

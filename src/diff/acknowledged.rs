@@ -211,3 +211,72 @@ impl Installed {
         self.list(local).iter().map(|(_, endpoint)| *endpoint)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{World, frontend, service, slice};
+
+    fn world() -> World {
+        World::with([
+            service("shop/web").ips(&["10.96.0.1", "fd00:96::1"]).into(),
+            slice("shop/web-1").endpoints("10.1.0.1 L r, 10.1.0.2 R r").into(),
+        ])
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_programmed() {
+        let world = world();
+        let read = Acknowledged::from(world.kernel.contents(&Family::ALL));
+        assert_eq!(read.frontends, world.acknowledged.frontends);
+        assert_eq!(read.shared, world.acknowledged.shared);
+        for family in Family::ALL {
+            let (read, known) = (&read.tables[family.index()], &world.acknowledged.tables[family.index()]);
+            let (read, known) = (read.as_ref().unwrap(), known.as_ref().unwrap());
+            assert_eq!((&read.chains, &read.sets), (&known.chains, &known.sets));
+        }
+    }
+
+    #[test]
+    fn what_is_read_has_no_snapshot_and_is_not_taken_for_verified() {
+        let read = Acknowledged::from(world().kernel.contents(&Family::ALL));
+        assert_eq!(read.basis, None);
+        assert!(read.tables.iter().flatten().all(|table| table.verified.is_none()));
+    }
+
+    #[test]
+    fn a_frontend_tells_its_owner_gate_and_endpoints() {
+        let world = world();
+        let installed = &world.acknowledged.frontends[&frontend("10.96.0.1 80/tcp")];
+        assert_eq!(installed.owner(), Some("shop/web:http"));
+        assert_eq!(installed.gates().collect::<Vec<_>>(), [SetName::Internal]);
+        assert_eq!(
+            installed.endpoints(false).map(|e| e.to_string()).collect::<Vec<_>>(),
+            ["10.1.0.1:8080", "10.1.0.2:8080"]
+        );
+    }
+
+    #[test]
+    fn elements_are_counted_by_family_and_set() {
+        let two = Class::of(2).map(|class| SetName::Slots(List::Any, class)).unwrap();
+        let expected = BTreeMap::from([
+            ((Family::Ip, SetName::ClusterIps), 1),
+            ((Family::Ip, SetName::Internal), 1),
+            ((Family::Ip, SetName::Hairpin), 1),
+            ((Family::Ip, two), 1),
+            ((Family::Ip, SetName::Endpoints(List::Any)), 2),
+            ((Family::Ip6, SetName::ClusterIps), 1),
+            ((Family::Ip6, SetName::RejectServices), 1),
+        ]);
+        assert_eq!(world().acknowledged.count_elements(), expected);
+        assert_eq!(Acknowledged::nothing().count_elements(), BTreeMap::new());
+    }
+
+    #[test]
+    fn a_forgotten_table_takes_what_it_holds_along() {
+        let left = world().acknowledged.without_table(Family::Ip);
+        assert_eq!(left.frontends.keys().collect::<Vec<_>>(), [&frontend("fd00:96::1 80/tcp")]);
+        assert_eq!(left.shared.len(), 1);
+        assert_eq!((left.has_table(Family::Ip), left.has_table(Family::Ip6)), (false, true));
+    }
+}

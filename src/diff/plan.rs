@@ -228,3 +228,8 @@ fn changed_shared(acknowledged: &Acknowledged, desired: &Desired) -> Vec<SharedC
         }
     }
 }
+
+#[cfg(test)]
+mod cost;
+#[cfg(test)]
+mod tests;

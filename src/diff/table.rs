@@ -146,3 +146,6 @@ fn table_of(program: &Program, options: &Options, classes: BTreeSet<(List, Class
         .map(|set| (set.to_string(), SetContents { is_map: set.definition().is_map(), recognised: true }));
     InstalledTable { chains: chains.collect(), sets: sets.collect(), verified: Some((options.clone(), classes)) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,3 +142,6 @@ fn answer(report: Report, ok: bool, node_eligible: Option<bool>, families: &[Fam
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     (code, headers, serde_json::to_string(&body).unwrap_or_default()).into_response()
 }
+
+#[cfg(test)]
+mod tests;

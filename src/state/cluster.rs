@@ -147,7 +147,11 @@ impl Cluster {
     /// What a change from nothing to this cluster touches.
     pub fn everything(&self) -> Touched {
         let services = self.services.keys().cloned().collect();
-        Touched { services, service_cidrs: true, node_port_ips: true }
+        Touched {
+            services,
+            service_cidrs: !self.service_cidrs.is_empty(),
+            node_port_ips: !self.node_port_ips().is_empty(),
+        }
     }
 
     /// Every network of every ServiceCIDR, without overlaps.
@@ -299,15 +303,16 @@ impl Draft {
         if old == slice {
             return;
         }
-        if let Some(owner) = old_owner {
-            self.edit_slices(&owner, name, None);
+        if let Some(owner) = &old_owner {
+            self.edit_slices(owner, name, None);
             self.cluster.slice_owners.remove(name);
         }
         if let Some(slice) = slice {
             let owner = ObjectName::new(Arc::clone(&slice.name.namespace), Arc::clone(&slice.service));
             self.report_new(Kind::EndpointSlice, &*slice, old.as_deref());
+            let is_new_there = old_owner.as_ref() != Some(&owner);
             // Slices and Services arrive on different watches: before both lists are complete, a Service may still come.
-            if self.cluster.is_complete() && self.lacks_service(&owner) {
+            if is_new_there && self.cluster.is_complete() && self.lacks_service(&owner) {
                 self.report_without_service(&slice, &owner);
             }
             self.cluster.slice_owners.insert(name.clone(), owner.clone());
@@ -448,3 +453,6 @@ impl Named for Node {
         &[]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ pub struct FrontendSpec {
 }
 
 /// For whom a frontend is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exposure {
     /// For the cluster: a ClusterIP.
     Internal,
@@ -230,5 +230,56 @@ impl FrontendSpec {
 impl From<SharedElement> for Element {
     fn from(shared: SharedElement) -> Self {
         Self::member(shared.set, shared.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{World, name, service, slice};
+
+    fn compiled(world: &World, service: &str) -> (Vec<String>, Vec<String>) {
+        let spec = compile(&world.cluster, &name(service));
+        let frontends =
+            spec.frontends.iter().map(|(frontend, spec)| format!("{frontend} {}", spec.gates(*frontend)[0]));
+        let shared = spec.shared.iter().map(|shared| format!("{} {}", shared.set, shared.key));
+        (frontends.collect(), shared.collect())
+    }
+
+    #[test]
+    fn a_service_that_is_not_there_asks_for_nothing() {
+        let mut world = World::new();
+        world.apply(slice("shop/web-1").ready(&["10.1.0.1"]));
+        assert_eq!(compile(&world.cluster, &name("shop/web")), ServiceSpec::default());
+    }
+
+    #[test]
+    fn a_service_without_ports_or_without_addresses_has_no_frontends() {
+        let mut world = World::new();
+        world.apply(service("shop/portless").ports(&[]));
+        world.apply(service("shop/nowhere").ips(&[]));
+        assert_eq!(compiled(&world, "shop/portless"), (vec![], vec!["cluster-ips 10.96.0.1".to_owned()]));
+        assert_eq!(compiled(&world, "shop/nowhere"), (vec![], vec![]));
+    }
+
+    #[test]
+    fn each_family_has_its_own_outcome() {
+        let mut world = World::new();
+        world.apply(service("shop/web").ips(&["10.96.0.1", "fd00:96::1"]).local());
+        world.apply(slice("shop/web-1").endpoints("10.1.0.1 R r"));
+        world.apply(slice("shop/web-2").ip6().endpoints("fd00:1::1 L r"));
+        let (frontends, shared) = compiled(&world, "shop/web");
+        assert_eq!(frontends, ["10.96.0.1:80/tcp drop-services", "[fd00:96::1]:80/tcp internal"]);
+        let hairpin = "hairpin fd00:1::1 . fd00:1::1 . tcp . 8080";
+        assert_eq!(shared, ["cluster-ips 10.96.0.1", "cluster-ips fd00:96::1", hairpin]);
+    }
+
+    #[test]
+    fn an_endpoint_that_serves_two_ports_is_asked_for_as_often() {
+        let mut world = World::new();
+        world.apply(service("shop/web").ports(&["http 80/tcp", "alt 81/tcp"]));
+        world.apply(slice("shop/web-1").ports(&["http 8080/tcp", "alt 8080/tcp"]).endpoints("10.1.0.1 L r"));
+        let (_, shared) = compiled(&world, "shop/web");
+        assert_eq!(shared.iter().filter(|shared| shared.starts_with("hairpin")).count(), 2);
     }
 }

@@ -1,5 +1,6 @@
 //! The dataplane that this node should hold, in terms of frontends and endpoints.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use im::OrdMap;
@@ -7,6 +8,7 @@ use im::OrdMap;
 use super::cluster::{Cluster, Touched};
 use super::compile::{FrontendSpec, ServiceSpec, SharedElement, compile};
 use super::event::Kind;
+use super::local::{HealthChecks, WithoutLocal};
 use super::skipped::{ObjectRef, Problem, Reason, Skipped};
 use crate::dataplane::{Frontend, Key, SetName};
 
@@ -17,6 +19,10 @@ pub struct Desired {
     pub frontends: OrdMap<Frontend, Claims>,
     /// Shared elements and how often each is asked for. Never 0.
     pub shared: OrdMap<SharedElement, u32>,
+    /// What load balancers may ask this node.
+    pub health_checks: HealthChecks,
+    /// Service ports whose traffic a policy confines to this node, which has no endpoint of theirs.
+    pub without_local: WithoutLocal,
 }
 
 /// The service ports that ask for one frontend, the winner first.
@@ -40,15 +46,18 @@ impl Desired {
     /// Costs O(endpoints of the touched Services).
     pub fn update(&self, old: &Cluster, new: &Cluster, touched: &Touched) -> (Self, Vec<Skipped>) {
         let mut next = self.clone();
-        let mut contested = Vec::new();
+        let mut contested = BTreeSet::new();
         for name in &touched.services {
             let (before, after) = (compile(old, name), compile(new, name));
+            next.health_checks.follow(new, name);
+            next.without_local.replace(&before, &after);
             next.replace(before, after, &mut contested);
         }
         if touched.service_cidrs {
             next.replace(service_cidrs(old), service_cidrs(new), &mut contested);
         }
         if touched.node_port_ips {
+            next.health_checks.addresses = new.node_port_ips().into();
             next.replace(node_port_ips(old), node_port_ips(new), &mut contested);
         }
         let lost = contested.iter().flat_map(|frontend| newly_lost(frontend, self, &next)).collect();
@@ -56,7 +65,7 @@ impl Desired {
     }
 
     /// Withdraws what was asked for and asks for something else; what both ask for is not touched.
-    fn replace(&mut self, before: ServiceSpec, after: ServiceSpec, contested: &mut Vec<Frontend>) {
+    fn replace(&mut self, before: ServiceSpec, after: ServiceSpec, contested: &mut BTreeSet<Frontend>) {
         if before == after {
             return;
         }
@@ -66,7 +75,7 @@ impl Desired {
         }
         for claim in after.frontends.iter().filter(|claim| !kept(claim, &before)) {
             if self.claim(claim) {
-                contested.push(claim.0);
+                contested.insert(claim.0);
             }
         }
         // Adding before removing leaves elements that both ask for in place.
@@ -166,3 +175,6 @@ fn newly_lost(frontend: &Frontend, before: &Desired, after: &Desired) -> Vec<Ski
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

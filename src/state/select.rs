@@ -1,6 +1,7 @@
 //! Which endpoints a service port may use.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::object::{EndpointSlice, ServicePort, SliceEndpoint};
@@ -88,6 +89,12 @@ pub(super) fn select(
     Selection { cluster, local, any, reachable_here }
 }
 
+/// The addresses of this node's endpoints of `port` that are ready; one that serves several target ports comes repeatedly.
+pub(super) fn ready_here(slices: &[Arc<EndpointSlice>], port: &ServicePort, family: Family, node: &str) -> Vec<IpAddr> {
+    let merged = merge(slices, port, family, node);
+    merged.iter().filter(|(_, c)| c.local && c.ready()).map(|(endpoint, _)| endpoint.addr).collect()
+}
+
 /// Which hints are followed.
 #[derive(Clone, Copy)]
 enum Topology {
@@ -123,8 +130,8 @@ impl Topology {
 
 /// Merges the slices of a Service: the same address and port in several slices is one endpoint.
 ///
-/// An endpoint that is not terminating wins over one that is (an address may be reused while its old pod terminates); among
-/// equals the slice that comes last by name wins.
+/// An endpoint that is not terminating wins over one that is: an address may be reused while its old pod terminates. Among
+/// several that are not, the slice that comes last by name wins; among several that are, the first.
 fn merge<'a>(
     slices: &'a [Arc<EndpointSlice>],
     port: &ServicePort,
@@ -145,3 +152,6 @@ fn merge<'a>(
     }
     merged
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,6 +112,8 @@ pub struct ServiceSpec {
     pub ip_families: Items<Scalar>,
     /// `internalTrafficPolicy`
     pub internal_traffic_policy: Scalar,
+    /// `sessionAffinity`
+    pub session_affinity: Scalar,
     /// `externalTrafficPolicy`
     pub external_traffic_policy: Scalar,
     /// `externalIPs`
@@ -119,6 +121,8 @@ pub struct ServiceSpec {
     pub external_ips: Items<Scalar>,
     /// `loadBalancerSourceRanges`
     pub load_balancer_source_ranges: Items<Scalar>,
+    /// `healthCheckNodePort`
+    pub health_check_node_port: Scalar,
     /// `ports`
     pub ports: Items<Loose<Port>>,
 }

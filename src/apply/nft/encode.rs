@@ -278,3 +278,6 @@ impl Serialize for AtomJson<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -268,3 +268,6 @@ struct ElemItem {
     val: Node,
     comment: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,7 @@ fn failure(doing: &'static str, status: ExitStatus, stderr: &str) -> Error {
     }
     let refusal = if said("No such file or directory") || said("element does not exist") {
         Refusal::Missing
-    } else if said("File exists") {
+    } else if said("File exists") || said("interval overlaps with an existing one") {
         Refusal::Exists
     } else if said("Device or resource busy") {
         Refusal::Busy
@@ -70,3 +70,6 @@ fn failure(doing: &'static str, status: ExitStatus, stderr: &str) -> Error {
     };
     Error::Refused { doing, refusal, detail }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,12 @@
 //! Services: which are ours, their cluster IPs and ports.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 
 use ipnet::IpNet;
 
 use super::address::{is_virtual, parse_ip, parse_network};
-use super::port::ports_of;
+use super::port::{number_or_none, ports_of};
 use super::{Interner, Outcome, Watched, namespaced, note_list};
 use crate::dataplane::Family;
 use crate::state::{Decoded, Event, Kind, ObjectName, Problem, Reason, Service, ServicePort};
@@ -39,6 +40,10 @@ impl Watched for Service {
         let internal_traffic_local = spec.internal_traffic_policy.as_str() == Some("Local");
         let cluster_ips = cluster_ips(spec.cluster_ip, spec.cluster_ips, spec.ip_families, &mut problems);
         let ports = ports(spec.ports, names, &mut problems);
+        if spec.session_affinity.as_str() == Some("ClientIP") {
+            let served = "ClientIP: connections are balanced without affinity";
+            problems.push(Problem::new("spec.sessionAffinity", Reason::NotSupported, served));
+        }
         let external_ips = external_ips(spec.external_ips, &mut problems);
         let load_balancer_ips = load_balancer_ips(wire.status.or_default(), &mut problems);
         let source_ranges = source_ranges(spec.load_balancer_source_ranges, &mut problems);
@@ -48,6 +53,9 @@ impl Watched for Service {
             _ => !external_ips.is_empty(),
         };
         let external_traffic_local = reachable && spec.external_traffic_policy.as_str() == Some("Local");
+        let has_check = external_traffic_local && spec.kind.as_str() == Some("LoadBalancer");
+        let health_check_node_port =
+            if has_check { health_check(&spec.health_check_node_port, &mut problems) } else { None };
         let created = metadata.creation_timestamp.as_str().and_then(|text| text.parse().ok());
         Outcome::Ours(Self {
             name,
@@ -58,6 +66,7 @@ impl Watched for Service {
             external_ips,
             load_balancer_ips,
             source_ranges,
+            health_check_node_port,
             ports,
             problems,
         })
@@ -192,6 +201,15 @@ fn source_ranges(wire: wire::Items<wire::Scalar>, problems: &mut Vec<Problem>) -
     found
 }
 
+/// The health-check port of a Service that must have one. The API server leaves a 0 out and would never admit it.
+fn health_check(found: &wire::Scalar, problems: &mut Vec<Problem>) -> Option<NonZeroU16> {
+    let port = number_or_none(found);
+    if port.is_none() {
+        problems.push(Problem::new("spec.healthCheckNodePort", Reason::BadPort, found));
+    }
+    port
+}
+
 fn ports(
     wire: wire::Items<wire::Loose<wire::Port>>,
     names: &mut Interner,
@@ -251,6 +269,75 @@ mod tests {
         let ports: Vec<_> = service.ports.iter().map(|p| (&*p.name, p.protocol.nft(), p.port)).collect();
         assert_eq!(ports, [("http", "tcp", 80), ("dns", "udp", 53)]);
         assert_eq!(service.problems, []);
+    }
+
+    #[test]
+    fn external_addresses_ranges_and_node_ports_are_read_and_bad_ones_named() {
+        let json = r#"{"metadata":{"name":"web","namespace":"shop"},"spec":{"type":"LoadBalancer","clusterIP":"10.96.0.10",
+            "externalTrafficPolicy":"Local","externalIPs":["198.51.100.1"," ","banana","0.0.0.0"],
+            "loadBalancerSourceRanges":[" 203.0.113.7/25 ","x"],"sessionAffinity":"ClientIP",
+            "ports":[{"port":80,"nodePort":30080},{"port":81,"nodePort":0},{"port":82,"nodePort":99999}]},
+            "status":{"loadBalancer":{"ingress":[{"ip":"198.51.100.9"},{"hostname":"lb"},{"ip":"198.51.100.8","ipMode":"Proxy"},
+            {"ip":"127.0.0.1"},{"ip":"198.51.100.7","ipMode":"VIP"}]}}}"#;
+        let Outcome::Ours(service) = decode(json) else { panic!() };
+        let text = |ips: &[IpAddr]| ips.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(text(&service.external_ips), ["198.51.100.1"]);
+        assert_eq!(text(&service.load_balancer_ips), ["198.51.100.9", "198.51.100.7"]);
+        assert_eq!(service.source_ranges, ["203.0.113.0/25".parse().unwrap()]);
+        assert!(service.external_traffic_local);
+        let node_ports: Vec<_> = service.ports.iter().map(|port| port.node_port.map(u16::from)).collect();
+        assert_eq!(node_ports, [Some(30080), None, None]);
+        let fields: Vec<_> = service.problems.iter().map(|problem| (problem.field.as_str(), problem.reason)).collect();
+        assert_eq!(
+            fields,
+            [
+                ("spec.ports[2].nodePort", Reason::BadPort),
+                ("spec.sessionAffinity", Reason::NotSupported),
+                ("spec.externalIPs[2]", Reason::BadAddress),
+                ("spec.externalIPs[3]", Reason::BadAddress),
+                ("status.loadBalancer.ingress[3].ip", Reason::BadAddress),
+                ("spec.loadBalancerSourceRanges[1]", Reason::BadAddress),
+                ("spec.healthCheckNodePort", Reason::BadPort),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_external_policy_counts_only_where_the_service_can_be_reached_from_outside() {
+        for (more, local) in [
+            (r#""type":"NodePort""#, true),
+            (r#""type":"LoadBalancer""#, true),
+            (r#""type":"ClusterIP""#, false),
+            (r#""externalIPs":["198.51.100.1"]"#, true),
+        ] {
+            let spec = format!(r#"{{"clusterIP":"10.0.0.1","externalTrafficPolicy":"Local",{more}}}"#);
+            assert_eq!(service(&spec).external_traffic_local, local, "{spec}");
+        }
+    }
+
+    #[test]
+    fn only_a_load_balancer_of_local_traffic_has_a_health_check_port() {
+        let check = |kind: &str, policy: &str, port: &str| {
+            let spec = format!(
+                r#"{{"type":"{kind}","clusterIP":"10.0.0.1","externalTrafficPolicy":"{policy}"{port},"ports":[{{"port":80}}]}}"#
+            );
+            (service(&spec).health_check_node_port.map(NonZeroU16::get), problems(&spec))
+        };
+        let port = r#","healthCheckNodePort":32000"#;
+        assert_eq!(check("LoadBalancer", "Local", port), (Some(32_000), vec![]));
+        for (kind, policy) in [("LoadBalancer", "Cluster"), ("NodePort", "Local"), ("ClusterIP", "Local")] {
+            assert_eq!(check(kind, policy, port), (None, vec![]), "{kind} {policy}");
+        }
+        for (port, found) in [
+            (r#","healthCheckNodePort":0"#, "0"),
+            (r#","healthCheckNodePort":70000"#, "70000"),
+            (r#","healthCheckNodePort":"http""#, "http"),
+            ("", "nothing"),
+        ] {
+            let expected = problem("spec.healthCheckNodePort", Reason::BadPort, found);
+            assert_eq!(check("LoadBalancer", "Local", port), (None, vec![expected]));
+            assert_eq!(check("LoadBalancer", "Cluster", port), (None, vec![]), "not looked at");
+        }
     }
 
     #[test]

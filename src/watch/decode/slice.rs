@@ -128,6 +128,19 @@ mod tests {
         EndpointSlice::decode(serde_json::from_str(json).unwrap(), &mut Interner::default())
     }
 
+    #[test]
+    fn hints_are_read_and_empty_ones_are_none() {
+        let slice = slice(
+            r#""addressType":"IPv4","endpoints":[
+            {"addresses":["10.1.0.1"],"hints":{"forZones":[{"name":"a"},{"name":"b"},7,{}],"forNodes":[{"name":"n"}]}},
+            {"addresses":["10.1.0.2"],"hints":{"forZones":[],"forNodes":null}},
+            {"addresses":["10.1.0.3"],"hints":"near"}]"#,
+        );
+        let hints: Vec<_> = slice.endpoints.iter().map(|e| (e.zone_hints.join(","), e.node_hints.join(","))).collect();
+        let text = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(hints, [text("a,b", "n"), text("", ""), text("", "")]);
+    }
+
     fn slice(fields: &str) -> EndpointSlice {
         let json = format!(
             r#"{{"metadata":{{"name":"web-x","namespace":"shop","labels":{{"kubernetes.io/service-name":"web"}}}},{fields}}}"#

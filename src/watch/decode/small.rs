@@ -142,6 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn a_node_tells_its_zone_its_addresses_and_the_networks_of_its_pods() {
+        let json = r#"{"metadata":{"name":"n","labels":{"topology.kubernetes.io/zone":"zone-1"}},
+            "spec":{"podCIDRs":["10.128.3.0/24","banana","fd00:128:3::/64"]},
+            "status":{"addresses":[{"type":"ExternalIP","address":"203.0.113.1"},{"type":"ExternalIP","address":"2001:db8::1"},
+            {"type":"Hostname","address":"n"},{"type":"InternalIP","address":"192.0.2.1"},
+            {"type":"InternalIP","address":"192.0.2.2"},7]}}"#;
+        let node = node(json);
+        assert_eq!(node.zone.as_deref(), Some("zone-1"));
+        let addresses: Vec<_> = node.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["192.0.2.1", "2001:db8::1"], "internal before external, one of each family");
+        let pod_cidrs: Vec<_> = node.pod_cidrs.iter().map(ToString::to_string).collect();
+        assert_eq!(pod_cidrs, ["10.128.3.0/24", "fd00:128:3::/64"]);
+    }
+
+    #[test]
     fn a_bad_cidr_costs_only_itself() {
         let json = r#"{"metadata":{"name":"kubernetes"},"spec":{"cidrs":["10.96.0.1/12","banana",7,"fd00::/108"]}}"#;
         let wire = serde_json::from_str(json).unwrap();

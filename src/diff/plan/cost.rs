@@ -1,0 +1,105 @@
+//! Work is O(change): counted in comparisons of frontends, which nothing that grows with the cluster can do without.
+
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::dataplane::comparisons::count;
+use crate::fixtures::{World, scope, service, slice};
+use crate::state::{Desired, Event};
+
+/// Comparisons that a change may cost for each doubling of the cluster. Measured: 7 to 11.
+const PER_DOUBLING: usize = 16;
+
+/// A programmed world with this many Services of four endpoints each.
+fn world(services: u32) -> World {
+    let mut world = World::new();
+    let all = (0..services).map(|n| service_of(n).decoded()).collect();
+    let slices = (0..services).map(|n| slice_of(n).decoded()).collect();
+    world.apply(Event::ServicesReset(all));
+    world.apply(Event::SlicesReset(slices));
+    world.acknowledged = world.plan().next;
+    world
+}
+
+fn service_of(n: u32) -> crate::fixtures::ServiceBuilder {
+    service(&format!("shop/web{n}")).ips(&[&Ipv4Addr::from(0x0a60_0000 + n).to_string()])
+}
+
+fn slice_of(n: u32) -> crate::fixtures::SliceBuilder {
+    let pod = Ipv4Addr::from(0x0a80_0000 + n);
+    slice(&format!("shop/web{n}-1")).endpoints(&format!("10.1.0.1 R r, 10.1.0.2 R r, 10.1.0.3 R r, {pod} L r"))
+}
+
+/// One change, from the event to the plan: its operations and the comparisons that it took.
+fn step(world: &World, event: impl Into<Event>) -> (usize, usize) {
+    let event = event.into();
+    let (plan, comparisons) = count(|| {
+        let step = world.cluster.apply(event);
+        let (desired, _) = world.desired.update(&world.cluster, &step.cluster, &step.touched);
+        diff(&world.acknowledged, &desired, &scope())
+    });
+    (plan.operations.len(), comparisons)
+}
+
+/// The changes whose cost is measured in a cluster of this size, and how many operations each takes.
+fn changes(services: u32) -> Vec<(&'static str, Event, usize)> {
+    let middle = services / 2;
+    let pods = |text: &str| slice_of(middle).emptied().endpoints(text).into();
+    let gone = Event::ServiceDeleted(crate::fixtures::name(&format!("shop/web{middle}")));
+    vec![
+        ("an endpoint is replaced", pods("10.1.0.1 R r, 10.1.0.2 R r, 10.1.0.3 R r, 10.1.0.4 R r"), 3),
+        ("an endpoint goes", pods("10.1.0.1 R r, 10.1.0.2 R r, 10.1.0.3 R r"), 2),
+        ("a Service comes", service_of(services).into(), 2),
+        ("a Service goes", gone, 8),
+    ]
+}
+
+#[test]
+fn a_change_takes_comparisons_in_the_order_of_the_logarithm_of_the_cluster() {
+    let sizes = [1_000, 8_000, 64_000];
+    let mut costs = vec![Vec::new(); 4];
+    for services in sizes {
+        let world = world(services);
+        for (kind, (what, event, expected)) in changes(services).into_iter().enumerate() {
+            let (operations, comparisons) = step(&world, event);
+            println!("{services} Services, {what}: {operations} operations, {comparisons} comparisons");
+            assert_eq!(operations, expected, "{what}");
+            let limit = PER_DOUBLING * services.ilog2() as usize;
+            assert!(comparisons < limit, "{what} among {services} Services: {comparisons} of {limit}");
+            costs[kind].push(comparisons);
+        }
+    }
+    for cost in costs {
+        assert!(cost[2] <= cost[0] * 2, "64 times the Services cost {} comparisons after {}", cost[2], cost[0]);
+    }
+}
+
+#[test]
+fn without_a_change_nothing_is_compared() {
+    let world = world(8_000);
+    let (plan, comparisons) = count(|| diff(&world.acknowledged, &world.desired, &scope()));
+    assert_eq!((plan.operations.len(), comparisons), (0, 0));
+    let (same, comparisons) = count(|| world.cluster.apply(slice_of(7).into()));
+    assert_eq!((same.touched, comparisons), (Default::default(), 0));
+}
+
+#[test]
+fn without_a_snapshot_everything_is_compared() {
+    let world = world(1_000);
+    let read = world.acknowledged.clone().unverified();
+    let (plan, comparisons) = count(|| diff(&read, &world.desired, &scope()));
+    assert!(
+        plan.is_empty() && comparisons > 1_000,
+        "{comparisons}: the count sees what a comparison of everything costs"
+    );
+}
+
+#[test]
+fn the_first_sync_takes_comparisons_in_the_order_of_the_cluster() {
+    let of = |services: u32| {
+        let world = world(services);
+        count(|| diff(&Acknowledged::nothing(), &Desired::of(&world.cluster), &scope())).1
+    };
+    let (small, large) = (of(1_000), of(8_000));
+    assert!(large < small * 8 * 2, "8 times the Services cost {large} comparisons after {small}");
+}

@@ -1,0 +1,214 @@
+use super::*;
+use crate::fixtures::{NODE, World, name, service, service_cidr, slice};
+use crate::state::Event;
+
+const FRONTEND: &str = "10.96.0.1 80/tcp";
+
+fn taken(loser: &str, winner: &str) -> String {
+    format!(
+        "Service {loser}: 10.96.0.1:80/tcp: {winner} holds this frontend and is older, or first by name (frontend-taken)"
+    )
+}
+
+#[test]
+fn every_port_of_every_cluster_ip_is_a_frontend() {
+    let mut world = World::new();
+    world.apply(service("shop/web").ips(&["10.96.0.1", "fd00:96::1"]).ports(&["http 80/tcp", "dns 53/udp"]));
+    world.apply(slice("shop/web-1").ready(&["10.1.0.1"]));
+    for (frontend, expected) in [
+        ("10.96.0.1 80/tcp", "shop/web:http -> 10.1.0.1:8080"),
+        ("10.96.0.1 53/udp", "shop/web:dns rejects"),
+        ("10.96.0.1 80/udp", "nothing"),
+        ("fd00:96::1 80/tcp", "shop/web:http rejects"),
+        ("fd00:96::1 53/udp", "shop/web:dns rejects"),
+    ] {
+        assert_eq!(world.at(frontend), expected, "{frontend}");
+    }
+    assert_eq!(world.desired.frontends.len(), 4);
+}
+
+#[test]
+fn conditions_decide_between_balancing_dropping_and_refusing() {
+    for (local, endpoints, expected) in [
+        (false, "10.1.0.1 R r", "shop/web:http -> 10.1.0.1:8080"),
+        (true, "10.1.0.1 R r", "shop/web:http drops"),
+        (true, "10.1.0.1 R st", "shop/web:http drops"),
+        (true, "10.1.0.1 L st, 10.1.0.2 R r", "shop/web:http -> 10.1.0.1:8080"),
+        (true, "10.1.0.1 R t", "shop/web:http rejects"),
+        (false, "10.1.0.1 L t, 10.1.0.1 R t", "shop/web:http rejects"),
+        (false, "", "shop/web:http rejects"),
+    ] {
+        let mut world = World::new();
+        let web = service("shop/web");
+        world.apply(if local { web.local() } else { web });
+        world.apply(slice("shop/web-1").endpoints(endpoints));
+        assert_eq!(world.at(FRONTEND), expected, "{endpoints}");
+    }
+}
+
+#[test]
+fn endpoints_follow_their_conditions() {
+    let mut world = World::new();
+    world.apply(service("shop/web"));
+    for (endpoints, expected) in [
+        ("10.1.0.1 R r, 10.1.0.2 R r", "shop/web:http -> 10.1.0.1:8080 10.1.0.2:8080"),
+        ("10.1.0.1 R r, 10.1.0.2 R st", "shop/web:http -> 10.1.0.1:8080"),
+        ("10.1.0.1 R st, 10.1.0.2 R st", "shop/web:http -> 10.1.0.1:8080 10.1.0.2:8080"),
+        ("10.1.0.1 R t, 10.1.0.2 R t", "shop/web:http rejects"),
+        ("10.1.0.1 R -, 10.1.0.2 R r", "shop/web:http -> 10.1.0.2:8080"),
+    ] {
+        world.apply(slice("shop/web-1").endpoints(endpoints));
+        assert_eq!(world.at(FRONTEND), expected, "{endpoints}");
+    }
+}
+
+#[test]
+fn of_two_services_the_older_holds_the_frontend_whichever_comes_first() {
+    let (older, younger) = (service("shop/web").created(1), service("lab/web").created(2));
+    for order in [[&older, &younger], [&younger, &older]] {
+        let mut world = World::new();
+        let reports: Vec<String> = order.into_iter().flat_map(|s| world.apply(s.clone()).reports()).collect();
+        assert_eq!(world.at(FRONTEND), "shop/web:http rejects");
+        assert_eq!(reports, [taken("lab/web", "shop/web:http")]);
+    }
+}
+
+#[test]
+fn a_service_of_unknown_age_comes_last_and_names_decide_between_equals() {
+    for (a, b, winner) in [
+        (service("shop/a"), service("shop/b").created(9), "shop/b:http rejects"),
+        (service("shop/a"), service("shop/b"), "shop/a:http rejects"),
+        (service("shop/a").created(3), service("shop/b").created(3), "shop/a:http rejects"),
+        (service("shop/a").created(3), service("lab/b").created(3), "lab/b:http rejects"),
+    ] {
+        for order in [[&a, &b], [&b, &a]] {
+            let mut world = World::new();
+            order.into_iter().for_each(|s| drop(world.apply(s.clone())));
+            assert_eq!(world.at(FRONTEND), winner);
+        }
+    }
+}
+
+#[test]
+fn who_lost_a_frontend_is_reported_once() {
+    let mut world = World::new();
+    world.apply(service("shop/web").created(1));
+    assert_eq!(world.apply(service("lab/web").created(2)).skipped.len(), 1);
+    assert_eq!(world.apply(slice("lab/web-1").ready(&["10.1.0.1"])).reports(), [""; 0], "its endpoints change");
+    assert_eq!(world.apply(slice("shop/web-1").ready(&["10.1.0.2"])).reports(), [""; 0], "the winner's change");
+    assert_eq!(world.apply(service("db/web").created(3)).reports(), [taken("db/web", "shop/web:http")], "only the new");
+}
+
+#[test]
+fn of_three_that_come_at_once_each_loser_is_reported_once() {
+    let mut world = World::new();
+    let all = [service("shop/a").created(1), service("shop/b").created(2), service("shop/c").created(3)];
+    let seen = world.apply(Event::ServicesReset(all.map(|s| s.decoded()).into()));
+    assert_eq!(seen.reports(), [taken("shop/b", "shop/a:http"), taken("shop/c", "shop/a:http")]);
+}
+
+#[test]
+fn when_the_winner_leaves_the_loser_takes_over() {
+    for leaving in [
+        Event::ServiceDeleted(name("shop/web")),
+        service("shop/web").created(1).ips(&["10.96.0.9"]).into(),
+        service("shop/web").created(1).ports(&["http 81/tcp"]).into(),
+    ] {
+        let mut world = World::new();
+        world.apply(service("shop/web").created(1));
+        world.apply(service("lab/web").created(2));
+        world.apply(slice("lab/web-1").ready(&["10.1.0.1"]));
+        assert_eq!(world.apply(leaving).reports(), [""; 0]);
+        assert_eq!(world.at(FRONTEND), "lab/web:http -> 10.1.0.1:8080");
+    }
+}
+
+#[test]
+fn when_a_loser_leaves_nothing_happens_at_the_frontend() {
+    let mut world = World::new();
+    world.apply(service("shop/web").created(1));
+    world.apply(service("lab/web").created(2));
+    world.apply(Event::ServiceDeleted(name("lab/web")));
+    let claims = world.desired.frontends.get_max().unwrap().1.clone();
+    assert_eq!((&*claims.winner().owner, claims.losers().len()), ("shop/web:http", 0));
+}
+
+#[test]
+fn an_older_service_that_takes_a_frontend_over_makes_the_former_holder_a_loser() {
+    let mut world = World::new();
+    world.apply(service("lab/web").created(2));
+    assert_eq!(world.apply(service("shop/web").created(1)).reports(), [taken("lab/web", "shop/web:http")]);
+}
+
+#[test]
+fn two_ports_of_one_service_on_one_frontend_are_a_clash_that_the_first_by_name_wins() {
+    let mut world = World::new();
+    let seen = world.apply(service("shop/web").ports(&["b 80/tcp", "a 80/tcp"]));
+    assert_eq!(seen.reports(), [taken("shop/web", "shop/web:a")]);
+    world.apply(Event::ServiceDeleted(name("shop/web")));
+    assert_eq!(world.desired, Desired::default());
+}
+
+#[test]
+fn a_shared_element_stays_while_somebody_asks_for_it() {
+    let mut world = World::new();
+    let count = |world: &World| world.desired.shared.values().copied().collect::<Vec<_>>();
+    world.apply(service("shop/web"));
+    world.apply(service("shop/dns").ports(&["dns 53/udp"]));
+    assert_eq!(count(&world), [2], "one ClusterIP, asked for twice");
+    world.apply(Event::ServiceDeleted(name("shop/web")));
+    assert_eq!(count(&world), [1]);
+    world.apply(Event::ServiceDeleted(name("shop/dns")));
+    assert_eq!(count(&world), [0; 0]);
+}
+
+#[test]
+fn only_used_endpoints_on_this_node_are_watched_for_connections_to_themselves() {
+    for (endpoints, expected) in [
+        ("10.1.0.1 L r, 10.1.0.2 R r", vec!["10.1.0.1 . 10.1.0.1 . tcp . 8080"]),
+        ("10.1.0.1 L st, 10.1.0.2 R r", vec![]),
+        ("10.1.0.1 L st, 10.1.0.2 R st", vec!["10.1.0.1 . 10.1.0.1 . tcp . 8080"]),
+    ] {
+        let mut world = World::new();
+        world.apply(service("shop/web"));
+        world.apply(slice("shop/web-1").endpoints(endpoints));
+        let of_hairpin = world.desired.shared.keys().filter(|shared| shared.set == SetName::Hairpin);
+        assert_eq!(of_hairpin.map(|shared| shared.key.to_string()).collect::<Vec<_>>(), expected, "{endpoints}");
+    }
+}
+
+#[test]
+fn service_cidrs_replace_each_other() {
+    let mut world = World::new();
+    let networks = |world: &World| world.desired.shared.keys().map(|s| s.key.to_string()).collect::<Vec<_>>();
+    world.apply(Event::ServiceCidrApplied(service_cidr("a", &["10.96.0.0/16"])));
+    world.apply(Event::ServiceCidrApplied(service_cidr("b", &["10.96.7.0/24"])));
+    assert_eq!(networks(&world), ["10.96.0.0/16"]);
+    world.apply(Event::ServiceCidrDeleted(name("a")));
+    assert_eq!(networks(&world), ["10.96.7.0/24"]);
+}
+
+#[test]
+fn a_slice_that_decides_nothing_leaves_the_very_same_snapshot() {
+    let mut world = World::new();
+    world.apply(service("shop/web"));
+    world.apply(slice("shop/web-1").ready(&["10.1.0.1"]));
+    let before = world.desired.clone();
+    // A starting pod, a port that nobody asks for, an endpoint that another slice has too.
+    world.apply(slice("shop/web-1").endpoints("10.1.0.1 R r, 10.1.0.2 R -"));
+    world.apply(slice("shop/web-2").ports(&["metrics 9090/tcp"]).ready(&["10.1.0.3"]));
+    world.apply(slice("shop/web-3").ready(&["10.1.0.1"]));
+    assert!(world.desired.frontends.ptr_eq(&before.frontends) && world.desired.shared.ptr_eq(&before.shared));
+}
+
+#[test]
+fn folding_gives_what_compiling_from_scratch_gives() {
+    let mut world = World::new();
+    world.apply(slice("shop/web-1").endpoints("10.1.0.1 L r, 10.1.0.2 R r"));
+    world.apply(service("shop/web").created(2));
+    world.apply(service("lab/web").created(1));
+    world.apply(Event::ServiceCidrApplied(service_cidr("a", &["10.96.0.0/16"])));
+    world.apply(service("lab/web").created(1).local());
+    assert_eq!(world.desired, Desired::of(&world.cluster));
+    assert_eq!(Desired::of(&Cluster::new(NODE)), Desired::default());
+}

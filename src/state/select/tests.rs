@@ -1,0 +1,202 @@
+use super::*;
+use crate::fixtures::{NODE, SliceBuilder, slice};
+
+fn port(name: &str, protocol: &str) -> ServicePort {
+    ServicePort { name: name.into(), protocol: protocol.parse().unwrap(), port: 80, node_port: None }
+}
+
+const HERE: Place<'_> = Place { node: NODE, zone: None };
+
+/// The one list of a ClusterIP: of all endpoints, or of this node's.
+fn used(selection: &Selection, local_only: bool) -> &[Endpoint] {
+    if local_only { &selection.local } else { &selection.cluster }
+}
+
+fn needs(local_only: bool) -> Needs {
+    Needs { cluster: !local_only, local: local_only }
+}
+
+fn select_http(slices: &[SliceBuilder], local_only: bool) -> Selection {
+    let slices: Vec<_> = slices.iter().cloned().map(SliceBuilder::build).collect();
+    select(&slices, &port("http", "tcp"), Family::Ip, HERE, needs(local_only))
+}
+
+fn text(endpoints: &[Endpoint]) -> String {
+    endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// The endpoints of a slice that ClusterIP traffic uses, those of them that are here, and whether there are any at all.
+fn selected(endpoints: &str, local_only: bool) -> (String, String, bool) {
+    let selection = select_http(&[slice("shop/web-1").endpoints(endpoints)], local_only);
+    (text(used(&selection, local_only)), text(&selection.reachable_here), selection.any)
+}
+
+/// The endpoints used of several slices named `web-0`, `web-1`, …
+fn merged(slices: &[&str]) -> String {
+    let slices: Vec<_> =
+        slices.iter().enumerate().map(|(n, text)| slice(&format!("shop/web-{n}")).endpoints(text)).collect();
+    text(&select_http(&slices, false).cluster)
+}
+
+#[test]
+fn the_cluster_policy_uses_ready_endpoints_and_only_without_them_those_that_still_serve() {
+    for (endpoints, used) in [
+        ("", ""),
+        ("10.1.0.1 L r, 10.1.0.2 R r", "10.1.0.1:8080 10.1.0.2:8080"),
+        ("10.1.0.1 L r, 10.1.0.2 L st, 10.1.0.3 R t", "10.1.0.1:8080"),
+        ("10.1.0.2 L st, 10.1.0.3 R st, 10.1.0.4 L t", "10.1.0.2:8080 10.1.0.3:8080"),
+        // Not ready and not terminating: starting, or failing its probe.
+        ("10.1.0.1 L -", ""),
+        ("10.1.0.1 L s", ""),
+        ("10.1.0.1 L s, 10.1.0.2 R r", "10.1.0.2:8080"),
+        ("10.1.0.1 L t, 10.1.0.2 R t", ""),
+        // publishNotReadyAddresses makes a terminating endpoint ready.
+        ("10.1.0.1 L rt, 10.1.0.2 R st", "10.1.0.1:8080"),
+    ] {
+        let (found, _, any) = selected(endpoints, false);
+        assert_eq!((found.as_str(), any), (used, !used.is_empty()), "{endpoints}");
+    }
+}
+
+#[test]
+fn the_local_policy_falls_back_to_terminating_endpoints_of_this_node_whatever_others_have() {
+    for (endpoints, used, any) in [
+        ("10.1.0.1 L r, 10.1.0.2 R r", "10.1.0.1:8080", true),
+        // Decided after the policy: a ready endpoint elsewhere does not keep the local ones from being used.
+        ("10.1.0.1 L st, 10.1.0.2 R r", "10.1.0.1:8080", true),
+        ("10.1.0.1 L st, 10.1.0.2 L r", "10.1.0.2:8080", true),
+        ("10.1.0.1 L t, 10.1.0.2 R r", "", true),
+        ("10.1.0.2 R r", "", true),
+        ("10.1.0.2 R st", "", true),
+        ("10.1.0.1 ? r", "", true),
+        ("10.1.0.1 L -, 10.1.0.2 R t", "", false),
+        ("", "", false),
+    ] {
+        let (found, local, found_any) = selected(endpoints, true);
+        assert_eq!((found.as_str(), found_any), (used, any), "{endpoints}");
+        assert_eq!(local, used, "what the local policy uses is local: {endpoints}");
+    }
+}
+
+#[test]
+fn local_endpoints_are_those_of_the_used_ones_that_run_on_this_node() {
+    for (endpoints, local) in [
+        ("10.1.0.1 L r, 10.1.0.2 R r, 10.1.0.3 ? r", "10.1.0.1:8080"),
+        ("10.1.0.1 L st, 10.1.0.2 R r", ""),
+        ("10.1.0.1 L st, 10.1.0.2 R st", "10.1.0.1:8080"),
+    ] {
+        assert_eq!(selected(endpoints, false).1, local, "{endpoints}");
+    }
+}
+
+#[test]
+fn node_names_are_compared_exactly() {
+    let mut here = (*slice("shop/web-1").endpoints("10.1.0.1 L r").build()).clone();
+    for (node, local) in [(Some(NODE), 1), (Some("Node-A"), 0), (Some("node-a.example"), 0), (Some(""), 0), (None, 0)] {
+        here.endpoints[0].node = node.map(Arc::from);
+        let selection = select(&[Arc::new(here.clone())], &port("http", "tcp"), Family::Ip, HERE, needs(false));
+        assert_eq!(selection.reachable_here.len(), local, "{node:?}");
+    }
+}
+
+#[test]
+fn slices_of_one_service_are_merged() {
+    assert_eq!(merged(&["10.1.0.1 R r, 10.1.0.2 R r", "10.1.0.3 R r"]), "10.1.0.1:8080 10.1.0.2:8080 10.1.0.3:8080");
+}
+
+#[test]
+fn an_endpoint_in_several_slices_counts_once() {
+    assert_eq!(merged(&["10.1.0.1 R r", "10.1.0.1 R r"]), "10.1.0.1:8080");
+    assert_eq!(merged(&["10.1.0.1 R r, 10.1.0.1 R r"]), "10.1.0.1:8080");
+}
+
+#[test]
+fn of_one_address_the_endpoint_that_is_not_terminating_wins_in_any_order() {
+    for slices in [
+        ["10.1.0.1 R st", "10.1.0.1 R r", "10.1.0.1 R t"],
+        ["10.1.0.1 R r", "10.1.0.1 R st", "10.1.0.1 R t"],
+        ["10.1.0.1 R t", "10.1.0.1 R st", "10.1.0.1 R r"],
+    ] {
+        assert_eq!(merged(&slices), "10.1.0.1:8080", "{slices:?}");
+    }
+    // Also when it is not ready: what terminates at that address is somebody else.
+    assert_eq!(merged(&["10.1.0.1 R st", "10.1.0.1 R -"]), "");
+    assert_eq!(merged(&["10.1.0.1 R -", "10.1.0.1 R st"]), "");
+}
+
+#[test]
+fn among_endpoints_that_are_not_terminating_the_last_slice_by_name_wins() {
+    assert_eq!(merged(&["10.1.0.1 R r", "10.1.0.1 R -"]), "");
+    assert_eq!(merged(&["10.1.0.1 R -", "10.1.0.1 R r"]), "10.1.0.1:8080");
+}
+
+#[test]
+fn among_terminating_endpoints_the_first_slice_by_name_wins() {
+    assert_eq!(merged(&["10.1.0.1 R st", "10.1.0.1 R t"]), "10.1.0.1:8080");
+    assert_eq!(merged(&["10.1.0.1 R t", "10.1.0.1 R st"]), "");
+}
+
+#[test]
+fn one_address_on_different_ports_is_several_endpoints() {
+    let slices = [
+        slice("shop/web-1").endpoints("10.1.0.1 R r, 10.1.0.2 R r"),
+        slice("shop/web-2").ports(&["http 9090/tcp"]).endpoints("10.1.0.1 R r, 10.1.0.2 R -"),
+    ];
+    let used = select_http(&slices, false).cluster;
+    assert_eq!(text(&used), "10.1.0.1:8080 10.1.0.1:9090 10.1.0.2:8080");
+}
+
+#[test]
+fn endpoints_are_ordered_by_number_and_not_as_text() {
+    assert_eq!(merged(&["10.1.0.10 R r, 10.1.0.9 R r"]), "10.1.0.9:8080 10.1.0.10:8080");
+}
+
+#[test]
+fn ports_are_matched_by_name_and_protocol() {
+    let slices = [slice("shop/web-1")
+        .ports(&["http 8080/tcp", "dns 5353/tcp", "dns 53/udp", "dns 54/sctp", "- 1/tcp"])
+        .endpoints("10.1.0.1 R r")
+        .build()];
+    for (name, protocol, used) in [
+        ("http", "tcp", "10.1.0.1:8080"),
+        ("http", "udp", ""),
+        ("HTTP", "tcp", ""),
+        ("dns", "tcp", "10.1.0.1:5353"),
+        ("dns", "udp", "10.1.0.1:53"),
+        ("dns", "sctp", "10.1.0.1:54"),
+        ("", "tcp", "10.1.0.1:1"),
+        ("", "udp", ""),
+    ] {
+        let selection = select(&slices, &port(name, protocol), Family::Ip, HERE, needs(false));
+        assert_eq!(text(&selection.cluster), used, "{name:?}/{protocol}");
+    }
+}
+
+#[test]
+fn a_slice_may_lack_one_of_the_ports() {
+    let slices = [
+        slice("shop/web-1").ports(&["http 8080/tcp", "dns 53/udp"]).endpoints("10.1.0.1 R r").build(),
+        slice("shop/web-2").ports(&["http 8080/tcp"]).endpoints("10.1.0.2 R r").build(),
+    ];
+    let used = |port| text(&select(&slices, &port, Family::Ip, HERE, needs(false)).cluster);
+    assert_eq!(used(port("http", "tcp")), "10.1.0.1:8080 10.1.0.2:8080");
+    assert_eq!(used(port("dns", "udp")), "10.1.0.1:53");
+}
+
+#[test]
+fn each_family_takes_its_own_slices() {
+    let slices = [
+        slice("shop/web-1").endpoints("10.1.0.1 R r").build(),
+        slice("shop/web-2").ip6().endpoints("fd00:1::1 R r").build(),
+    ];
+    let used = |family| text(&select(&slices, &port("http", "tcp"), family, HERE, needs(false)).cluster);
+    assert_eq!(used(Family::Ip), "10.1.0.1:8080");
+    assert_eq!(used(Family::Ip6), "[fd00:1::1]:8080");
+}
+
+#[test]
+fn at_most_as_many_endpoints_are_used_as_the_largest_class_holds() {
+    let endpoints: String =
+        (0..=65_536_u32).map(|n| format!("{} R r,", std::net::Ipv4Addr::from(0x0a01_0000 + n))).collect();
+    assert_eq!(select_http(&[slice("shop/web-1").endpoints(&endpoints)], false).cluster.len(), 65_536);
+}
