@@ -197,3 +197,26 @@ pub async fn refuses_what_the_model_refuses(mut backend: impl Backend) {
     let all = [None, Some(Refusal::Missing), Some(Refusal::Exists), Some(Refusal::Busy)];
     assert_eq!(seen, BTreeSet::from(all), "the pool of operations shows every refusal");
 }
+
+/// The kernel refuses a range that overlaps another, as the model does.
+pub async fn refuses_overlapping_ranges(mut backend: impl Backend) {
+    let mut memory = MemoryKernel::new();
+    let range = |text: &str| {
+        let key = Key::Network(text.parse().expect("a network"));
+        Operation::add_element(Element::member(SetName::ServiceCidrs, key))
+    };
+    let set = Operation::add(Family::Ip, Object::Set(SetName::ServiceCidrs));
+    let first = [Operation::add(Family::Ip, Object::Table), set, range("10.96.0.0/16")];
+    memory.apply(&first).expect("a first range");
+    backend.commit(&first).await.expect("a first range");
+    for overlapping in ["10.0.0.0/8", "10.96.1.0/24", "10.96.0.0/17", "10.96.0.1/32"].map(range) {
+        let refused = memory.apply(std::slice::from_ref(&overlapping)).err();
+        let found = backend.commit(&[overlapping]).await.err();
+        assert_eq!(refused, Some(Refusal::Exists));
+        assert_eq!(found.as_ref().and_then(Error::refusal), refused, "{found:?}");
+    }
+    for same_or_apart in ["10.96.0.0/16", "10.97.0.0/16"].map(range) {
+        assert_eq!(memory.apply(std::slice::from_ref(&same_or_apart)), Ok(()));
+        backend.commit(&[same_or_apart]).await.expect("no overlap");
+    }
+}
