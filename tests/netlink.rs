@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use conformance::histories::{Move, Proxy, history, scope};
-use conformance::{alone, in_namespace, nft, refuses_what_the_model_refuses, sample, sorted, takes_random_histories};
+use conformance::{
+    alone, in_namespace, nft, refuses_overlapping_ranges, refuses_what_the_model_refuses, sample, sorted,
+    takes_random_histories,
+};
 use pointsman::apply::{Backend, Error, Netlink, Nft, Receipt, Refusal};
 use pointsman::dataplane::{
     Class, Element, Endpoint, Family, Field, Frontend, Key, List, LocalPods, Object, Operation, Options, Program,
@@ -41,6 +44,11 @@ fn the_kernel_takes_every_batch_of_random_histories_and_then_lists_what_the_mode
 #[test]
 fn both_kernels_refuse_the_same_operations_for_the_same_reasons() {
     in_namespace(backend, refuses_what_the_model_refuses);
+}
+
+#[test]
+fn both_kernels_refuse_a_range_that_overlaps_another() {
+    in_namespace(backend, refuses_overlapping_ranges);
 }
 
 /// Both backends; batches are written by one of them, or by each in turn.

@@ -4,7 +4,9 @@
 
 mod conformance;
 
-use conformance::{in_namespace, nft, refuses_what_the_model_refuses, takes_random_histories};
+use conformance::{
+    in_namespace, nft, refuses_overlapping_ranges, refuses_what_the_model_refuses, takes_random_histories,
+};
 use pointsman::apply::{Backend, Nft};
 use pointsman::dataplane::{Family, Tables};
 
@@ -34,25 +36,5 @@ fn both_kernels_refuse_the_same_operations_for_the_same_reasons() {
 
 #[test]
 fn both_kernels_refuse_a_range_that_overlaps_another() {
-    in_namespace(|mut nft| async move {
-        let mut memory = MemoryKernel::new();
-        let range = |text: &str| {
-            let key = Key::Network(text.parse().expect("a network"));
-            Operation::add_element(Element::member(SetName::ServiceCidrs, key))
-        };
-        let set = Operation::add(Family::Ip, Object::Set(SetName::ServiceCidrs));
-        let first = [Operation::add(Family::Ip, Object::Table), set, range("10.96.0.0/16")];
-        memory.apply(&first).expect("a first range");
-        nft.commit(&first).await.expect("a first range");
-        for overlapping in ["10.0.0.0/8", "10.96.1.0/24", "10.96.0.0/17", "10.96.0.1/32"].map(range) {
-            let refused = memory.apply(std::slice::from_ref(&overlapping)).err();
-            let found = nft.commit(&[overlapping]).await.err();
-            assert_eq!(refused, Some(Refusal::Exists));
-            assert_eq!(found.as_ref().and_then(pointsman::apply::Error::refusal), refused, "{found:?}");
-        }
-        for same_or_apart in ["10.96.0.0/16", "10.97.0.0/16"].map(range) {
-            assert_eq!(memory.apply(std::slice::from_ref(&same_or_apart)), Ok(()));
-            nft.commit(&[same_or_apart]).await.expect("no overlap");
-        }
-    });
+    in_namespace(backend, refuses_overlapping_ranges);
 }

@@ -149,13 +149,16 @@ fn element() -> impl Strategy<Value = Element> {
     let frontend = (0u8..2).prop_map(|n| Frontend { addr: [10, 96, 0, n].into(), protocol: Protocol::Tcp, port: 80 });
     let endpoint = (0u8..2).prop_map(|n| Endpoint { addr: [10, 1, 0, n].into(), port: 8080 });
     let networks = prop_oneof![Just("10.96.0.0/16"), Just("10.96.1.0/24"), Just("10.97.0.0/16"), Just("10.98.0.1/32")];
+    // Apart from each other: asked to delete a range that lies within another of a set of concatenations, the kernel deletes the
+    // one around it (seen on 6.18). The diff only deletes what is there.
+    let sources = prop_oneof![Just("10.96.0.0/16"), Just("10.97.0.0/16"), Just("10.98.0.1/32")];
     let gate = prop_oneof![Just(SetName::Internal), Just(SetName::RejectServices)];
     let comment = prop_oneof![Just(None), Just(Some("default/web:http".into()))];
     prop_oneof![
         (gate, frontend.clone(), comment)
             .prop_map(|(set, f, comment)| Element { comment, ..Element::member(set, Key::Frontend(f)) }),
         (frontend.clone(), 0u32..2, endpoint).prop_map(|(f, slot, to)| Element::slot(List::Any, f, slot, to)),
-        (frontend, networks.clone()).prop_map(|(f, n)| {
+        (frontend, sources).prop_map(|(f, n)| {
             Element::member(SetName::AllowedSources, Key::Source(f, n.parse().expect("a network")))
         }),
         networks.prop_map(|n| Element::member(SetName::ServiceCidrs, Key::Network(n.parse().expect("a network")))),
@@ -194,4 +197,27 @@ pub async fn refuses_what_the_model_refuses(mut backend: impl Backend) {
     }
     let all = [None, Some(Refusal::Missing), Some(Refusal::Exists), Some(Refusal::Busy)];
     assert_eq!(seen, BTreeSet::from(all), "the pool of operations shows every refusal");
+}
+
+/// Ranges that overlap are refused by the backend as by the kernel in memory; the same range again is not.
+pub async fn refuses_overlapping_ranges(mut backend: impl Backend) {
+    let mut memory = MemoryKernel::new();
+    let range = |text: &str| {
+        let key = Key::Network(text.parse().expect("a network"));
+        Operation::add_element(Element::member(SetName::ServiceCidrs, key))
+    };
+    let set = Operation::add(Family::Ip, Object::Set(SetName::ServiceCidrs));
+    let first = [Operation::add(Family::Ip, Object::Table), set, range("10.96.0.0/16")];
+    memory.apply(&first).expect("a first range");
+    backend.commit(&first).await.expect("a first range");
+    for overlapping in ["10.0.0.0/8", "10.96.1.0/24", "10.96.0.0/17", "10.96.0.1/32"].map(range) {
+        let refused = memory.apply(std::slice::from_ref(&overlapping)).err();
+        let found = backend.commit(&[overlapping]).await.err();
+        assert_eq!(refused, Some(Refusal::Exists));
+        assert_eq!(found.as_ref().and_then(pointsman::apply::Error::refusal), refused, "{found:?}");
+    }
+    for same_or_apart in ["10.96.0.0/16", "10.97.0.0/16"].map(range) {
+        assert_eq!(memory.apply(std::slice::from_ref(&same_or_apart)), Ok(()));
+        backend.commit(&[same_or_apart]).await.expect("no overlap");
+    }
 }
