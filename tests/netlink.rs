@@ -345,7 +345,7 @@ fn a_refusal_names_the_operation_and_changes_nothing() {
         refused(error, Refusal::Busy, &chain);
 
         let flush = Operation { verb: pointsman::dataplane::Verb::Flush, ..batch[0].clone() };
-        refused(backend.commit(&[flush.clone()]).await.expect_err("senseless"), Refusal::Other, &flush);
+        refused(backend.commit(std::slice::from_ref(&flush)).await.expect_err("senseless"), Refusal::Other, &flush);
 
         assert_eq!(sorted(&backend.read(&Family::ALL).await.expect("read")), sorted(&before));
         backend.commit(&[Operation::delete_element(other)]).await.expect("the next batch is not confused");

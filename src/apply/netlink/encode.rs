@@ -302,7 +302,7 @@ mod tests {
         let asked: Vec<bool> = messages.iter().map(|message| message.flags & NLM_F_ACK != 0).collect();
         assert_eq!(asked, [false, false, true, false], "only the last one is acknowledged");
         assert_eq!((batch.last(), batch.next()), (102, 104));
-        assert_eq!(batch.bytes.len(), 256);
+        assert_eq!(batch.bytes.len(), 224);
     }
 
     #[test]
