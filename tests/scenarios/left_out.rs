@@ -8,7 +8,7 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ),
     ("L2-L12, operation counts", "counted where plans are tested; their effects are rows here"),
     ("C7 with packets", "not every kernel can open SCTP sockets; it runs as a unit test"),
-    ("N1-N7, gauges", "there are no such metrics yet; what they count is rows here"),
+    ("N1-N7, gauges", "tested beside the state that they count; their effects are rows here"),
     ("Q10, Q19-Q21, health checks; T1-T7; X14-X22", "tested in tests/kernel and beside the code"),
     ("A5, ZZ26, session affinity", "not there yet"),
     ("S1-S17, flows to look at", "old UDP flows are not looked at yet; what kube-proxy looks at is rows here"),
