@@ -41,6 +41,11 @@ impl Node {
         self.proxy_command(args).output().expect("the proxy starts").into()
     }
 
+    /// The same, without being told what the pods' networks are.
+    pub fn pointsman_without_cluster_cidr(&self, args: &[&str]) -> Finished {
+        self.plain_proxy_command(args).output().expect("the proxy starts").into()
+    }
+
     /// Starts the proxy on the node, to keep running.
     pub fn start_pointsman(&self, args: &[&str]) -> Proxy {
         let log = NamedTempFile::new().expect("a file for the log");
@@ -71,10 +76,16 @@ impl Node {
     }
 
     fn proxy_command(&self, args: &[&str]) -> Command {
+        let mut command = self.plain_proxy_command(args);
+        command.args(["--cluster-cidr", &POD_CIDRS.join(",")]);
+        command
+    }
+
+    fn plain_proxy_command(&self, args: &[&str]) -> Command {
         let mut command = self.host.command(&self.binary);
         command
             .args(args)
-            .args(["--hostname-override", NODE_NAME, "--cluster-cidr", &POD_CIDRS.join(",")])
+            .args(["--hostname-override", NODE_NAME])
             .args(["--backend", &backend()])
             .arg("--nft")
             .arg(&self.nft)
