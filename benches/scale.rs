@@ -1,7 +1,7 @@
 //! The whole program at several sizes: cold sync, restart, one changed endpoint.
 //!
 //! For each size N the real binary follows manifests of N Services with 5 endpoints each, in a network namespace of its own, and
-//! programs the real kernel through nft. Needs root. Printed are
+//! programs the real kernel. Needs root. Printed are
 //!
 //! - `cold`: from the start of the process to the first acknowledged commit, reading the manifests included;
 //! - `commit`: the part of it that diff and commit take;
@@ -10,7 +10,7 @@
 //! - `change`: one endpoint replaced by another: element operations, and milliseconds of diff and commit (median, p99).
 //!
 //! ```text
-//! cargo bench --bench scale [-- SIZE…]        default sizes: 1000 10000 50000
+//! [POINTSMAN_SCALE_BACKEND=netlink|nft] cargo bench --bench scale [-- SIZE…]        default sizes: 1000 10000 50000
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a benchmark may stop and may print")]
@@ -81,7 +81,7 @@ fn measure(size: usize) {
     assert!(once.status.success(), "{}", String::from_utf8_lossy(&once.stderr));
     assert!(!String::from_utf8_lossy(&once.stderr).contains("committed"), "a restart has nothing to commit");
     println!(
-        "| {size} x {ENDPOINTS} | {} | {:.2} | {:.2} | {:.1} | {rss:.0} ({peak:.0}) | {:.2} | {} to {} | {:.1} | {:.1} |",
+        "| {size} x {ENDPOINTS} | {} | {:.2} | {:.2} | {:.1} | {rss:.0} ({peak:.0}) | {:.2} | {} to {} | {:.3} | {:.3} |",
         first["operations"],
         cold.as_secs_f64(),
         first["milliseconds"].as_f64().unwrap() / 1e3,
@@ -107,7 +107,13 @@ fn command(namespace: &Namespace, manifests: &Path) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", &namespace.0, env!("CARGO_BIN_EXE_pointsman")]);
     command.args(["--log-format", "json", "--hostname-override", "node-a", "--metrics-bind-address", ""]);
-    command.args(["--healthz-bind-address", ""]).arg("--nft").arg(nft()).arg("--manifests").arg(manifests);
+    let backend = std::env::var("POINTSMAN_SCALE_BACKEND").unwrap_or_else(|_| "auto".to_owned());
+    command
+        .args(["--healthz-bind-address", "", "--backend", &backend])
+        .arg("--nft")
+        .arg(nft())
+        .arg("--manifests")
+        .arg(manifests);
     command
 }
 

@@ -1,7 +1,7 @@
 //! Committing operations to a kernel, and reading back what it holds.
 //!
-//! [`Backend`] is the seam. [`Nft`] drives the `nft` program with JSON; [`MemoryKernel`] is a kernel in memory that refuses what
-//! the real one refuses, for tests and for showing what a batch would do. A batch is atomic in both.
+//! [`Backend`] is the seam. [`Netlink`] speaks to the kernel itself; [`Nft`] drives the `nft` program with JSON; [`MemoryKernel`] is a kernel in memory that refuses what
+//! the real one refuses, for tests and for showing what a batch would do. A batch is atomic in all.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -12,9 +12,11 @@ use thiserror::Error;
 use crate::dataplane::{Family, Operation, Tables};
 
 mod memory;
+mod netlink;
 mod nft;
 
 pub use memory::MemoryKernel;
+pub use netlink::Netlink;
 pub use nft::{Nft, encode};
 
 /// Somewhere that our tables live.
@@ -77,7 +79,7 @@ pub enum Error {
     NotPermitted {
         /// What was being done.
         doing: &'static str,
-        /// What the program printed.
+        /// What the program or the kernel says.
         detail: String,
     },
     /// The kernel has no nf_tables.
@@ -87,7 +89,7 @@ pub enum Error {
     NoKernelSupport {
         /// What was being done.
         doing: &'static str,
-        /// What the program printed.
+        /// What the program or the kernel says.
         detail: String,
     },
     /// The kernel refused the batch; nothing of it was applied.
@@ -97,7 +99,7 @@ pub enum Error {
         doing: &'static str,
         /// The cause, if it is known.
         refusal: Refusal,
-        /// What the program printed.
+        /// What the program or the kernel says.
         detail: String,
     },
     /// No answer in time; the batch may or may not be applied.
@@ -116,8 +118,8 @@ pub enum Error {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// Talking to the program failed.
-    #[error("cannot talk to nft while {doing}: {source}")]
+    /// Talking to the program or to the kernel failed.
+    #[error("input or output failed while {doing}: {source}")]
     Io {
         /// What was being done.
         doing: &'static str,

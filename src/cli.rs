@@ -3,6 +3,7 @@
 //! Exit codes are those of `kubectl diff`: 0 for done or no differences, 1 for differences found by `--dry-run`, 2 for errors.
 
 mod args;
+mod backend;
 mod dry_run;
 mod logging;
 mod output;

@@ -69,6 +69,7 @@ pub(crate) fn service(text: &str) -> ServiceBuilder {
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
         source_ranges: Vec::new(),
+        health_check_node_port: None,
         ports: Vec::new(),
         problems: Vec::new(),
     })

@@ -3,6 +3,8 @@
 mod health;
 mod http;
 pub mod metrics;
+mod service_health;
 
 pub use health::{Health, Report};
 pub use http::{ListenError, Listener, Pages};
+pub use service_health::ServiceHealth;

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Backend, Error};
 use crate::diff::{Acknowledged, Plan, Scope, diff};
-use crate::observe::Health;
 use crate::observe::metrics::{self as names, ElementCounts};
+use crate::observe::{Health, ServiceHealth};
 use crate::state::{Cluster, Desired, Event, Skipped, Touched, View};
 use crate::watch::Received;
 
@@ -59,6 +59,7 @@ pub struct Reconciler<B> {
     /// When the events arrived that are not committed yet.
     waiting: Vec<Instant>,
     failures: u32,
+    service_health: Option<ServiceHealth>,
 }
 
 impl<B: Backend> Reconciler<B> {
@@ -75,7 +76,14 @@ impl<B: Backend> Reconciler<B> {
             due: false,
             waiting: Vec::new(),
             failures: 0,
+            service_health: None,
         }
+    }
+
+    /// Serves the health checks of Services, too.
+    #[must_use]
+    pub fn with_service_health(self, service_health: ServiceHealth) -> Self {
+        Self { service_health: Some(service_health), ..self }
     }
 
     /// Runs until shutdown, or until the first sync. The kernel's tables stay as they are at the end.
@@ -193,6 +201,9 @@ impl<B: Backend> Reconciler<B> {
         match result {
             Ok(bytes) => {
                 self.acknowledge(plan, bytes, started);
+                if let Some(service_health) = &mut self.service_health {
+                    service_health.update(&self.desired.health_checks).await;
+                }
                 Ok(())
             }
             Err(error) => {
@@ -238,6 +249,7 @@ impl<B: Backend> Reconciler<B> {
         for family in &self.scope.families {
             gauge!(names::SYNC_LAST, "ip_family" => family.label()).set(unix_seconds(wall));
         }
+        names::without_local(&self.scope.families, &self.desired.without_local);
         #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^52 Services")]
         gauge!(names::SERVICES).set(self.cluster.service_count() as f64);
         if plan.operations.is_empty() {
@@ -252,7 +264,7 @@ impl<B: Backend> Reconciler<B> {
             operations = plan.operations.len(),
             frontends = plan.frontends.len(),
             bytes,
-            milliseconds = (now.duration_since(started).as_secs_f64() * 10_000.0).round() / 10.0,
+            milliseconds = (now.duration_since(started).as_secs_f64() * 1e6).round() / 1e3,
             "committed"
         );
     }

@@ -27,5 +27,7 @@ mod program;
 mod refusals;
 #[path = "kernel/restarts.rs"]
 mod restarts;
+#[path = "kernel/service_health.rs"]
+mod service_health;
 #[path = "kernel/world.rs"]
 mod world;

@@ -37,7 +37,7 @@ fn nft_that_prints(folder: &Path, lines: &str) -> PathBuf {
 
 #[test]
 fn a_missing_nft_is_named_with_what_to_do() {
-    let args = ["--manifests", EXAMPLES, "--dry-run", "--nft", "/nowhere/nft"];
+    let args = ["--manifests", EXAMPLES, "--dry-run", "--backend", "nft", "--nft", "/nowhere/nft"];
     assert_refused(&args, &["/nowhere/nft", "1.1.3", "--nft PATH"]);
 }
 
@@ -51,7 +51,10 @@ fn an_old_nft_and_one_without_json_are_refused() {
     ] {
         let nft = nft_that_prints(folder.path(), printed);
         let nft = nft.to_str().expect("a path of letters");
-        assert_refused(&["--manifests", EXAMPLES, "--once", "--nft", nft], &[why, "1.1.3 or newer"]);
+        assert_refused(
+            &["--manifests", EXAMPLES, "--once", "--backend", "nft", "--nft", nft],
+            &[why, "1.1.3 or newer"],
+        );
     }
 }
 
@@ -60,27 +63,30 @@ fn an_nft_that_claims_success_and_does_nothing_is_found_out() {
     let folder = tempfile::tempdir().expect("a folder");
     let nft = nft_that_prints(folder.path(), "nftables v1.1.3 (a liar)\n  json: yes");
     let nft = nft.to_str().expect("a path of letters");
-    assert_refused(&["--manifests", EXAMPLES, "--once", "--nft", nft], &["scratch table"]);
+    assert_refused(&["--manifests", EXAMPLES, "--once", "--backend", "nft", "--nft", nft], &["scratch table"]);
 }
 
 #[test]
 fn without_permission_the_kernel_is_not_touched_and_the_remedy_is_named() {
     let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/build/nft/nft");
     let nft = std::env::var("NFT").unwrap_or_else(|_| unpacked.to_owned());
-    let mut command = Command::new(POINTSMAN);
-    command.args(["--manifests", "-", "--once", "--nft", &nft]).stdin(Stdio::null());
-    if nix::unistd::Uid::effective().is_root() {
-        // Nobody: without capabilities in this network namespace. The binary and nft may lie where nobody cannot look.
-        command.uid(65_534).gid(65_534);
-        let reachable = Command::new(&nft).arg("--version").uid(65_534).gid(65_534).output();
-        if !reachable.is_ok_and(|output| output.status.success()) {
-            println!("skipped: {nft} cannot be run by nobody");
-            return;
+    for backend in ["auto", "netlink", "nft"] {
+        let mut command = Command::new(POINTSMAN);
+        command.args(["--manifests", "-", "--once", "--backend", backend, "--nft", &nft]).stdin(Stdio::null());
+        if nix::unistd::Uid::effective().is_root() {
+            // Nobody: without capabilities in this network namespace. The binary and nft may lie where nobody cannot look.
+            command.uid(65_534).gid(65_534);
+            let program = if backend == "nft" { &nft } else { POINTSMAN };
+            let reachable = Command::new(program).arg("--version").uid(65_534).gid(65_534).output();
+            if !reachable.is_ok_and(|output| output.status.success()) {
+                println!("skipped: {program} cannot be run by nobody");
+                continue;
+            }
         }
+        let (code, _, stderr) = run(&mut command);
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains("NET_ADMIN"), "{stderr}");
     }
-    let (code, _, stderr) = run(&mut command);
-    assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.contains("NET_ADMIN"), "{stderr}");
 }
 
 #[test]

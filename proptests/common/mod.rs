@@ -85,7 +85,8 @@ fn service() -> impl Strategy<Value = Service> {
     let node_port = prop_oneof![2 => Just(None), 1 => (30_000u16..30_003).prop_map(NonZeroU16::new)];
     let port = (port_name(), protocol(), 80u16..83, node_port)
         .prop_map(|(name, protocol, port, node_port)| ServicePort { name, protocol, port, node_port });
-    let external = (external_ips(), external_ips(), source_ranges(), any::<bool>());
+    let check = prop::option::of((32_000u16..32_002).prop_map(|port| NonZeroU16::new(port).expect("not 0")));
+    let external = (external_ips(), external_ips(), source_ranges(), any::<bool>(), check);
     (0u8..8, prop::option::of(0i64..3), cluster_ips(), any::<bool>(), vec(port, 0..3), external).prop_map(
         |(
             n,
@@ -93,7 +94,7 @@ fn service() -> impl Strategy<Value = Service> {
             cluster_ips,
             local,
             mut ports,
-            (external_ips, load_balancer_ips, source_ranges, external_local),
+            (external_ips, load_balancer_ips, source_ranges, external_local, health_check_node_port),
         )| {
             // The API server admits a protocol and port once, and a name once.
             let mut seen = BTreeSet::new();
@@ -109,6 +110,7 @@ fn service() -> impl Strategy<Value = Service> {
                 external_ips,
                 load_balancer_ips,
                 source_ranges,
+                health_check_node_port,
                 ports,
                 problems: Vec::new(),
             }

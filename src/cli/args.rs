@@ -59,7 +59,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME", env = "NODE_NAME", global = true)]
     pub hostname_override: Option<String>,
 
-    /// The nft program, version 1.1.3 or newer
+    /// How the kernel is told: over netlink, by running nft, or by the first of these that passes a test
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+
+    /// The nft program, version 1.1.3 or newer; only for the backend nft
     #[arg(long, value_name = "PATH", default_value = "nft")]
     pub nft: PathBuf,
 
@@ -136,6 +140,14 @@ pub(super) enum Format {
     #[default]
     Text,
     Json,
+    Nft,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum BackendName {
+    #[default]
+    Auto,
+    Netlink,
     Nft,
 }
 

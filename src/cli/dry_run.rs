@@ -6,9 +6,10 @@ use anyhow::bail;
 use tokio::sync::mpsc;
 
 use super::args::{Against, Args};
+use super::backend::Chosen;
 use super::logging::Progress;
 use super::{DIFFERENCES, output, source};
-use crate::apply::{Backend, Nft};
+use crate::apply::Backend;
 use crate::diff::{Acknowledged, diff};
 use crate::reconcile::report;
 use crate::state::{Cluster, Desired, View};
@@ -20,7 +21,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         Against::Empty => args.dual_stack()?,
     };
     let mut backend = match args.against {
-        Against::Kernel => Some(Nft::find(&args.nft_program()).await?),
+        Against::Kernel => Some(Chosen::for_reading(args).await?),
         Against::Empty => None,
     };
     let node_name = args.node_name()?;

@@ -7,17 +7,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::args::Args;
+use super::backend::Chosen;
 use super::logging::Progress;
 use super::source;
-use crate::apply::Nft;
 use crate::dataplane::Family;
-use crate::observe::{Health, Listener, Pages, metrics};
+use crate::observe::{Health, Listener, Pages, ServiceHealth, metrics};
 use crate::reconcile::{Reconciler, Until};
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let (node_name, scope) = (args.node_name()?, args.scope()?);
-    let backend = Nft::find(&args.nft_program()).await?;
-    backend.self_test().await?;
+    let backend = Chosen::tested(args, &scope.families).await?;
     let health = Health::default();
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -25,7 +24,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         serve(args, &health, &scope.families, &shutdown, &tasks).await?;
     }
     let mut events = source::start(args, progress).await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), nft = backend.version(), node = node_name, "started");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
     let working = args.once.then(|| progress.show("syncing"));
     let ending = shutdown.clone();
     tokio::spawn(async move {
@@ -34,7 +33,11 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         ending.cancel();
     });
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
+    let service_health = ServiceHealth::new(health.clone(), &scope.families, &args.nodeport_addresses.unrestricted());
     let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health);
+    if !args.once {
+        reconciler = reconciler.with_service_health(service_health);
+    }
     let done = reconciler.run(&mut events, until, &shutdown).await;
     drop(working);
     shutdown.cancel();

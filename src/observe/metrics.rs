@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use crate::dataplane::{Family, Object, Operation, SetName};
 use crate::diff::Plan;
-use crate::state::{Event, Skipped};
+use crate::state::{Event, Exposure, Skipped, WithoutLocal};
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,17 +96,22 @@ pub const SERVICE_CHANGES: &str = "kubeproxy_sync_proxy_rules_service_changes_to
 pub const HEALTHZ: &str = "kubeproxy_proxy_healthz_total";
 /// Answers of `/livez`.
 pub const LIVEZ: &str = "kubeproxy_proxy_livez_total";
+/// Service ports that a policy leaves without an endpoint on this node.
+pub const WITHOUT_LOCAL: &str = "kubeproxy_sync_proxy_rules_no_local_endpoints_total";
+/// Health-check ports of Services that could not be listened on.
+pub const HEALTH_CHECK_FAILURES: &str = "pointsman_health_check_listen_failures_total";
 
 /// From 1 ms to 16 s, as kube-proxy.
 const KUBE_PROXY_SYNC: Type = Type::Histogram(Buckets::Doubling { first: 0.001, count: 15 });
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 20] = [
+pub const ALL: [Metric; 22] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync that wrote to the family's table: diff, commit and acknowledgement, in seconds. Failed ones too." },
     Metric { name: SYNC_LAST, kind: Type::Gauge, labels: "ip_family", help: "Unix time of the last successful sync, in seconds." },
     Metric { name: SYNC_QUEUED, kind: Type::Gauge, labels: "ip_family", help: "Unix time at which a sync was last asked for, in seconds." },
     Metric { name: SYNC_FAILURES, kind: Type::Counter, labels: "ip_family", help: "Commits that failed." },
+    Metric { name: WITHOUT_LOCAL, kind: Type::Gauge, labels: "traffic_policy, ip_family", help: "Service ports with endpoints elsewhere, but none on this node, to which their internal or external traffic policy confines traffic: it is dropped." },
     Metric { name: ENDPOINT_CHANGES, kind: Type::Counter, labels: "", help: "EndpointSlices added, changed or deleted." },
     Metric { name: SERVICE_CHANGES, kind: Type::Counter, labels: "", help: "Services added, changed or deleted." },
     Metric { name: HEALTHZ, kind: Type::Counter, labels: "code", help: "Answers of /healthz by status code." },
@@ -119,6 +124,7 @@ pub const ALL: [Metric; 20] = [
     Metric { name: ELEMENTS, kind: Type::Gauge, labels: "ip_family, set", help: "Elements that the kernel acknowledged, by set or map." },
     Metric { name: SYNCS, kind: Type::Counter, labels: "result", help: "Syncs by result: committed, unchanged (the diff was empty), failed." },
     Metric { name: READ_BACKS, kind: Type::Counter, labels: "cause", help: "Times that our tables were read from the kernel: start, failure." },
+    Metric { name: HEALTH_CHECK_FAILURES, kind: Type::Counter, labels: "ip_family", help: "Attempts to listen on a Service's healthCheckNodePort that failed on some address." },
     Metric { name: SERVICES, kind: Type::Gauge, labels: "", help: "Services known." },
     Metric { name: WATCH_RESTARTS, kind: Type::Counter, labels: "kind", help: "Watches that ended, for whatever reason, and were started again." },
     Metric { name: API_REQUESTS, kind: Type::Counter, labels: "kind, code", help: "Requests to the API server, by kind of object and status code (or error)." },
@@ -195,6 +201,16 @@ pub(crate) fn event(event: &Event) {
 /// Counts something that was left out.
 pub(crate) fn skipped(skipped: &Skipped) {
     counter!(SKIPPED, "kind" => skipped.object.kind.label(), "reason" => skipped.problem.reason.label()).increment(1);
+}
+
+/// Shows how many service ports a policy leaves without an endpoint on this node.
+pub(crate) fn without_local(families: &[Family], counts: &WithoutLocal) {
+    for (policy, exposure) in [("internal", Exposure::Internal), ("external", Exposure::External)] {
+        for family in families {
+            let count = counts.count(exposure, *family);
+            gauge!(WITHOUT_LOCAL, "traffic_policy" => policy, "ip_family" => family.label()).set(f64::from(count));
+        }
+    }
 }
 
 /// Records the size of a diff that is about to be committed.

@@ -31,7 +31,7 @@ pub struct FrontendSpec {
 }
 
 /// For whom a frontend is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exposure {
     /// For the cluster: a ClusterIP.
     Internal,

@@ -8,6 +8,7 @@ use im::OrdMap;
 use super::cluster::{Cluster, Touched};
 use super::compile::{FrontendSpec, ServiceSpec, SharedElement, compile};
 use super::event::Kind;
+use super::local::{HealthChecks, WithoutLocal};
 use super::skipped::{ObjectRef, Problem, Reason, Skipped};
 use crate::dataplane::{Frontend, Key, SetName};
 
@@ -18,6 +19,10 @@ pub struct Desired {
     pub frontends: OrdMap<Frontend, Claims>,
     /// Shared elements and how often each is asked for. Never 0.
     pub shared: OrdMap<SharedElement, u32>,
+    /// What load balancers may ask this node.
+    pub health_checks: HealthChecks,
+    /// Service ports whose traffic a policy confines to this node, which has no endpoint of theirs.
+    pub without_local: WithoutLocal,
 }
 
 /// The service ports that ask for one frontend, the winner first.
@@ -44,12 +49,15 @@ impl Desired {
         let mut contested = BTreeSet::new();
         for name in &touched.services {
             let (before, after) = (compile(old, name), compile(new, name));
+            next.health_checks.follow(new, name);
+            next.without_local.replace(&before, &after);
             next.replace(before, after, &mut contested);
         }
         if touched.service_cidrs {
             next.replace(service_cidrs(old), service_cidrs(new), &mut contested);
         }
         if touched.node_port_ips {
+            next.health_checks.addresses = new.node_port_ips().into();
             next.replace(node_port_ips(old), node_port_ips(new), &mut contested);
         }
         let lost = contested.iter().flat_map(|frontend| newly_lost(frontend, self, &next)).collect();

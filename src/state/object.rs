@@ -44,6 +44,10 @@ pub struct Service {
     /// `spec.loadBalancerSourceRanges`: who may use the load-balancer IPs; everybody if there is none of the family.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source_ranges: Vec<IpNet>,
+    /// `spec.healthCheckNodePort`, under `externalTrafficPolicy: Local` of type LoadBalancer: where load balancers ask this node
+    /// whether it has endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check_node_port: Option<NonZeroU16>,
     /// The ports, in the order of the object.
     pub ports: Vec<ServicePort>,
     /// What was left out of this object, and why.

@@ -1,6 +1,7 @@
 //! Which endpoints a service port may use.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::object::{EndpointSlice, ServicePort, SliceEndpoint};
@@ -86,6 +87,12 @@ pub(super) fn select(
     reachable_here.dedup();
     let any = candidates.values().any(|c| c.ready() || c.fallback());
     Selection { cluster, local, any, reachable_here }
+}
+
+/// The addresses of this node's endpoints of `port` that are ready; one that serves several target ports comes repeatedly.
+pub(super) fn ready_here(slices: &[Arc<EndpointSlice>], port: &ServicePort, family: Family, node: &str) -> Vec<IpAddr> {
+    let merged = merge(slices, port, family, node);
+    merged.iter().filter(|(_, c)| c.local && c.ready()).map(|(endpoint, _)| endpoint.addr).collect()
 }
 
 /// Which hints are followed.

@@ -121,6 +121,8 @@ pub struct ServiceSpec {
     pub external_ips: Items<Scalar>,
     /// `loadBalancerSourceRanges`
     pub load_balancer_source_ranges: Items<Scalar>,
+    /// `healthCheckNodePort`
+    pub health_check_node_port: Scalar,
     /// `ports`
     pub ports: Items<Loose<Port>>,
 }

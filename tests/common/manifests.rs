@@ -152,6 +152,15 @@ impl Service {
         self
     }
 
+    /// Makes it a load balancer's with `externalTrafficPolicy: Local`, which asks at this port whether a node has endpoints.
+    pub fn health_checked(mut self, port: u16) -> Self {
+        let spec = &mut self.0["spec"];
+        spec["type"] = json!("LoadBalancer");
+        spec["externalTrafficPolicy"] = json!("Local");
+        spec["healthCheckNodePort"] = json!(port);
+        self
+    }
+
     /// Sets `creationTimestamp`.
     pub fn created(mut self, time: &str) -> Self {
         self.0["metadata"]["creationTimestamp"] = json!(time);

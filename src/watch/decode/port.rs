@@ -46,7 +46,8 @@ pub fn ports_of<T>(
     usable
 }
 
-fn number_or_none(found: &Scalar) -> Option<NonZeroU16> {
+/// A port number; `None` for anything else.
+pub fn number_or_none(found: &Scalar) -> Option<NonZeroU16> {
     match found {
         Scalar::Integer(number) => u16::try_from(*number).ok().and_then(NonZeroU16::new),
         _ => None,

@@ -1,11 +1,12 @@
 //! Services: which are ours, their cluster IPs and ports.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 
 use ipnet::IpNet;
 
 use super::address::{is_virtual, parse_ip, parse_network};
-use super::port::ports_of;
+use super::port::{number_or_none, ports_of};
 use super::{Interner, Outcome, Watched, namespaced, note_list};
 use crate::dataplane::Family;
 use crate::state::{Decoded, Event, Kind, ObjectName, Problem, Reason, Service, ServicePort};
@@ -52,6 +53,9 @@ impl Watched for Service {
             _ => !external_ips.is_empty(),
         };
         let external_traffic_local = reachable && spec.external_traffic_policy.as_str() == Some("Local");
+        let has_check = external_traffic_local && spec.kind.as_str() == Some("LoadBalancer");
+        let health_check_node_port =
+            if has_check { health_check(&spec.health_check_node_port, &mut problems) } else { None };
         let created = metadata.creation_timestamp.as_str().and_then(|text| text.parse().ok());
         Outcome::Ours(Self {
             name,
@@ -62,6 +66,7 @@ impl Watched for Service {
             external_ips,
             load_balancer_ips,
             source_ranges,
+            health_check_node_port,
             ports,
             problems,
         })
@@ -196,6 +201,15 @@ fn source_ranges(wire: wire::Items<wire::Scalar>, problems: &mut Vec<Problem>) -
     found
 }
 
+/// The health-check port of a Service that must have one. The API server leaves a 0 out and would never admit it.
+fn health_check(found: &wire::Scalar, problems: &mut Vec<Problem>) -> Option<NonZeroU16> {
+    let port = number_or_none(found);
+    if port.is_none() {
+        problems.push(Problem::new("spec.healthCheckNodePort", Reason::BadPort, found));
+    }
+    port
+}
+
 fn ports(
     wire: wire::Items<wire::Loose<wire::Port>>,
     names: &mut Interner,
@@ -283,6 +297,7 @@ mod tests {
                 ("spec.externalIPs[3]", Reason::BadAddress),
                 ("status.loadBalancer.ingress[3].ip", Reason::BadAddress),
                 ("spec.loadBalancerSourceRanges[1]", Reason::BadAddress),
+                ("spec.healthCheckNodePort", Reason::BadPort),
             ]
         );
     }
@@ -297,6 +312,31 @@ mod tests {
         ] {
             let spec = format!(r#"{{"clusterIP":"10.0.0.1","externalTrafficPolicy":"Local",{more}}}"#);
             assert_eq!(service(&spec).external_traffic_local, local, "{spec}");
+        }
+    }
+
+    #[test]
+    fn only_a_load_balancer_of_local_traffic_has_a_health_check_port() {
+        let check = |kind: &str, policy: &str, port: &str| {
+            let spec = format!(
+                r#"{{"type":"{kind}","clusterIP":"10.0.0.1","externalTrafficPolicy":"{policy}"{port},"ports":[{{"port":80}}]}}"#
+            );
+            (service(&spec).health_check_node_port.map(NonZeroU16::get), problems(&spec))
+        };
+        let port = r#","healthCheckNodePort":32000"#;
+        assert_eq!(check("LoadBalancer", "Local", port), (Some(32_000), vec![]));
+        for (kind, policy) in [("LoadBalancer", "Cluster"), ("NodePort", "Local"), ("ClusterIP", "Local")] {
+            assert_eq!(check(kind, policy, port), (None, vec![]), "{kind} {policy}");
+        }
+        for (port, found) in [
+            (r#","healthCheckNodePort":0"#, "0"),
+            (r#","healthCheckNodePort":70000"#, "70000"),
+            (r#","healthCheckNodePort":"http""#, "http"),
+            ("", "nothing"),
+        ] {
+            let expected = problem("spec.healthCheckNodePort", Reason::BadPort, found);
+            assert_eq!(check("LoadBalancer", "Local", port), (None, vec![expected]));
+            assert_eq!(check("LoadBalancer", "Cluster", port), (None, vec![]), "not looked at");
         }
     }
 

@@ -86,6 +86,7 @@ impl Node {
         command
             .args(args)
             .args(["--hostname-override", NODE_NAME])
+            .args(["--backend", &backend()])
             .arg("--nft")
             .arg(&self.nft)
             .env_remove("KUBECONFIG")
@@ -168,4 +169,9 @@ fn read(path: &Path) -> String {
     let mut text = Vec::new();
     File::open(path).and_then(|mut file| file.read_to_end(&mut text)).expect("the log can be read");
     String::from_utf8_lossy(&text).into_owned()
+}
+
+/// The backend that is tested: `POINTSMAN_TEST_BACKEND=nft` puts the other one to the same tests.
+fn backend() -> String {
+    std::env::var("POINTSMAN_TEST_BACKEND").unwrap_or_else(|_| "netlink".to_owned())
 }

@@ -1,0 +1,315 @@
+//! Rules as the kernel's expressions: small steps over registers.
+//!
+//! A key is loaded into neighbouring registers from the first one on, so that a lookup finds its components in a row. What a map
+//! gives takes the same place.
+
+use ipnet::IpNet;
+
+use super::abi::*;
+use super::elements::protocol_number;
+use super::types::type_of;
+use super::write::{Writer, nfproto};
+use crate::dataplane::{Action, Condition, Expr, Family, Field, Protocol, Rule, SetName};
+
+/// Writes the expressions of a rule, as entries of a list.
+pub(super) fn put(out: &mut Writer, rule: &Rule) {
+    let mut steps = Steps { out, family: rule.family };
+    rule.conditions.iter().for_each(|condition| steps.condition(condition));
+    steps.action(&rule.action);
+}
+
+/// What a lookup is for.
+#[derive(Clone, Copy)]
+enum Lookup {
+    /// The rule goes on if the key is there.
+    Found,
+    /// The rule goes on if it is not.
+    NotFound,
+    /// The rule goes on with the key's data.
+    Data,
+}
+
+struct Steps<'a> {
+    out: &'a mut Writer,
+    family: Family,
+}
+
+impl Steps<'_> {
+    fn condition(&mut self, condition: &Condition) {
+        match condition {
+            Condition::In(key, set) => {
+                self.key(key);
+                self.lookup(*set, Lookup::Found);
+            }
+            Condition::NotIn(key, set) => {
+                self.key(key);
+                self.lookup(*set, Lookup::NotFound);
+            }
+            Condition::SaddrIn(network) => self.address(Field::Saddr, network, NFT_CMP_EQ),
+            Condition::SaddrNotIn(network) => self.address(Field::Saddr, network, NFT_CMP_NEQ),
+            Condition::DaddrNotIn(network) => self.address(Field::Daddr, network, NFT_CMP_NEQ),
+            Condition::FibSaddrLocal => self.fib_local(NFTA_FIB_F_SADDR),
+            Condition::FibDaddrLocal => self.fib_local(NFTA_FIB_F_DADDR),
+            Condition::Iifname(name) => self.iifname(name, NFT_CMP_EQ),
+            Condition::IifnameNot(name) => self.iifname(name, NFT_CMP_NEQ),
+            Condition::L4Proto(protocol) => self.l4proto(*protocol),
+            Condition::CtStateNew => self.ct_bit(NFT_CT_STATE, CT_STATE_NEW),
+            Condition::CtStatusDnat => self.ct_bit(NFT_CT_STATUS, CT_STATUS_DNAT),
+            Condition::Mark(bit) => {
+                self.load_mark();
+                self.bitwise(&bit.to_ne_bytes(), &[0; 4]);
+                self.compare(NFT_CMP_EQ, &bit.to_ne_bytes());
+            }
+        }
+    }
+
+    fn action(&mut self, action: &Action) {
+        match action {
+            Action::Jump(chain) => self.verdict(NFT_JUMP, Some(&chain.0)),
+            Action::Goto(chain) => self.verdict(NFT_GOTO, Some(&chain.0)),
+            Action::Drop => self.verdict(NF_DROP, None),
+            Action::RejectTcpReset => self.reject(NFT_REJECT_TCP_RST, 0),
+            Action::Reject => {
+                let code = match self.family {
+                    Family::Ip => ICMP_PORT_UNREACH,
+                    Family::Ip6 => ICMPV6_PORT_UNREACH,
+                };
+                self.reject(NFT_REJECT_ICMP_UNREACH, code);
+            }
+            Action::DnatTo(key, map) => {
+                self.key(key);
+                self.lookup(*map, Lookup::Data);
+                self.dnat();
+            }
+            Action::SetMark(bit) => self.change_mark(!bit, *bit),
+            Action::ClearMarkAndMasquerade(bit) => {
+                self.change_mark(u32::MAX, *bit);
+                self.masquerade();
+            }
+            Action::Masquerade => self.masquerade(),
+        }
+    }
+
+    /// Loads a key.
+    fn key(&mut self, key: &Expr) {
+        let mut words = 0;
+        for field in key.fields {
+            let length = type_of(self.family, *field).length;
+            self.load(*field, key, register(words), length);
+            words += length.div_ceil(4);
+        }
+    }
+
+    fn load(&mut self, field: Field, key: &Expr, register: u32, length: usize) {
+        match field {
+            Field::Saddr | Field::Daddr => {
+                self.payload(register, NFT_PAYLOAD_NETWORK_HEADER, address_offset(self.family, field), length);
+            }
+            // In the headers of TCP, UDP and SCTP it follows the source port.
+            Field::Dport => self.payload(register, NFT_PAYLOAD_TRANSPORT_HEADER, length, length),
+            Field::L4Proto => self.expression("meta", |out| {
+                out.put_u32(NFTA_META_KEY, NFT_META_L4PROTO);
+                out.put_u32(NFTA_META_DREG, register);
+            }),
+            Field::Port => self.expression("ct", |out| {
+                out.put_u32(NFTA_CT_KEY, NFT_CT_PROTO_DST);
+                out.put_u32(NFTA_CT_DREG, register);
+                out.put(NFTA_CT_DIRECTION, &[CT_ORIGINAL]);
+            }),
+            Field::Slot => self.expression("numgen", |out| {
+                out.put_u32(NFTA_NG_DREG, register);
+                out.put_u32(NFTA_NG_MODULUS, key.class.map_or(2, crate::dataplane::Class::slots));
+                out.put_u32(NFTA_NG_TYPE, NFT_NG_RANDOM);
+                out.put_u32(NFTA_NG_OFFSET, 0);
+            }),
+        }
+    }
+
+    fn payload(&mut self, register: u32, base: u32, offset: usize, length: usize) {
+        self.expression("payload", |out| {
+            out.put_u32(NFTA_PAYLOAD_DREG, register);
+            out.put_u32(NFTA_PAYLOAD_BASE, base);
+            out.put_u32(NFTA_PAYLOAD_OFFSET, number(offset));
+            out.put_u32(NFTA_PAYLOAD_LEN, number(length));
+        });
+    }
+
+    /// Compares an address with a network, as nft does: whole bytes are loaded and compared, anything else is masked.
+    fn address(&mut self, field: Field, network: &IpNet, operator: u32) {
+        let (prefix, mask) = match network {
+            IpNet::V4(network) => (network.network().octets().to_vec(), network.netmask().octets().to_vec()),
+            IpNet::V6(network) => (network.network().octets().to_vec(), network.netmask().octets().to_vec()),
+        };
+        let bits = usize::from(network.prefix_len());
+        let whole_bytes = bits > 0 && bits.is_multiple_of(8);
+        let length = if whole_bytes { bits / 8 } else { prefix.len() };
+        self.payload(NFT_REG_1, NFT_PAYLOAD_NETWORK_HEADER, address_offset(self.family, field), length);
+        if !whole_bytes {
+            self.bitwise(&mask, &vec![0; mask.len()]);
+        }
+        self.compare(operator, prefix.get(..length).unwrap_or(&prefix));
+    }
+
+    fn l4proto(&mut self, protocol: Protocol) {
+        self.expression("meta", |out| {
+            out.put_u32(NFTA_META_KEY, NFT_META_L4PROTO);
+            out.put_u32(NFTA_META_DREG, NFT_REG_1);
+        });
+        self.compare(NFT_CMP_EQ, &[protocol_number(protocol)]);
+    }
+
+    /// A bit of the connection's state or status is set.
+    fn ct_bit(&mut self, key: u32, bit: u32) {
+        self.expression("ct", |out| {
+            out.put_u32(NFTA_CT_KEY, key);
+            out.put_u32(NFTA_CT_DREG, NFT_REG_1);
+        });
+        self.bitwise(&bit.to_ne_bytes(), &[0; 4]);
+        self.compare(NFT_CMP_NEQ, &[0; 4]);
+    }
+
+    /// An address is one of this host's.
+    fn fib_local(&mut self, address: u32) {
+        self.expression("fib", |out| {
+            out.put_u32(NFTA_FIB_FLAGS, address);
+            out.put_u32(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+            out.put_u32(NFTA_FIB_DREG, NFT_REG_1);
+        });
+        self.compare(NFT_CMP_EQ, &RTN_LOCAL.to_ne_bytes());
+    }
+
+    /// Compares the name of the interface that the packet came in by: all of it, or what is before a final `*`.
+    fn iifname(&mut self, name: &str, operator: u32) {
+        self.expression("meta", |out| {
+            out.put_u32(NFTA_META_KEY, NFT_META_IIFNAME);
+            out.put_u32(NFTA_META_DREG, NFT_REG_1);
+        });
+        match name.strip_suffix('*') {
+            Some(start) => self.compare(operator, start.as_bytes()),
+            None => {
+                let mut whole = [0; IFNAMSIZ];
+                whole.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place = byte);
+                self.compare(operator, &whole);
+            }
+        }
+    }
+
+    fn load_mark(&mut self) {
+        self.expression("meta", |out| {
+            out.put_u32(NFTA_META_KEY, NFT_META_MARK);
+            out.put_u32(NFTA_META_DREG, NFT_REG_1);
+        });
+    }
+
+    /// The packet mark becomes `(mark & mask) ^ flip`.
+    fn change_mark(&mut self, mask: u32, flip: u32) {
+        self.load_mark();
+        self.bitwise(&mask.to_ne_bytes(), &flip.to_ne_bytes());
+        self.expression("meta", |out| {
+            out.put_u32(NFTA_META_KEY, NFT_META_MARK);
+            out.put_u32(NFTA_META_SREG, NFT_REG_1);
+        });
+    }
+
+    fn bitwise(&mut self, mask: &[u8], flip: &[u8]) {
+        self.expression("bitwise", |out| {
+            out.put_u32(NFTA_BITWISE_SREG, NFT_REG_1);
+            out.put_u32(NFTA_BITWISE_DREG, NFT_REG_1);
+            out.put_u32(NFTA_BITWISE_LEN, number(mask.len()));
+            for (kind, value) in [(NFTA_BITWISE_MASK, mask), (NFTA_BITWISE_XOR, flip)] {
+                let data = out.nest(kind);
+                out.put(NFTA_DATA_VALUE, value);
+                out.end(data);
+            }
+        });
+    }
+
+    fn compare(&mut self, operator: u32, value: &[u8]) {
+        self.expression("cmp", |out| {
+            out.put_u32(NFTA_CMP_SREG, NFT_REG_1);
+            out.put_u32(NFTA_CMP_OP, operator);
+            let data = out.nest(NFTA_CMP_DATA);
+            out.put(NFTA_DATA_VALUE, value);
+            out.end(data);
+        });
+    }
+
+    fn lookup(&mut self, set: SetName, what: Lookup) {
+        self.expression("lookup", |out| {
+            out.put_name(NFTA_LOOKUP_SET, &set.to_string());
+            out.put_u32(NFTA_LOOKUP_SREG, NFT_REG_1);
+            match what {
+                Lookup::Found => {}
+                Lookup::NotFound => out.put_u32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV),
+                Lookup::Data => out.put_u32(NFTA_LOOKUP_DREG, NFT_REG_1),
+            }
+        });
+    }
+
+    /// Translates to the address and port that a map gave.
+    fn dnat(&mut self) {
+        let port = type_of(self.family, Field::Daddr).length / 4;
+        let family = nfproto(self.family);
+        self.expression("nat", |out| {
+            out.put_u32(NFTA_NAT_TYPE, NFT_NAT_DNAT);
+            out.put_u32(NFTA_NAT_FAMILY, family.into());
+            out.put_u32(NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
+            out.put_u32(NFTA_NAT_REG_PROTO_MIN, register(port));
+        });
+    }
+
+    fn masquerade(&mut self) {
+        self.expression("masq", |out| out.put_u32(NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY));
+    }
+
+    fn reject(&mut self, kind: u32, code: u8) {
+        self.expression("reject", |out| {
+            out.put_u32(NFTA_REJECT_TYPE, kind);
+            out.put(NFTA_REJECT_ICMP_CODE, &[code]);
+        });
+    }
+
+    fn verdict(&mut self, code: i32, chain: Option<&str>) {
+        self.expression("immediate", |out| {
+            out.put_u32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+            let data = out.nest(NFTA_IMMEDIATE_DATA);
+            let verdict = out.nest(NFTA_DATA_VERDICT);
+            out.put(NFTA_VERDICT_CODE, &code.to_be_bytes());
+            if let Some(chain) = chain {
+                out.put_name(NFTA_VERDICT_CHAIN, chain);
+            }
+            out.end(verdict);
+            out.end(data);
+        });
+    }
+
+    fn expression(&mut self, name: &str, contents: impl FnOnce(&mut Writer)) {
+        let entry = self.out.nest(NFTA_LIST_ELEM);
+        self.out.put_name(NFTA_EXPR_NAME, name);
+        let data = self.out.nest(NFTA_EXPR_DATA);
+        contents(self.out);
+        self.out.end(data);
+        self.out.end(entry);
+    }
+}
+
+/// The register `words` times 4 bytes after the first: by its number among those of 16 bytes where it is one, as nft writes it.
+fn register(words: usize) -> u32 {
+    let words = number(words);
+    if words.is_multiple_of(4) { NFT_REG_1 + words / 4 } else { NFT_REG32_00 + words }
+}
+
+/// Where an address is in the network header.
+fn address_offset(family: Family, field: Field) -> usize {
+    match (family, field) {
+        (Family::Ip, Field::Saddr) => 12,
+        (Family::Ip, _) => 16,
+        (Family::Ip6, Field::Saddr) => 8,
+        (Family::Ip6, _) => 24,
+    }
+}
+
+/// Offsets and lengths are below 64.
+fn number(small: usize) -> u32 {
+    u32::try_from(small).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,78 @@
+//! Which way to the kernel is taken.
+
+use super::args::{Args, BackendName};
+use crate::apply::{Backend, Error, Netlink, Nft, Receipt};
+use crate::dataplane::{Family, Operation, Tables};
+
+/// The backend that was asked for, or that works.
+#[derive(Debug)]
+pub(super) enum Chosen {
+    Netlink(Netlink),
+    Nft(Nft),
+}
+
+impl Chosen {
+    /// A backend that has proved in scratch tables that it works.
+    pub async fn tested(args: &Args, families: &[Family]) -> Result<Self, Error> {
+        Self::choose(args, async |mut netlink: Netlink| {
+            netlink.self_test(families).await?;
+            Ok(netlink)
+        })
+        .await?
+        .with_tested_nft()
+        .await
+    }
+
+    /// A backend to read with: nothing is written to find out whether it works.
+    pub async fn for_reading(args: &Args) -> Result<Self, Error> {
+        Self::choose(args, async |netlink| Ok(netlink)).await
+    }
+
+    async fn choose(args: &Args, test: impl AsyncFn(Netlink) -> Result<Netlink, Error>) -> Result<Self, Error> {
+        let netlink = async || test(Netlink::open()?).await.map(Self::Netlink);
+        let nft = async || Nft::find(&args.nft_program()).await.map(Self::Nft);
+        match args.backend {
+            BackendName::Netlink => netlink().await,
+            BackendName::Nft => nft().await,
+            BackendName::Auto => match netlink().await {
+                // What is not permitted is not permitted to nft either.
+                Err(error) if !matches!(error, Error::NotPermitted { .. }) => {
+                    tracing::warn!(%error, "netlink does not work here: using nft");
+                    nft().await
+                }
+                chosen => chosen,
+            },
+        }
+    }
+
+    async fn with_tested_nft(self) -> Result<Self, Error> {
+        if let Self::Nft(nft) = &self {
+            nft.self_test().await?;
+        }
+        Ok(self)
+    }
+
+    /// What it is, for the log.
+    pub fn description(&self) -> String {
+        match self {
+            Self::Netlink(_) => "netlink".to_owned(),
+            Self::Nft(nft) => format!("nft {}", nft.version()),
+        }
+    }
+}
+
+impl Backend for Chosen {
+    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
+        match self {
+            Self::Netlink(netlink) => netlink.read(families).await,
+            Self::Nft(nft) => nft.read(families).await,
+        }
+    }
+
+    async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
+        match self {
+            Self::Netlink(netlink) => netlink.commit(operations).await,
+            Self::Nft(nft) => nft.commit(operations).await,
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The netlink backend against the real kernel, and against the nft backend. Needs root; comparing needs an nft of version 1.1.3 or
+//! newer.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout, reason = "a test may stop, and may print")]
+
+mod conformance;
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use conformance::histories::{Move, Proxy, history, scope};
+use conformance::{
+    alone, in_namespace, nft, refuses_overlapping_ranges, refuses_what_the_model_refuses, sample, sorted,
+    takes_random_histories,
+};
+use pointsman::apply::{Backend, Error, Netlink, Nft, Receipt, Refusal};
+use pointsman::dataplane::{
+    Class, Element, Endpoint, Family, Field, Frontend, Key, List, LocalPods, Object, Operation, Options, Program,
+    Protocol, SetName, TableContents, Tables,
+};
+use pointsman::diff::{Acknowledged, diff};
+use pointsman::state::Desired;
+
+/// Its reading shows whether the kernel lets us.
+async fn backend() -> Result<Netlink, Error> {
+    let mut netlink = Netlink::open()?;
+    netlink.read(&[]).await?;
+    Ok(netlink)
+}
+
+#[test]
+fn the_self_test_passes_and_leaves_nothing_behind() {
+    in_namespace(backend, |mut backend| async move {
+        backend.self_test(&Family::ALL).await.expect("self-test");
+        assert_eq!(backend.read(&Family::ALL).await.expect("read"), Tables::default());
+    });
+}
+
+#[test]
+fn the_kernel_takes_every_batch_of_random_histories_and_then_lists_what_the_model_holds() {
+    in_namespace(backend, takes_random_histories);
+}
+
+#[test]
+fn both_kernels_refuse_the_same_operations_for_the_same_reasons() {
+    in_namespace(backend, refuses_what_the_model_refuses);
+}
+
+#[test]
+fn both_kernels_refuse_a_range_that_overlaps_another() {
+    in_namespace(backend, refuses_overlapping_ranges);
+}
+
+/// Both backends; batches are written by one of them, or by each in turn.
+struct Both {
+    netlink: Netlink,
+    nft: Nft,
+    /// Which one writes the next batch.
+    next: Writer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writer {
+    Netlink,
+    Nft,
+    InTurn { netlink: bool },
+}
+
+impl Both {
+    async fn open(next: Writer) -> Result<Self, Error> {
+        Ok(Self { netlink: backend().await?, nft: Nft::find(&nft()).await?, next })
+    }
+
+    /// What the kernel holds, in nft's words.
+    fn listing(&self) -> String {
+        let listing = std::process::Command::new(nft()).args(["list", "ruleset"]).output().expect("nft");
+        assert!(listing.status.success(), "{}", String::from_utf8_lossy(&listing.stderr));
+        String::from_utf8(listing.stdout).expect("text")
+    }
+}
+
+impl Backend for Both {
+    /// Both read the same.
+    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
+        let by_netlink = self.netlink.read(families).await?;
+        let by_nft = self.nft.read(families).await?;
+        assert_eq!(sorted(&by_netlink), sorted(&by_nft));
+        Ok(by_netlink)
+    }
+
+    async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
+        let by_netlink = match &mut self.next {
+            Writer::InTurn { netlink } => std::mem::replace(netlink, !*netlink),
+            writer => *writer == Writer::Netlink,
+        };
+        if by_netlink { self.netlink.commit(operations).await } else { self.nft.commit(operations).await }
+    }
+}
+
+/// Programs random histories and lists the tables after each batch.
+async fn listings(writer: Writer) -> Vec<String> {
+    let mut both = Both::open(writer).await.expect("both backends");
+    let mut listings = Vec::new();
+    for history in sample(history(), 10) {
+        let mut proxy = Proxy::new();
+        for step in history.into_iter().chain([Move::Sync]) {
+            if let Move::LoseTable(family) = &step
+                && proxy.acknowledged.has_table(*family)
+            {
+                both.commit(&[Operation::delete(*family, Object::Table)]).await.expect("the table is there");
+            }
+            if let Some(plan) = proxy.make(step) {
+                both.commit(&plan.operations).await.expect("a good batch");
+                listings.push(both.listing());
+            }
+        }
+        let tables: Vec<Operation> = Family::ALL.map(|family| Operation::delete(family, Object::Table)).into();
+        both.commit(&tables).await.expect("clean up");
+    }
+    listings
+}
+
+#[test]
+fn nft_lists_what_netlink_wrote_as_it_lists_what_it_wrote_itself() {
+    in_namespace(
+        || Both::open(Writer::InTurn { netlink: true }),
+        |_| async {
+            let by_netlink = alone(|| listings(Writer::Netlink)).expect("a namespace");
+            let by_nft = alone(|| listings(Writer::Nft)).expect("a namespace");
+            assert_eq!(by_netlink.len(), by_nft.len());
+            for (by_netlink, by_nft) in by_netlink.iter().zip(&by_nft) {
+                assert_eq!(by_netlink, by_nft);
+            }
+            println!("{} listings are the same", by_nft.len());
+        },
+    );
+}
+
+#[test]
+fn each_backend_takes_over_from_the_other() {
+    // The histories are read back after each batch, by both, and nothing is left to change.
+    in_namespace(|| Both::open(Writer::InTurn { netlink: true }), takes_random_histories);
+}
+
+/// What different options make of the program, with elements of every kind.
+fn programs() -> Vec<Vec<Operation>> {
+    let networks =
+        |texts: &[&str]| LocalPods::Networks(texts.iter().map(|text| text.parse().expect("a network")).collect());
+    let options = |local_pods, masquerade_all, masquerade_bit, every: &[Family]| Options {
+        local_pods,
+        masquerade_all,
+        masquerade_bit,
+        every_node_address: every.iter().copied().collect(),
+    };
+    let all = [
+        options(LocalPods::Unknown, false, 0, &[]),
+        options(LocalPods::Unknown, true, 31, &Family::ALL),
+        options(LocalPods::Interface("eth0".to_owned()), false, 14, &[Family::Ip]),
+        options(LocalPods::Interface("a-name-of-15-by".to_owned()), false, 14, &[Family::Ip6]),
+        options(LocalPods::Interface("cali*".to_owned()), true, 14, &Family::ALL),
+        options(networks(&["10.16.0.0/12", "fd00:1::/61"]), false, 15, &[]),
+        options(networks(&["10.1.2.3/32", "fd00:1::1/128"]), false, 15, &[]),
+        options(networks(&["0.0.0.0/0", "::/0"]), false, 15, &[]),
+        options(networks(&["128.0.0.0/1", "fc00::/7"]), false, 15, &[]),
+    ];
+    let lists = List::ALL.into_iter().flat_map(|list| [1, 2, 5].map(move |n| (list, n)));
+    let classes: BTreeSet<_> = lists.filter_map(|(list, n)| Some((list, Class::of(n)?))).collect();
+    let program = |options: Options| {
+        let mut operations = Vec::new();
+        for family in Family::ALL {
+            operations.push(Operation::add(family, Object::Table));
+            let program = Program::new(family, &options, &classes);
+            operations.extend(program.sets.iter().map(|set| Operation::add(family, Object::Set(*set))));
+            for chain in &program.chains {
+                operations.push(Operation::add(family, Object::Chain(chain.name.clone(), chain.base)));
+                let rules = chain.stamped_rules().into_iter();
+                let add = |rule| Operation::add(family, Object::Rule(chain.name.clone(), Box::new(rule)));
+                operations.extend(rules.map(add));
+            }
+            operations.extend(elements(family, &program).into_iter().map(Operation::add_element));
+        }
+        operations
+    };
+    all.map(program).into()
+}
+
+/// Elements of every set of a program.
+fn elements(family: Family, program: &Program) -> Vec<Element> {
+    let (addr, other, networks) = match family {
+        Family::Ip => ("10.96.0.1", "10.1.0.9", ["10.96.0.0/16", "10.97.0.0/16", "192.0.2.7/32", "240.0.0.0/4"]),
+        Family::Ip6 => ("fd00:96::1", "fd00::9", ["fd00:96::/112", "fd00:96::1:0/112", "2001:db8::7/128", "ff00::/8"]),
+    };
+    let (addr, other) = (addr.parse().expect("an address"), other.parse().expect("an address"));
+    let endpoint = Endpoint { addr: other, port: 8080 };
+    let networks = networks.map(|text| text.parse::<ipnet::IpNet>().expect("a network"));
+    let frontends = |node_port: bool| {
+        let of = |protocol| match node_port {
+            true => Frontend::node_port(family, protocol, 30_080),
+            false => Frontend { addr, protocol, port: 443 },
+        };
+        Protocol::ALL.map(of)
+    };
+    let mut elements = Vec::new();
+    for set in &program.sets {
+        let definition = set.definition();
+        let node_port = definition.key.first() == Some(&Field::L4Proto);
+        let keys: Vec<Key> = match set {
+            SetName::Endpoints(_) => {
+                frontends(node_port).into_iter().flat_map(|f| (0..3).map(move |slot| Key::Slot(f, slot))).collect()
+            }
+            SetName::ClusterIps | SetName::NodeportIps => vec![Key::Addr(addr), Key::Addr(other)],
+            SetName::ServiceCidrs => networks.map(Key::Network).into(),
+            SetName::AllowedSources => {
+                let sources =
+                    frontends(false).into_iter().flat_map(|f| networks.map(|network| Key::Source(f, network)));
+                sources.collect()
+            }
+            SetName::Hairpin => Protocol::ALL.map(|protocol| Key::Hairpin(endpoint, protocol)).into(),
+            _ => frontends(node_port).map(Key::Frontend).into(),
+        };
+        for (n, key) in keys.into_iter().enumerate() {
+            let comment = (n % 2 == 0).then(|| "default/web:http".into());
+            elements.push(Element { set: *set, key, value: definition.is_map().then_some(endpoint), comment });
+        }
+    }
+    elements
+}
+
+/// Programs each of these and lists and reads it.
+async fn listings_of_programs(writer: Writer) -> Vec<String> {
+    let mut both = Both::open(writer).await.expect("both backends");
+    let mut listings = Vec::new();
+    for operations in programs() {
+        both.commit(&operations).await.expect("a good batch");
+        listings.push(both.listing());
+        let tables = both.read(&Family::ALL).await.expect("read");
+        let elements = operations.iter().filter(|operation| matches!(operation.object, Object::Element(_))).count();
+        let held = Family::ALL.map(|family| tables.get(family).map_or(0, |table| table.elements.len()));
+        assert_eq!(held[0] + held[1], elements, "everything is read back");
+        // Deletes what was added, element by element, and then the rest.
+        let added = operations.into_iter().filter_map(|operation| match operation.object {
+            Object::Element(element) => Some(Operation::delete_element(element)),
+            _ => None,
+        });
+        both.commit(&added.collect::<Vec<_>>()).await.expect("a good batch");
+        listings.push(both.listing());
+        let tables: Vec<Operation> = Family::ALL.map(|family| Operation::delete(family, Object::Table)).into();
+        both.commit(&tables).await.expect("clean up");
+    }
+    listings
+}
+
+#[test]
+fn the_program_of_any_options_and_all_elements_are_listed_alike() {
+    in_namespace(
+        || Both::open(Writer::Netlink),
+        |_| async {
+            let by_netlink = alone(|| listings_of_programs(Writer::Netlink)).expect("a namespace");
+            let by_nft = alone(|| listings_of_programs(Writer::Nft)).expect("a namespace");
+            let in_turn = alone(|| listings_of_programs(Writer::InTurn { netlink: true })).expect("a namespace");
+            for ((by_netlink, by_nft), in_turn) in by_netlink.iter().zip(&by_nft).zip(&in_turn) {
+                assert_eq!(by_netlink, by_nft);
+                assert_eq!(in_turn, by_nft);
+            }
+        },
+    );
+}
+
+/// `count` frontends with `endpoints` endpoints each.
+fn slots(count: u32, endpoints: u32) -> Vec<Operation> {
+    let frontends = (0..count).map(|n| {
+        let addr = Ipv4Addr::from_bits(Ipv4Addr::new(10, 96, 0, 0).to_bits() + n).into();
+        Frontend { addr, protocol: Protocol::Tcp, port: 80 }
+    });
+    let slots = frontends.flat_map(|frontend| (0..endpoints).map(move |slot| (frontend, slot)));
+    slots.map(|(frontend, slot)| Operation::add_element(slot_of(frontend, slot))).collect()
+}
+
+fn slot_of(frontend: Frontend, slot: u32) -> Element {
+    Element::slot(List::Any, frontend, slot, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
+}
+
+/// The program of an empty cluster.
+fn program() -> Vec<Operation> {
+    diff(&Acknowledged::nothing(), &Desired::default(), &scope()).operations
+}
+
+fn held(tables: &Tables) -> &TableContents {
+    tables.get(Family::Ip).expect("the table")
+}
+
+#[test]
+fn three_hundred_thousand_elements_are_one_batch() {
+    in_namespace(backend, |mut backend| async move {
+        backend.commit(&program()).await.expect("the program");
+        let batch = slots(60_000, 5);
+        backend.commit(&batch).await.expect("300,000 elements");
+        let tables = backend.read(&[Family::Ip]).await.expect("read");
+        assert_eq!(held(&tables).elements.iter().collect::<BTreeSet<_>>().len(), batch.len());
+        assert_eq!(held(&tables).elements.len(), batch.len());
+        let elements = held(&tables).elements.iter().cloned();
+        let deletions: Vec<Operation> = elements.map(Operation::delete_element).collect();
+        backend.commit(&deletions).await.expect("300,000 deletions");
+        let tables = backend.read(&[Family::Ip]).await.expect("read");
+        assert_eq!(held(&tables).elements.len(), 0);
+    });
+}
+
+#[test]
+fn a_refusal_names_the_operation_and_changes_nothing() {
+    in_namespace(backend, |mut backend| async move {
+        backend.commit(&program()).await.expect("the program");
+        let batch = slots(3_000, 1);
+        let Object::Element(taken) = batch[2_345].object.clone() else { panic!("an element") };
+        let other = Element { value: Some(Endpoint { addr: [10, 1, 0, 9].into(), port: 1 }), ..taken.clone() };
+        backend.commit(&[Operation::add_element(other.clone())]).await.expect("one element");
+        let before = backend.read(&Family::ALL).await.expect("read");
+
+        let refused = |error: Error, refusal: Refusal, operation: &Operation| {
+            assert_eq!(error.refusal(), Some(refusal), "{error}");
+            assert!(error.to_string().contains(&operation.to_string()), "{error} does not name {operation}");
+        };
+        let error = backend.commit(&batch).await.expect_err("a slot is taken");
+        refused(error, Refusal::Exists, &batch[2_345]);
+
+        let deletions: Vec<Operation> = batch[2_340..]
+            .iter()
+            .cloned()
+            .map(|operation| match operation.object {
+                Object::Element(element) => Operation::delete_element(element),
+                _ => operation,
+            })
+            .collect();
+        let error = backend.commit(&deletions).await.expect_err("only one of them is there");
+        refused(error, Refusal::Missing, &deletions[0]);
+
+        let range = |text: &str| Element::member(SetName::ServiceCidrs, Key::Network(text.parse().expect("a network")));
+        let ranges = ["10.0.0.0/24", "10.0.1.0/24", "240.0.0.0/4", "10.0.0.128/25", "10.0.2.0/24"]
+            .map(|text| Operation::add_element(range(text)));
+        let error = backend.commit(&ranges).await.expect_err("ranges overlap");
+        refused(error, Refusal::Exists, &ranges[3]);
+
+        let chain = Operation::delete(Family::Ip, Object::Chain("services".into(), None));
+        let error = backend.commit(&[batch[0].clone(), chain.clone(), batch[1].clone()]).await.expect_err("in use");
+        refused(error, Refusal::Busy, &chain);
+
+        let flush = Operation { verb: pointsman::dataplane::Verb::Flush, ..batch[0].clone() };
+        refused(backend.commit(std::slice::from_ref(&flush)).await.expect_err("senseless"), Refusal::Other, &flush);
+
+        assert_eq!(sorted(&backend.read(&Family::ALL).await.expect("read")), sorted(&before));
+        backend.commit(&[Operation::delete_element(other)]).await.expect("the next batch is not confused");
+        backend.commit(&batch).await.expect("the next batch is not confused");
+    });
+}
+
+#[test]
+fn an_empty_batch_is_nothing() {
+    in_namespace(backend, |mut backend| async move {
+        assert_eq!(backend.commit(&[]).await.expect("nothing"), Receipt::default());
+        assert_eq!(backend.read(&Family::ALL).await.expect("read"), Tables::default());
+    });
+}
