@@ -43,12 +43,12 @@ pub(super) fn program_change(
     options: &Options,
     needed: &BTreeSet<(List, Class)>,
 ) -> ProgramChange {
-    let classes: BTreeSet<(List, Class)> = installed_classes(installed).union(needed).copied().collect();
     if let Some(table) = installed
-        && table.verified.as_ref().is_some_and(|(of, known)| of == options && *known == classes)
+        && table.verified.as_ref().is_some_and(|(of, known)| of == options && needed.is_subset(known))
     {
         return ProgramChange { operations: Vec::new(), table: table.clone() };
     }
+    let classes: BTreeSet<(List, Class)> = installed_classes(installed).union(needed).copied().collect();
     let program = Program::new(family, options, &classes);
     let empty = InstalledTable::default();
     let old = installed.unwrap_or(&empty);
