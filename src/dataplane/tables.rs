@@ -65,11 +65,11 @@ impl Tables {
 impl ChainContents {
     /// Counts a rule that was read, in the chain's order, and takes the fingerprint from the first one.
     pub fn push_rule(&mut self, comment: Option<&str>) {
-        if self.rules == 0 {
-            if let Some((fingerprint, classes)) = comment.and_then(parse_stamp) {
-                self.fingerprint = Some(fingerprint);
-                self.classes = classes;
-            }
+        if self.rules == 0
+            && let Some((fingerprint, classes)) = comment.and_then(parse_stamp)
+        {
+            self.fingerprint = Some(fingerprint);
+            self.classes = classes;
         }
         self.rules += 1;
     }

@@ -47,7 +47,7 @@ pub(super) fn found(table: &TableContents) -> Parts {
     let mut parts = Parts::default();
     let sets: Vec<SetName> = table.sets.keys().filter_map(|name| name.parse().ok()).collect();
     for list in List::ALL {
-        let noted = table.chains.get(&*list.chain()).map_or(&[][..], |chain| &chain.classes);
+        let noted = table.chains.get(list.chain()).map_or(&[][..], |chain| &chain.classes);
         let has_set = |class: &Class| sets.contains(&SetName::Slots(list, *class));
         let mut order: Vec<Class> = Vec::new();
         for class in noted.iter().copied().filter(has_set) {
