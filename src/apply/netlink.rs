@@ -60,6 +60,22 @@ impl Netlink {
         Ok(())
     }
 
+    /// How many clients of frontends with session affinity are remembered; `None` where none can be, or the kernel does not tell.
+    ///
+    /// Takes microseconds, however many there are: the kernel keeps count.
+    ///
+    /// # Errors
+    ///
+    /// The kernel cannot be asked.
+    pub fn count_clients(&mut self, family: Family, node_port: bool) -> Result<Option<u32>, Error> {
+        let doing = "counting the clients of Services with session affinity";
+        let mut socket = self.take_socket(doing)?;
+        let count = read::count(&mut socket, family, TABLE, SetName::Clients { node_port });
+        let count = count.map_err(|error| errors::of_socket(doing, error))?;
+        self.socket = Some(socket);
+        Ok(count)
+    }
+
     fn take_socket(&mut self, doing: &'static str) -> Result<Socket, Error> {
         match self.socket.take() {
             Some(socket) => Ok(socket),

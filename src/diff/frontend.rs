@@ -133,4 +133,22 @@ mod tests {
         let slots = place(&installed, &[endpoint(1), endpoint(2), endpoint(3)]);
         assert_eq!(slots, [(0, endpoint(1)), (1, endpoint(2)), (2, endpoint(3))]);
     }
+
+    #[test]
+    fn a_policy_that_confines_clients_makes_them_leave_the_endpoints_of_other_nodes() {
+        use crate::dataplane::Affinity;
+        let sticky = SetName::WithAffinity(Affinity { node_port: true, seconds: 60 });
+        let installed = |gate, local_slots: &[u8]| Installed {
+            memberships: [gate, sticky].map(|set| (set, None)).into(),
+            slots: [(0, endpoint(1)), (1, endpoint(2))].into(),
+            local_slots: (0..).zip(local_slots.iter().map(|n| endpoint(*n))).collect(),
+            ..Installed::default()
+        };
+        let everywhere = Arc::new(installed(SetName::Nodeports, &[]));
+        let confined = Arc::new(installed(SetName::NodeportsLocal, &[1]));
+        assert_eq!(left_by_clients(Some(&everywhere), Some(&confined)), BTreeSet::from([endpoint(2)]));
+        assert_eq!(left_by_clients(Some(&confined), Some(&everywhere)), BTreeSet::new());
+        assert_eq!(left_by_clients(Some(&confined), None).len(), 2);
+        assert_eq!(left_by_clients(None, Some(&confined)), BTreeSet::new());
+    }
 }

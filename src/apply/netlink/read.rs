@@ -52,6 +52,20 @@ pub(super) fn clients(socket: &mut Socket, family: Family, name: &str, set: SetN
     }
 }
 
+/// How many elements a set holds, expired ones that the kernel has not removed yet included; `None` if there is no such set, or the
+/// kernel does not tell.
+pub(super) fn count(socket: &mut Socket, family: Family, name: &str, set: SetName) -> Result<Option<u32>> {
+    let mut reader = Reader { socket, family, name, consistent: true };
+    let mut count = None;
+    let answer = reader.ask(NFT_MSG_GETSET, NLM_F_ACK, Some(&set.to_string()), |message| {
+        count = message.attributes().u32(NFTA_SET_COUNT);
+    });
+    match answer {
+        Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(None),
+        answer => answer.map(|()| count),
+    }
+}
+
 struct Reader<'a> {
     socket: &'a mut Socket,
     family: Family,
