@@ -7,8 +7,9 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Proxy, assert_satisfies, cases, event, history, scope};
-use pointsman::dataplane::{Class, Endpoint, Family, Frontend, Object, Operation, Parts, Program, SetName, Verb};
-use pointsman::diff::{Acknowledged, Installed, Plan, diff};
+use pointsman::apply::MemoryKernel;
+use pointsman::dataplane::{Class, Endpoint, Family, Frontend, Key, Object, Operation, Parts, Program, SetName, Verb};
+use pointsman::diff::{Acknowledged, FrontendChange, Installed, Plan, diff};
 use pointsman::state::{Cluster, Desired};
 use proptest::prelude::*;
 
@@ -203,4 +204,57 @@ proptest! {
             prop_assert_eq!(table.chains.len(), program.chains.len());
         }
     }
+
+    /// A plan that is divided: a kernel takes each part, and holds what was planned after the last. In between every frontend has
+    /// what it had or what it gets; what frontends need is there before them, and what restricts their addresses is not.
+    #[test]
+    fn a_divided_plan_never_leaves_a_frontend_in_between(history in history(), step in 1..20usize) {
+        let mut kernel = MemoryKernel::new();
+        play(history, |proxy, before, plan| {
+            let mut held = Acknowledged::from(kernel.contents(&Family::ALL));
+            if held.frontends != before.frontends || held.shared != before.shared {
+                // The proxy lost a table.
+                kernel = proxy.kernel.clone();
+                return Ok(());
+            }
+            let mut divided = plan.clone();
+            let mut start = 0;
+            for end in divided.divide(step) {
+                if let Err(refusal) = kernel.apply(&divided.operations[start..end]) {
+                    panic!("a part was refused: {refusal:?}\n{}", pointsman::render::nft(&divided));
+                }
+                start = end;
+                held = Acknowledged::from(kernel.contents(&Family::ALL));
+                assert_between(&held, before, plan)?;
+            }
+            assert_same(&held, &plan.next)
+        })?;
+    }
+}
+
+/// Checks what a kernel holds that has committed a part of a plan.
+fn assert_between(held: &Acknowledged, before: &Acknowledged, plan: &Plan) -> Result<(), TestCaseError> {
+    let is_new = |change: &FrontendChange| held.frontends.get(&change.frontend) == change.after.as_ref();
+    for change in &plan.frontends {
+        let is_old = held.frontends.get(&change.frontend) == change.before.as_ref();
+        prop_assert!(is_old || is_new(change), "{} is in between", change.frontend);
+    }
+    let any_new = plan.frontends.iter().any(|change| change.after.is_some() && is_new(change));
+    for added in plan.shared.iter().filter(|change| change.added).map(|change| change.element) {
+        let is_held = held.shared.contains(&added);
+        match (added.set, added.key) {
+            (SetName::Hairpin, _) => prop_assert!(is_held || !any_new, "{} is missing", added.key),
+            (SetName::ClusterIps, Key::Addr(addr)) => {
+                let mut of_addr = plan.frontends.iter().filter(|change| change.frontend.addr == addr);
+                prop_assert!(!is_held || of_addr.all(is_new), "{addr} is refused too early");
+            }
+            _ => {}
+        }
+    }
+    // Whatever does not change stays.
+    let changes: BTreeSet<Frontend> = plan.frontends.iter().map(|change| change.frontend).collect();
+    for (frontend, installed) in before.frontends.iter().filter(|(frontend, _)| !changes.contains(frontend)) {
+        prop_assert_eq!(held.frontends.get(frontend), Some(installed));
+    }
+    Ok(())
 }

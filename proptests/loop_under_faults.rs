@@ -4,15 +4,18 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Model, assert_satisfies, cases, event, initial, scope};
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
-use pointsman::dataplane::{Element, Family, Operation, Tables};
+use pointsman::dataplane::{Element, Family, Operation, Protocol, Tables};
 use pointsman::diff::Acknowledged;
 use pointsman::observe::Health;
 use pointsman::reconcile::{Reconciler, Until};
-use pointsman::state::View;
+use pointsman::state::{
+    Decoded, EndpointSlice, Event, ObjectName, Service, ServicePort, SliceEndpoint, SlicePort, View,
+};
 use pointsman::watch::Received;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -201,5 +204,77 @@ fn with_once_a_failure_is_the_result() {
             kernel = reconciler.into_backend();
         }
         assert!(failed, "one of fifty faulty starts fails");
+    });
+}
+
+/// Complete lists with this many Services, one endpoint each.
+fn many(services: u16) -> [Event; 4] {
+    let [_, _, service_cidrs, nodes] = initial();
+    let name = |n: u16| ObjectName::new("shop", format!("web-{n}"));
+    let service = |n: u16| {
+        let ports = vec![ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80, node_port: None }];
+        let [high, low] = n.to_be_bytes();
+        Service {
+            name: name(n),
+            created: None,
+            cluster_ips: vec![[10, 96, high, low].into()],
+            internal_traffic_local: false,
+            external_traffic_local: false,
+            external_ips: Vec::new(),
+            load_balancer_ips: Vec::new(),
+            source_ranges: Vec::new(),
+            session_affinity: None,
+            health_check_node_port: None,
+            ports,
+            problems: Vec::new(),
+        }
+    };
+    let slice = |n: u16| EndpointSlice {
+        name: name(n),
+        service: name(n).name,
+        family: Family::Ip,
+        ports: vec![SlicePort { name: "".into(), protocol: Protocol::Tcp, port: 8080 }],
+        endpoints: vec![SliceEndpoint {
+            addr: [10, 1, 0, 1].into(),
+            node: None,
+            zone_hints: Box::default(),
+            node_hints: Box::default(),
+            ready: true,
+            serving: true,
+            terminating: false,
+        }],
+        problems: Vec::new(),
+    };
+    let services = (0..services).map(|n| (service(n), slice(n)));
+    let (services, slices): (Vec<_>, Vec<_>) =
+        services.map(|(service, slice)| (Decoded::Object(Arc::new(service)), Decoded::Object(Arc::new(slice)))).unzip();
+    [Event::ServicesReset(services), Event::SlicesReset(slices), service_cidrs, nodes]
+}
+
+#[test]
+fn a_large_load_takes_several_batches_and_converges_whichever_of_them_fail() {
+    paused(async {
+        for seed in 0..20 {
+            let faults_for = if seed == 0 { Duration::ZERO } else { Duration::from_secs(30) };
+            let kernel = FaultyKernel::new(seed, faults_for);
+            let mut reconciler = Reconciler::new(kernel, scope(), view(), Health::default());
+            let (sender, mut receiver) = mpsc::channel(10);
+            let mut model = Model::default();
+            for event in many(2_000) {
+                model.apply(&event);
+                sender.send(Received::now(event)).await.expect("room");
+            }
+            let shutdown = CancellationToken::new();
+            let later = async {
+                tokio::time::sleep(Duration::from_secs(100)).await;
+                shutdown.cancel();
+            };
+            let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), later);
+            assert!(run.is_ok());
+            let backend = reconciler.backend();
+            assert!(backend.commits > 1 && backend.commits < 200, "{} batches", backend.commits);
+            let held = Acknowledged::from(backend.kernel.contents(&Family::ALL));
+            assert_satisfies(&held, &model).expect("what the cluster asks for");
+        }
     });
 }

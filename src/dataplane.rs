@@ -20,7 +20,7 @@ mod set;
 mod tables;
 
 pub use chain::{BaseChain, Chain, ChainName, ChainType, Hook};
-pub use element::{Atom, Element, Key};
+pub use element::{Atom, Atoms, Element, Key};
 #[cfg(test)]
 pub(crate) use key::comparisons;
 pub use key::{Endpoint, Family, Frontend, ParseProtocolError, Protocol};

@@ -18,10 +18,12 @@
 //! With a snapshot the cost is O(changes · log n), without one O(n). Not promised: that slots are in any particular order,
 //! or that a class which nobody uses any more is removed.
 //!
-//! Beside the operations a plan names the endpoints that clients with session affinity left: what packets remember is not an
-//! element that anybody asks for, and is forgotten by other means.
+//! A large plan can be committed in several batches: [`Plan::divide`]. Beside the operations a plan names the endpoints that
+//! clients with session affinity left: what packets remember is not an element that anybody asks for, and is forgotten by
+//! other means.
 
 mod acknowledged;
+mod batches;
 mod clients;
 mod frontend;
 mod parts;

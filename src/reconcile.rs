@@ -25,6 +25,8 @@ use crate::observe::{Health, ServiceHealth};
 use crate::state::{Cluster, Desired, Event, Skipped, Touched, View};
 use crate::watch::Received;
 
+mod bulk;
+
 /// Most events that are folded before a commit; more wait for the next one.
 const MAX_FOLD: usize = 100_000;
 /// Most moments of receipt that are remembered for the latency metric.
@@ -207,8 +209,8 @@ impl<B: Backend> Reconciler<B> {
             Some(acknowledged) => acknowledged,
             None => self.read().await?,
         };
-        let plan = diff(&acknowledged, &self.desired, &self.scope.on(self.cluster.node()));
-        let result = if plan.is_empty() { Ok(0) } else { self.commit(&plan).await };
+        let mut plan = diff(&acknowledged, &self.desired, &self.scope.on(self.cluster.node()));
+        let result = if plan.is_empty() { Ok(0) } else { self.commit(&mut plan).await };
         self.measure(&plan, started, result.is_ok());
         match result {
             Ok(bytes) => {
@@ -241,10 +243,9 @@ impl<B: Backend> Reconciler<B> {
         }
     }
 
-    async fn commit(&mut self, plan: &Plan) -> Result<usize, Error> {
+    async fn commit(&mut self, plan: &mut Plan) -> Result<usize, Error> {
         names::plan(plan);
-        let receipt = self.backend.commit(&plan.operations).await?;
-        Ok(receipt.bytes)
+        bulk::commit(&mut self.backend, plan).await
     }
 
     fn acknowledge(&mut self, plan: Plan, bytes: usize, started: Instant) {

@@ -25,6 +25,8 @@ mod cluster;
 mod crashes;
 #[path = "kernel/input.rs"]
 mod input;
+#[path = "kernel/loads.rs"]
+mod loads;
 #[path = "kernel/no_ops.rs"]
 mod no_ops;
 #[path = "kernel/node_ports.rs"]

@@ -332,6 +332,75 @@ fn three_hundred_thousand_elements_are_one_batch() {
     });
 }
 
+/// Frontends with their class, gate and endpoints: more than the backend reads by a dump.
+fn large_cluster() -> Vec<Operation> {
+    let (endpoints, class) = (5, Class::of(5).expect("a class"));
+    let set = SetName::Slots(List::Any, class);
+    let slots = slots(5_000, endpoints);
+    let frontends: BTreeSet<Frontend> = slots
+        .iter()
+        .filter_map(|operation| match &operation.object {
+            Object::Element(Element { key: Key::Slot(frontend, _), .. }) => Some(*frontend),
+            _ => None,
+        })
+        .collect();
+    let member = |set| move |frontend| Operation::add_element(Element::member(set, Key::Frontend(frontend)));
+    let mut operations = vec![Operation::add(Family::Ip, Object::Set(set))];
+    operations.extend(frontends.iter().copied().map(member(SetName::Internal)));
+    operations.extend(frontends.iter().copied().map(member(set)));
+    operations.extend(slots);
+    operations
+}
+
+#[test]
+fn a_large_table_is_read_completely_whatever_somebody_left_in_it() {
+    in_namespace(backend, |mut backend| async move {
+        backend.commit(&program()).await.expect("the program");
+        let mut expected: BTreeSet<Element> = BTreeSet::new();
+        let mut held_after = async |operations: Vec<Operation>| {
+            backend.commit(&operations).await.expect("a good batch");
+            for operation in operations {
+                match (operation.verb, operation.object) {
+                    (pointsman::dataplane::Verb::Add, Object::Element(element)) => drop(expected.insert(element)),
+                    (_, Object::Element(element)) => drop(expected.remove(&element)),
+                    _ => {}
+                }
+            }
+            let tables = backend.read(&Family::ALL).await.expect("read");
+            assert_eq!(held(&tables).elements.len(), expected.len());
+            let read: BTreeSet<Element> = held(&tables).elements.iter().cloned().collect();
+            assert!(read == expected, "{:?}", read.symmetric_difference(&expected).take(9).collect::<Vec<_>>());
+        };
+        let all = large_cluster();
+        held_after(all.clone()).await;
+
+        let frontend = |n: u8| Frontend { addr: [10, 96, 0, n].into(), protocol: Protocol::Tcp, port: 80 };
+        let add = |n, slot| Operation::add_element(slot_of(frontend(n), slot));
+        let delete = |n, slot| Operation::delete_element(slot_of(frontend(n), slot));
+        // Slots of a frontend in its class come and go, at the end and in the middle.
+        held_after(vec![delete(1, 4), add(2, 5), add(2, 6), add(2, 7)]).await;
+        held_after(vec![delete(3, 1)]).await;
+        held_after(vec![add(3, 1), add(4, 9)]).await;
+        // A frontend that is in no class.
+        let stranger = Frontend { port: 81, ..frontend(5) };
+        held_after(vec![delete(4, 9), Operation::add_element(slot_of(stranger, 0))]).await;
+        // In two, of which one is larger by as much as another frontend lacks.
+        let two = SetName::Slots(List::Any, Class::of(9).expect("a class"));
+        held_after(vec![
+            Operation::delete_element(slot_of(stranger, 0)),
+            Operation::add(Family::Ip, Object::Set(two)),
+            Operation::add_element(Element::member(two, Key::Frontend(frontend(6)))),
+        ])
+        .await;
+        // A member of a class without any endpoint.
+        held_after(vec![
+            Operation::delete_element(Element::member(two, Key::Frontend(frontend(6)))),
+            Operation::add_element(Element::member(two, Key::Frontend(stranger))),
+        ])
+        .await;
+    });
+}
+
 #[test]
 fn a_refusal_names_the_operation_and_changes_nothing() {
     in_namespace(backend, |mut backend| async move {

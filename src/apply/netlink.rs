@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Operation ─▶ encode (rules, elements, types) ─▶ socket ─▶ kernel
-//! Tables    ◀─ read   (collect, types)         ◀─ socket ◀─
+//! Tables    ◀─ table  (read, by_key, collect, types) ◀─ socket ◀─
 //! ```
 //!
 //! One socket stays open: a change costs its own messages and one system call. A batch is one datagram, which the kernel commits
@@ -17,6 +17,7 @@ use encode::Batch;
 use socket::Socket;
 
 mod abi;
+mod by_key;
 mod collect;
 mod elements;
 mod encode;
@@ -26,6 +27,7 @@ mod read;
 mod rules;
 mod self_test;
 mod socket;
+mod table;
 mod types;
 mod write;
 
@@ -33,6 +35,8 @@ mod write;
 const SHORT: usize = 16 << 10;
 /// A buffer that has grown beyond this is given back.
 const KEPT: usize = 1 << 20;
+/// How many threads read a large table at most.
+const MOST_READERS: usize = 4;
 
 /// The kernel's nf_tables, over one netlink socket.
 ///
@@ -127,17 +131,20 @@ impl Netlink {
     async fn read_table(
         &mut self,
         family: Family,
-        table: &'static str,
+        name: &'static str,
         doing: &'static str,
     ) -> Result<Option<TableContents>, Error> {
-        let mut socket = self.take_socket(doing)?;
+        let mut sockets = vec![self.take_socket(doing)?];
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
+        // Opened here, because a socket belongs to its thread's namespace. With fewer it takes longer.
+        sockets.extend((1..threads).map_while(|_| Socket::open().ok()));
         let read = move || {
-            let contents = read::table(&mut socket, family, table);
-            (socket, contents)
+            let contents = table::read(&mut sockets, family, name);
+            (sockets, contents)
         };
-        let (socket, contents) = in_thread(read).await.map_err(|error| errors::of_socket(doing, error))?;
+        let (sockets, contents) = in_thread(read).await.map_err(|error| errors::of_socket(doing, error))?;
         let contents = contents.map_err(|error| errors::of_socket(doing, error))?;
-        self.socket = Some(socket);
+        self.socket = sockets.into_iter().next();
         Ok(contents)
     }
 }

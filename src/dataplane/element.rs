@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -56,6 +57,13 @@ pub enum Atom {
     Slot(u32),
 }
 
+/// The components of a key or of data, in place: keys are taken apart by the hundred thousand.
+#[derive(Clone, Copy, Debug)]
+pub struct Atoms {
+    atoms: [Atom; Atoms::MOST],
+    count: usize,
+}
+
 impl Element {
     /// A member of a plain set.
     pub fn member(set: SetName, key: Key) -> Self {
@@ -73,8 +81,8 @@ impl Element {
     }
 
     /// The components of the data; empty for a member of a plain set.
-    pub fn value_atoms(&self) -> Vec<Atom> {
-        self.value.map_or_else(Vec::new, |to| vec![Atom::Addr(to.addr), Atom::Port(to.port)])
+    pub fn value_atoms(&self) -> Atoms {
+        self.value.map_or_else(Atoms::default, |to| Atoms::of(&[&[Atom::Addr(to.addr), Atom::Port(to.port)]]))
     }
 }
 
@@ -93,34 +101,22 @@ impl Key {
     }
 
     /// The components, in the order of the set's definition.
-    pub fn atoms(&self) -> Vec<Atom> {
-        let frontend = |f: &Frontend| {
-            let mut atoms = if f.is_node_port() { Vec::new() } else { vec![Atom::Addr(f.addr)] };
-            atoms.extend([Atom::Protocol(f.protocol), Atom::Port(f.port)]);
-            atoms
+    pub fn atoms(&self) -> Atoms {
+        let of = |before: &[Atom], f: &Frontend, after: &[Atom]| {
+            let addr = [Atom::Addr(f.addr)];
+            let addr = if f.is_node_port() { &[][..] } else { &addr };
+            Atoms::of(&[before, addr, &[Atom::Protocol(f.protocol), Atom::Port(f.port)], after])
         };
         match self {
-            Self::Addr(addr) => vec![Atom::Addr(*addr)],
-            Self::Network(network) => vec![Atom::Network(*network)],
-            Self::Frontend(f) => frontend(f),
-            Self::Slot(f, slot) => {
-                let mut atoms = frontend(f);
-                atoms.push(Atom::Slot(*slot));
-                atoms
-            }
-            Self::Source(f, source) => {
-                let mut atoms = frontend(f);
-                atoms.push(Atom::Network(*source));
-                atoms
-            }
-            Self::Client(f, client) => {
-                let mut atoms = vec![Atom::Addr(*client)];
-                atoms.append(&mut frontend(f));
-                atoms
-            }
+            Self::Addr(addr) => Atoms::of(&[&[Atom::Addr(*addr)]]),
+            Self::Network(network) => Atoms::of(&[&[Atom::Network(*network)]]),
+            Self::Frontend(f) => of(&[], f, &[]),
+            Self::Slot(f, slot) => of(&[], f, &[Atom::Slot(*slot)]),
+            Self::Source(f, source) => of(&[], f, &[Atom::Network(*source)]),
+            Self::Client(f, client) => of(&[Atom::Addr(*client)], f, &[]),
             Self::Hairpin(endpoint, protocol) => {
                 let addr = Atom::Addr(endpoint.addr);
-                vec![addr, addr, Atom::Protocol(*protocol), Atom::Port(endpoint.port)]
+                Atoms::of(&[&[addr, addr, Atom::Protocol(*protocol), Atom::Port(endpoint.port)]])
             }
         }
     }
@@ -172,6 +168,47 @@ impl Key {
             },
         };
         (key.family() == family).then_some(key)
+    }
+}
+
+impl Atoms {
+    /// The most components that a key has.
+    pub const MOST: usize = 8;
+
+    fn of(parts: &[&[Atom]]) -> Self {
+        let mut atoms = Self::default();
+        for atom in parts.iter().copied().flatten() {
+            // No key has more.
+            let _ = atoms.push(*atom);
+        }
+        atoms
+    }
+
+    /// Appends a component; `None` if there are too many.
+    pub fn push(&mut self, atom: Atom) -> Option<()> {
+        *self.atoms.get_mut(self.count)? = atom;
+        self.count += 1;
+        Some(())
+    }
+}
+
+impl Default for Atoms {
+    fn default() -> Self {
+        Self { atoms: [Atom::Port(0); Self::MOST], count: 0 }
+    }
+}
+
+impl Deref for Atoms {
+    type Target = [Atom];
+
+    fn deref(&self) -> &[Atom] {
+        &self.atoms[..self.count]
+    }
+}
+
+impl DerefMut for Atoms {
+    fn deref_mut(&mut self) -> &mut [Atom] {
+        &mut self.atoms[..self.count]
     }
 }
 
@@ -282,7 +319,7 @@ mod tests {
             let other = if key.family() == Family::Ip { Family::Ip6 } else { Family::Ip };
             assert!(key.atoms().len() < 3 || Key::from_atoms(other, set, &key.atoms()) != Some(key));
             assert_eq!(Key::from_atoms(key.family(), set, &key.atoms()[1..]), None);
-            assert_eq!(Key::from_atoms(key.family(), set, &[key.atoms(), key.atoms()].concat()), None);
+            assert_eq!(Key::from_atoms(key.family(), set, &[&key.atoms()[..], &key.atoms()].concat()), None);
             for (other, foreign, _) in keys() {
                 // Wherever a packet carries an address, it is one.
                 let shape = |set: SetName| {

@@ -12,10 +12,7 @@ use super::abi::{
 use super::elements::protocol_number;
 use super::parse::{Attributes, host_u32};
 use super::types::{comment, type_of};
-use crate::dataplane::{Atom, Element, Endpoint, Family, Field, Key, Protocol, SetName};
-
-/// The most components that a key has.
-const MOST_FIELDS: usize = 8;
+use crate::dataplane::{Atom, Atoms, Element, Endpoint, Family, Field, Key, Protocol, SetName};
 
 /// Collects the elements of one set as they are read.
 pub(super) struct Collector {
@@ -97,24 +94,17 @@ impl Collector {
                 _ => {}
             }
         }
-        let mut atoms = Atoms::default();
-        atoms.take(self.family, definition.key, Attributes(key?).find(NFTA_DATA_VALUE)?)?;
+        let mut first = atoms(self.family, definition.key, Attributes(key?).find(NFTA_DATA_VALUE)?)?;
         if let Some(key_end) = key_end {
-            let mut last = Atoms::default();
-            last.take(self.family, definition.key, Attributes(key_end).find(NFTA_DATA_VALUE)?)?;
-            atoms.join(&last)?;
+            join(&mut first, &atoms(self.family, definition.key, Attributes(key_end).find(NFTA_DATA_VALUE)?)?)?;
         }
-        let key = Key::from_atoms(self.family, self.set, atoms.as_slice())?;
+        let key = Key::from_atoms(self.family, self.set, &first)?;
         let value = match value {
             None => None,
-            Some(value) => {
-                let mut atoms = Atoms::default();
-                atoms.take(self.family, definition.data, Attributes(value).find(NFTA_DATA_VALUE)?)?;
-                match atoms.as_slice() {
-                    [Atom::Addr(addr), Atom::Port(port)] => Some(Endpoint { addr: *addr, port: *port }),
-                    _ => return None,
-                }
-            }
+            Some(value) => match *atoms(self.family, definition.data, Attributes(value).find(NFTA_DATA_VALUE)?)? {
+                [Atom::Addr(addr), Atom::Port(port)] => Some(Endpoint { addr, port }),
+                _ => return None,
+            },
         };
         if value.is_some() != definition.is_map() {
             return None;
@@ -125,56 +115,36 @@ impl Collector {
 
     fn bound(&mut self, entry: Attributes<'_>) -> Option<()> {
         let flags = entry.u32(NFTA_SET_ELEM_FLAGS).unwrap_or(0);
-        let mut atoms = Atoms::default();
         let key = entry.nest(NFTA_SET_ELEM_KEY)?.find(NFTA_DATA_VALUE)?;
-        atoms.take(self.family, self.set.definition().key, key)?;
-        let [Atom::Addr(addr)] = atoms.as_slice() else { return None };
+        let [Atom::Addr(addr)] = *atoms(self.family, self.set.definition().key, key)? else { return None };
         let note = entry.find(NFTA_SET_ELEM_USERDATA).and_then(comment);
         let start = flags & NFT_SET_ELEM_INTERVAL_END == 0;
-        self.bounds.push(Bound { addr: *addr, start, comment: note.map(Arc::from) });
+        self.bounds.push(Bound { addr, start, comment: note.map(Arc::from) });
         (flags & !NFT_SET_ELEM_INTERVAL_END == 0).then_some(())
     }
 }
 
-/// The components of a key or of data, without an allocation for each.
-struct Atoms {
-    atoms: [Atom; MOST_FIELDS],
-    count: usize,
+/// Makes networks of the addresses that differ; `None` if anything else does.
+fn join(first: &mut Atoms, last: &Atoms) -> Option<()> {
+    for (first, last) in first.iter_mut().zip(last.iter()).filter(|(first, last)| first != last) {
+        let (Atom::Addr(from), Atom::Addr(to)) = (*first, *last) else { return None };
+        *first = Atom::Network(network(from, to)?);
+    }
+    Some(())
 }
 
-impl Default for Atoms {
-    fn default() -> Self {
-        Self { atoms: [Atom::Port(0); MOST_FIELDS], count: 0 }
+/// Takes bytes apart; `None` if their length is not that of the fields, or a protocol is not one of Services.
+fn atoms(family: Family, fields: &[Field], mut bytes: &[u8]) -> Option<Atoms> {
+    let mut atoms = Atoms::default();
+    for field in fields {
+        let length = type_of(family, *field).length;
+        let padded = if fields.len() > 1 { length.next_multiple_of(4) } else { length };
+        let (value, rest) = (bytes.get(..length)?, bytes.get(padded..)?);
+        atoms.push(atom(*field, value)?)?;
+        bytes = rest;
     }
-}
-
-impl Atoms {
-    fn as_slice(&self) -> &[Atom] {
-        &self.atoms[..self.count]
-    }
-
-    /// Makes networks of the addresses that differ; `None` if anything else does.
-    fn join(&mut self, last: &Self) -> Option<()> {
-        for (first, last) in self.atoms.iter_mut().zip(&last.atoms).filter(|(first, last)| first != last) {
-            let (Atom::Addr(from), Atom::Addr(to)) = (*first, *last) else { return None };
-            *first = Atom::Network(network(from, to)?);
-        }
-        Some(())
-    }
-
-    /// Takes bytes apart; `None` if their length is not that of the fields, or a protocol is not one of Services.
-    fn take(&mut self, family: Family, fields: &[Field], mut bytes: &[u8]) -> Option<()> {
-        for field in fields {
-            let length = type_of(family, *field).length;
-            let padded = if fields.len() > 1 { length.next_multiple_of(4) } else { length };
-            let (value, rest) = (bytes.get(..length)?, bytes.get(padded..)?);
-            *self.atoms.get_mut(self.count)? = atom(*field, value)?;
-            self.count += 1;
-            bytes = rest;
-        }
-        // The kernel pads what is shorter than a register.
-        (bytes.len() < 4).then_some(())
-    }
+    // The kernel pads what is shorter than a register.
+    (bytes.len() < 4).then_some(atoms)
 }
 
 fn atom(field: Field, bytes: &[u8]) -> Option<Atom> {

@@ -15,7 +15,7 @@ use crate::dataplane::{Atom, Element, Protocol};
 /// To delete an element its key is enough.
 pub(super) fn put(out: &mut Writer, element: &Element, adding: bool) {
     let atoms = element.key.atoms();
-    let [Atom::Network(network)] = atoms.as_slice() else {
+    let [Atom::Network(network)] = *atoms else {
         put_entry(out, element, &atoms, adding, false);
         return;
     };
@@ -34,11 +34,13 @@ fn put_entry(out: &mut Writer, element: &Element, key: &[Atom], adding: bool, op
     let entry = out.nest(NFTA_LIST_ELEM);
     put_value(out, NFTA_SET_ELEM_KEY, key);
     if key.iter().any(|atom| matches!(atom, Atom::Network(_))) {
-        let last = |atom: &Atom| match atom {
-            Atom::Network(network) => Atom::Addr(network.broadcast()),
-            other => *other,
-        };
-        put_value(out, NFTA_SET_ELEM_KEY_END, &key.iter().map(last).collect::<Vec<_>>());
+        let mut last = element.key.atoms();
+        for atom in last.iter_mut() {
+            if let Atom::Network(network) = atom {
+                *atom = Atom::Addr(network.broadcast());
+            }
+        }
+        put_value(out, NFTA_SET_ELEM_KEY_END, &last);
     }
     if adding {
         if let Some(to) = element.value {

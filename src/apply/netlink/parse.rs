@@ -19,6 +19,12 @@ pub(super) struct Messages<'a>(pub &'a [u8]);
 pub(super) struct Attributes<'a>(pub &'a [u8]);
 
 impl<'a> Message<'a> {
+    /// The lower half of the number of the ruleset's generation, in messages of nf_tables (`res_id` of `struct nfgenmsg`). Every
+    /// commit in the namespace, of whatever table, makes a new generation.
+    pub fn generation(&self) -> Option<u16> {
+        self.payload.get(2..4)?.try_into().ok().map(u16::from_be_bytes)
+    }
+
     /// The attributes after `struct nfgenmsg`.
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes(self.payload.get(4..).unwrap_or_default())

@@ -1,4 +1,4 @@
-//! Reading a table back.
+//! Reading the objects of a table back.
 //!
 //! Tolerant of everything that is not ours: unknown objects are noted or skipped, never an error.
 
@@ -9,44 +9,23 @@ use std::time::Duration;
 use nix::libc::ENOENT;
 
 use super::abi::*;
+use super::by_key;
 use super::collect::Collector;
 use super::encode::{hook_number, set_flags};
 use super::parse::{Attributes, Message};
 use super::socket::Socket;
 use super::types::{Type, comment, same_types};
 use super::write::Writer;
-use crate::dataplane::{
-    BaseChain, ChainContents, ChainType, Element, Family, Hook, SetContents, SetName, TableContents,
-};
-
-/// How often a table is read anew because something changed meanwhile.
-///
-/// Any change in the namespace counts as one, also of tables that are not ours. So the last attempt is taken as it is: our own
-/// table is written by us, and what is missed shows when a batch is refused.
-const ATTEMPTS: usize = 5;
+use crate::dataplane::{BaseChain, ChainContents, ChainType, Element, Family, Hook, SetName};
 
 /// How often the elements of a set are read anew because the kernel resizes it meanwhile, and how long to wait before: the first
 /// time, and then twice as long each time.
 const RESIZES: usize = 8;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Reads a table; `None` if there is no such table.
-pub(super) fn table(socket: &mut Socket, family: Family, name: &str) -> Result<Option<TableContents>> {
-    let mut reader = Reader { socket, family, name, consistent: true };
-    for _ in 1..ATTEMPTS {
-        let contents = reader.table()?;
-        if reader.consistent {
-            return Ok(contents);
-        }
-        reader.consistent = true;
-    }
-    reader.table()
-}
-
 /// Reads what packets remember; nothing if there is no such map.
 pub(super) fn clients(socket: &mut Socket, family: Family, name: &str, set: SetName) -> Result<Vec<Element>> {
-    let mut reader = Reader { socket, family, name, consistent: true };
-    match reader.elements(set) {
+    match Reader::new(socket, family, name).elements(set) {
         Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(Vec::new()),
         elements => Ok(elements?.unwrap_or_default()),
     }
@@ -55,9 +34,8 @@ pub(super) fn clients(socket: &mut Socket, family: Family, name: &str, set: SetN
 /// How many elements a set holds, expired ones that the kernel has not removed yet included; `None` if there is no such set, or the
 /// kernel does not tell.
 pub(super) fn count(socket: &mut Socket, family: Family, name: &str, set: SetName) -> Result<Option<u32>> {
-    let mut reader = Reader { socket, family, name, consistent: true };
     let mut count = None;
-    let answer = reader.ask(NFT_MSG_GETSET, NLM_F_ACK, Some(&set.to_string()), |message| {
+    let answer = Reader::new(socket, family, name).ask(NFT_MSG_GETSET, NLM_F_ACK, Some(&set.to_string()), |message| {
         count = message.attributes().u32(NFTA_SET_COUNT);
     });
     match answer {
@@ -66,40 +44,54 @@ pub(super) fn count(socket: &mut Socket, family: Family, name: &str, set: SetNam
     }
 }
 
-struct Reader<'a> {
+/// Reads a table over one socket.
+pub(super) struct Reader<'a> {
     socket: &'a mut Socket,
     family: Family,
     name: &'a str,
+    /// Nothing has changed since the first answer.
     consistent: bool,
+    /// The generation of the ruleset that the first answer was of.
+    generation: Option<u16>,
 }
 
-impl Reader<'_> {
-    fn table(&mut self) -> Result<Option<TableContents>> {
-        // The table alone: the answer is one message, so an acknowledgement is asked for to know its end.
-        match self.ask(NFT_MSG_GETTABLE, NLM_F_ACK, None, |_| {}) {
-            Err(error) if error.raw_os_error() == Some(ENOENT) => return Ok(None),
-            answer => answer?,
-        }
-        let mut contents = TableContents { chains: self.chains()?, ..TableContents::default() };
-        for (chain, comments) in self.rules()? {
-            let chain = contents.chains.entry(chain).or_default();
-            comments.iter().for_each(|comment| chain.push_rule(comment.as_deref()));
-        }
-        for (name, set) in self.sets()? {
-            // What packets remember is no part of the table.
-            let mut recognised = set.ours.is_some_and(SetName::is_dynamic);
-            if let Some(set) = set.ours.filter(|set| !set.is_dynamic())
-                && let Some(elements) = self.elements(set)?
-            {
-                contents.elements.extend(elements);
-                recognised = true;
-            }
-            contents.sets.insert(name, SetContents { is_map: set.is_map, recognised, capacity: set.capacity });
-        }
-        Ok(Some(contents))
+/// A set as it was found.
+pub(super) struct Found {
+    pub name: String,
+    pub is_map: bool,
+    /// Its name, if it is of the type that the program gives this name.
+    pub ours: Option<SetName>,
+    /// How many elements it may have.
+    pub capacity: Option<u32>,
+    /// How many elements it has, if the kernel says so.
+    pub count: Option<usize>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(socket: &'a mut Socket, family: Family, name: &'a str) -> Self {
+        Self { socket, family, name, consistent: true, generation: None }
     }
 
-    fn chains(&mut self) -> Result<BTreeMap<String, ChainContents>> {
+    /// Whether everything so far was read from one generation of the ruleset.
+    pub fn is_consistent(&self) -> bool {
+        self.consistent
+    }
+
+    /// Expects the generation that another reader sees.
+    pub fn follow(&mut self, other: &Self) {
+        self.generation = other.generation;
+    }
+
+    /// Whether there is such a table.
+    pub fn is_there(&mut self) -> Result<bool> {
+        // The table alone: the answer is one message, so an acknowledgement is asked for to know its end.
+        match self.ask(NFT_MSG_GETTABLE, NLM_F_ACK, None, |_| {}) {
+            Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(false),
+            answer => answer.map(|()| true),
+        }
+    }
+
+    pub fn chains(&mut self) -> Result<BTreeMap<String, ChainContents>> {
         let mut chains = BTreeMap::new();
         self.dump(NFT_MSG_GETCHAIN, None, |chain| {
             if let Some(name) = chain.name(NFTA_CHAIN_NAME) {
@@ -112,7 +104,7 @@ impl Reader<'_> {
     }
 
     /// The comments of the rules of each chain, in order.
-    fn rules(&mut self) -> Result<BTreeMap<String, Vec<Option<String>>>> {
+    pub fn rules(&mut self) -> Result<BTreeMap<String, Vec<Option<String>>>> {
         let mut rules: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
         self.dump(NFT_MSG_GETRULE, None, |rule| {
             if let Some(chain) = rule.name(NFTA_RULE_CHAIN) {
@@ -123,20 +115,32 @@ impl Reader<'_> {
         Ok(rules)
     }
 
-    fn sets(&mut self) -> Result<Vec<(String, Found)>> {
+    pub fn sets(&mut self) -> Result<Vec<Found>> {
         let (mut sets, family) = (Vec::new(), self.family);
         self.dump(NFT_MSG_GETSET, None, |set| {
             if let Some(name) = set.name(NFTA_SET_NAME) {
-                let is_map = set.u32(NFTA_SET_FLAGS).unwrap_or(0) & NFT_SET_MAP != 0;
-                let ours = name.parse().ok().filter(|name| has_our_type(set, family, *name));
-                let capacity = set.nest(NFTA_SET_DESC).and_then(|description| description.u32(NFTA_SET_DESC_SIZE));
-                sets.push((name.to_owned(), Found { is_map, ours, capacity }));
+                sets.push(Found {
+                    name: name.to_owned(),
+                    is_map: set.u32(NFTA_SET_FLAGS).unwrap_or(0) & NFT_SET_MAP != 0,
+                    ours: name.parse().ok().filter(|name| has_our_type(set, family, *name)),
+                    capacity: set.nest(NFTA_SET_DESC).and_then(|description| description.u32(NFTA_SET_DESC_SIZE)),
+                    count: set.u32(NFTA_SET_COUNT).and_then(|count| usize::try_from(count).ok()),
+                });
             }
         })?;
         Ok(sets)
     }
 
-    fn elements(&mut self, set: SetName) -> Result<Option<Vec<Element>>> {
+    /// Elements of a map by their keys; `None` if not everything was answered as expected.
+    pub fn by_key(&mut self, map: by_key::Map<'_>, requests: &by_key::Requests) -> Result<Option<Vec<Element>>> {
+        let (consistent, generation) = (&mut self.consistent, &mut self.generation);
+        by_key::ask(self.socket, self.family, self.name, map, requests, |message| {
+            *consistent &= is_of(message, generation);
+        })
+    }
+
+    /// The elements of a set, from a dump; `None` if some are not what we would write.
+    pub fn elements(&mut self, set: SetName) -> Result<Option<Vec<Element>>> {
         let mut pause = PAUSE;
         for _ in 0..RESIZES {
             let mut collector = Collector::new(self.family, set);
@@ -166,7 +170,7 @@ impl Reader<'_> {
         })
     }
 
-    fn ask(&mut self, kind: u16, flags: u16, set: Option<&str>, each: impl FnMut(&Message<'_>)) -> Result<()> {
+    fn ask(&mut self, kind: u16, flags: u16, set: Option<&str>, mut each: impl FnMut(&Message<'_>)) -> Result<()> {
         let mut request = Writer::default();
         let message = request.message(kind, NLM_F_REQUEST | flags, self.socket.sequence(), self.family);
         request.put_name(NFTA_TABLE_NAME, self.name);
@@ -174,19 +178,19 @@ impl Reader<'_> {
             request.put_name(NFTA_SET_NAME, set);
         }
         request.end_message(message);
-        self.consistent &= self.socket.request(&request.bytes, each)?;
+        let (mut same, generation) = (true, &mut self.generation);
+        same &= self.socket.request(&request.bytes, |message| {
+            same &= is_of(message, generation);
+            each(message);
+        })?;
+        self.consistent &= same;
         Ok(())
     }
 }
 
-/// A set as it was found.
-#[derive(Clone, Copy)]
-struct Found {
-    is_map: bool,
-    /// Its name, if it is of the type that the program gives this name.
-    ours: Option<SetName>,
-    /// How many elements it may have.
-    capacity: Option<u32>,
+/// Whether a message is of this generation of the ruleset; the first decides which one that is.
+fn is_of(message: &Message<'_>, generation: &mut Option<u16>) -> bool {
+    message.generation() == Some(*generation.get_or_insert(message.generation().unwrap_or_default()))
 }
 
 /// Whether a set is what we would create under this name.

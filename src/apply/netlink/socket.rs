@@ -117,6 +117,27 @@ impl Socket {
         }
     }
 
+    /// Sends requests that are no dumps, together, and hands each message of their answers to `each`, with the error number if it is
+    /// a refusal. `next` is the sequence number after them.
+    ///
+    /// The kernel works them off inside of the system call. What does not fit into the receive buffer is lost: whoever asks
+    /// has to see what is missing.
+    pub fn requests(
+        &mut self,
+        requests: &[u8],
+        next: u32,
+        mut each: impl FnMut(&Message<'_>, Option<i32>),
+    ) -> Result<()> {
+        self.sequence = next;
+        self.send(requests)?;
+        while let Some(part) = self.receive(MSG_DONTWAIT)? {
+            for message in Messages(part) {
+                each(&message, Answer::of(&message).map(|answer| answer.errno));
+            }
+        }
+        Ok(())
+    }
+
     fn send(&self, bytes: &[u8]) -> Result<()> {
         let sent = self.inner.send_to(bytes, &SocketAddr::new(0, 0), 0)?;
         if sent == bytes.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
