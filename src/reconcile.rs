@@ -3,7 +3,7 @@
 //! ```text
 //! wait for events ─▶ fold all that have arrived ─▶ complete? changed? ─▶ diff ─▶ commit ─▶ acknowledged
 //!       ▲                                                                   │ failed
-//!       └──────────── read back, try again: at once, then with backoff ◀────┘
+//!       └──── read back, try again: at once, then with backoff, events or not ◀──┘
 //! ```
 //!
 //! It takes its events and its backend as parameters, and its time from tokio's clock, which tests pause. In the steady state it
@@ -118,6 +118,10 @@ impl<B: Backend> Reconciler<B> {
             }
             self.fold(arrived.drain(..));
             if !self.due || !self.cluster.is_complete() {
+                continue;
+            }
+            // After failures events wait for the retry: each attempt reads the whole kernel.
+            if retry_at.is_some_and(|at| Instant::now() < at) {
                 continue;
             }
             let grace = async {
