@@ -17,10 +17,14 @@ mod choice;
 mod cluster;
 #[path = "kernel/crashes.rs"]
 mod crashes;
+#[path = "kernel/exposition.rs"]
+mod exposition;
 #[path = "kernel/input.rs"]
 mod input;
 #[path = "kernel/node_ports.rs"]
 mod node_ports;
+#[path = "kernel/observe.rs"]
+mod observe;
 #[path = "kernel/program.rs"]
 mod program;
 #[path = "kernel/refusals.rs"]

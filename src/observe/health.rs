@@ -6,13 +6,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// How long a change may wait to be programmed before the proxy counts as unhealthy: kube-proxy's two sync periods of 30 s.
+use super::Connection;
+
+/// How long a change may wait to be programmed before the proxy counts as unhealthy, unless told otherwise: kube-proxy's two
+/// sync periods of 30 s.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The proxy's health. Written by the loop, read by the HTTP pages; clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Health {
     state: Arc<Mutex<State>>,
+    patience: Duration,
+    connection: Connection,
 }
 
 #[derive(Debug, Default)]
@@ -26,7 +31,7 @@ struct State {
 /// What is known at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Nothing waits to be programmed for longer than a minute.
+    /// Nothing waits to be programmed for longer than the patience.
     pub healthy: bool,
     /// The node is neither being deleted nor about to be scaled down. Unknown nodes are not eligible.
     pub node_eligible: bool,
@@ -34,7 +39,24 @@ pub struct Report {
     pub last_synced: Option<Timestamp>,
 }
 
+impl Default for Health {
+    fn default() -> Self {
+        Self::with_patience(PATIENCE)
+    }
+}
+
 impl Health {
+    /// A proxy to which nothing has happened yet. It will count as unhealthy when something waits to be programmed for so long:
+    /// kube-proxy takes twice its `syncPeriod`.
+    pub fn with_patience(patience: Duration) -> Self {
+        Self { state: Arc::default(), patience, connection: Connection::default() }
+    }
+
+    /// Whether the API server is heard, which the health pages tell and which decides nothing.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Something has to be programmed.
     pub fn requested(&self, now: Instant) {
         self.lock().pending_since.get_or_insert(now);
@@ -56,7 +78,7 @@ impl Health {
     pub fn report(&self, now: Instant) -> Report {
         let state = self.lock();
         Report {
-            healthy: state.pending_since.is_none_or(|since| now.duration_since(since) < PATIENCE),
+            healthy: state.pending_since.is_none_or(|since| now.duration_since(since) < self.patience),
             node_eligible: state.node_eligible.unwrap_or(false),
             last_synced: state.last_synced,
         }
