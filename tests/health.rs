@@ -71,7 +71,7 @@ async fn until(address: SocketAddr, expected: (u16, u16)) {
 
 #[tokio::test]
 async fn commits_that_fail_for_too_long_are_unhealthy_from_the_first_sync_on_until_one_succeeds() {
-    let health = Health::with_patience(PATIENCE);
+    let health = Health::with_sync_period(PATIENCE / 2);
     let pages = Pages::Health(health.clone(), Family::ALL.to_vec());
     let listener = Listener::bind(([127, 0, 0, 1], 0).into(), pages).await.expect("a free port");
     let (address, shutdown) = (listener.address().expect("bound"), CancellationToken::new());

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use super::Connection;
 
-/// How long a change may wait to be programmed before the proxy counts as unhealthy, unless told otherwise: kube-proxy's two
-/// sync periods of 30 s.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a change may wait to be programmed before the proxy counts as unhealthy, in sync periods: as with kube-proxy.
+const SYNC_PERIODS: u32 = 2;
+/// kube-proxy's `syncPeriod`, unless configured.
+const SYNC_PERIOD: Duration = Duration::from_secs(30);
 
 /// The proxy's health. Written by the loop, read by the HTTP pages; clones share it.
 #[derive(Clone, Debug)]
@@ -31,7 +32,7 @@ struct State {
 /// What is known at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Nothing waits to be programmed for longer than the patience.
+    /// Nothing waits to be programmed for longer than two sync periods.
     pub healthy: bool,
     /// The node is neither being deleted nor about to be scaled down. Unknown nodes are not eligible.
     pub node_eligible: bool,
@@ -41,14 +42,14 @@ pub struct Report {
 
 impl Default for Health {
     fn default() -> Self {
-        Self::with_patience(PATIENCE)
+        Self::with_sync_period(SYNC_PERIOD)
     }
 }
 
 impl Health {
-    /// A proxy to which nothing has happened yet. It will count as unhealthy when something waits to be programmed for so long:
-    /// kube-proxy takes twice its `syncPeriod`.
-    pub fn with_patience(patience: Duration) -> Self {
+    /// Nothing is known yet. A change may wait for two sync periods before the proxy counts as unhealthy.
+    pub fn with_sync_period(period: Duration) -> Self {
+        let patience = period.saturating_mul(SYNC_PERIODS);
         Self { state: Arc::default(), patience, connection: Connection::default() }
     }
 

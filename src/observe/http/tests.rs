@@ -193,7 +193,7 @@ async fn an_address_that_becomes_free_is_served_then() {
 
 #[tokio::test]
 async fn a_first_sync_that_never_succeeds_becomes_unhealthy() {
-    let health = Health::with_patience(Duration::from_millis(50));
+    let health = Health::with_sync_period(Duration::from_millis(25));
     health.node(true);
     let served = Served::health(&health).await;
     health.requested(Instant::now());

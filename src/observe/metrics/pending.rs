@@ -1,5 +1,7 @@
 //! What was received and is not programmed yet, for kube-proxy's counts of changes and for latencies.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use metrics::{counter, gauge, histogram};
 use tokio::time::Instant;
@@ -14,6 +16,8 @@ use crate::watch::Received;
 
 /// Most moments that are remembered for one latency metric.
 const MAX_LATENCIES: usize = 10_000;
+/// And for one slice.
+const MAX_LATENCIES_OF_SLICE: usize = 100;
 
 /// What has to be remembered of an event while it is being folded.
 #[derive(Debug)]
@@ -35,8 +39,8 @@ pub(crate) struct Pending {
     service_changes: usize,
     /// When the events arrived.
     arrived: Vec<Instant>,
-    /// When the changes behind slices were made.
-    triggered: Vec<(ObjectName, Family, Timestamp)>,
+    /// When the changes behind slices were made, by slice.
+    triggered: BTreeMap<ObjectName, Vec<(Family, Timestamp)>>,
 }
 
 impl Arrival {
@@ -56,7 +60,7 @@ impl Arrival {
 impl Pending {
     /// Nothing yet.
     pub fn since(started: Timestamp) -> Self {
-        Self { started, endpoint_changes: 0, service_changes: 0, arrived: Vec::new(), triggered: Vec::new() }
+        Self { started, endpoint_changes: 0, service_changes: 0, arrived: Vec::new(), triggered: BTreeMap::new() }
     }
 
     /// An event was folded, which changed so many Services or their endpoints.
@@ -90,13 +94,16 @@ impl Pending {
     fn slice(&mut self, name: ObjectName, family: Option<Family>, triggered: Option<Timestamp>, changed: bool) {
         let Some(family) = family else {
             // It was never programmed, so there is nothing to measure.
-            self.triggered.retain(|(other, _, _)| *other != name);
+            self.triggered.remove(&name);
             return;
         };
         if let Some(at) = triggered.filter(|at| changed && *at > self.started)
             && self.triggered.len() < MAX_LATENCIES
         {
-            self.triggered.push((name, family, at));
+            let of_slice = self.triggered.entry(name).or_default();
+            if of_slice.len() < MAX_LATENCIES_OF_SLICE {
+                of_slice.push((family, at));
+            }
         }
     }
 
@@ -115,7 +122,7 @@ impl Pending {
         for at in self.arrived.drain(..) {
             histogram!(EVENT_LATENCY).record(now.duration_since(at).as_secs_f64());
         }
-        for (_, family, at) in self.triggered.drain(..) {
+        for (family, at) in std::mem::take(&mut self.triggered).into_values().flatten() {
             // A clock that is ahead must not make the sum go down.
             let seconds = wall.duration_since(at).as_secs_f64().max(0.0);
             histogram!(PROGRAMMING_DURATION, "ip_family" => family.label()).record(seconds);
