@@ -10,6 +10,6 @@ mod service_health;
 
 pub use connection::{Connection, ConnectionReport};
 pub use events::{Events, Note, Rate, Severity, publish};
-pub use health::{Health, Report};
+pub use health::{FamilyReport, Health, Report};
 pub use http::{About, ListenError, Listener, Pages};
 pub use service_health::ServiceHealth;

@@ -232,6 +232,7 @@ impl<B: Backend> Reconciler<B> {
                 Ok(())
             }
             Err(error) => {
+                self.spare(&plan);
                 self.failed(&error);
                 Err(error)
             }
@@ -290,6 +291,15 @@ impl<B: Backend> Reconciler<B> {
             milliseconds = (now.duration_since(started).as_secs_f64() * 1e6).round() / 1e3,
             "committed"
         );
+    }
+
+    /// A batch that failed says nothing against families for which it had nothing to do.
+    fn spare(&self, plan: &Plan) {
+        for family in Family::ALL {
+            if !plan.operations.iter().any(|operation| operation.family == family) {
+                self.health.up_to_date(family, Timestamp::now());
+            }
+        }
     }
 
     fn failed(&mut self, error: &Error) {

@@ -105,6 +105,18 @@ async fn commits_that_fail_for_too_long_are_unhealthy_from_the_first_sync_on_unt
     until(address, (200, 200)).await;
     let (_, body) = page(address, "/healthz").await;
     assert_eq!((&body["healthy"], &body["status"]["IPv4"]["healthy"]), (&true.into(), &true.into()), "{body}");
+    // A change of IPv4 alone fails: IPv6 has all that it should.
+    broken.store(true, Ordering::SeqCst);
+    let service = r#"{"service-applied":{"object":{"name":{"namespace":"shop","name":"web"},"cluster_ips":["10.96.0.1"],
+        "ports":[{"name":"http","protocol":"TCP","port":80}]}}}"#;
+    let service: Event = serde_json::from_str(service).expect("an event");
+    events.send(Received::now(service)).await.expect("the loop runs");
+    until(address, (503, 503)).await;
+    let (_, body) = page(address, "/livez").await;
+    let healthy = |family: &str| body["status"][family]["healthy"].clone();
+    assert_eq!((healthy("IPv4"), healthy("IPv6")), (false.into(), true.into()), "{body}");
+    broken.store(false, Ordering::SeqCst);
+    until(address, (200, 200)).await;
     shutdown.cancel();
     run.await.expect("no panic").expect("no error");
 }

@@ -3,6 +3,7 @@
 //! Where kube-proxy has the metric, its name, labels and buckets are used, so that dashboards and alerts go on working;
 //! ours start with `pointsman_`.
 
+mod kind;
 mod pending;
 
 use std::collections::BTreeMap;
@@ -15,54 +16,8 @@ use crate::dataplane::{Family, Object, Operation, SetName};
 use crate::diff::Plan;
 use crate::state::{Event, Exposure, Skipped, WithoutLocal};
 
+pub use kind::{Buckets, Metric, Type};
 pub(crate) use pending::{Arrival, Pending};
-
-/// What a metric is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Type {
-    /// A number that only grows.
-    Counter,
-    /// A number that goes up and down.
-    Gauge,
-    /// Counts by size, with these upper bounds.
-    Histogram(Buckets),
-}
-
-/// Upper bounds of a histogram.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Buckets {
-    /// `first · 2^k` for `count` values of k from 0.
-    Doubling {
-        /// The smallest bound.
-        first: f64,
-        /// How many bounds.
-        count: i32,
-    },
-    /// `first · 4^k` for `count` values of k from 0.
-    Quadrupling {
-        /// The smallest bound.
-        first: f64,
-        /// How many bounds.
-        count: i32,
-    },
-    /// Ranges of evenly spaced bounds: the first, the last, and the step between.
-    Ranges(&'static [(f64, f64, f64)]),
-    /// These bounds.
-    Listed(&'static [f64]),
-}
-
-/// A metric and its meaning.
-#[derive(Clone, Copy, Debug)]
-pub struct Metric {
-    /// Its name.
-    pub name: &'static str,
-    /// Its type.
-    pub kind: Type,
-    /// The labels, separated by commas; empty for none.
-    pub labels: &'static str,
-    /// What it counts or measures, with the unit.
-    pub help: &'static str,
-}
 
 /// Events received from the sources.
 pub const EVENTS: &str = "pointsman_events_total";
@@ -177,25 +132,6 @@ pub const ALL: [Metric; 33] = [
     Metric { name: API_REQUESTS, kind: Type::Counter, labels: "kind, code", help: "Requests to the API server, by kind of object and status code (or error)." },
     Metric { name: BUILD_INFO, kind: Type::Gauge, labels: "version", help: "Always 1; the label tells the version." },
 ];
-
-impl Buckets {
-    /// The upper bounds.
-    pub fn bounds(self) -> Vec<f64> {
-        let powers = |first: f64, factor: f64, count| (0..count).map(|k| first * factor.powi(k)).collect();
-        match self {
-            Self::Doubling { first, count } => powers(first, 2.0, count),
-            Self::Quadrupling { first, count } => powers(first, 4.0, count),
-            Self::Ranges(ranges) => ranges.iter().flat_map(|range| evenly_spaced(*range)).collect(),
-            Self::Listed(bounds) => bounds.to_vec(),
-        }
-    }
-}
-
-fn evenly_spaced((first, last, step): (f64, f64, f64)) -> impl Iterator<Item = f64> {
-    // Half a step of room: sums of fractions need not be exact.
-    std::iter::successors(Some(first), move |bound| Some(bound + step))
-        .take_while(move |bound| *bound < last + step / 2.0)
-}
 
 /// A recorder with the buckets of every histogram; it still has to be installed.
 ///

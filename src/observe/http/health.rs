@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::dataplane::Family;
-use crate::observe::health::{Health, Report};
+use crate::observe::health::{FamilyReport, Health, Report};
 use crate::observe::metrics::{HEALTHZ, LIVEZ};
 
 type HealthState = State<(Health, Vec<Family>)>;
@@ -25,7 +25,8 @@ pub(super) fn router(health: Health, families: Vec<Family>) -> Router {
 async fn healthz(State((health, families)): HealthState) -> Response {
     let report = health.report(Instant::now());
     // Not before the first sync: the dataplane of a new node is empty.
-    let ok = report.healthy && report.node_eligible && report.last_synced.is_some();
+    let synced = families.iter().all(|family| report.family(*family).last_synced.is_some());
+    let ok = report.healthy && report.node_eligible && synced;
     counter!(HEALTHZ, "code" => if ok { "200" } else { "503" }).increment(1);
     answer(&health, report, ok, Some(report.node_eligible), &families)
 }
@@ -57,6 +58,12 @@ struct FamilyStatus {
     healthy: bool,
 }
 
+impl From<FamilyReport> for FamilyStatus {
+    fn from(report: FamilyReport) -> Self {
+        Self { last_updated: report.last_synced.unwrap_or(Timestamp::UNIX_EPOCH), healthy: report.healthy }
+    }
+}
+
 /// Whether the API server is heard. It does not decide the status: a node that cannot hear it still serves what it knows, and
 /// taking all of them out of service would make an outage of the control plane one of the cluster.
 #[derive(Clone, Copy, Serialize)]
@@ -71,8 +78,6 @@ struct ApiServer {
 fn answer(health: &Health, report: Report, ok: bool, node_eligible: Option<bool>, families: &[Family]) -> Response {
     let now = Timestamp::now();
     let last_updated = report.last_synced.unwrap_or(Timestamp::UNIX_EPOCH);
-    // One batch programs all families, so none can be behind the others.
-    let status = FamilyStatus { last_updated, healthy: report.healthy };
     let api_server = health.connection().report().map(|report| ApiServer {
         connected: report.connected,
         since: report.since,
@@ -84,7 +89,7 @@ fn answer(health: &Health, report: Report, ok: bool, node_eligible: Option<bool>
         current_time: now,
         node_eligible,
         healthy: report.healthy,
-        status: families.iter().map(|family| (family.label(), status)).collect(),
+        status: families.iter().map(|family| (family.label(), FamilyStatus::from(report.family(*family)))).collect(),
         api_server,
     };
     let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
