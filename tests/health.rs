@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
-use pointsman::dataplane::{Family, Operation, Options, Tables};
+use pointsman::dataplane::{Element, Family, Operation, Options, Tables};
 use pointsman::diff::Scope;
 use pointsman::observe::{Health, Listener, Pages};
 use pointsman::reconcile::{Reconciler, Until};
@@ -33,6 +33,10 @@ struct Broken {
 impl Backend for Broken {
     async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
         Ok(self.kernel.contents(families))
+    }
+
+    async fn clients(&mut self, _: Family, _: bool) -> Result<Vec<Element>, Error> {
+        Ok(Vec::new())
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -11,6 +12,7 @@ use super::args::Args;
 use super::backend::Chosen;
 use super::logging::Progress;
 use super::{pages, source};
+use crate::forget;
 use crate::observe::{Health, Note, ServiceHealth, Severity};
 use crate::reconcile::{Reconciler, Until};
 use crate::state::{Kind, ObjectName, ObjectRef};
@@ -18,9 +20,13 @@ use crate::state::{Kind, ObjectName, ObjectRef};
 /// How long what is going on may take when the process ends: pages that a client does not finish reading, Events.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long to wait at the end for clients that are being forgotten.
+const FORGETTING: Duration = Duration::from_secs(2);
+
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let (node_name, scope) = (args.node_name()?, args.scope()?);
     let backend = Chosen::tested(args, &scope.families).await?;
+    let forgetter = backend.another()?;
     let health = Health::default();
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -51,8 +57,13 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     if !args.once {
         reconciler = reconciler.with_service_health(service_health);
     }
+    let (departures, departed) = mpsc::unbounded_channel();
+    let forgetting = tokio::spawn(forget::run(forgetter, departed));
+    reconciler = reconciler.with_departures(departures);
     let done = reconciler.run(&mut received, until, &shutdown).await;
-    drop(working);
+    drop((working, reconciler));
+    // What it does not get done now, the next start does.
+    let _ = tokio::time::timeout(FORGETTING, forgetting).await;
     shutdown.cancel();
     tasks.close();
     let _ = tokio::time::timeout(LAST_WORDS, tasks.wait()).await;

@@ -100,7 +100,7 @@ fn reason(reason: Reason) -> Option<&'static str> {
         Reason::BadProtocol => Some("BadProtocol"),
         Reason::Undecodable => Some("Undecodable"),
         Reason::NoPorts => Some("NoPorts"),
-        Reason::NotSupported => Some("NotSupported"),
+        Reason::BadTimeout => Some("BadTimeout"),
         // A slice without a Service is ordinary for a moment, one of names is not for us, and files have no Events.
         Reason::NoService | Reason::UnsupportedAddressType | Reason::Duplicate => None,
     }

@@ -12,7 +12,7 @@ use std::fmt::Write;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
 
-use crate::dataplane::{Family, Object, Operation, SetName};
+use crate::dataplane::{Family, Object, Operation, SetName, Verb};
 use crate::diff::Plan;
 use crate::state::{Event, Exposure, Skipped, WithoutLocal};
 
@@ -86,6 +86,9 @@ pub const WITHOUT_LOCAL: &str = "kubeproxy_sync_proxy_rules_no_local_endpoints_t
 /// Health-check ports of Services that could not be listened on.
 pub const HEALTH_CHECK_FAILURES: &str = "pointsman_health_check_listen_failures_total";
 
+/// Clients of Services with session affinity that were forgotten because their endpoint is gone.
+pub const CLIENTS_FORGOTTEN: &str = "pointsman_affinity_forgotten_total";
+
 /// From 1 ms to 16 s, as kube-proxy.
 const KUBE_PROXY_SYNC: Type = Type::Histogram(Buckets::Doubling { first: 0.001, count: 15 });
 /// From a quarter of a second to five minutes, as kube-proxy.
@@ -97,7 +100,7 @@ const REST: Type =
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 33] = [
+pub const ALL: [Metric; 34] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync, full or partial, in seconds. Failed ones too." },
     Metric { name: FULL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a full sync, in seconds: the kernel is read and compared as a whole, at the start and after a failure." },
     Metric { name: PARTIAL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a partial sync that wrote to the family's table, in seconds: diff of what changed, commit and acknowledgement." },
@@ -122,6 +125,7 @@ pub const ALL: [Metric; 33] = [
     Metric { name: SYNCS, kind: Type::Counter, labels: "result", help: "Syncs by result: committed, unchanged (the diff was empty), failed." },
     Metric { name: READ_BACKS, kind: Type::Counter, labels: "cause", help: "Times that our tables were read from the kernel: start, failure." },
     Metric { name: HEALTH_CHECK_FAILURES, kind: Type::Counter, labels: "ip_family", help: "Attempts to listen on a Service's healthCheckNodePort that failed on some address." },
+    Metric { name: CLIENTS_FORGOTTEN, kind: Type::Counter, labels: "ip_family", help: "Clients of Services with session affinity that were forgotten because their endpoint left, or the affinity was switched off." },
     Metric { name: SERVICES, kind: Type::Gauge, labels: "", help: "Services known." },
     Metric { name: WATCH_RESTARTS, kind: Type::Counter, labels: "kind", help: "Watches that ended, for whatever reason, and were started again." },
     Metric { name: CONNECTED, kind: Type::Gauge, labels: "kind", help: "1 while the watch on this kind is open as far as can be told, else 0: what is known then grows old." },
@@ -259,8 +263,12 @@ impl ElementCounts {
         let mut changed: BTreeMap<(Family, SetName), i64> = BTreeMap::new();
         for operation in operations {
             if let Object::Element(element) = &operation.object {
-                let step = if operation.verb == crate::dataplane::Verb::Add { 1 } else { -1 };
+                let step = if operation.verb == Verb::Add { 1 } else { -1 };
                 *changed.entry((operation.family, element.set)).or_default() += step;
+            } else if let (Verb::Delete, Object::Set(set)) = (operation.verb, &operation.object) {
+                // A set that goes takes its elements along.
+                let held = self.0.get(&(operation.family, *set)).copied().unwrap_or_default();
+                *changed.entry((operation.family, *set)).or_default() -= held;
             }
         }
         for (set, change) in changed {
