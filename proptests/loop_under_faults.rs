@@ -29,6 +29,8 @@ struct FaultyKernel {
     kernel: MemoryKernel,
     random: StdRng,
     faults_until: Instant,
+    /// Commits fail, whatever the seed says.
+    always_refuses: bool,
     commits: usize,
     reads: usize,
 }
@@ -47,6 +49,7 @@ impl FaultyKernel {
             kernel: MemoryKernel::new(),
             random: StdRng::seed_from_u64(seed),
             faults_until: Instant::now() + faults_for,
+            always_refuses: false,
             commits: 0,
             reads: 0,
         }
@@ -75,7 +78,7 @@ impl Backend for FaultyKernel {
             // Somebody flushes the ruleset first.
             Family::ALL.into_iter().for_each(|family| self.kernel.remove_table(family));
         }
-        if self.strikes(6) {
+        if self.always_refuses || self.strikes(6) {
             return Err(refused());
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -167,6 +170,32 @@ fn nothing_is_read_or_written_before_all_lists_are_complete() {
         let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), day);
         assert!(run.is_ok());
         assert_eq!((reconciler.backend().commits, reconciler.backend().reads), (0, 0));
+    });
+}
+
+#[test]
+fn while_attempts_fail_events_wait_for_the_next_one() {
+    paused(async {
+        let mut kernel = FaultyKernel::new(0, Duration::ZERO);
+        kernel.always_refuses = true;
+        let mut reconciler = Reconciler::new(kernel, scope(), view(), Health::default());
+        let (sender, mut receiver) = mpsc::channel(10_000);
+        let shutdown = CancellationToken::new();
+        let feed = async {
+            for event in initial() {
+                sender.send(Received::now(event)).await.expect("room");
+            }
+            for n in 0..1_000 {
+                let addr = std::net::Ipv4Addr::from(0x0a00_0000 + n);
+                sender.send(Received::now(Event::HostAddresses(vec![addr.into()]))).await.expect("room");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            shutdown.cancel();
+        };
+        let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), feed);
+        assert!(run.is_ok());
+        // At once, at once again, and after 0.2, 0.4, 0.8, 1.6 and 3.2 s.
+        assert_eq!(reconciler.backend().commits, 7);
     });
 }
 

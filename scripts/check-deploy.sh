@@ -60,10 +60,10 @@ expect DaemonSet "{$container.envFrom[0].configMapRef.optional}" true
 expect DaemonSet "{$container.env[?(@.name=='KUBERNETES_SERVICE_HOST')].name}" ""
 expect DaemonSet "{.spec.selector.matchLabels}" "$(value DaemonSet "{.spec.template.metadata.labels}")"
 
-# What it may ask the API server: to read four kinds, nothing else.
-expect ClusterRole "{.rules[*].resources[*]}" "services endpointslices servicecidrs nodes"
-expect ClusterRole "{.rules[*].apiGroups[*]}" " discovery.k8s.io networking.k8s.io "
-expect ClusterRole "{.rules[*].verbs[*]}" "list watch list watch list watch get list watch"
+# What it may ask the API server: to read four kinds and to create Events, nothing else.
+expect ClusterRole "{.rules[*].resources[*]}" "services endpointslices servicecidrs nodes events"
+expect ClusterRole "{.rules[*].apiGroups[*]}" " discovery.k8s.io networking.k8s.io  events.k8s.io"
+expect ClusterRole "{.rules[*].verbs[*]}" "list watch list watch list watch get list watch create"
 expect ClusterRoleBinding "{.roleRef.kind} {.roleRef.name} {.subjects[*].kind} {.subjects[*].namespace}/{.subjects[*].name}" \
   "ClusterRole pointsman ServiceAccount kube-system/pointsman"
 

@@ -7,6 +7,7 @@ mod backend;
 mod dry_run;
 mod logging;
 mod output;
+mod pages;
 mod proxy;
 mod replay;
 mod source;

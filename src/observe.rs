@@ -1,10 +1,15 @@
-//! What the outside may see of a running proxy: metrics and health, and the HTTP pages that serve them.
+//! What the outside may see of a running proxy: metrics and health, the HTTP pages that serve them, and Kubernetes Events.
 
+mod connection;
+mod events;
 mod health;
 mod http;
 pub mod metrics;
+mod process;
 mod service_health;
 
-pub use health::{Health, Report};
-pub use http::{ListenError, Listener, Pages};
+pub use connection::{Connection, ConnectionReport};
+pub use events::{Events, Note, Rate, Severity, publish};
+pub use health::{FamilyReport, Health, Report};
+pub use http::{About, ListenError, Listener, Pages};
 pub use service_health::ServiceHealth;

@@ -3,7 +3,7 @@
 //! ```text
 //! wait for events ─▶ fold all that have arrived ─▶ complete? changed? ─▶ diff ─▶ commit ─▶ acknowledged
 //!       ▲                                                                   │ failed
-//!       └──────────── read back, try again: at once, then with backoff ◀────┘
+//!       └──── read back, try again: at once, then with backoff (events wait) ◀───┘
 //! ```
 //!
 //! It takes its events and its backend as parameters, and its time from tokio's clock, which tests pause. In the steady state it
@@ -18,10 +18,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Backend, Error};
+use crate::dataplane::Family;
 use crate::diff::{Acknowledged, Plan, Scope, diff};
 use crate::forget::{Departure, Departures};
-use crate::observe::metrics::{self as names, ElementCounts};
-use crate::observe::{Health, ServiceHealth};
+use crate::observe::metrics::{self as names, Arrival, ElementCounts, Pending};
+use crate::observe::{Events, Health, ServiceHealth};
 use crate::state::{Cluster, Desired, Event, Skipped, Touched, View};
 use crate::watch::Received;
 
@@ -29,8 +30,6 @@ mod bulk;
 
 /// Most events that are folded before a commit; more wait for the next one.
 const MAX_FOLD: usize = 100_000;
-/// Most moments of receipt that are remembered for the latency metric.
-const MAX_LATENCIES: usize = 10_000;
 /// Pause after the second failure in a row; doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause between attempts: kube-proxy's `syncPeriod`.
@@ -59,10 +58,11 @@ pub struct Reconciler<B> {
     counts: ElementCounts,
     /// Whether `desired` may differ from `acknowledged`.
     due: bool,
-    /// When the events arrived that are not committed yet.
-    waiting: Vec<Instant>,
+    /// What was received and is not committed yet.
+    pending: Pending,
     failures: u32,
     service_health: Option<ServiceHealth>,
+    events: Events,
     departures: Option<Departures>,
     /// A commit, or a look at the kernel, was acknowledged before.
     acknowledged_before: bool,
@@ -80,12 +80,19 @@ impl<B: Backend> Reconciler<B> {
             acknowledged: None,
             counts: ElementCounts::default(),
             due: false,
-            waiting: Vec::new(),
+            pending: Pending::since(Timestamp::now()),
             failures: 0,
             service_health: None,
+            events: Events::default(),
             departures: None,
             acknowledged_before: false,
         }
+    }
+
+    /// Tells the owners of objects what was left out of them, too.
+    #[must_use]
+    pub fn with_events(self, events: Events) -> Self {
+        Self { events, ..self }
     }
 
     /// Serves the health checks of Services, too.
@@ -134,6 +141,10 @@ impl<B: Backend> Reconciler<B> {
             if !self.due || !self.cluster.is_complete() {
                 continue;
             }
+            // After failures events wait for the retry: each attempt reads the whole kernel.
+            if retry_at.is_some_and(|at| Instant::now() < at) {
+                continue;
+            }
             let grace = async {
                 shutdown.cancelled().await;
                 tokio::time::sleep(GRACE).await;
@@ -170,13 +181,20 @@ impl<B: Backend> Reconciler<B> {
     fn fold(&mut self, arrived: impl Iterator<Item = Received>) {
         let before = self.cluster.clone();
         let mut touched = Touched::default();
-        for Received { event, at } in arrived {
-            names::event(&event);
+        for received in arrived {
+            names::event(&received.event);
+            let arrival = Arrival::of(&received);
+            let Received { event, at, .. } = received;
+            if matches!(&event, Event::NodeDeleted(name) if *name.name == *self.cluster.node_name()) {
+                tracing::warn!("this node's Node object was deleted; what it said stays in force");
+            }
             let about_node = matches!(event, Event::NodeApplied(_) | Event::NodesReset(_));
             let was_complete = self.cluster.is_complete();
             let step = self.cluster.apply(event);
             self.cluster = step.cluster;
             report(&step.skipped);
+            self.events.left_out(&step.skipped);
+            self.pending.folded(arrival, step.touched.services.len());
             if about_node && let Some(node) = self.cluster.node() {
                 self.health.node(node.is_eligible());
             }
@@ -186,14 +204,14 @@ impl<B: Backend> Reconciler<B> {
             // The first complete view has to be compared with the kernel even if it is empty.
             if changed || (self.cluster.is_complete() && !was_complete) {
                 self.due = true;
-                if self.waiting.len() < MAX_LATENCIES {
-                    self.waiting.push(at);
-                }
+                self.pending.waits_since(at);
             }
         }
         let (desired, lost) = self.desired.update(&before, &self.cluster, &touched);
         self.desired = desired;
         report(&lost);
+        self.events.left_out(&lost);
+        self.pending.show();
         if self.due && self.cluster.is_complete() {
             self.health.requested(Instant::now());
             for family in &self.scope.families {
@@ -205,13 +223,20 @@ impl<B: Backend> Reconciler<B> {
     /// Brings the kernel in line: diff, commit, acknowledge. After an error the kernel is read at the next attempt.
     async fn sync(&mut self) -> Result<(), Error> {
         let started = Instant::now();
+        let full = self.acknowledged.is_none();
         let acknowledged = match self.acknowledged.take() {
             Some(acknowledged) => acknowledged,
-            None => self.read().await?,
+            None => match self.read().await {
+                Ok(acknowledged) => acknowledged,
+                Err(error) => {
+                    names::sync_duration(&self.scope.families, full, started.elapsed().as_secs_f64());
+                    return Err(error);
+                }
+            },
         };
         let mut plan = diff(&acknowledged, &self.desired, &self.scope.on(self.cluster.node()));
         let result = if plan.is_empty() { Ok(0) } else { self.commit(&mut plan).await };
-        self.measure(&plan, started, result.is_ok());
+        self.measure(&plan, full, started, result.is_ok());
         match result {
             Ok(bytes) => {
                 self.acknowledge(plan, bytes, started);
@@ -221,6 +246,7 @@ impl<B: Backend> Reconciler<B> {
                 Ok(())
             }
             Err(error) => {
+                self.spare(&plan);
                 self.failed(&error);
                 Err(error)
             }
@@ -255,10 +281,8 @@ impl<B: Backend> Reconciler<B> {
         self.acknowledged = Some(plan.next);
         self.due = false;
         self.failures = 0;
-        for at in self.waiting.drain(..) {
-            histogram!(names::EVENT_LATENCY).record(now.duration_since(at).as_secs_f64());
-        }
         let wall = Timestamp::now();
+        self.pending.programmed(now, wall);
         self.health.synced(wall);
         for family in &self.scope.families {
             gauge!(names::SYNC_LAST, "ip_family" => family.label()).set(unix_seconds(wall));
@@ -281,6 +305,15 @@ impl<B: Backend> Reconciler<B> {
             milliseconds = (now.duration_since(started).as_secs_f64() * 1e6).round() / 1e3,
             "committed"
         );
+    }
+
+    /// A batch that failed says nothing against families for which it had nothing to do.
+    fn spare(&self, plan: &Plan) {
+        for family in Family::ALL {
+            if !plan.operations.iter().any(|operation| operation.family == family) {
+                self.health.up_to_date(family, Timestamp::now());
+            }
+        }
     }
 
     /// Has the clients of endpoints that are gone forgotten.
@@ -306,16 +339,14 @@ impl<B: Backend> Reconciler<B> {
         tracing::error!(%error, failures, "sync failed; the kernel will be read and the sync tried again");
     }
 
-    /// Records how long a sync took, for the families that it wrote to.
-    fn measure(&self, plan: &Plan, started: Instant, succeeded: bool) {
+    /// Records how long a sync took: a full one for every family, others for the families that they wrote to.
+    fn measure(&self, plan: &Plan, full: bool, started: Instant, succeeded: bool) {
+        let written = |family: &&Family| plan.operations.iter().any(|operation| operation.family == **family);
+        let families = || self.scope.families.iter();
         let seconds = started.elapsed().as_secs_f64();
-        for family in &self.scope.families {
-            if plan.operations.iter().any(|operation| operation.family == *family) {
-                histogram!(names::SYNC_DURATION, "ip_family" => family.label()).record(seconds);
-                if !succeeded {
-                    counter!(names::SYNC_FAILURES, "ip_family" => family.label()).increment(1);
-                }
-            }
+        names::sync_duration(families().filter(|family| full || written(family)), full, seconds);
+        for family in families().filter(|family| !succeeded && written(family)) {
+            counter!(names::SYNC_FAILURES, "ip_family" => family.label()).increment(1);
         }
     }
 

@@ -17,9 +17,10 @@ mod kubernetes;
 mod manifests;
 mod wire;
 
-pub use kubernetes::{ConfigError, KubernetesOptions, client_config, watch as watch_api_server};
+pub use kubernetes::{ConfigError, KubernetesOptions, client as api_client, client_config, watch as watch_api_server};
 pub use manifests::{ManifestError, Manifests};
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::state::Event;
@@ -31,12 +32,14 @@ pub struct Received {
     pub event: Event,
     /// When it was received.
     pub at: Instant,
+    /// When the change was made that an EndpointSlice tells of, by the clock of whoever made it.
+    pub triggered: Option<Timestamp>,
 }
 
 impl Received {
     /// The event, received now.
     pub fn now(event: Event) -> Self {
-        Self { event, at: Instant::now() }
+        Self { event, at: Instant::now(), triggered: None }
     }
 }
 

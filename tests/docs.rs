@@ -44,7 +44,14 @@ fn links_lead_to_files_that_exist() {
 fn options_that_are_named_exist() {
     let program = options(&["--help"]);
     let replay = options(&["replay", "--help"]);
-    for page in ["README.md", "docs/architecture.md", "docs/dataplane.md", "docs/metrics.md", "docs/performance.md"] {
+    for page in [
+        "README.md",
+        "docs/architecture.md",
+        "docs/dataplane.md",
+        "docs/health.md",
+        "docs/metrics.md",
+        "docs/performance.md",
+    ] {
         for usage in usages(&read(&root().join(page))) {
             let known = if usage.contains("pointsman replay") { &replay } else { &program };
             for option in usage.split_whitespace().filter(|word| word.starts_with('-') && word.len() > 1) {

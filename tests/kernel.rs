@@ -23,6 +23,8 @@ mod choice;
 mod cluster;
 #[path = "kernel/crashes.rs"]
 mod crashes;
+#[path = "kernel/exposition.rs"]
+mod exposition;
 #[path = "kernel/input.rs"]
 mod input;
 #[path = "kernel/loads.rs"]
@@ -31,6 +33,8 @@ mod loads;
 mod no_ops;
 #[path = "kernel/node_ports.rs"]
 mod node_ports;
+#[path = "kernel/observe.rs"]
+mod observe;
 #[path = "kernel/program.rs"]
 mod program;
 #[path = "kernel/refusals.rs"]

@@ -11,6 +11,7 @@ use super::logging::Progress;
 use super::{DIFFERENCES, output, source};
 use crate::apply::Backend;
 use crate::diff::{Acknowledged, diff};
+use crate::observe::Connection;
 use crate::reconcile::report;
 use crate::state::{Cluster, Desired, View};
 use crate::watch::Received;
@@ -25,7 +26,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         Against::Empty => None,
     };
     let node_name = args.node_name()?;
-    let mut events = source::start(args, progress).await?;
+    let mut events = source::start(args, progress, &Connection::default()).await?;
     let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
     let cluster = tokio::select! {
         cluster = complete(args.view(&node_name), &mut events) => cluster?,

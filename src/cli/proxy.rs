@@ -11,11 +11,14 @@ use tokio_util::task::TaskTracker;
 use super::args::Args;
 use super::backend::Chosen;
 use super::logging::Progress;
-use super::source;
-use crate::dataplane::Family;
+use super::{pages, source};
 use crate::forget;
-use crate::observe::{Health, Listener, Pages, ServiceHealth, metrics};
+use crate::observe::{Health, Note, ServiceHealth, Severity};
 use crate::reconcile::{Reconciler, Until};
+use crate::state::{Kind, ObjectName, ObjectRef};
+
+/// How long what is going on may take when the process ends: pages that a client does not finish reading, Events.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long to wait at the end for clients that are being forgotten.
 const FORGETTING: Duration = Duration::from_secs(2);
@@ -27,11 +30,19 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let health = Health::default();
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
+    let (events, writing) = source::start_events(args).await?;
     if !args.once {
-        serve(args, &health, &scope.families, &shutdown, &tasks).await?;
+        let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events).await;
+        if let (Err(_), Some(writing)) = (&refused, writing) {
+            drop(events);
+            let _ = tokio::time::timeout(LAST_WORDS, writing).await;
+            return refused.map(|()| ExitCode::SUCCESS);
+        }
+        refused?;
     }
-    let mut events = source::start(args, progress).await?;
+    let mut received = source::start(args, progress, health.connection()).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
+    events.note(about_node(&node_name, Severity::Normal, "Starting", "the Service proxy starts".to_owned()));
     let working = args.once.then(|| progress.show("syncing"));
     let ending = shutdown.clone();
     tokio::spawn(async move {
@@ -41,46 +52,27 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     });
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
     let service_health = ServiceHealth::new(health.clone(), &scope.families, &args.nodeport_addresses.unrestricted());
-    let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health);
+    let service_health = service_health.with_events(events.clone());
+    let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health).with_events(events);
     if !args.once {
         reconciler = reconciler.with_service_health(service_health);
     }
     let (departures, departed) = mpsc::unbounded_channel();
     let forgetting = tokio::spawn(forget::run(forgetter, departed));
     reconciler = reconciler.with_departures(departures);
-    let done = reconciler.run(&mut events, until, &shutdown).await;
+    let done = reconciler.run(&mut received, until, &shutdown).await;
     drop((working, reconciler));
     // What it does not get done now, the next start does.
     let _ = tokio::time::timeout(FORGETTING, forgetting).await;
     shutdown.cancel();
     tasks.close();
-    // Pages that a client does not finish reading must not keep the process.
-    let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
+    let _ = tokio::time::timeout(LAST_WORDS, tasks.wait()).await;
     done.context("the first sync failed")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts the HTTP pages.
-async fn serve(
-    args: &Args,
-    health: &Health,
-    families: &[Family],
-    shutdown: &CancellationToken,
-    tasks: &TaskTracker,
-) -> anyhow::Result<()> {
-    let recorder = metrics::recorder().context("cannot set up metrics")?;
-    let handle = recorder.handle();
-    ::metrics::set_global_recorder(recorder).context("cannot set up metrics")?;
-    metrics::describe();
-    let pages = [
-        (args.metrics_bind_address, Pages::Metrics(handle)),
-        (args.healthz_bind_address, Pages::Health(health.clone(), families.to_vec())),
-    ];
-    for (address, pages) in pages {
-        if let Some(address) = address.0 {
-            let listener = Listener::bind(address, pages).await?;
-            tasks.spawn(listener.serve(shutdown.clone()));
-        }
-    }
-    Ok(())
+/// A note about this node, as kube-proxy makes them.
+pub(super) fn about_node(node_name: &str, severity: Severity, reason: &'static str, text: String) -> Note {
+    let about = ObjectRef { kind: Kind::Node, name: ObjectName::cluster_scoped(node_name) };
+    Note { about, severity, reason, action: "StartKubeProxy", text, on_every_node: false }
 }

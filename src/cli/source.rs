@@ -3,18 +3,27 @@
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::args::Args;
 use super::logging::Progress;
+use crate::observe::{Connection, Events, Rate, publish};
 use crate::state::NodePortAddresses;
 use crate::watch::journal::Recorder;
-use crate::watch::{EventSender, KubernetesOptions, Manifests, Received, client_config, host, watch_api_server};
+use crate::watch::{
+    EventSender, KubernetesOptions, Manifests, Received, api_client, client_config, host, watch_api_server,
+};
 
 /// Events that may wait between a source and the loop; a source with more to say waits itself.
 const QUEUE: usize = 4_096;
 
-/// Starts the source in the background. Fails if the operator's input is wrong; what the cluster holds never makes it fail.
-pub(super) async fn start(args: &Args, progress: &Progress) -> anyhow::Result<mpsc::Receiver<Received>> {
+/// Starts the source in the background, which tells `connection` whether it hears the API server. Fails if the operator's input
+/// is wrong; what the cluster holds never makes it fail.
+pub(super) async fn start(
+    args: &Args,
+    progress: &Progress,
+    connection: &Connection,
+) -> anyhow::Result<mpsc::Receiver<Received>> {
     let (events, received) = mpsc::channel(QUEUE);
     let (events, received) = match &args.record {
         None => (events, received),
@@ -29,7 +38,7 @@ pub(super) async fn start(args: &Args, progress: &Progress) -> anyhow::Result<mp
         start_host_addresses(events.clone());
     }
     if args.manifests.is_empty() {
-        start_kubernetes(args, events).await?;
+        start_kubernetes(args, events, connection).await?;
     } else {
         start_manifests(args, events, progress).await?;
     }
@@ -45,16 +54,32 @@ fn start_host_addresses(events: EventSender) {
     });
 }
 
-async fn start_kubernetes(args: &Args, events: EventSender) -> anyhow::Result<()> {
+async fn start_kubernetes(args: &Args, events: EventSender, connection: &Connection) -> anyhow::Result<()> {
     let config = client_config(args.kubeconfig.as_deref()).await?;
-    let mut options = KubernetesOptions::new(args.node_name()?);
-    options.watch_timeout = std::time::Duration::from_secs(args.watch_timeout.into());
+    let options = KubernetesOptions { connection: connection.clone(), ..kubernetes_options(args)? };
     tokio::spawn(async move {
         if let Err(error) = watch_api_server(config, options, events).await {
             tracing::error!(%error, "the API server cannot be watched");
         }
     });
     Ok(())
+}
+
+fn kubernetes_options(args: &Args) -> anyhow::Result<KubernetesOptions> {
+    let mut options = KubernetesOptions::new(args.node_name()?);
+    options.watch_timeout = std::time::Duration::from_secs(args.watch_timeout.into());
+    Ok(options)
+}
+
+/// Where Kubernetes Events can be handed in, and the task that writes them; with manifests there is nobody to tell.
+pub(super) async fn start_events(args: &Args) -> anyhow::Result<(Events, Option<JoinHandle<()>>)> {
+    if !args.manifests.is_empty() || args.once {
+        return Ok((Events::default(), None));
+    }
+    let client = api_client(client_config(args.kubeconfig.as_deref()).await?, &kubernetes_options(args)?)?;
+    let (events, notes) = Events::queue();
+    let writing = tokio::spawn(publish(client, args.node_name()?, notes, Rate::default()));
+    Ok((events, Some(writing)))
 }
 
 async fn start_manifests(args: &Args, events: EventSender, progress: &Progress) -> anyhow::Result<()> {

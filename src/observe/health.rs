@@ -6,45 +6,103 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// How long a change may wait to be programmed before the proxy counts as unhealthy: kube-proxy's two sync periods of 30 s.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::Connection;
+use crate::dataplane::Family;
+
+/// How long a change may wait to be programmed before the proxy counts as unhealthy, in sync periods: as with kube-proxy.
+const SYNC_PERIODS: u32 = 2;
+/// kube-proxy's `syncPeriod`, unless configured.
+const SYNC_PERIOD: Duration = Duration::from_secs(30);
 
 /// The proxy's health. Written by the loop, read by the HTTP pages; clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Health {
     state: Arc<Mutex<State>>,
+    patience: Duration,
+    connection: Connection,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// By [`Family::index`].
+    families: [FamilyState; 2],
+    node_eligible: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct FamilyState {
     /// Since when something waits to be programmed.
     pending_since: Option<Instant>,
     last_synced: Option<Timestamp>,
-    node_eligible: Option<bool>,
 }
 
 /// What is known at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Nothing waits to be programmed for longer than a minute.
+    /// Nothing waits to be programmed for longer than two sync periods, in any family.
     pub healthy: bool,
     /// The node is neither being deleted nor about to be scaled down. Unknown nodes are not eligible.
     pub node_eligible: bool,
-    /// When the last sync succeeded.
+    /// When the last sync of any family succeeded.
+    pub last_synced: Option<Timestamp>,
+    families: [FamilyReport; 2],
+}
+
+/// What is known of one family at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FamilyReport {
+    /// Nothing waits to be programmed for longer than two sync periods.
+    pub healthy: bool,
+    /// When it was last known that everything is programmed.
     pub last_synced: Option<Timestamp>,
 }
 
+impl Report {
+    /// What is known of a family.
+    pub fn family(&self, family: Family) -> FamilyReport {
+        let [ip, ip6] = self.families;
+        match family {
+            Family::Ip => ip,
+            Family::Ip6 => ip6,
+        }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::with_sync_period(SYNC_PERIOD)
+    }
+}
+
 impl Health {
-    /// Something has to be programmed.
+    /// Nothing is known yet. A change may wait for two sync periods before the proxy counts as unhealthy.
+    pub fn with_sync_period(period: Duration) -> Self {
+        let patience = period.saturating_mul(SYNC_PERIODS);
+        Self { state: Arc::default(), patience, connection: Connection::default() }
+    }
+
+    /// Whether the API server is heard, which the health pages tell and which decides nothing.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Something has to be programmed; until [told otherwise](Self::up_to_date), in any family.
     pub fn requested(&self, now: Instant) {
-        self.lock().pending_since.get_or_insert(now);
+        for family in &mut self.lock().families {
+            family.pending_since.get_or_insert(now);
+        }
     }
 
     /// Everything is programmed.
     pub fn synced(&self, at: Timestamp) {
-        let mut state = self.lock();
-        state.pending_since = None;
-        state.last_synced = Some(at);
+        Family::ALL.into_iter().for_each(|family| self.up_to_date(family, at));
+    }
+
+    /// Everything is programmed in this family, whatever becomes of others.
+    pub fn up_to_date(&self, family: Family, at: Timestamp) {
+        if let Some(state) = self.lock().families.get_mut(family.index()) {
+            *state = FamilyState { pending_since: None, last_synced: Some(at) };
+        }
     }
 
     /// The node object says whether load balancers may use it.
@@ -55,10 +113,15 @@ impl Health {
     /// What is known now.
     pub fn report(&self, now: Instant) -> Report {
         let state = self.lock();
+        let families = state.families.map(|family| FamilyReport {
+            healthy: family.pending_since.is_none_or(|since| now.duration_since(since) < self.patience),
+            last_synced: family.last_synced,
+        });
         Report {
-            healthy: state.pending_since.is_none_or(|since| now.duration_since(since) < PATIENCE),
+            healthy: families.iter().all(|family| family.healthy),
             node_eligible: state.node_eligible.unwrap_or(false),
-            last_synced: state.last_synced,
+            last_synced: families.iter().filter_map(|family| family.last_synced).max(),
+            families,
         }
     }
 
@@ -82,6 +145,23 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(!health.report(Instant::now()).healthy);
         health.synced(Timestamp::UNIX_EPOCH);
+        assert!(health.report(Instant::now()).healthy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_family_that_waits_is_enough_and_the_other_does_not_heal_it() {
+        let health = Health::default();
+        health.requested(Instant::now());
+        health.up_to_date(Family::Ip6, Timestamp::UNIX_EPOCH);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let report = health.report(Instant::now());
+        assert_eq!(
+            [report.healthy, report.family(Family::Ip).healthy, report.family(Family::Ip6).healthy],
+            [false, false, true]
+        );
+        health.up_to_date(Family::Ip6, Timestamp::UNIX_EPOCH);
+        assert!(!health.report(Instant::now()).healthy);
+        health.up_to_date(Family::Ip, Timestamp::UNIX_EPOCH);
         assert!(health.report(Instant::now()).healthy);
     }
 

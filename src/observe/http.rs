@@ -1,36 +1,43 @@
-//! The HTTP pages: `/healthz` and `/livez` on one address, `/metrics` on another.
+//! The HTTP pages: `/healthz` and `/livez` on one address, `/metrics` and others on another.
 
-use std::net::SocketAddr;
+mod about;
+mod health;
+
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
-use jiff::Timestamp;
-use metrics::counter;
-use metrics_exporter_prometheus::PrometheusHandle;
-use serde::Serialize;
+use socket2::{Domain, Protocol, Type};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::health::{Health, Report};
-use super::metrics::{HEALTHZ, LIVEZ};
+use super::health::Health;
 use crate::dataplane::Family;
+pub use about::About;
 
 /// How often the metrics' buffers are emptied when nobody asks for them.
 const UPKEEP: Duration = Duration::from_secs(30);
+
+/// Pause between attempts to listen, as in kube-proxy.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often a failure to listen that lasts is named again.
+const REMIND_EVERY: Duration = Duration::from_secs(300);
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// A set of pages.
 #[derive(Clone)]
 pub enum Pages {
     /// `/healthz` and `/livez`, with kube-proxy's bodies and status codes.
     Health(Health, Vec<Family>),
-    /// `/metrics` in Prometheus' text format, and `/healthz` that always says ok.
-    Metrics(PrometheusHandle),
+    /// `/metrics` in Prometheus' text format, and what else kube-proxy has there.
+    Metrics(Arc<About>),
 }
 
 /// Pages bound to an address, not yet served.
@@ -46,36 +53,60 @@ pub struct ListenError {
     address: SocketAddr,
     what: &'static str,
     flag: &'static str,
-    source: std::io::Error,
+    /// The reason of the Kubernetes Event that tells of it, as in kube-proxy.
+    pub reason: &'static str,
+    source: io::Error,
 }
 
 impl Listener {
-    /// Binds the address.
+    /// Binds the address. That of all IPv4 addresses stands for those of IPv6 as well, as in kube-proxy, where the host has any.
     ///
     /// # Errors
     ///
     /// The address is taken, or not one of this host's.
     pub async fn bind(address: SocketAddr, pages: Pages) -> Result<Self, ListenError> {
-        let (what, flag) = match pages {
-            Pages::Health(..) => ("health checks", "--healthz-bind-address"),
-            Pages::Metrics(_) => ("metrics", "--metrics-bind-address"),
+        let (what, flag, reason) = match pages {
+            Pages::Health(..) => ("health checks", "--healthz-bind-address", "FailedToStartProxierHealthcheck"),
+            Pages::Metrics(_) => ("metrics", "--metrics-bind-address", "FailedToStartMetricServer"),
         };
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| ListenError { address, what, flag, source })?;
+        let listener = listen(address).await.map_err(|source| ListenError { address, what, flag, reason, source })?;
         Ok(Self { listener, pages })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// None in practice.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Binds the address when it becomes free, and serves then, until `shutdown`: a proxy without its pages is better than none.
+    pub async fn serve_when_free(address: SocketAddr, pages: Pages, shutdown: CancellationToken) {
+        let mut named = Instant::now();
+        while shutdown.run_until_cancelled(tokio::time::sleep(LISTEN_AGAIN)).await.is_some() {
+            match Self::bind(address, pages.clone()).await {
+                Ok(listener) => {
+                    tracing::info!(%address, "listening now");
+                    return listener.serve(shutdown).await;
+                }
+                Err(error) if named.elapsed() >= REMIND_EVERY => {
+                    tracing::error!(%error, "still not served; tried again every 5 s");
+                    named = Instant::now();
+                }
+                Err(error) => tracing::debug!(%error, "still not served"),
+            }
+        }
     }
 
     /// Serves until `shutdown`.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let router = match self.pages {
-            Pages::Health(health, families) => {
-                Router::new().route("/healthz", any(healthz)).route("/livez", any(livez)).with_state((health, families))
-            }
-            Pages::Metrics(handle) => {
-                tokio::spawn(upkeep(handle.clone(), shutdown.clone()));
-                Router::new()
-                    .route("/metrics", get(async move || handle.render()))
-                    .route("/healthz", get(async || "ok"))
+        let router: Router = match self.pages {
+            Pages::Health(health, families) => health::router(health, families),
+            Pages::Metrics(about) => {
+                tokio::spawn(upkeep(Arc::clone(&about), shutdown.clone()));
+                about::router(about)
             }
         };
         let served = axum::serve(self.listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
@@ -85,62 +116,31 @@ impl Listener {
     }
 }
 
-async fn upkeep(handle: PrometheusHandle, shutdown: CancellationToken) {
-    while shutdown.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
-        handle.run_upkeep();
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    if address.ip().is_unspecified()
+        && let Ok(listener) = listen_in_both_families(address.port())
+    {
+        return Ok(listener);
     }
+    TcpListener::bind(address).await
 }
 
-type HealthState = State<(Health, Vec<Family>)>;
-
-async fn healthz(State((health, families)): HealthState) -> Response {
-    let report = health.report(Instant::now());
-    // Not before the first sync: the dataplane of a new node is empty.
-    let ok = report.healthy && report.node_eligible && report.last_synced.is_some();
-    counter!(HEALTHZ, "code" => if ok { "200" } else { "503" }).increment(1);
-    answer(report, ok, Some(report.node_eligible), &families)
+/// Listens on all addresses of IPv6 and of IPv4, whatever the system's default is.
+fn listen_in_both_families(port: u16) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_only_v6(false)?;
+    // Connections of a former process that wait for their end must not keep the address.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
-async fn livez(State((health, families)): HealthState) -> Response {
-    let report = health.report(Instant::now());
-    counter!(LIVEZ, "code" => if report.healthy { "200" } else { "503" }).increment(1);
-    answer(report, report.healthy, None, &families)
-}
-
-/// The body of kube-proxy's health pages; health checkers of some load balancers read it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Body {
-    last_updated: Timestamp,
-    current_time: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node_eligible: Option<bool>,
-    healthy: bool,
-    status: std::collections::BTreeMap<&'static str, FamilyStatus>,
-}
-
-#[derive(Clone, Copy, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FamilyStatus {
-    last_updated: Timestamp,
-    healthy: bool,
-}
-
-fn answer(report: Report, ok: bool, node_eligible: Option<bool>, families: &[Family]) -> Response {
-    let now = Timestamp::now();
-    let last_updated = report.last_synced.unwrap_or(Timestamp::UNIX_EPOCH);
-    let status = FamilyStatus { last_updated, healthy: report.healthy };
-    let body = Body {
-        // Kept from before there were statuses by family: a healthy proxy says now.
-        last_updated: if ok { now } else { last_updated },
-        current_time: now,
-        node_eligible,
-        healthy: report.healthy,
-        status: families.iter().map(|family| (family.label(), status)).collect(),
-    };
-    let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    (code, headers, serde_json::to_string(&body).unwrap_or_default()).into_response()
+async fn upkeep(about: Arc<About>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+        about.metrics.run_upkeep();
+    }
 }
 
 #[cfg(test)]

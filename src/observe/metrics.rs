@@ -3,6 +3,9 @@
 //! Where kube-proxy has the metric, its name, labels and buckets are used, so that dashboards and alerts go on working;
 //! ours start with `pointsman_`.
 
+mod kind;
+mod pending;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -13,48 +16,8 @@ use crate::dataplane::{Family, Object, Operation, SetName, Verb};
 use crate::diff::Plan;
 use crate::state::{Event, Exposure, Skipped, WithoutLocal};
 
-/// What a metric is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Type {
-    /// A number that only grows.
-    Counter,
-    /// A number that goes up and down.
-    Gauge,
-    /// Counts by size, with these upper bounds.
-    Histogram(Buckets),
-}
-
-/// Upper bounds of a histogram.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Buckets {
-    /// `first · 2^k` for `count` values of k from 0.
-    Doubling {
-        /// The smallest bound.
-        first: f64,
-        /// How many bounds.
-        count: i32,
-    },
-    /// `first · 4^k` for `count` values of k from 0.
-    Quadrupling {
-        /// The smallest bound.
-        first: f64,
-        /// How many bounds.
-        count: i32,
-    },
-}
-
-/// A metric and its meaning.
-#[derive(Clone, Copy, Debug)]
-pub struct Metric {
-    /// Its name.
-    pub name: &'static str,
-    /// Its type.
-    pub kind: Type,
-    /// The labels, separated by commas; empty for none.
-    pub labels: &'static str,
-    /// What it counts or measures, with the unit.
-    pub help: &'static str,
-}
+pub use kind::{Buckets, Metric, Type};
+pub(crate) use pending::{Arrival, Pending};
 
 /// Events received from the sources.
 pub const EVENTS: &str = "pointsman_events_total";
@@ -82,12 +45,34 @@ pub const SERVICES: &str = "pointsman_services";
 pub const BUILD_INFO: &str = "pointsman_build_info";
 /// Duration of a sync.
 pub const SYNC_DURATION: &str = "kubeproxy_sync_proxy_rules_duration_seconds";
+/// Duration of a sync that read the kernel first.
+pub const FULL_SYNC_DURATION: &str = "kubeproxy_sync_full_proxy_rules_duration_seconds";
+/// Duration of a sync of changes.
+pub const PARTIAL_SYNC_DURATION: &str = "kubeproxy_sync_partial_proxy_rules_duration_seconds";
+/// Time from a change in the cluster to its commit.
+pub const PROGRAMMING_DURATION: &str = "kubeproxy_network_programming_duration_seconds";
 /// When the last sync succeeded.
 pub const SYNC_LAST: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
 /// When a sync was last asked for.
 pub const SYNC_QUEUED: &str = "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds";
 /// Failed commits.
 pub const SYNC_FAILURES: &str = "kubeproxy_sync_proxy_rules_nftables_sync_failures_total";
+/// Failed removals of what was emptied before, which kube-proxy does apart from its commits.
+pub const CLEANUP_FAILURES: &str = "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total";
+/// Changes of EndpointSlices not yet programmed.
+pub const ENDPOINT_CHANGES_PENDING: &str = "kubeproxy_sync_proxy_rules_endpoint_changes_pending";
+/// Changes of Services not yet programmed.
+pub const SERVICE_CHANGES_PENDING: &str = "kubeproxy_sync_proxy_rules_service_changes_pending";
+/// Requests to the API server, as every component of Kubernetes counts them.
+pub const REST_REQUESTS: &str = "rest_client_requests_total";
+/// How long the API server takes to answer.
+pub const REST_DURATION: &str = "rest_client_request_duration_seconds";
+/// Whether a kind's watch is open.
+pub const CONNECTED: &str = "pointsman_api_server_connected";
+/// When anything was last received in a kind's watch.
+pub const LAST_HEARD: &str = "pointsman_api_server_last_heard_timestamp_seconds";
+/// Events for people that were written to the API server.
+pub const REPORTED: &str = "pointsman_reported_events_total";
 /// Changes of EndpointSlices received.
 pub const ENDPOINT_CHANGES: &str = "kubeproxy_sync_proxy_rules_endpoint_changes_total";
 /// Changes of Services received.
@@ -106,17 +91,29 @@ pub const CLIENTS_FORGOTTEN: &str = "pointsman_affinity_forgotten_total";
 
 /// From 1 ms to 16 s, as kube-proxy.
 const KUBE_PROXY_SYNC: Type = Type::Histogram(Buckets::Doubling { first: 0.001, count: 15 });
+/// From a quarter of a second to five minutes, as kube-proxy.
+const PROGRAMMING: Type =
+    Type::Histogram(Buckets::Ranges(&[(0.25, 0.5, 0.25), (1.0, 59.0, 1.0), (60.0, 115.0, 5.0), (120.0, 300.0, 30.0)]));
+/// From 5 ms to a minute, as Kubernetes' clients.
+const REST: Type =
+    Type::Histogram(Buckets::Listed(&[0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0]));
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 23] = [
-    Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync that wrote to the family's table: diff, commit and acknowledgement, in seconds. Failed ones too." },
+pub const ALL: [Metric; 34] = [
+    Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync, full or partial, in seconds. Failed ones too." },
+    Metric { name: FULL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a full sync, in seconds: the kernel is read and compared as a whole, at the start and after a failure." },
+    Metric { name: PARTIAL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a partial sync that wrote to the family's table, in seconds: diff of what changed, commit and acknowledgement." },
+    Metric { name: PROGRAMMING_DURATION, kind: PROGRAMMING, labels: "ip_family", help: "Time from a change of pods or Services to its acknowledged commit, in seconds, as EndpointSlices tell it: the clocks of the control plane and of the node are both in it." },
     Metric { name: SYNC_LAST, kind: Type::Gauge, labels: "ip_family", help: "Unix time of the last successful sync, in seconds." },
     Metric { name: SYNC_QUEUED, kind: Type::Gauge, labels: "ip_family", help: "Unix time at which a sync was last asked for, in seconds." },
     Metric { name: SYNC_FAILURES, kind: Type::Counter, labels: "ip_family", help: "Commits that failed." },
+    Metric { name: CLEANUP_FAILURES, kind: Type::Counter, labels: "ip_family", help: "Always 0: nothing is cleaned up apart from commits." },
     Metric { name: WITHOUT_LOCAL, kind: Type::Gauge, labels: "traffic_policy, ip_family", help: "Service ports with endpoints elsewhere, but none on this node, to which their internal or external traffic policy confines traffic: it is dropped." },
-    Metric { name: ENDPOINT_CHANGES, kind: Type::Counter, labels: "", help: "EndpointSlices added, changed or deleted." },
-    Metric { name: SERVICE_CHANGES, kind: Type::Counter, labels: "", help: "Services added, changed or deleted." },
+    Metric { name: ENDPOINT_CHANGES_PENDING, kind: Type::Gauge, labels: "", help: "Changes of EndpointSlices that are not programmed yet." },
+    Metric { name: SERVICE_CHANGES_PENDING, kind: Type::Gauge, labels: "", help: "Changes of Services that are not programmed yet." },
+    Metric { name: ENDPOINT_CHANGES, kind: Type::Counter, labels: "", help: "EndpointSlices added, changed or deleted; of a list, the Services whose EndpointSlices it changed." },
+    Metric { name: SERVICE_CHANGES, kind: Type::Counter, labels: "", help: "Services added, changed or deleted; of a list, those that it changed." },
     Metric { name: HEALTHZ, kind: Type::Counter, labels: "code", help: "Answers of /healthz by status code." },
     Metric { name: LIVEZ, kind: Type::Counter, labels: "code", help: "Answers of /livez by status code." },
     Metric { name: EVENTS, kind: Type::Counter, labels: "kind, change", help: "Events received, by kind of object and by what happened: reset (a complete list), applied, deleted." },
@@ -131,20 +128,14 @@ pub const ALL: [Metric; 23] = [
     Metric { name: CLIENTS_FORGOTTEN, kind: Type::Counter, labels: "ip_family", help: "Clients of Services with session affinity that were forgotten because their endpoint left, or the affinity was switched off." },
     Metric { name: SERVICES, kind: Type::Gauge, labels: "", help: "Services known." },
     Metric { name: WATCH_RESTARTS, kind: Type::Counter, labels: "kind", help: "Watches that ended, for whatever reason, and were started again." },
+    Metric { name: CONNECTED, kind: Type::Gauge, labels: "kind", help: "1 while the watch on this kind is open as far as can be told, else 0: what is known then grows old." },
+    Metric { name: LAST_HEARD, kind: Type::Gauge, labels: "kind", help: "Unix time at which anything was last received in the watch on this kind, in seconds; a server sends bookmarks where there are no changes." },
+    Metric { name: REPORTED, kind: Type::Counter, labels: "reason, result", help: "Kubernetes Events by reason and by what became of them: created, known (somebody reported the same before), failed, dropped (too many)." },
+    Metric { name: REST_REQUESTS, kind: Type::Counter, labels: "code, method, host", help: "Requests to the API server by status code (or <error>), method and server." },
+    Metric { name: REST_DURATION, kind: REST, labels: "verb, host", help: "Time until the API server answers a request, in seconds; the body of the answer may take longer." },
     Metric { name: API_REQUESTS, kind: Type::Counter, labels: "kind, code", help: "Requests to the API server, by kind of object and status code (or error)." },
     Metric { name: BUILD_INFO, kind: Type::Gauge, labels: "version", help: "Always 1; the label tells the version." },
 ];
-
-impl Buckets {
-    /// The upper bounds.
-    pub fn bounds(self) -> Vec<f64> {
-        let (first, factor, count) = match self {
-            Self::Doubling { first, count } => (first, 2.0_f64, count),
-            Self::Quadrupling { first, count } => (first, 4.0_f64, count),
-        };
-        (0..count).map(|k| first * factor.powi(k)).collect()
-    }
-}
 
 /// A recorder with the buckets of every histogram; it still has to be installed.
 ///
@@ -173,10 +164,30 @@ pub fn describe() {
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
+/// Shows counters at 0 before their first event, so that a rate over them sees it.
+pub fn start_at_zero(families: &[Family]) {
+    for family in families {
+        for name in [SYNC_FAILURES, CLEANUP_FAILURES] {
+            counter!(name, "ip_family" => family.label()).absolute(0);
+        }
+    }
+    for name in [HEALTHZ, LIVEZ] {
+        for code in ["200", "503"] {
+            counter!(name, "code" => code).absolute(0);
+        }
+    }
+    for name in [ENDPOINT_CHANGES, SERVICE_CHANGES] {
+        counter!(name).absolute(0);
+    }
+    for name in [ENDPOINT_CHANGES_PENDING, SERVICE_CHANGES_PENDING] {
+        gauge!(name).set(0.0);
+    }
+}
+
 /// The table of `docs/metrics.md`.
 pub fn table() -> String {
     let mut table = String::from("| Name | Type | Labels | Meaning |\n|---|---|---|---|\n");
-    for Metric { name, kind, labels, help } in ALL {
+    for Metric { name, kind, labels, help } in ALL.into_iter().chain(super::process::ALL) {
         let kind = match kind {
             Type::Counter => "counter".to_owned(),
             Type::Gauge => "gauge".to_owned(),
@@ -195,10 +206,15 @@ pub fn table() -> String {
 /// Counts an event.
 pub(crate) fn event(event: &Event) {
     counter!(EVENTS, "kind" => event.kind().label(), "change" => event.change()).increment(1);
-    match event {
-        Event::SliceApplied(_) | Event::SliceDeleted(_) => counter!(ENDPOINT_CHANGES).increment(1),
-        Event::ServiceApplied(_) | Event::ServiceDeleted(_) => counter!(SERVICE_CHANGES).increment(1),
-        _ => {}
+}
+
+/// Records the duration of a sync.
+pub(crate) fn sync_duration<'a>(families: impl IntoIterator<Item = &'a Family>, full: bool, seconds: f64) {
+    let by_extent = if full { FULL_SYNC_DURATION } else { PARTIAL_SYNC_DURATION };
+    for family in families {
+        for name in [SYNC_DURATION, by_extent] {
+            histogram!(name, "ip_family" => family.label()).record(seconds);
+        }
     }
 }
 
@@ -269,4 +285,4 @@ impl ElementCounts {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

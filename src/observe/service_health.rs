@@ -14,10 +14,11 @@ use std::sync::Arc;
 use im::ordmap::DiffItem;
 use metrics::counter;
 
+use super::events::{Events, Note, Severity};
 use super::health::Health;
 use super::metrics::HEALTH_CHECK_FAILURES;
 use crate::dataplane::Family;
-use crate::state::{HealthCheck, HealthChecks, ObjectName};
+use crate::state::{HealthCheck, HealthChecks, Kind, ObjectName, ObjectRef};
 use page::{Page, Socket};
 
 /// A Service in one family.
@@ -36,6 +37,7 @@ pub struct ServiceHealth {
     ports: BTreeMap<(Family, NonZeroU16), ObjectName>,
     /// Those that do not listen everywhere that they should, and what was said about it: tried again at each update.
     failed: BTreeMap<Key, String>,
+    events: Events,
 }
 
 #[derive(Debug)]
@@ -56,7 +58,14 @@ impl ServiceHealth {
             servers: BTreeMap::new(),
             ports: BTreeMap::new(),
             failed: BTreeMap::new(),
+            events: Events::default(),
         }
+    }
+
+    /// Tells the owners of Services about ports that cannot be listened on, too.
+    #[must_use]
+    pub fn with_events(self, events: Events) -> Self {
+        Self { events, ..self }
     }
 
     /// Serves exactly what is wanted, as far as it can be listened on.
@@ -125,6 +134,14 @@ impl ServiceHealth {
                         "the health check of this Service cannot be served, which load balancers may take for a node without \
                          endpoints; it is tried again after later changes: {reason}"
                     );
+                    self.events.note(Note {
+                        about: ObjectRef { kind: Kind::Service, name: key.0.clone() },
+                        severity: Severity::Warning,
+                        reason: "FailedToStartServiceHealthcheck",
+                        action: "Listen",
+                        text: format!("node cannot serve healthCheckNodePort {}: {reason}", check.port),
+                        on_every_node: false,
+                    });
                     self.failed.insert(key.clone(), reason);
                 }
             }

@@ -145,7 +145,7 @@ impl Recorder {
     fn write<'a>(&mut self, batch: impl IntoIterator<Item = &'a Received>) -> io::Result<u64> {
         let (wall, clock) = (Timestamp::now(), tokio::time::Instant::now());
         let mut file = BufWriter::new(&self.file);
-        for Received { event, at } in batch {
+        for Received { event, at, .. } in batch {
             let age = SignedDuration::try_from(clock.saturating_duration_since(*at)).unwrap_or_default();
             let time = wall.checked_sub(age).unwrap_or(wall);
             serde_json::to_writer(&mut file, &EntryRef { time, event })?;

@@ -10,6 +10,8 @@
 //! - Errors are named once per series, with what to do, and never end the source.
 
 mod config;
+mod counted;
+mod heard;
 mod object;
 mod pace;
 mod source;
@@ -21,13 +23,14 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::EventSender;
+use crate::observe::Connection;
 use crate::state::{EndpointSlice, Kind, Node, Service, ServiceCidr};
 use pace::Limits;
 
 pub use config::{ConfigError, client_config};
 
 /// How the API server is watched. The defaults suit real clusters; tests shorten the times.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct KubernetesOptions {
     /// The name of this node's Node object.
     pub node_name: String,
@@ -54,6 +57,8 @@ pub struct KubernetesOptions {
     pub page_size: u32,
     /// How often to ask again for ServiceCIDRs that the server does not serve or does not show us.
     pub absent_retry: Duration,
+    /// Where it is noted whether the server is heard.
+    pub connection: Connection,
 }
 
 impl KubernetesOptions {
@@ -73,6 +78,7 @@ impl KubernetesOptions {
             streaming_lists: true,
             page_size: 500,
             absent_retry: Duration::from_secs(600),
+            connection: Connection::default(),
         }
     }
 
@@ -88,6 +94,15 @@ impl KubernetesOptions {
     }
 }
 
+/// A client for the server, whose requests are counted.
+///
+/// # Errors
+/// If none can be built from `config` (certificates, proxy): nothing was requested then.
+pub fn client(config: kube::Config, options: &KubernetesOptions) -> Result<kube::Client, ConfigError> {
+    let server = config.cluster_url.to_string();
+    transport::connect(config, options).map_err(|source| ConfigError::Client { server, source: Box::new(source) })
+}
+
 /// Watches all kinds and sends their events until the receiver is dropped; dropping the future ends it as well.
 ///
 /// Each kind sends one `…Reset` event when its list is complete, then changes. The kinds do not wait for each other. Failures
@@ -97,8 +112,8 @@ impl KubernetesOptions {
 /// If no client can be built from `config` (certificates, proxy): nothing was requested then.
 pub async fn watch(config: kube::Config, options: KubernetesOptions, events: EventSender) -> Result<(), ConfigError> {
     let server = config.cluster_url.to_string();
-    let client = transport::connect(config, &options)
-        .map_err(|source| ConfigError::Client { server: server.clone(), source: Box::new(source) })?;
+    let client = client(config, &options)?;
+    Kind::ALL.into_iter().for_each(|kind| options.connection.expected(kind));
     let of = |kind| transport::paced(&client, kind, &options);
     tracing::info!(server, node = options.node_name, "watching the API server");
     let mut tasks = JoinSet::new();

@@ -37,6 +37,17 @@ pub struct Metadata {
     pub deletion_timestamp: Scalar,
     /// `labels`
     pub labels: Loose<Labels>,
+    /// `annotations`
+    pub annotations: Loose<Annotations>,
+}
+
+/// The annotations that are read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Annotations {
+    /// On an EndpointSlice: when the last change of its pods or Service was made.
+    #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
+    pub last_change_trigger_time: Scalar,
 }
 
 /// The labels that are read.

@@ -117,6 +117,21 @@ impl ApiServer {
         self.shared.faults.lock().unwrap().add(resource, verb, fault, times);
     }
 
+    /// The Events that were created so far, in order.
+    pub fn events(&self) -> Vec<Value> {
+        self.shared.events.lock().unwrap().clone()
+    }
+
+    /// How many requests there were to create an Event.
+    pub fn event_requests(&self) -> usize {
+        *self.shared.event_requests.lock().unwrap()
+    }
+
+    /// Refuses to create Events, with this HTTP status.
+    pub fn refuse_events(&self, code: u16) {
+        *self.shared.refuse_events.lock().unwrap() = Some(code);
+    }
+
     /// Ends all faults.
     pub fn heal(&self) {
         self.shared.faults.lock().unwrap().clear();

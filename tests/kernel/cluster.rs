@@ -15,14 +15,14 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const WEB: &str = "10.96.0.10";
 
 /// A node whose API server listens inside it, with `default/web` and one endpoint that answers.
-struct Cluster {
-    node: Node,
-    server: ApiServer,
-    folder: tempfile::TempDir,
+pub struct Cluster {
+    pub node: Node,
+    pub server: ApiServer,
+    pub folder: tempfile::TempDir,
 }
 
 impl Cluster {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let nft = requirements::nft_or_skip()?;
         let node = Node::new(Path::new(env!("CARGO_BIN_EXE_pointsman")), nft);
         let server = node.host.enter(ApiServer::start);
@@ -37,20 +37,22 @@ impl Cluster {
         Some(cluster)
     }
 
-    fn endpoints(&self, pods: &[u16]) {
+    /// Makes these pods the endpoints of `default/web`.
+    pub fn endpoints(&self, pods: &[u16]) {
         let addresses: Vec<String> = pods.iter().map(|pod| Family::V4.pod_ip(*pod).to_string()).collect();
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
         self.server.apply(apiserver::slice("default/web-1", "web", &addresses));
     }
 
-    fn start(&self) -> Proxy {
+    /// Starts the proxy.
+    pub fn start(&self) -> Proxy {
         let kubeconfig = self.server.write_kubeconfig(self.folder.path());
         let kubeconfig = kubeconfig.to_str().expect("a path of letters");
         self.node.start_pointsman(&["--kubeconfig", kubeconfig, "--watch-timeout", "2", "--log-level", "info"])
     }
 
     /// Waits until a new connection to `default/web` reaches this pod.
-    fn until_web_reaches(&self, proxy: &Proxy, pod: u16) {
+    pub fn until_web_reaches(&self, proxy: &Proxy, pod: u16) {
         let expected = Family::V4.pod_ip(pod);
         until(proxy, &format!("web reaches {expected}"), || {
             let request = self.node.tcp(WEB.parse().expect("an address"), 80);
@@ -60,7 +62,7 @@ impl Cluster {
 }
 
 /// Waits until something holds.
-fn until(proxy: &Proxy, what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(proxy: &Proxy, what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain until {what}\n{}", proxy.log());
@@ -69,7 +71,7 @@ fn until(proxy: &Proxy, what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Status line and body of a page that the proxy serves on the node.
-fn page(host: &Namespace, port: u16, path: &str) -> Option<(String, String)> {
+pub fn page(host: &Namespace, port: u16, path: &str) -> Option<(String, String)> {
     host.enter(|| {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).ok()?;
@@ -80,7 +82,8 @@ fn page(host: &Namespace, port: u16, path: &str) -> Option<(String, String)> {
     })
 }
 
-fn status(host: &Namespace, path: &str) -> String {
+/// The status line of a health page.
+pub fn status(host: &Namespace, path: &str) -> String {
     page(host, 10256, path).map_or_else(|| "no answer".to_owned(), |(status, _)| status)
 }
 
@@ -157,7 +160,7 @@ fn metrics_tell_what_was_done() {
     for expected in [
         "kubeproxy_sync_proxy_rules_duration_seconds_bucket{ip_family=\"IPv4\",le=\"0.001\"}",
         "kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv6\"}",
-        "kubeproxy_sync_proxy_rules_endpoint_changes_total 1",
+        "kubeproxy_sync_proxy_rules_endpoint_changes_total 2",
         "pointsman_batch_operations_bucket{object=\"element\",verb=\"add\",le=\"1\"} 1",
         "pointsman_batch_operations_count{object=\"element\",verb=\"delete\"} 1",
         "pointsman_batch_bytes_count 2",

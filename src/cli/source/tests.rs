@@ -17,7 +17,7 @@ fn args(options: &[&str]) -> Args {
 
 /// Every event until the source ends.
 async fn events(args: &Args) -> Vec<Event> {
-    let mut received = start(args, &Progress::new()).await.unwrap();
+    let mut received = start(args, &Progress::new(), &Connection::default()).await.unwrap();
     let mut events = Vec::new();
     while let Some(received) = received.recv().await {
         events.push(received.event);
@@ -49,13 +49,17 @@ async fn what_is_received_is_recorded_on_its_way() {
 
 #[tokio::test]
 async fn manifests_that_are_not_there_stop_the_start() {
-    let error = start(&args(&["--manifests", "/nowhere/web.yaml"]), &Progress::new()).await.unwrap_err();
+    let error = start(&args(&["--manifests", "/nowhere/web.yaml"]), &Progress::new(), &Connection::default())
+        .await
+        .unwrap_err();
     assert!(format!("{error:#}").contains("/nowhere/web.yaml"), "{error:#}");
 }
 
 #[tokio::test]
 async fn a_journal_that_cannot_be_written_stops_the_start() {
     let error =
-        start(&args(&["--manifests", "-", "--record", "/nowhere/journal"]), &Progress::new()).await.unwrap_err();
+        start(&args(&["--manifests", "-", "--record", "/nowhere/journal"]), &Progress::new(), &Connection::default())
+            .await
+            .unwrap_err();
     assert!(format!("{error:#}").contains("cannot record events to /nowhere/journal"), "{error:#}");
 }

@@ -2,6 +2,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::observe::metrics::HEALTHZ;
+use jiff::Timestamp;
+use metrics::counter;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
 
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -42,6 +47,13 @@ impl Served {
     async fn body(&self, path: &str) -> serde_json::Value {
         serde_json::from_str(&self.request("GET", path).await.2).unwrap()
     }
+}
+
+/// The pages of the metrics address.
+fn about(metrics: PrometheusHandle) -> Pages {
+    let configuration = json!({"kind": "KubeProxyConfiguration", "mode": "nftables"});
+    let command_line = vec!["pointsman".to_owned(), "--once".to_owned()];
+    Pages::Metrics(Arc::new(About { metrics, configuration, command_line, started: Timestamp::now() }))
 }
 
 /// A health that has synced on an eligible node.
@@ -123,12 +135,89 @@ async fn metrics_are_served_as_text() {
     let recorder = crate::observe::metrics::recorder().unwrap();
     let handle = recorder.handle();
     metrics::with_local_recorder(&recorder, || counter!(HEALTHZ, "code" => "200").increment(3));
-    let served = Served::new(Pages::Metrics(handle)).await;
+    let served = Served::new(about(handle)).await;
     let (code, _, body) = served.request("GET", "/metrics").await;
     assert_eq!(code, 200);
     assert!(body.contains("kubeproxy_proxy_healthz_total{code=\"200\"} 3\n"), "{body}");
-    assert_eq!(served.request("GET", "/healthz").await.2, "ok");
+    assert!(body.contains("# TYPE process_cpu_seconds_total counter\n"), "{body}");
     assert_eq!(served.code("/livez").await, 404);
+}
+
+#[tokio::test]
+async fn the_other_pages_of_the_metrics_address_are_those_of_kube_proxy() {
+    let served = Served::new(about(crate::observe::metrics::recorder().unwrap().handle())).await;
+    for (path, expected) in [("/healthz", "ok"), ("/proxyMode", "nftables"), ("/metrics/slis", "")] {
+        let (code, head, body) = served.request("GET", path).await;
+        assert_eq!((code, body.as_str()), (200, expected), "{path}");
+        assert!(head.contains("content-type: text/plain; "), "{path}: {head}");
+    }
+    assert_eq!(served.request("DELETE", "/metrics/slis").await.0, 200);
+    let configuration = json!({"kind": "KubeProxyConfiguration", "mode": "nftables"});
+    assert_eq!(served.body("/configz").await, json!({"kubeproxy.config.k8s.io": configuration}));
+    assert!(served.request("GET", "/flagz").await.2.contains("\npointsman\n--once\n"));
+    assert!(served.request("GET", "/statusz").await.2.contains(env!("CARGO_PKG_VERSION")));
+    assert_eq!(served.code("/debug/pprof/").await, 404);
+}
+
+#[tokio::test]
+async fn all_addresses_of_ipv4_stand_for_those_of_ipv6_as_well() {
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let listener = Listener::bind(everywhere, Pages::Health(good(), Vec::new())).await.unwrap();
+    let (port, shutdown) = (listener.address().unwrap().port(), CancellationToken::new());
+    let ended = tokio::spawn(listener.serve(shutdown.clone()));
+    let mut served = Served { address: SocketAddr::from(([127, 0, 0, 1], port)), shutdown, ended };
+    assert_eq!(served.code("/livez").await, 200);
+    if std::path::Path::new("/proc/net/if_inet6").exists() {
+        served.address = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+        assert_eq!(served.code("/livez").await, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_becomes_free_is_served_then() {
+    let taken = TcpListener::bind(LOCAL).await.unwrap();
+    let (address, shutdown) = (taken.local_addr().unwrap(), CancellationToken::new());
+    let pages = Pages::Health(good(), Vec::new());
+    let serving = tokio::spawn(Listener::serve_when_free(address, pages, shutdown.clone()));
+    // Two attempts in vain; the clock goes on by itself when everybody sleeps.
+    tokio::time::pause();
+    tokio::time::sleep(2 * LISTEN_AGAIN + Duration::from_millis(1)).await;
+    drop(taken);
+    tokio::time::sleep(LISTEN_AGAIN).await;
+    tokio::time::resume();
+    let served = Served { address, shutdown, ended: serving };
+    assert_eq!(served.code("/livez").await, 200);
+    served.shutdown.cancel();
+    served.ended.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_first_sync_that_never_succeeds_becomes_unhealthy() {
+    let health = Health::with_sync_period(Duration::from_millis(25));
+    health.node(true);
+    let served = Served::health(&health).await;
+    health.requested(Instant::now());
+    assert_eq!(served.code("/livez").await, 200);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    assert_eq!((served.code("/healthz").await, served.code("/livez").await), (503, 503));
+    let body = served.body("/livez").await;
+    assert_eq!((&body["healthy"], &body["status"]["IPv4"]["healthy"]), (&false.into(), &false.into()));
+}
+
+#[tokio::test]
+async fn a_lost_api_server_is_told_and_changes_no_status() {
+    let health = good();
+    health.connection().opened(crate::state::Kind::Service);
+    let served = Served::health(&health).await;
+    assert_eq!(served.body("/healthz").await["apiServer"]["connected"], true);
+    health.connection().lost(crate::state::Kind::Service);
+    for path in ["/healthz", "/livez"] {
+        let (code, _, body) = served.request("GET", path).await;
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((code, &body["apiServer"]["connected"]), (200, &false.into()), "{body}");
+        let time = |field| body["apiServer"][field].as_str().unwrap().parse::<Timestamp>().unwrap();
+        assert!(time("lastHeard") <= time("since"), "{body}");
+    }
 }
 
 #[tokio::test]
@@ -144,9 +233,7 @@ async fn pages_end_when_asked_to() {
 async fn a_taken_address_is_named_with_its_option() {
     let served = Served::health(&good()).await;
     let handle = crate::observe::metrics::recorder().unwrap().handle();
-    for (pages, option) in
-        [(Pages::Health(good(), Vec::new()), "health checks: "), (Pages::Metrics(handle), "metrics: ")]
-    {
+    for (pages, option) in [(Pages::Health(good(), Vec::new()), "health checks: "), (about(handle), "metrics: ")] {
         let Err(error) = Listener::bind(served.address, pages).await else { panic!("bound twice") };
         let error = error.to_string();
         assert!(error.starts_with(&format!("cannot listen on {} for {option}", served.address)), "{error}");

@@ -5,13 +5,13 @@ use crate::dataplane::{Class, List};
 use crate::fixtures::{World, name, service, slice};
 
 /// What a scrape shows after this was recorded.
-fn scrape(record: impl FnOnce()) -> String {
+pub(crate) fn scrape(record: impl FnOnce()) -> String {
     let recorder = recorder().unwrap();
     ::metrics::with_local_recorder(&recorder, record);
     recorder.handle().render()
 }
 
-fn assert_shows(scrape: &str, line: &str) {
+pub(crate) fn assert_shows(scrape: &str, line: &str) {
     assert!(scrape.lines().any(|shown| shown == line), "{line} is not in\n{scrape}");
 }
 
@@ -20,7 +20,7 @@ fn names_are_used_once_and_follow_the_conventions() {
     let names: BTreeSet<&str> = ALL.iter().map(|metric| metric.name).collect();
     assert_eq!(names.len(), ALL.len());
     for Metric { name, kind, help, labels } in ALL {
-        assert!(name.starts_with("pointsman_") || name.starts_with("kubeproxy_"), "{name}");
+        assert!(["pointsman_", "kubeproxy_", "rest_client_"].iter().any(|prefix| name.starts_with(prefix)), "{name}");
         // kube-proxy has a gauge of such a name.
         let kept = name == WITHOUT_LOCAL;
         assert_eq!(name.ends_with("_total"), kind == Type::Counter || kept, "{name}");
@@ -35,14 +35,17 @@ fn every_metric_has_a_row_in_the_table() {
     assert_eq!((rows.next(), rows.next()), (Some("| Name | Type | Labels | Meaning |"), Some("|---|---|---|---|")));
     let row = "| `pointsman_syncs_total` | counter | result | Syncs by result: committed, unchanged (the diff was empty), failed. |";
     assert!(table.lines().any(|line| line == row), "{table}");
-    assert_eq!(rows.filter(|row| row.starts_with("| `") && row.ends_with(". |")).count(), ALL.len());
+    let count = ALL.len() + crate::observe::process::ALL.len();
+    assert_eq!(rows.filter(|row| row.starts_with("| `") && row.ends_with(". |")).count(), count);
     assert!(table.contains(" | histogram, 15 buckets from 0.001 to 16.384 | "), "{table}");
 }
 
 #[test]
-fn buckets_double_or_quadruple() {
+fn buckets_double_or_quadruple_or_are_listed() {
     assert_eq!(Buckets::Doubling { first: 0.5, count: 4 }.bounds(), [0.5, 1.0, 2.0, 4.0]);
     assert_eq!(Buckets::Quadrupling { first: 1.0, count: 3 }.bounds(), [1.0, 4.0, 16.0]);
+    assert_eq!(Buckets::Ranges(&[(0.25, 0.5, 0.25), (1.0, 3.0, 1.0)]).bounds(), [0.25, 0.5, 1.0, 2.0, 3.0]);
+    assert_eq!(Buckets::Listed(&[0.5, 3.0]).bounds(), [0.5, 3.0]);
 }
 
 #[test]
@@ -70,8 +73,6 @@ fn events_are_counted_by_kind_and_change() {
     });
     assert_shows(&shown, "pointsman_events_total{kind=\"Service\",change=\"applied\"} 1");
     assert_shows(&shown, "pointsman_events_total{kind=\"EndpointSlice\",change=\"reset\"} 1");
-    assert_shows(&shown, "kubeproxy_sync_proxy_rules_endpoint_changes_total 2");
-    assert_shows(&shown, "kubeproxy_sync_proxy_rules_service_changes_total 1");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::{Deserialize, Deserializer};
@@ -31,6 +32,15 @@ impl<T: Watched> Slim<T> {
                 Outcome::Unreadable(name_of(&self.meta), problem)
             }
         }
+    }
+
+    /// When the last change behind an EndpointSlice was made: the annotation
+    /// `endpoints.kubernetes.io/last-change-trigger-time`, which its controller writes for this.
+    pub fn triggered(&self) -> Option<Timestamp> {
+        let Ok(wire) = &self.wire else { return None };
+        let Loose::Fields(metadata) = T::metadata(wire) else { return None };
+        let Loose::Fields(annotations) = &metadata.annotations else { return None };
+        annotations.last_change_trigger_time.as_str()?.parse().ok()
     }
 
     /// The object's name.
@@ -134,6 +144,20 @@ mod tests {
         let Outcome::Unreadable(name, problem) = object.decode(&mut Interner::default()) else { panic!() };
         assert_eq!(name, ObjectName::new("n", "x"));
         assert!(problem.found.contains("duplicate field `type`"), "{}", problem.found);
+    }
+
+    #[test]
+    fn a_slice_may_say_when_its_change_was_made() {
+        use crate::state::EndpointSlice;
+        let triggered = |annotations: &str| {
+            let text = format!(r#"{{"metadata":{{"name":"s","annotations":{annotations}}}}}"#);
+            serde_json::from_str::<Slim<EndpointSlice>>(&text).unwrap().triggered().map(|at| at.to_string())
+        };
+        let annotation = r#"{"a":{},"endpoints.kubernetes.io/last-change-trigger-time":"2026-01-02T03:04:05Z"}"#;
+        assert_eq!(triggered(annotation).as_deref(), Some("2026-01-02T03:04:05Z"));
+        for nothing in ["null", "7", "{}", r#"{"endpoints.kubernetes.io/last-change-trigger-time":"soon"}"#] {
+            assert_eq!(triggered(nothing), None, "{nothing}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube::{Api, Client};
 use kube_runtime::watcher::{self, watcher};
 use tokio::time::sleep;
@@ -49,8 +50,8 @@ enum Step {
     Continue,
     /// Go on after a short pause.
     Pause,
-    /// Hand out an event.
-    Emit(Event),
+    /// Hand out an event, and when the change that it tells of was made, if it says so.
+    Emit(Event, Option<Timestamp>),
     /// Hand out an event if there is one, wait, and start over with a fresh watcher, that is with a list.
     Restart(Option<Event>, Duration),
 }
@@ -69,8 +70,8 @@ pub async fn run<T: Watched>(client: Client, options: KubernetesOptions, events:
             match item.map_or(Step::Restart(None, BREATH), |item| source.step(item)) {
                 Step::Continue => {}
                 Step::Pause => sleep(BREATH).await,
-                Step::Emit(event) => {
-                    if events.send(Received::now(event)).await.is_err() {
+                Step::Emit(event, triggered) => {
+                    if events.send(Received { triggered, ..Received::now(event) }).await.is_err() {
                         return;
                     }
                 }
@@ -139,15 +140,16 @@ impl<'a, T: Watched> Source<'a, T> {
                 (self.synced, self.absent) = (true, false);
                 let mut all = self.listing.take().unwrap_or_default();
                 all.shrink_to_fit();
-                Step::Emit(T::reset(all))
+                Step::Emit(T::reset(all), None)
             }
             Ok(watcher::Event::Apply(object)) => {
                 self.trouble.over();
-                Step::Emit(object.decode(&mut self.names).into_event())
+                let triggered = object.triggered();
+                Step::Emit(object.decode(&mut self.names).into_event(), triggered)
             }
             Ok(watcher::Event::Delete(object)) => {
                 self.trouble.over();
-                Step::Emit(T::deleted(object.into_name()))
+                Step::Emit(T::deleted(object.into_name()), None)
             }
             Err(error) => self.error(&error),
         }
@@ -191,6 +193,7 @@ impl<'a, T: Watched> Source<'a, T> {
 
     /// A server without this kind has no objects of it. Asked again from time to time: it may be upgraded, or allow us.
     fn without_api(&mut self, error: &watcher::Error) -> Step {
+        self.options.connection.absent(T::KIND);
         let pause = self.options.absent_retry.mul_f64(1.0 + rand::random::<f64>() / 4.0);
         if std::mem::replace(&mut self.absent, true) {
             tracing::debug!(kind = %T::KIND, %error, "still not served");

@@ -1,4 +1,4 @@
-//! The client of one watch: every request passes the [`Pace`] and is counted.
+//! The client of one watch: every request passes the [`Pace`] and is counted, and its fate is noted in the [`Connection`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::Service;
 
 use super::KubernetesOptions;
+use super::counted::counted;
+use super::heard::Heard;
 use super::pace::{Pace, Purpose, Turn};
+use crate::observe::Connection;
 use crate::observe::metrics::{API_REQUESTS, WATCH_RESTARTS};
 use crate::state::Kind;
 
@@ -27,13 +30,15 @@ pub fn connect(mut config: kube::Config, options: &KubernetesOptions) -> kube::R
     config.reset_reader_on_write = true;
     // Retries inside the client would hide from the pace; the watcher tries again by itself.
     config.default_retry = false;
-    Client::try_from(config)
+    let host = config.cluster_url.authority().map_or_else(String::new, ToString::to_string);
+    Ok(counted(&Client::try_from(config)?, host))
 }
 
 /// The client of one kind: the shared one at a pace of its own.
 pub fn paced(client: &Client, kind: Kind, options: &KubernetesOptions) -> Client {
     let pace = Arc::new(Mutex::new(Pace::new(options.limits(), Instant::now())));
-    let paced = Paced { client: client.clone(), kind, pace, answer_within: options.answer_within };
+    let (answer_within, connection) = (options.answer_within, options.connection.clone());
+    let paced = Paced { client: client.clone(), kind, pace, answer_within, connection };
     Client::new(paced, client.default_namespace())
 }
 
@@ -43,12 +48,13 @@ struct Paced {
     kind: Kind,
     pace: Arc<Mutex<Pace>>,
     answer_within: Duration,
+    connection: Connection,
 }
 
 impl Service<Request<Body>> for Paced {
-    type Response = Response<Body>;
+    type Response = Response<Heard>;
     type Error = kube::Error;
-    type Future = Pin<Box<dyn Future<Output = kube::Result<Response<Body>>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = kube::Result<Response<Heard>>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<kube::Result<()>> {
         Poll::Ready(Ok(()))
@@ -56,7 +62,7 @@ impl Service<Request<Body>> for Paced {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (client, pace) = (self.client.clone(), Arc::clone(&self.pace));
-        let (kind, answer_within) = (self.kind, self.answer_within);
+        let (kind, answer_within, connection) = (self.kind, self.answer_within, self.connection.clone());
         Box::pin(async move {
             let purpose = purpose(request.uri().query().unwrap_or_default());
             let turn = lock(&pace).next(purpose, Instant::now(), rand::random());
@@ -66,6 +72,7 @@ impl Service<Request<Body>> for Paced {
                 Ok(answer) => answer,
                 Err(_) => Err(kube::Error::Service(format!("no answer within {answer_within:?}").into())),
             };
+            note_answer(&connection, kind, purpose, answer.as_ref().is_ok_and(|it| it.status().is_success()));
             let (now, mut pace) = (Instant::now(), lock(&pace));
             match &answer {
                 Ok(response) if response.status().is_success() => pace.answered(purpose, now),
@@ -75,8 +82,17 @@ impl Service<Request<Body>> for Paced {
             let code =
                 answer.as_ref().map_or_else(|_| "error".into(), |response| response.status().as_str().to_owned());
             metrics::counter!(API_REQUESTS, "kind" => kind.label(), "code" => code).increment(1);
-            answer
+            answer.map(|response| response.map(|body| Heard::new(body, kind, connection)))
         })
+    }
+}
+
+/// A list alone is no connection: what changes afterwards is told by the watch.
+fn note_answer(connection: &Connection, kind: Kind, purpose: Purpose, succeeded: bool) {
+    match purpose {
+        _ if !succeeded => connection.lost(kind),
+        Purpose::Watch => connection.opened(kind),
+        Purpose::List | Purpose::Page => {}
     }
 }
 

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -23,6 +23,12 @@ pub struct Shared {
     pub faults: Mutex<Faults>,
     pub requests: Mutex<Vec<(Resource, Verb, String)>>,
     pub bookmark_every: Mutex<Option<Duration>>,
+    /// The Events that were created, in order.
+    pub events: Mutex<Vec<Value>>,
+    /// How requests to create Events are refused, if they are.
+    pub refuse_events: Mutex<Option<u16>>,
+    /// How many such requests there were.
+    pub event_requests: Mutex<usize>,
     changes: watch::Sender<()>,
 }
 
@@ -44,11 +50,14 @@ pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let Some(resource) = Resource::ALL.into_iter().find(|resource| request.uri().path() == resource.path()) else {
+    if let Some(namespace) = events_of(request.uri().path()) {
+        return create_event(&shared, namespace.to_owned(), request).await;
+    }
+    let Some((resource, namespace)) = resource(request.uri().path()) else {
         return status(404, "NotFound");
     };
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let query = Query::parse(&query);
+    let query = Query { namespace, ..Query::parse(&query) };
     let verb = query.verb();
     shared.requests.lock().unwrap().push((resource, verb, query.text.clone()));
     let fault = shared.faults.lock().unwrap().take(resource, verb);
@@ -68,6 +77,51 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
         fault => list(&shared, resource, &query, fault),
     }
+}
+
+/// The kind that a path lists, and the namespace if it is of one: `/api/v1/services`, `/api/v1/namespaces/shop/services`.
+fn resource(path: &str) -> Option<(Resource, Option<String>)> {
+    Resource::ALL.into_iter().find_map(|resource| {
+        let (prefix, plural) = resource.path().rsplit_once('/')?;
+        let rest = path.strip_prefix(prefix)?.strip_suffix(plural)?.strip_suffix('/')?;
+        match rest.strip_prefix("/namespaces/") {
+            None => rest.is_empty().then_some((resource, None)),
+            Some(namespace) => Some((resource, Some(namespace.to_owned()))),
+        }
+    })
+}
+
+/// The namespace of a path that Events are created at.
+fn events_of(path: &str) -> Option<&str> {
+    path.strip_prefix("/apis/events.k8s.io/v1/namespaces/")?.strip_suffix("/events")
+}
+
+/// Creates an Event as strictly as a real server does, as far as a proxy may get it wrong.
+async fn create_event(shared: &Shared, namespace: String, request: Request) -> Response {
+    *shared.event_requests.lock().unwrap() += 1;
+    let refusal = *shared.refuse_events.lock().unwrap();
+    if let Some(code) = refusal {
+        return status(code, "Fault");
+    }
+    let body = axum::body::to_bytes(request.into_body(), 100_000).await.unwrap();
+    let event: Value = serde_json::from_slice(&body).unwrap();
+    let text = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let of = text("/regarding/namespace");
+    let right_place =
+        text("/metadata/namespace") == namespace && (if of.is_empty() { "default" } else { of }) == namespace;
+    let complete = ["/eventTime", "/reportingController", "/reportingInstance", "/action", "/reason", "/regarding/uid"];
+    if !right_place
+        || complete.iter().any(|path| text(path).is_empty())
+        || !["Normal", "Warning"].contains(&text("/type"))
+    {
+        return status(422, "Invalid");
+    }
+    let mut events = shared.events.lock().unwrap();
+    if events.iter().any(|other| other["metadata"] == event["metadata"]) {
+        return status(409, "AlreadyExists");
+    }
+    events.push(event);
+    Response::builder().status(201).header("content-type", "application/json").body(Body::from(body)).unwrap()
 }
 
 fn stream(body: mpsc::Receiver<Piece>) -> Body {
@@ -207,13 +261,19 @@ fn bookmark(resource: Resource, revision: u64, initial_end: bool) -> String {
 /// The parameters of a request.
 struct Query {
     text: String,
+    /// From the path: objects of this namespace only.
+    namespace: Option<String>,
     pairs: BTreeMap<String, String>,
 }
 
 impl Query {
     fn parse(text: &str) -> Self {
         let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        Self { text: text.to_owned(), pairs: pairs.map(|(key, value)| (decode(key), decode(value))).collect() }
+        Self {
+            text: text.to_owned(),
+            namespace: None,
+            pairs: pairs.map(|(key, value)| (decode(key), decode(value))).collect(),
+        }
     }
 
     fn get(&self, key: &str) -> Option<&str> {
@@ -240,7 +300,7 @@ impl Query {
                 (path.to_owned(), true, value.to_owned())
             }
         });
-        Selection { without_label, field }
+        Selection { without_label, field, namespace: self.namespace.clone() }
     }
 }
 

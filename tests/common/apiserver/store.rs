@@ -46,6 +46,8 @@ pub struct Selection {
     pub without_label: Option<String>,
     /// `path=value` or `path!=value`.
     pub field: Option<(String, bool, String)>,
+    /// Objects of this namespace only.
+    pub namespace: Option<String>,
 }
 
 impl Resource {
@@ -89,7 +91,7 @@ impl Store {
         self.revision
     }
 
-    /// Stores an object; its resourceVersion is put into the text after the first `"metadata":{`.
+    /// Stores an object; its resourceVersion and uid are put into the text after the first `"metadata":{`.
     pub fn apply(&mut self, text: &str) {
         let value: Value = serde_json::from_str(text).expect("JSON");
         let resource = Resource::ALL.into_iter().find(|of| value["kind"] == of.kind()).expect("a kind that is served");
@@ -99,7 +101,8 @@ impl Store {
         };
         self.revision += 1;
         let (start, rest) = text.split_once("\"metadata\":{").expect("metadata");
-        let text = format!("{start}\"metadata\":{{\"resourceVersion\":\"{}\",{rest}", self.revision);
+        let text =
+            format!("{start}\"metadata\":{{\"resourceVersion\":\"{}\",\"uid\":\"uid of {name}\",{rest}", self.revision);
         let after = Arc::new(Object { value, text });
         let before = self.objects.insert((resource, name), Arc::clone(&after));
         self.log.push(Change { revision: self.revision, resource, before, after: Some(after) });
@@ -155,6 +158,9 @@ impl Store {
 
 impl Selection {
     fn matches(&self, object: &Value) -> bool {
+        if self.namespace.as_ref().is_some_and(|namespace| object["metadata"]["namespace"] != **namespace) {
+            return false;
+        }
         if let Some(label) = &self.without_label
             && object["metadata"]["labels"].get(label).is_some()
         {

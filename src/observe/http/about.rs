@@ -1,0 +1,70 @@
+//! The pages on the metrics address, as kube-proxy has them: what the process measures, and what it is.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::response::IntoResponse;
+use axum::routing::{any, get};
+use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Value, json};
+
+use crate::observe::process;
+
+/// The format of metrics that every Prometheus reads.
+const METRICS: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+const TEXT: [(HeaderName, &str); 2] =
+    [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+
+/// What the pages tell.
+pub struct About {
+    /// What was measured.
+    pub metrics: PrometheusHandle,
+    /// The configuration in effect, as a `KubeProxyConfiguration`.
+    pub configuration: Value,
+    /// How the process was called.
+    pub command_line: Vec<String>,
+    /// When it started.
+    pub started: Timestamp,
+}
+
+pub(super) fn router(about: Arc<About>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        // No component of ours has an SLI of its own: the page exists for whoever scrapes it.
+        .route("/metrics/slis", any(async || (METRICS, "")))
+        .route("/healthz", any(async || (TEXT, "ok")))
+        .route("/proxyMode", any(async || (TEXT, "nftables")))
+        .route("/configz", any(configz))
+        .route("/flagz", any(flagz))
+        .route("/statusz", any(statusz))
+        .with_state(about)
+}
+
+async fn metrics(State(about): State<Arc<About>>) -> impl IntoResponse {
+    let mut page = about.metrics.render();
+    page.push_str(&process::render());
+    (METRICS, page)
+}
+
+async fn configz(State(about): State<Arc<About>>) -> impl IntoResponse {
+    let page = json!({"kubeproxy.config.k8s.io": about.configuration});
+    ([(CONTENT_TYPE, "application/json")], page.to_string())
+}
+
+async fn flagz(State(about): State<Arc<About>>) -> impl IntoResponse {
+    (TEXT, format!("pointsman flags\nFor people: the format may change.\n\n{}\n", about.command_line.join("\n")))
+}
+
+async fn statusz(State(about): State<Arc<About>>) -> impl IntoResponse {
+    let (version, now) = (env!("CARGO_PKG_VERSION"), Timestamp::now());
+    let up = now.duration_since(about.started).as_secs();
+    let page = format!(
+        "pointsman statusz\nFor people: the format may change.\n\nStarted: {}\nUp: {up} s\nBinary version: {version}\nPaths: \
+         /metrics /metrics/slis /healthz /proxyMode /configz /flagz\n",
+        about.started
+    );
+    (TEXT, page)
+}

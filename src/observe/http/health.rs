@@ -1,0 +1,103 @@
+//! `/healthz` and `/livez`, with kube-proxy's bodies and status codes: load balancers and probes read them.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use jiff::Timestamp;
+use metrics::counter;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::dataplane::Family;
+use crate::observe::health::{FamilyReport, Health, Report};
+use crate::observe::metrics::{HEALTHZ, LIVEZ};
+
+type HealthState = State<(Health, Vec<Family>)>;
+
+pub(super) fn router(health: Health, families: Vec<Family>) -> Router {
+    Router::new().route("/healthz", any(healthz)).route("/livez", any(livez)).with_state((health, families))
+}
+
+async fn healthz(State((health, families)): HealthState) -> Response {
+    let report = health.report(Instant::now());
+    // Not before the first sync: the dataplane of a new node is empty.
+    let synced = families.iter().all(|family| report.family(*family).last_synced.is_some());
+    let ok = report.healthy && report.node_eligible && synced;
+    counter!(HEALTHZ, "code" => if ok { "200" } else { "503" }).increment(1);
+    answer(&health, report, ok, Some(report.node_eligible), &families)
+}
+
+async fn livez(State((health, families)): HealthState) -> Response {
+    let report = health.report(Instant::now());
+    counter!(LIVEZ, "code" => if report.healthy { "200" } else { "503" }).increment(1);
+    answer(&health, report, report.healthy, None, &families)
+}
+
+/// The body of kube-proxy's health pages, and `apiServer`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    last_updated: Timestamp,
+    current_time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_eligible: Option<bool>,
+    healthy: bool,
+    status: BTreeMap<&'static str, FamilyStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_server: Option<ApiServer>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FamilyStatus {
+    last_updated: Timestamp,
+    healthy: bool,
+}
+
+impl From<FamilyReport> for FamilyStatus {
+    fn from(report: FamilyReport) -> Self {
+        Self { last_updated: report.last_synced.unwrap_or(Timestamp::UNIX_EPOCH), healthy: report.healthy }
+    }
+}
+
+/// Whether the API server is heard. It does not decide the status: a node that cannot hear it still serves what it knows, and
+/// taking all of them out of service would make an outage of the control plane one of the cluster.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApiServer {
+    connected: bool,
+    since: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_heard: Option<Timestamp>,
+}
+
+fn answer(health: &Health, report: Report, ok: bool, node_eligible: Option<bool>, families: &[Family]) -> Response {
+    let now = Timestamp::now();
+    let last_updated = report.last_synced.unwrap_or(Timestamp::UNIX_EPOCH);
+    let api_server = health.connection().report().map(|report| ApiServer {
+        connected: report.connected,
+        since: report.since,
+        last_heard: report.last_heard,
+    });
+    let body = Body {
+        // Kept from before there were statuses by family: a healthy proxy says now.
+        last_updated: if ok { now } else { last_updated },
+        current_time: now,
+        node_eligible,
+        healthy: report.healthy,
+        status: families.iter().map(|family| (family.label(), FamilyStatus::from(report.family(*family)))).collect(),
+        api_server,
+    };
+    let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    // The server's name tells ours from kube-proxy's, which has none.
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::SERVER, concat!("pointsman/", env!("CARGO_PKG_VERSION"))),
+    ];
+    (code, headers, serde_json::to_string(&body).unwrap_or_default()).into_response()
+}

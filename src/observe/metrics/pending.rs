@@ -1,0 +1,211 @@
+//! What was received and is not programmed yet, for kube-proxy's counts of changes and for latencies.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use metrics::{counter, gauge, histogram};
+use tokio::time::Instant;
+
+use super::{
+    ENDPOINT_CHANGES, ENDPOINT_CHANGES_PENDING, EVENT_LATENCY, PROGRAMMING_DURATION, SERVICE_CHANGES,
+    SERVICE_CHANGES_PENDING,
+};
+use crate::dataplane::Family;
+use crate::state::{Event, Kind, ObjectName};
+use crate::watch::Received;
+
+/// Most moments that are remembered for one latency metric.
+const MAX_LATENCIES: usize = 10_000;
+/// And for one slice.
+const MAX_LATENCIES_OF_SLICE: usize = 100;
+
+/// What has to be remembered of an event while it is being folded.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    kind: Kind,
+    /// It carries a complete list.
+    list: bool,
+    /// The slice that it is about, with its family unless it was deleted, and when the change behind it was made.
+    slice: Option<(ObjectName, Option<Family>)>,
+    triggered: Option<Timestamp>,
+}
+
+/// The changes that wait.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// Changes that were made before this process started are no measure of it.
+    started: Timestamp,
+    endpoint_changes: usize,
+    service_changes: usize,
+    /// When the events arrived.
+    arrived: Vec<Instant>,
+    /// When the changes behind slices were made, by slice.
+    triggered: BTreeMap<ObjectName, Vec<(Family, Timestamp)>>,
+}
+
+impl Arrival {
+    /// What matters of an event.
+    pub fn of(received: &Received) -> Self {
+        let event = &received.event;
+        let slice = match event {
+            Event::SliceApplied(slice) => slice.object().map(|slice| (slice.name.clone(), Some(slice.family))),
+            Event::SliceDeleted(name) => Some((name.clone(), None)),
+            _ => None,
+        };
+        let list = event.change() == "reset";
+        Self { kind: event.kind(), list, slice, triggered: received.triggered }
+    }
+}
+
+impl Pending {
+    /// Nothing yet.
+    pub fn since(started: Timestamp) -> Self {
+        Self { started, endpoint_changes: 0, service_changes: 0, arrived: Vec::new(), triggered: BTreeMap::new() }
+    }
+
+    /// An event was folded, which changed so many Services or their endpoints.
+    pub fn folded(&mut self, arrival: Arrival, services: usize) {
+        // What a list changes is known by its Services only.
+        let changes = if arrival.list { services } else { 1 };
+        let pending = if services > 0 { changes } else { 0 };
+        match arrival.kind {
+            Kind::Service => {
+                counter!(SERVICE_CHANGES).increment(changes as u64);
+                self.service_changes += pending;
+            }
+            Kind::EndpointSlice => {
+                counter!(ENDPOINT_CHANGES).increment(changes as u64);
+                self.endpoint_changes += pending;
+            }
+            Kind::ServiceCidr | Kind::Node => {}
+        }
+        if let Some((name, family)) = arrival.slice {
+            self.slice(name, family, arrival.triggered, services > 0);
+        }
+    }
+
+    /// An event of this moment asks for a sync.
+    pub fn waits_since(&mut self, at: Instant) {
+        if self.arrived.len() < MAX_LATENCIES {
+            self.arrived.push(at);
+        }
+    }
+
+    fn slice(&mut self, name: ObjectName, family: Option<Family>, triggered: Option<Timestamp>, changed: bool) {
+        let Some(family) = family else {
+            // It was never programmed, so there is nothing to measure.
+            self.triggered.remove(&name);
+            return;
+        };
+        if let Some(at) = triggered.filter(|at| changed && *at > self.started)
+            && self.triggered.len() < MAX_LATENCIES
+        {
+            let of_slice = self.triggered.entry(name).or_default();
+            if of_slice.len() < MAX_LATENCIES_OF_SLICE {
+                of_slice.push((family, at));
+            }
+        }
+    }
+
+    /// Shows how much waits.
+    pub fn show(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^52 changes")]
+        for (name, count) in
+            [(ENDPOINT_CHANGES_PENDING, self.endpoint_changes), (SERVICE_CHANGES_PENDING, self.service_changes)]
+        {
+            gauge!(name).set(count as f64);
+        }
+    }
+
+    /// All of it is programmed now.
+    pub fn programmed(&mut self, now: Instant, wall: Timestamp) {
+        for at in self.arrived.drain(..) {
+            histogram!(EVENT_LATENCY).record(now.duration_since(at).as_secs_f64());
+        }
+        for (family, at) in std::mem::take(&mut self.triggered).into_values().flatten() {
+            // A clock that is ahead must not make the sum go down.
+            let seconds = wall.duration_since(at).as_secs_f64().max(0.0);
+            histogram!(PROGRAMMING_DURATION, "ip_family" => family.label()).record(seconds);
+        }
+        (self.endpoint_changes, self.service_changes) = (0, 0);
+        self.show();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{assert_shows, scrape};
+    use super::*;
+    use crate::fixtures::{name, service, slice};
+    use jiff::ToSpan;
+
+    fn received(event: impl Into<Event>, triggered: Option<Timestamp>) -> Arrival {
+        Arrival::of(&Received { triggered, ..Received::now(event.into()) })
+    }
+
+    fn start() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    /// So many seconds after the start.
+    fn after(seconds: i64) -> Timestamp {
+        start().checked_add(seconds.seconds()).unwrap()
+    }
+
+    #[test]
+    fn changes_are_pending_until_they_are_programmed() {
+        let shown = scrape(|| {
+            let mut pending = Pending::since(start());
+            pending.folded(received(service("shop/web"), None), 1);
+            pending.folded(received(slice("shop/web-1"), None), 1);
+            pending.folded(received(slice("shop/web-2"), None), 1);
+            pending.folded(received(slice("shop/web-2"), None), 0);
+            pending.folded(received(Event::SlicesReset(Vec::new()), None), 5);
+            pending.show();
+        });
+        assert_shows(&shown, "kubeproxy_sync_proxy_rules_endpoint_changes_pending 7");
+        assert_shows(&shown, "kubeproxy_sync_proxy_rules_endpoint_changes_total 8");
+        assert_shows(&shown, "kubeproxy_sync_proxy_rules_service_changes_pending 1");
+        assert_shows(&shown, "kubeproxy_sync_proxy_rules_service_changes_total 1");
+        let shown = scrape(|| {
+            let mut pending = Pending::since(start());
+            pending.folded(received(service("shop/web"), None), 1);
+            pending.programmed(Instant::now(), start());
+        });
+        assert_shows(&shown, "kubeproxy_sync_proxy_rules_service_changes_pending 0");
+    }
+
+    #[test]
+    fn the_time_from_a_change_to_its_commit_is_measured_by_family() {
+        let shown = scrape(|| {
+            let mut pending = Pending::since(start());
+            for (name, seconds, services) in [
+                ("shop/web-1", 10, 1),
+                ("shop/web-2", 4, 1),
+                ("shop/before-the-start", -5, 1),
+                ("shop/changed-nothing", 9, 0),
+                ("shop/gone-1", 9, 1),
+            ] {
+                pending.folded(received(slice(name), Some(after(seconds))), services);
+            }
+            pending.folded(received(slice("shop/says-nothing"), None), 1);
+            pending.folded(received(Event::SliceDeleted(name("shop/gone-1")), None), 1);
+            pending.programmed(Instant::now(), after(11));
+            pending.programmed(Instant::now(), after(20));
+        });
+        let of = "kubeproxy_network_programming_duration_seconds";
+        assert_shows(&shown, &format!("{of}_count{{ip_family=\"IPv4\"}} 2"));
+        assert_shows(&shown, &format!("{of}_sum{{ip_family=\"IPv4\"}} 8"));
+        assert_shows(&shown, &format!("{of}_bucket{{ip_family=\"IPv4\",le=\"1\"}} 1"));
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_counts_as_no_time() {
+        let shown = scrape(|| {
+            let mut pending = Pending::since(start());
+            pending.folded(received(slice("shop/web-1"), Some(after(60))), 1);
+            pending.programmed(Instant::now(), after(1));
+        });
+        assert_shows(&shown, "kubeproxy_network_programming_duration_seconds_sum{ip_family=\"IPv4\"} 0");
+    }
+}

@@ -1,0 +1,49 @@
+//! The body of an answer that tells when something arrives in it, and when it breaks off.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http_body::{Body, Frame, SizeHint};
+
+use crate::observe::Connection;
+use crate::state::Kind;
+
+/// A body whose pieces are noted.
+pub struct Heard {
+    body: kube::client::Body,
+    kind: Kind,
+    connection: Connection,
+}
+
+impl Heard {
+    /// Notes what arrives in `body` for a kind's watch.
+    pub fn new(body: kube::client::Body, kind: Kind, connection: Connection) -> Self {
+        Self { body, kind, connection }
+    }
+}
+
+impl Body for Heard {
+    type Data = <kube::client::Body as Body>::Data;
+    type Error = <kube::client::Body as Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        match &frame {
+            Some(Ok(_)) => self.connection.heard(self.kind),
+            Some(Err(_)) => self.connection.lost(self.kind),
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
