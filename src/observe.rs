@@ -1,5 +1,6 @@
 //! What the outside may see of a running proxy: metrics and health, the HTTP pages that serve them, and Kubernetes Events.
 
+mod clients;
 mod connection;
 mod events;
 mod health;
@@ -8,6 +9,7 @@ pub mod metrics;
 mod process;
 mod service_health;
 
+pub use clients::ClientCounts;
 pub use connection::{Connection, ConnectionReport};
 pub use events::{Events, Note, Rate, Severity, publish};
 pub use health::{FamilyReport, Health, Report};

@@ -1,6 +1,6 @@
 //! Starting the HTTP pages.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::args::Args;
 use super::proxy::about_node;
 use crate::dataplane::Family;
-use crate::observe::{About, Events, Health, Listener, Pages, Severity, metrics};
+use crate::observe::{About, ClientCounts, Events, Health, Listener, Pages, Severity, metrics};
 use crate::state::NodePortAddresses;
 
 /// Whether an address that cannot be listened on stops the start (`bindAddressHardFail`). By default it is tried again: a node
@@ -33,7 +33,9 @@ pub(super) async fn serve(
     metrics::describe();
     metrics::start_at_zero(families);
     let command_line = std::env::args().collect();
-    let about = About { metrics, configuration: configuration(args)?, command_line, started: Timestamp::now() };
+    let clients = Mutex::new(ClientCounts::new(families, args.options()?.affinity_capacity));
+    let about =
+        About { metrics, clients, configuration: configuration(args)?, command_line, started: Timestamp::now() };
     let pages = [
         (args.metrics_bind_address, Pages::Metrics(Arc::new(about))),
         (args.healthz_bind_address, Pages::Health(health.clone(), families.to_vec())),

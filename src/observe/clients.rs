@@ -26,7 +26,8 @@ impl ClientCounts {
         let Some(netlink) = &mut self.netlink else { return };
         for family in &self.families {
             for node_port in [false, true] {
-                let labels = [("ip_family", family.label().to_owned()), ("map", SetName::Clients { node_port }.to_string())];
+                let labels =
+                    [("ip_family", family.label().to_owned()), ("map", SetName::Clients { node_port }.to_string())];
                 match netlink.count_clients(*family, node_port) {
                     Ok(Some(count)) => {
                         gauge!(CLIENTS, &labels).set(f64::from(count));

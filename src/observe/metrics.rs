@@ -88,6 +88,10 @@ pub const HEALTH_CHECK_FAILURES: &str = "pointsman_health_check_listen_failures_
 
 /// Clients of Services with session affinity that were forgotten because their endpoint is gone.
 pub const CLIENTS_FORGOTTEN: &str = "pointsman_affinity_forgotten_total";
+/// Clients of Services with session affinity that the kernel remembers.
+pub const CLIENTS: &str = "pointsman_affinity_clients";
+/// How many may be remembered.
+pub const CLIENTS_CAPACITY: &str = "pointsman_affinity_capacity";
 
 /// From 1 ms to 16 s, as kube-proxy.
 const KUBE_PROXY_SYNC: Type = Type::Histogram(Buckets::Doubling { first: 0.001, count: 15 });
@@ -100,7 +104,7 @@ const REST: Type =
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 34] = [
+pub const ALL: [Metric; 36] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync, full or partial, in seconds. Failed ones too." },
     Metric { name: FULL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a full sync, in seconds: the kernel is read and compared as a whole, at the start and after a failure." },
     Metric { name: PARTIAL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a partial sync that wrote to the family's table, in seconds: diff of what changed, commit and acknowledgement." },
@@ -125,6 +129,8 @@ pub const ALL: [Metric; 34] = [
     Metric { name: SYNCS, kind: Type::Counter, labels: "result", help: "Syncs by result: committed, unchanged (the diff was empty), failed." },
     Metric { name: READ_BACKS, kind: Type::Counter, labels: "cause", help: "Times that our tables were read from the kernel: start, failure." },
     Metric { name: HEALTH_CHECK_FAILURES, kind: Type::Counter, labels: "ip_family", help: "Attempts to listen on a Service's healthCheckNodePort that failed on some address." },
+    Metric { name: CLIENTS, kind: Type::Gauge, labels: "ip_family, map", help: "Clients of Services with session affinity that the kernel remembers, by map; expired ones that it has not removed yet included. Asked of the kernel at each scrape; absent where it does not tell." },
+    Metric { name: CLIENTS_CAPACITY, kind: Type::Gauge, labels: "ip_family, map", help: "How many clients the map may hold: when it is full, further clients are balanced without affinity." },
     Metric { name: CLIENTS_FORGOTTEN, kind: Type::Counter, labels: "ip_family", help: "Clients of Services with session affinity that were forgotten because their endpoint left, or the affinity was switched off." },
     Metric { name: SERVICES, kind: Type::Gauge, labels: "", help: "Services known." },
     Metric { name: WATCH_RESTARTS, kind: Type::Counter, labels: "kind", help: "Watches that ended, for whatever reason, and were started again." },

@@ -1,6 +1,6 @@
 //! The pages on the metrics address, as kube-proxy has them: what the process measures, and what it is.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
-use crate::observe::process;
+use crate::observe::{ClientCounts, process};
 
 /// The format of metrics that every Prometheus reads.
 const METRICS: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
@@ -22,6 +22,8 @@ const TEXT: [(HeaderName, &str); 2] =
 pub struct About {
     /// What was measured.
     pub metrics: PrometheusHandle,
+    /// What is counted when somebody asks.
+    pub clients: Mutex<ClientCounts>,
     /// The configuration in effect, as a `KubeProxyConfiguration`.
     pub configuration: Value,
     /// How the process was called.
@@ -44,6 +46,7 @@ pub(super) fn router(about: Arc<About>) -> Router {
 }
 
 async fn metrics(State(about): State<Arc<About>>) -> impl IntoResponse {
+    about.clients.lock().unwrap_or_else(PoisonError::into_inner).refresh();
     let mut page = about.metrics.render();
     page.push_str(&process::render());
     (METRICS, page)
