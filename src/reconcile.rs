@@ -30,7 +30,7 @@ const MAX_FOLD: usize = 100_000;
 const MAX_LATENCIES: usize = 10_000;
 /// Pause after the second failure in a row; doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// Longest pause between attempts: kube-proxy's `syncPeriod`.
+/// Longest pause between attempts, unless configured: kube-proxy's `syncPeriod`.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a running commit may go on when the process is asked to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -60,6 +60,9 @@ pub struct Reconciler<B> {
     waiting: Vec<Instant>,
     failures: u32,
     service_health: Option<ServiceHealth>,
+    longest_pause: Duration,
+    /// The least time from the end of a sync to the next one.
+    min_sync_period: Duration,
 }
 
 impl<B: Backend> Reconciler<B> {
@@ -77,7 +80,16 @@ impl<B: Backend> Reconciler<B> {
             waiting: Vec::new(),
             failures: 0,
             service_health: None,
+            longest_pause: LONGEST_PAUSE,
+            min_sync_period: Duration::ZERO,
         }
+    }
+
+    /// Lets at least `min` (0 unless set) pass between two syncs, in which changes collect, and at most `longest_pause` (30 s) before a
+    /// failed one is tried again.
+    #[must_use]
+    pub fn with_periods(self, min: Duration, longest_pause: Duration) -> Self {
+        Self { min_sync_period: min, longest_pause, ..self }
     }
 
     /// Serves the health checks of Services, too.
@@ -103,6 +115,7 @@ impl<B: Backend> Reconciler<B> {
         let mut open = true;
         let mut arrived = Vec::new();
         let mut retry_at: Option<Instant> = None;
+        let mut not_before: Option<Instant> = None;
         loop {
             let retry = async {
                 match retry_at {
@@ -120,6 +133,10 @@ impl<B: Backend> Reconciler<B> {
             if !self.due || !self.cluster.is_complete() {
                 continue;
             }
+            if let Some(at) = not_before.filter(|at| Instant::now() < *at) {
+                retry_at = Some(at);
+                continue;
+            }
             let grace = async {
                 shutdown.cancelled().await;
                 tokio::time::sleep(GRACE).await;
@@ -128,6 +145,7 @@ impl<B: Backend> Reconciler<B> {
                 synced = self.sync() => synced,
                 () = grace => return Ok(()),
             };
+            not_before = Some(Instant::now() + self.min_sync_period);
             retry_at = match synced {
                 Ok(()) if until == Until::FirstSync => return Ok(()),
                 Ok(()) => None,
@@ -294,7 +312,7 @@ impl<B: Backend> Reconciler<B> {
     fn pause(&self) -> Duration {
         match self.failures {
             0 | 1 => Duration::ZERO,
-            more => FIRST_PAUSE.saturating_mul(1 << (more - 2).min(16)).min(LONGEST_PAUSE),
+            more => FIRST_PAUSE.saturating_mul(1 << (more - 2).min(16)).min(self.longest_pause),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The proxy itself: `pointsman` and `pointsman --once`.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
@@ -9,21 +12,36 @@ use tokio_util::task::TaskTracker;
 use super::args::Args;
 use super::backend::Chosen;
 use super::logging::Progress;
-use super::source;
+use super::{RECONFIGURED, configuration, source};
 use crate::dataplane::Family;
 use crate::observe::{Health, Listener, Pages, ServiceHealth, metrics};
 use crate::reconcile::{Reconciler, Until};
 
+/// How often an address that is taken is tried again, as kube-proxy does it.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+
+/// `--init-only`: what takes more permission than the rest.
+pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
+    let backend = Chosen::tested(args, &args.scope().families).await?;
+    configuration::apply_to_host(args, Path::new("/"));
+    tracing::info!(backend = backend.description(), "the host is prepared");
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
-    let (node_name, scope) = (args.node_name()?, args.scope()?);
+    let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
     let backend = Chosen::tested(args, &scope.families).await?;
-    let health = Health::default();
+    let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     if !args.once {
         serve(args, &health, &scope.families, &shutdown, &tasks).await?;
     }
     let mut events = source::start(args, progress).await?;
+    if !args.once {
+        // After the test, which makes the kernel load what has these sysctls, and after all that wrong input can stop.
+        configuration::apply_to_host(args, Path::new("/"));
+    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
     let working = args.once.then(|| progress.show("syncing"));
     let ending = shutdown.clone();
@@ -33,19 +51,34 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         ending.cancel();
     });
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
-    let service_health = ServiceHealth::new(health.clone(), &scope.families, &args.nodeport_addresses.unrestricted());
-    let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health);
+    let service_health = ServiceHealth::new(health.clone(), &scope.families, &settings.node_ports.unrestricted());
+    let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health)
+        .with_periods(settings.min_sync_period, settings.sync_period);
     if !args.once {
         reconciler = reconciler.with_service_health(service_health);
     }
-    let done = reconciler.run(&mut events, until, &shutdown).await;
+    // The end of either ends the other.
+    let reconfigured = async {
+        tokio::select! {
+            () = configuration::changed(args), if !args.once => {
+                shutdown.cancel();
+                true
+            }
+            () = shutdown.cancelled() => false,
+        }
+    };
+    let reconciled = async {
+        let done = reconciler.run(&mut events, until, &shutdown).await;
+        shutdown.cancel();
+        done
+    };
+    let (done, reconfigured) = tokio::join!(reconciled, reconfigured);
     drop(working);
-    shutdown.cancel();
     tasks.close();
     // Pages that a client does not finish reading must not keep the process.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), tasks.wait()).await;
     done.context("the first sync failed")?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if reconfigured { ExitCode::from(RECONFIGURED) } else { ExitCode::SUCCESS })
 }
 
 /// Starts the HTTP pages.
@@ -61,14 +94,30 @@ async fn serve(
     ::metrics::set_global_recorder(recorder).context("cannot set up metrics")?;
     metrics::describe();
     let pages = [
-        (args.metrics_bind_address, Pages::Metrics(handle)),
-        (args.healthz_bind_address, Pages::Health(health.clone(), families.to_vec())),
+        (args.settings.metrics, Pages::Metrics(handle)),
+        (args.settings.healthz, Pages::Health(health.clone(), families.to_vec())),
     ];
-    for (address, pages) in pages {
-        if let Some(address) = address.0 {
-            let listener = Listener::bind(address, pages).await?;
-            tasks.spawn(listener.serve(shutdown.clone()));
+    for (address, pages) in pages.into_iter().filter_map(|(address, pages)| Some((address?, pages))) {
+        match Listener::bind(address, pages.clone()).await {
+            Ok(listener) => {
+                tasks.spawn(listener.serve(shutdown.clone()));
+            }
+            Err(error) if args.settings.bind_address_hard_fail => return Err(error.into()),
+            Err(error) => {
+                tracing::error!("{error}; trying again every {} seconds", LISTEN_AGAIN.as_secs());
+                tasks.spawn(listen_again(address, pages, shutdown.clone()));
+            }
         }
     }
     Ok(())
+}
+
+/// Serves pages as soon as their address is free.
+async fn listen_again(address: SocketAddr, pages: Pages, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(LISTEN_AGAIN)).await.is_some() {
+        if let Ok(listener) = Listener::bind(address, pages.clone()).await {
+            tracing::info!(%address, "listening now");
+            return listener.serve(shutdown).await;
+        }
+    }
 }

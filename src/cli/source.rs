@@ -25,7 +25,7 @@ pub(super) async fn start(args: &Args, progress: &Progress) -> anyhow::Result<mp
             (events, replayed)
         }
     };
-    if matches!(args.nodeport_addresses, NodePortAddresses::Networks(_)) {
+    if matches!(args.settings.node_ports, NodePortAddresses::Networks(_)) {
         start_host_addresses(events.clone());
     }
     if args.manifests.is_empty() {
@@ -46,8 +46,10 @@ fn start_host_addresses(events: EventSender) {
 }
 
 async fn start_kubernetes(args: &Args, events: EventSender) -> anyhow::Result<()> {
-    let config = client_config(args.kubeconfig.as_deref()).await?;
+    let settings = &args.settings;
+    let config = client_config(settings.kubeconfig.as_deref(), args.flags.value("master")).await?;
     let mut options = KubernetesOptions::new(args.node_name()?);
+    (options.requests_per_second, options.burst) = (settings.requests_per_second, settings.burst);
     options.watch_timeout = std::time::Duration::from_secs(args.watch_timeout.into());
     tokio::spawn(async move {
         if let Err(error) = watch_api_server(config, options, events).await {
