@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{Model, assert_satisfies, cases, event, initial, scope};
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
-use pointsman::dataplane::{Family, Operation, Tables};
+use pointsman::dataplane::{Element, Family, Operation, Tables};
 use pointsman::diff::Acknowledged;
 use pointsman::observe::Health;
 use pointsman::reconcile::{Reconciler, Until};
@@ -29,6 +29,8 @@ struct FaultyKernel {
     faults_until: Instant,
     commits: usize,
     reads: usize,
+    /// When it was asked to commit.
+    moments: Vec<Instant>,
 }
 
 fn refused() -> Error {
@@ -47,6 +49,7 @@ impl FaultyKernel {
             faults_until: Instant::now() + faults_for,
             commits: 0,
             reads: 0,
+            moments: Vec::new(),
         }
     }
 
@@ -63,8 +66,13 @@ impl Backend for FaultyKernel {
         if self.strikes(5) { Err(timed_out()) } else { Ok(self.kernel.contents(families)) }
     }
 
+    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
+        self.kernel.clients(family, node_port).await
+    }
+
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
         self.commits += 1;
+        self.moments.push(Instant::now());
         if self.strikes(6) {
             // Somebody flushes the ruleset first.
             Family::ALL.into_iter().for_each(|family| self.kernel.remove_table(family));
@@ -205,8 +213,7 @@ fn with_once_a_failure_is_the_result() {
 async fn commits_with(min: Duration, kernel: FaultyKernel) -> Vec<Duration> {
     let begin = Instant::now();
     let mut reconciler =
-        Reconciler::new(TimedKernel { kernel, begin, commits: Vec::new() }, scope(), view(), Health::default())
-            .with_periods(min, Duration::from_secs(2));
+        Reconciler::new(kernel, scope(), view(), Health::default()).with_periods(min, Duration::from_secs(2));
     let (sender, mut receiver) = mpsc::channel(100);
     let shutdown = CancellationToken::new();
     let feed = async {
@@ -222,7 +229,7 @@ async fn commits_with(min: Duration, kernel: FaultyKernel) -> Vec<Duration> {
     };
     let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), feed);
     assert!(run.is_ok());
-    reconciler.into_backend().commits
+    reconciler.into_backend().moments.iter().map(|moment| *moment - begin).collect()
 }
 
 /// A ServiceCIDR that was not there before.
@@ -232,24 +239,6 @@ fn another_cidr(number: u8) -> Event {
         networks: vec![format!("10.96.{number}.0/24").parse().expect("a network")],
         problems: Vec::new(),
     })))
-}
-
-/// Notes when it is asked to commit.
-struct TimedKernel {
-    kernel: FaultyKernel,
-    begin: Instant,
-    commits: Vec<Duration>,
-}
-
-impl Backend for TimedKernel {
-    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
-        self.kernel.read(families).await
-    }
-
-    async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
-        self.commits.push(self.begin.elapsed());
-        self.kernel.commit(operations).await
-    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Options and subcommands.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -8,7 +9,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use super::kube_proxy::KubeProxyFlags;
 use crate::config::{LogFormat, Note, Settings, go_flag};
-use crate::dataplane::Family;
+use crate::dataplane::{Family, Options};
 use crate::diff::Scope;
 use crate::state::View;
 use crate::watch::journal::Until;
@@ -90,6 +91,10 @@ pub(super) struct Args {
     /// The bit of the packet mark that asks for masquerade [default: 14]
     #[arg(long, value_name = "BIT", value_parser = clap::value_parser!(u8).range(0..=31), global = true)]
     pub masquerade_bit: Option<u8>,
+
+    /// How many clients of Services with session affinity are remembered, for each family, for addresses and for NodePorts
+    #[arg(long, value_name = "CLIENTS", default_value = "262144", global = true)]
+    pub affinity_capacity: NonZeroU32,
 
     /// How log lines look [default: text]
     #[arg(long, value_enum, global = true)]
@@ -218,7 +223,8 @@ impl Args {
     /// Both tables, whatever this host supports.
     pub fn dual_stack(&self) -> Scope {
         let Settings { options, pods_by_node, .. } = &self.settings;
-        Scope { pods_by_node: *pods_by_node, ..Scope::dual_stack(options.clone()) }
+        let options = Options { affinity_capacity: self.affinity_capacity.get(), ..options.clone() };
+        Scope { pods_by_node: *pods_by_node, ..Scope::dual_stack(options) }
     }
 
     /// The tables that are ours on this host: that of IPv6 only if the kernel has IPv6.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,11 +15,14 @@ use super::backend::Chosen;
 use super::logging::Progress;
 use super::{RECONFIGURED, configuration, source};
 use crate::dataplane::Family;
+use crate::forget;
 use crate::observe::{Health, Listener, Pages, ServiceHealth, metrics};
 use crate::reconcile::{Reconciler, Until};
 
 /// How often an address that is taken is tried again, as kube-proxy does it.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+/// How long to wait at the end for clients that are being forgotten.
+const FORGETTING: Duration = Duration::from_secs(2);
 
 /// `--init-only`: what takes more permission than the rest.
 pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
@@ -31,6 +35,7 @@ pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
     let backend = Chosen::tested(args, &scope.families).await?;
+    let forgetter = backend.another()?;
     let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -57,6 +62,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     if !args.once {
         reconciler = reconciler.with_service_health(service_health);
     }
+    let (departures, departed) = mpsc::unbounded_channel();
+    let forgetting = tokio::spawn(forget::run(forgetter, departed));
+    reconciler = reconciler.with_departures(departures);
     // The end of either ends the other.
     let reconfigured = async {
         tokio::select! {
@@ -73,10 +81,12 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         done
     };
     let (done, reconfigured) = tokio::join!(reconciled, reconfigured);
-    drop(working);
+    drop((working, reconciler));
+    // What it does not get done now, the next start does.
+    let _ = tokio::time::timeout(FORGETTING, forgetting).await;
     tasks.close();
     // Pages that a client does not finish reading must not keep the process.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), tasks.wait()).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
     done.context("the first sync failed")?;
     Ok(if reconfigured { ExitCode::from(RECONFIGURED) } else { ExitCode::SUCCESS })
 }

@@ -179,6 +179,7 @@ impl Settings {
                 masquerade_all: configuration.flag("nftables.masqueradeAll"),
                 masquerade_bit: u8::try_from(count("nftables.masqueradeBit")).unwrap_or(14),
                 every_node_address: node_ports.unrestricted(),
+                ..Options::default()
             },
             pods_by_node: configuration.text("detectLocalMode") == "NodeCIDR",
             node_ports,

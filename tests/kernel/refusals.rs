@@ -96,6 +96,29 @@ fn the_node_itself_is_refused_as_well() {
     }
 }
 
+#[test]
+fn twenty_connections_in_a_second_are_refused_each_at_once_with_the_kernel_s_own_limit_on_icmp() {
+    /// What a client may wait: a refusal that was lost to the limit comes after a second.
+    const EACH: Duration = Duration::from_millis(50);
+    let Some(world) = World::new() else { return };
+    world.manifests.apply(web());
+    world.sync();
+    // The defaults.
+    world.node.host.sysctl("ipv4/icmp_ratelimit", "1000");
+    world.node.host.sysctl("ipv6/icmp/ratelimit", "1000");
+    for family in Family::ALL {
+        let mut slowest = Duration::ZERO;
+        for n in 0..20 {
+            let started = Instant::now();
+            let answer = world.node.tcp(family.cluster_ip(WEB), PORT).send();
+            slowest = slowest.max(started.elapsed());
+            assert_eq!(answer, Err(Failure::Refused), "{family}, connection {n}");
+        }
+        println!("{family}: 20 connections refused, the slowest in {slowest:?}");
+        assert!(slowest < EACH, "{family}: {slowest:?}");
+    }
+}
+
 fn assert_refused(world: &World, number: u16, port: u16) {
     for family in Family::ALL {
         for transport in Transport::ALL {

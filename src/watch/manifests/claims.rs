@@ -46,6 +46,8 @@ impl<T: Watched> Claims<T> {
             let name = name_of(&object).clone();
             let versions = self.by_name.entry(name.clone()).or_default();
             let place = versions.partition_point(|(other, _)| other <= file);
+            // Nearly always the only one: no room for four.
+            versions.reserve_exact(1);
             versions.insert(place, (file.clone(), object));
             self.by_file.entry(file.clone()).or_default().insert(name);
         }
