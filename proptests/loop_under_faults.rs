@@ -14,7 +14,7 @@ use pointsman::diff::Acknowledged;
 use pointsman::observe::Health;
 use pointsman::reconcile::{Reconciler, Until};
 use pointsman::state::{
-    Decoded, EndpointSlice, Event, ObjectName, Service, ServicePort, SliceEndpoint, SlicePort, View,
+    Decoded, EndpointSlice, Event, ObjectName, Service, ServiceCidr, ServicePort, SliceEndpoint, SlicePort, View,
 };
 use pointsman::watch::Received;
 use proptest::prelude::*;
@@ -33,6 +33,8 @@ struct FaultyKernel {
     always_refuses: bool,
     commits: usize,
     reads: usize,
+    /// When it was asked to commit.
+    moments: Vec<Instant>,
 }
 
 fn refused() -> Error {
@@ -52,6 +54,7 @@ impl FaultyKernel {
             always_refuses: false,
             commits: 0,
             reads: 0,
+            moments: Vec::new(),
         }
     }
 
@@ -74,6 +77,7 @@ impl Backend for FaultyKernel {
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
         self.commits += 1;
+        self.moments.push(Instant::now());
         if self.strikes(6) {
             // Somebody flushes the ruleset first.
             Family::ALL.into_iter().for_each(|family| self.kernel.remove_table(family));
@@ -304,6 +308,73 @@ fn a_large_load_takes_several_batches_and_converges_whichever_of_them_fail() {
             assert!(backend.commits > 1 && backend.commits < 200, "{} batches", backend.commits);
             let held = Acknowledged::from(backend.kernel.contents(&Family::ALL));
             assert_satisfies(&held, &model).expect("what the cluster asks for");
+        }
+    });
+}
+
+/// Runs a loop with these periods over a faultless kernel, one event every 100 ms for 3 s; the moments of its commits.
+async fn commits_with(min: Duration, kernel: FaultyKernel) -> Vec<Duration> {
+    let begin = Instant::now();
+    let mut reconciler =
+        Reconciler::new(kernel, scope(), view(), Health::default()).with_periods(min, Duration::from_secs(2));
+    let (sender, mut receiver) = mpsc::channel(100);
+    let shutdown = CancellationToken::new();
+    let feed = async {
+        for event in initial() {
+            sender.send(Received::now(event)).await.expect("the loop runs");
+        }
+        for number in 1..=30_u8 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            sender.send(Received::now(another_cidr(number))).await.expect("the loop runs");
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        shutdown.cancel();
+    };
+    let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), feed);
+    assert!(run.is_ok());
+    reconciler.into_backend().moments.iter().map(|moment| *moment - begin).collect()
+}
+
+/// A ServiceCIDR that was not there before.
+fn another_cidr(number: u8) -> Event {
+    Event::ServiceCidrApplied(Decoded::Object(Arc::new(ServiceCidr {
+        name: ObjectName::cluster_scoped(format!("cidr-{number}")),
+        networks: vec![format!("10.96.{number}.0/24").parse().expect("a network")],
+        problems: Vec::new(),
+    })))
+}
+
+#[test]
+fn without_a_least_period_every_change_is_committed_at_once() {
+    paused(async {
+        let commits = commits_with(Duration::ZERO, FaultyKernel::new(0, Duration::ZERO)).await;
+        assert_eq!(commits.len(), 31);
+        assert!(commits[0] < Duration::from_millis(50), "{commits:?}");
+    });
+}
+
+#[test]
+fn with_a_least_period_changes_collect_and_the_first_and_the_last_are_not_forgotten() {
+    paused(async {
+        let period = Duration::from_secs(1);
+        let commits = commits_with(period, FaultyKernel::new(0, Duration::ZERO)).await;
+        assert!(commits[0] < Duration::from_millis(50), "an idle loop commits at once: {commits:?}");
+        assert!(commits.windows(2).all(|pair| pair[1] - pair[0] >= period), "{commits:?}");
+        // The last change comes after 3 s, and is committed with the period that runs then.
+        assert_eq!(commits.len(), 4, "{commits:?}");
+        assert!(commits[3] >= Duration::from_secs(3), "{commits:?}");
+    });
+}
+
+#[test]
+fn failures_are_tried_again_no_sooner_than_the_least_period_and_no_later_than_the_longest_pause() {
+    paused(async {
+        for seed in 0..20 {
+            let period = Duration::from_millis(500);
+            let commits = commits_with(period, FaultyKernel::new(seed, Duration::from_secs(10))).await;
+            assert!(commits.windows(2).all(|pair| pair[1] - pair[0] >= period), "{commits:?}");
+            let within = |pair: &[Duration]| pair[1] - pair[0] < Duration::from_secs(9);
+            assert!(commits.windows(2).all(within), "{commits:?}");
         }
     });
 }

@@ -32,7 +32,7 @@ mod bulk;
 const MAX_FOLD: usize = 100_000;
 /// Pause after the second failure in a row; doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// Longest pause between attempts: kube-proxy's `syncPeriod`.
+/// Longest pause between attempts, unless configured: kube-proxy's `syncPeriod`.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a running commit may go on when the process is asked to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -63,6 +63,9 @@ pub struct Reconciler<B> {
     failures: u32,
     service_health: Option<ServiceHealth>,
     events: Events,
+    longest_pause: Duration,
+    /// The least time from the end of a sync to the next one.
+    min_sync_period: Duration,
     departures: Option<Departures>,
     /// A commit, or a look at the kernel, was acknowledged before.
     acknowledged_before: bool,
@@ -84,6 +87,8 @@ impl<B: Backend> Reconciler<B> {
             failures: 0,
             service_health: None,
             events: Events::default(),
+            longest_pause: LONGEST_PAUSE,
+            min_sync_period: Duration::ZERO,
             departures: None,
             acknowledged_before: false,
         }
@@ -93,6 +98,13 @@ impl<B: Backend> Reconciler<B> {
     #[must_use]
     pub fn with_events(self, events: Events) -> Self {
         Self { events, ..self }
+    }
+
+    /// Lets at least `min` (0 unless set) pass between two syncs, in which changes collect, and at most `longest_pause` (30 s) before a
+    /// failed one is tried again.
+    #[must_use]
+    pub fn with_periods(self, min: Duration, longest_pause: Duration) -> Self {
+        Self { min_sync_period: min, longest_pause, ..self }
     }
 
     /// Serves the health checks of Services, too.
@@ -124,6 +136,7 @@ impl<B: Backend> Reconciler<B> {
         let mut open = true;
         let mut arrived = Vec::new();
         let mut retry_at: Option<Instant> = None;
+        let mut not_before: Option<Instant> = None;
         loop {
             let retry = async {
                 match retry_at {
@@ -141,8 +154,9 @@ impl<B: Backend> Reconciler<B> {
             if !self.due || !self.cluster.is_complete() {
                 continue;
             }
-            // After failures events wait for the retry: each attempt reads the whole kernel.
-            if retry_at.is_some_and(|at| Instant::now() < at) {
+            // Both for the least period and after failures, where each attempt reads the whole kernel.
+            if let Some(at) = not_before.filter(|at| Instant::now() < *at) {
+                retry_at = Some(at);
                 continue;
             }
             let grace = async {
@@ -153,12 +167,15 @@ impl<B: Backend> Reconciler<B> {
                 synced = self.sync() => synced,
                 () = grace => return Ok(()),
             };
-            retry_at = match synced {
+            let failed = synced.is_err();
+            let pause = match synced {
                 Ok(()) if until == Until::FirstSync => return Ok(()),
-                Ok(()) => None,
+                Ok(()) => Duration::ZERO,
                 Err(error) if until == Until::FirstSync => return Err(error),
-                Err(_) => Some(Instant::now() + self.pause()),
+                Err(_) => self.pause(),
             };
+            not_before = Some(Instant::now() + pause.max(self.min_sync_period));
+            retry_at = not_before.filter(|_| failed);
         }
     }
 
@@ -355,7 +372,7 @@ impl<B: Backend> Reconciler<B> {
     fn pause(&self) -> Duration {
         match self.failures {
             0 | 1 => Duration::ZERO,
-            more => FIRST_PAUSE.saturating_mul(1 << (more - 2).min(16)).min(LONGEST_PAUSE),
+            more => FIRST_PAUSE.saturating_mul(1 << (more - 2).min(16)).min(self.longest_pause),
         }
     }
 }

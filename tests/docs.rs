@@ -16,16 +16,26 @@ const UPDATE: &str = "POINTSMAN_UPDATE_DOCS";
 
 #[test]
 fn the_table_of_metrics_is_that_of_the_program() {
-    let path = root().join("docs/metrics.md");
+    assert_generated("docs/metrics.md", &pointsman::observe::metrics::table());
+}
+
+#[test]
+fn the_tables_of_the_configuration_are_those_of_the_program() {
+    assert_generated("docs/configuration.md", &pointsman::config::table());
+}
+
+/// Asserts that a page has this between the lines that begin and end a table, or puts it there.
+fn assert_generated(name: &str, expected: &str) {
+    let path = root().join(name);
     let page = read(&path);
-    let (before, rest) = page.split_once(BEGIN).expect("docs/metrics.md has the line that begins the table");
-    let (table, after) = rest.split_once(END).expect("docs/metrics.md has the line that ends the table");
-    let expected = pointsman::observe::metrics::table();
+    let (before, rest) =
+        page.split_once(BEGIN).unwrap_or_else(|| panic!("{name} lacks the line that begins the table"));
+    let (table, after) = rest.split_once(END).unwrap_or_else(|| panic!("{name} lacks the line that ends the table"));
     if std::env::var(UPDATE).is_ok_and(|value| value == "1") {
-        fs::write(&path, format!("{before}{BEGIN}{expected}{END}{after}")).expect("docs/metrics.md can be written");
+        fs::write(&path, format!("{before}{BEGIN}{expected}{END}{after}")).expect("the page can be written");
         return;
     }
-    assert_eq!(table, expected, "docs/metrics.md is out of date: run {UPDATE}=1 cargo test --test docs");
+    assert_eq!(table, expected, "{name} is out of date: run {UPDATE}=1 cargo test --test docs");
 }
 
 #[test]
@@ -47,6 +57,7 @@ fn options_that_are_named_exist() {
     for page in [
         "README.md",
         "docs/architecture.md",
+        "docs/configuration.md",
         "docs/dataplane.md",
         "docs/health.md",
         "docs/metrics.md",
@@ -54,7 +65,7 @@ fn options_that_are_named_exist() {
     ] {
         for usage in usages(&read(&root().join(page))) {
             let known = if usage.contains("pointsman replay") { &replay } else { &program };
-            for option in usage.split_whitespace().filter(|word| word.starts_with('-') && word.len() > 1) {
+            for option in usage.split_whitespace().filter(|word| is_option(word)) {
                 let option = option.split('=').next().unwrap_or_default();
                 // On its own an option may be one of either.
                 let exists = known.contains(option) || (!usage.contains("pointsman") && replay.contains(option));
@@ -111,6 +122,11 @@ fn links(page: &str) -> Vec<&str> {
     page.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(link, _)| link)).collect()
 }
 
+/// Whether a word is an option, and not a lone dash or a negative number.
+fn is_option(word: &str) -> bool {
+    word.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c == '-' || c.is_ascii_alphabetic()))
+}
+
 /// The places where a page calls this program or names its options: commands in blocks, and `spans`.
 fn usages(page: &str) -> Vec<String> {
     let mut usages = Vec::new();
@@ -143,6 +159,6 @@ fn options(args: &[&'static str]) -> BTreeSet<String> {
     let lines = help.lines().map(str::trim).filter(|line| line.starts_with('-'));
     lines
         .flat_map(|line| line.split_whitespace().take_while(|word| word.starts_with('-')))
-        .map(|word| word.trim_end_matches(',').to_owned())
+        .map(|word| word.trim_end_matches(',').split('[').next().unwrap_or_default().to_owned())
         .collect()
 }

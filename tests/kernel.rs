@@ -21,6 +21,8 @@ mod changes;
 mod choice;
 #[path = "kernel/cluster.rs"]
 mod cluster;
+#[path = "kernel/configuration.rs"]
+mod configuration;
 #[path = "kernel/crashes.rs"]
 mod crashes;
 #[path = "kernel/exposition.rs"]

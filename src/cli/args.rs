@@ -1,27 +1,55 @@
 //! Options and subcommands.
 
-use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use clap::{Parser, Subcommand, ValueEnum};
-use ipnet::IpNet;
+use clap::builder::PossibleValue;
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-use crate::dataplane::{Family, LocalPods, Options};
+use super::kube_proxy::KubeProxyFlags;
+use crate::config::{LogFormat, Note, Settings, go_flag};
+use crate::dataplane::{Family, Options};
 use crate::diff::Scope;
-use crate::state::{NodePortAddresses, View};
+use crate::state::View;
 use crate::watch::journal::Until;
 
 /// A Kubernetes Service proxy for nftables whose updates cost the size of the change.
 ///
 /// Without --manifests the cluster is watched through the API server. Exit codes: 0 done or no differences, 1 differences found
-/// by --dry-run, 2 errors.
+/// by --dry-run, or another configuration file, 2 errors.
 #[derive(Debug, Parser)]
-#[command(name = "pointsman", version, max_term_width = 110)]
+#[command(name = "pointsman", disable_version_flag = true, args_override_self = true, max_term_width = 110)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
+
+    /// What the configuration file and the flags come to, once they were read.
+    #[arg(skip)]
+    pub settings: Settings,
+
+    /// Read the configuration from this file, as kube-proxy does (KubeProxyConfiguration, YAML or JSON): it replaces the flags, but
+    /// not those that kube-proxy does not have. docs/configuration.md
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Write the configuration that is in force to this file, as kube-proxy's, and end
+    #[arg(long, value_name = "FILE")]
+    pub write_config_to: Option<PathBuf>,
+
+    /// Set the sysctls of connection tracking, test the way to the kernel, and end
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, require_equals = true, value_parser = switch, action = ArgAction::Set,
+        default_value = "false", default_missing_value = "true", hide_default_value = true
+    )]
+    pub init_only: bool,
+
+    /// Print the version and end
+    #[arg(
+        short = 'V', long, value_name = "true|false|raw", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", hide_default_value = true, hide_possible_values = true
+    )]
+    pub version: Version,
 
     /// Take the cluster from manifests instead of the API server: a file, a folder, or - for standard input. YAML or JSON, such
     /// as `kubectl get svc,endpointslices,nodes -A -o yaml` prints. May be repeated
@@ -52,14 +80,6 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t, requires = "dry_run")]
     pub against: Against,
 
-    /// How to reach the API server; default: $KUBECONFIG, ~/.kube/config, or the pod's service account
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-
-    /// The name of this node's Node object; default: the host's name
-    #[arg(long, value_name = "NAME", env = "NODE_NAME", global = true)]
-    pub hostname_override: Option<String>,
-
     /// How the kernel is told: over netlink, by running nft, or by the first of these that passes a test
     #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
@@ -68,60 +88,29 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH", default_value = "nft")]
     pub nft: PathBuf,
 
-    /// The pods' networks, at most one of each family: ClusterIP traffic from elsewhere is masqueraded. Without it, it is not
-    #[arg(long, value_name = "CIDR,…", value_delimiter = ',', global = true)]
-    pub cluster_cidr: Vec<IpNet>,
-
-    /// How this node's pods are told from other sources, as kube-proxy's detectLocalMode. NodeCIDR takes the Node object's
-    /// spec.podCIDRs
-    #[arg(long, value_enum, default_value_t, global = true)]
-    pub detect_local_mode: DetectLocalMode,
-
-    /// The bridge that local pods send through, for --detect-local-mode BridgeInterface
-    #[arg(long, value_name = "NAME", value_parser = interface_name, global = true)]
-    pub pod_bridge_interface: Option<String>,
-
-    /// What the names of local pods' interfaces start with, for --detect-local-mode InterfaceNamePrefix
-    #[arg(long, value_name = "PREFIX", value_parser = interface_name, global = true)]
-    pub pod_interface_name_prefix: Option<String>,
-
-    /// Which of the node's addresses accept NodePorts: the Node object's (primary), or the host's in these networks; a family
-    /// without a network accepts them on all
-    #[arg(long, value_name = "primary|CIDR,…", default_value = "primary", value_parser = nodeport_addresses, global = true)]
-    pub nodeport_addresses: NodePortAddresses,
-
-    /// The bit of the packet mark that asks for masquerade
-    #[arg(long, value_name = "BIT", default_value_t = 14, value_parser = clap::value_parser!(u8).range(0..=31), global = true)]
-    pub masquerade_bit: u8,
+    /// The bit of the packet mark that asks for masquerade [default: 14]
+    #[arg(long, value_name = "BIT", value_parser = clap::value_parser!(u8).range(0..=31), global = true)]
+    pub masquerade_bit: Option<u8>,
 
     /// How many clients of Services with session affinity are remembered, for each family, for addresses and for NodePorts
     #[arg(long, value_name = "CLIENTS", default_value = "262144", global = true)]
     pub affinity_capacity: NonZeroU32,
 
-    /// Masquerade all ClusterIP traffic
-    #[arg(long, global = true)]
-    pub masquerade_all: bool,
-
-    /// Where to serve /metrics; "" for nowhere
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10249", value_parser = bind_address::<10249>)]
-    pub metrics_bind_address: BindAddress,
-
-    /// Where to serve /healthz and /livez; "" for nowhere
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:10256", value_parser = bind_address::<10256>)]
-    pub healthz_bind_address: BindAddress,
-
-    /// How log lines look
-    #[arg(long, value_enum, default_value_t, global = true)]
-    pub log_format: LogFormat,
+    /// How log lines look [default: text]
+    #[arg(long, value_enum, global = true)]
+    pub log_format: Option<LogFormat>,
 
     /// What is logged: error, warn, info, debug, trace, or a filter such as `warn,pointsman::reconcile=debug`; default: info,
-    /// and warn for --dry-run and replay
+    /// and warn for --dry-run and replay, or more with -v
     #[arg(long, value_name = "FILTER", env = "POINTSMAN_LOG", global = true)]
     pub log_level: Option<String>,
 
     /// How long a watch on the API server may be silent before it is renewed, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 290, value_parser = clap::value_parser!(u32).range(1..=290))]
     pub watch_timeout: u32,
+
+    #[command(flatten)]
+    pub flags: KubeProxyFlags,
 }
 
 #[derive(Debug, Subcommand)]
@@ -164,65 +153,54 @@ pub(super) enum Against {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum LogFormat {
+pub(super) enum Version {
     #[default]
-    Text,
-    Json,
+    False,
+    True,
+    Raw,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum DetectLocalMode {
-    #[default]
-    #[value(name = "ClusterCIDR")]
-    ClusterCidr,
-    #[value(name = "NodeCIDR")]
-    NodeCidr,
-    #[value(name = "BridgeInterface")]
-    BridgeInterface,
-    #[value(name = "InterfaceNamePrefix")]
-    InterfaceNamePrefix,
-}
-
-/// An address to listen on, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BindAddress(pub Option<SocketAddr>);
-
-fn bind_address<const PORT: u16>(text: &str) -> Result<BindAddress, String> {
-    if text.is_empty() {
-        return Ok(BindAddress(None));
+impl ValueEnum for LogFormat {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Text, Self::Json]
     }
-    let address = text.parse::<SocketAddr>().or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PORT)));
-    address.map(|address| BindAddress(Some(address))).map_err(|_| {
-        format!("expected an IP address with or without a port, such as 127.0.0.1:{PORT} or [::]:{PORT}, or \"\"")
-    })
-}
 
-fn nodeport_addresses(text: &str) -> Result<NodePortAddresses, String> {
-    if text == "primary" {
-        return Ok(NodePortAddresses::Primary);
-    }
-    let networks: Result<Vec<IpNet>, _> = text.split(',').map(|network| network.trim().parse::<IpNet>()).collect();
-    let networks =
-        networks.map_err(|_| "expected primary, or networks such as 192.0.2.0/24,2001:db8::/64".to_owned())?;
-    Ok(NodePortAddresses::Networks(networks.iter().map(IpNet::trunc).collect()))
-}
-
-/// An interface's name, or what it starts with: at most 15 bytes (`IFNAMSIZ` less one), no spaces, slashes or quotes.
-fn interface_name(text: &str) -> Result<String, String> {
-    let allowed = |c: char| c.is_ascii_graphic() && !"/\"*\\".contains(c);
-    if !text.is_empty() && text.len() <= 15 && text.chars().all(allowed) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected the name of an interface: 1 to 15 characters, no spaces, slashes, quotes or asterisks".to_owned())
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }))
     }
 }
 
 impl Args {
+    /// Reads the configuration file and the flags. What is worth saying about them waits for logging to begin.
+    pub fn settle(&mut self) -> anyhow::Result<Vec<Note>> {
+        let text = self.config.as_deref().map(read).transpose()?;
+        let (settings, notes) = self.settings_from(text.as_deref())?;
+        self.settings = settings;
+        Ok(notes)
+    }
+
+    /// What this content of the configuration file comes to, together with the flags.
+    pub fn settings_from(&self, file: Option<&str>) -> anyhow::Result<(Settings, Vec<Note>)> {
+        let name = self.config.as_deref().unwrap_or(Path::new("")).display().to_string();
+        let mut given = self.flags.given.clone();
+        let bit = self.masquerade_bit.map(|bit| bit.to_string());
+        if let (Some(bit), Some(flag)) = (bit, crate::config::flags::of("masquerade-bit")) {
+            given.push((flag, bit));
+        }
+        Ok(Settings::of(file.map(|text| (name.as_str(), text)), &given)?)
+    }
+
     /// The name of this node, in lower case as Kubernetes has it.
     pub fn node_name(&self) -> anyhow::Result<String> {
-        let name = match &self.hostname_override {
-            Some(name) => name.clone(),
-            None => std::fs::read_to_string("/proc/sys/kernel/hostname")
+        if let Some(name) = &self.settings.node_name {
+            return Ok(name.clone());
+        }
+        let name = match std::env::var("NODE_NAME") {
+            Ok(name) if !name.is_empty() => name,
+            _ => std::fs::read_to_string("/proc/sys/kernel/hostname")
                 .context("cannot read this host's name: give the node's name with --hostname-override")?,
         };
         let name = name.trim().to_lowercase();
@@ -234,58 +212,29 @@ impl Args {
 
     /// The place that the cluster is seen from.
     pub fn view(&self, node_name: &str) -> View {
-        View { node_name: node_name.into(), node_ports: self.nodeport_addresses.clone() }
-    }
-
-    /// The program's options, as far as they do not depend on the Node object.
-    pub fn options(&self) -> anyhow::Result<Options> {
-        for family in Family::ALL {
-            let of_family = self.cluster_cidr.iter().filter(|cidr| Family::of(cidr.addr()) == family);
-            if of_family.count() > 1 {
-                bail!("--cluster-cidr has more than one {family} network: at most one of each family is possible");
-            }
+        View {
+            node_name: node_name.into(),
+            node_ports: self.settings.node_ports.clone(),
+            node_ip: self.settings.node_ip,
+            ignore_external_ips: self.settings.ignore_external_ips,
         }
-        let local_pods = match self.detect_local_mode {
-            DetectLocalMode::ClusterCidr if self.cluster_cidr.is_empty() => LocalPods::Unknown,
-            DetectLocalMode::ClusterCidr => LocalPods::Networks(self.cluster_cidr.iter().map(IpNet::trunc).collect()),
-            // Taken from the Node object when it is known.
-            DetectLocalMode::NodeCidr => LocalPods::Unknown,
-            DetectLocalMode::BridgeInterface => LocalPods::Interface(
-                self.pod_bridge_interface
-                    .clone()
-                    .context("--detect-local-mode BridgeInterface needs --pod-bridge-interface NAME")?,
-            ),
-            DetectLocalMode::InterfaceNamePrefix => {
-                let prefix = self
-                    .pod_interface_name_prefix
-                    .as_ref()
-                    .context("--detect-local-mode InterfaceNamePrefix needs --pod-interface-name-prefix PREFIX")?;
-                LocalPods::Interface(format!("{prefix}*"))
-            }
-        };
-        Ok(Options {
-            local_pods,
-            masquerade_all: self.masquerade_all,
-            masquerade_bit: self.masquerade_bit,
-            every_node_address: self.nodeport_addresses.unrestricted(),
-            affinity_capacity: self.affinity_capacity.get(),
-        })
     }
 
     /// Both tables, whatever this host supports.
-    pub fn dual_stack(&self) -> anyhow::Result<Scope> {
-        let pods_by_node = self.detect_local_mode == DetectLocalMode::NodeCidr;
-        Ok(Scope { pods_by_node, ..Scope::dual_stack(self.options()?) })
+    pub fn dual_stack(&self) -> Scope {
+        let Settings { options, pods_by_node, .. } = &self.settings;
+        let options = Options { affinity_capacity: self.affinity_capacity.get(), ..options.clone() };
+        Scope { pods_by_node: *pods_by_node, ..Scope::dual_stack(options) }
     }
 
     /// The tables that are ours on this host: that of IPv6 only if the kernel has IPv6.
-    pub fn scope(&self) -> anyhow::Result<Scope> {
-        let mut scope = self.dual_stack()?;
+    pub fn scope(&self) -> Scope {
+        let mut scope = self.dual_stack();
         if !Path::new("/proc/net/if_inet6").exists() {
             tracing::info!("this kernel has no IPv6: only IPv4 is programmed");
             scope.families = vec![Family::Ip];
         }
-        Ok(scope)
+        scope
     }
 
     /// The nft program: a bare name is looked for on the PATH and where administrators' programs live.
@@ -297,6 +246,18 @@ impl Args {
         let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from));
         folders.map(|folder| folder.join(&self.nft)).find(|file| file.is_file()).unwrap_or_else(|| self.nft.clone())
     }
+}
+
+/// True or false, as Go spells it.
+fn switch(text: &str) -> Result<bool, &'static str> {
+    go_flag(text).ok_or("expected true or false")
+}
+
+/// Reads the configuration file.
+pub(super) fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| {
+        format!("cannot read the configuration {}: check --config and the file's permissions", file.display())
+    })
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use crate::watch::Received;
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let scope = match args.against {
-        Against::Kernel => args.scope()?,
-        Against::Empty => args.dual_stack()?,
+        Against::Kernel => args.scope(),
+        Against::Empty => args.dual_stack(),
     };
     let mut backend = match args.against {
         Against::Kernel => Some(Chosen::for_reading(args).await?),

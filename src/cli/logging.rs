@@ -1,6 +1,7 @@
 //! Logs and progress, both on standard error.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,7 +9,8 @@ use indicatif::{MultiProgress, ProgressBar};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::args::{Args, LogFormat};
+use super::args::Args;
+use crate::config::{LogFormat, Note, Settings};
 
 /// Shows on a terminal that something is going on; does nothing elsewhere.
 #[derive(Clone)]
@@ -39,22 +41,65 @@ impl Drop for Step {
     }
 }
 
-/// Starts logging as the command line says.
+/// Replaces the filter of the log, which is one for the process.
+static SET_FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+
+/// Starts logging as the command line and the configuration say.
 pub(super) fn start(args: &Args, progress: &Progress) -> anyhow::Result<()> {
-    let quiet = args.dry_run || args.command.is_some();
-    // kube logs every failed request; the sources say the same once per series.
-    let default = format!("warn,kube_client=off,kube_runtime=off,pointsman={}", if quiet { "warn" } else { "info" });
-    let filter = EnvFilter::try_new(args.log_level.as_deref().unwrap_or(&default))
-        .context("--log-level is not a filter such as info or warn,pointsman=debug")?;
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(args, &args.settings)?)
         .with_writer(BesideProgress(progress.clone()))
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
-    let started = match args.log_format {
-        LogFormat::Text => log.with_target(false).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    // A filter that cannot be replaced any more belongs to a log that is gone.
+    let (set_filter, started): (Box<dyn Fn(EnvFilter) + Send + Sync>, _) =
+        match args.log_format.unwrap_or(args.settings.log_format) {
+            LogFormat::Text => {
+                let log = log.with_target(false).with_filter_reloading();
+                let handle = log.reload_handle();
+                (Box::new(move |filter| drop(handle.reload(filter))), log.try_init())
+            }
+            LogFormat::Json => {
+                let log = log.json().flatten_event(true).with_filter_reloading();
+                let handle = log.reload_handle();
+                (Box::new(move |filter| drop(handle.reload(filter))), log.try_init())
+            }
+        };
+    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
+    // There is one log and one start.
+    let _ = SET_FILTER.set(set_filter);
+    Ok(())
+}
+
+/// Logs from now on as these settings say.
+pub(super) fn adjust(args: &Args, settings: &Settings) {
+    if let (Some(set_filter), Ok(filter)) = (SET_FILTER.get(), filter(args, settings)) {
+        set_filter(filter);
+    }
+}
+
+/// What is logged.
+fn filter(args: &Args, settings: &Settings) -> anyhow::Result<EnvFilter> {
+    let quiet = args.dry_run || args.command.is_some();
+    let level = match settings.verbosity {
+        0..=3 if quiet => "warn",
+        0..=3 => "info",
+        4 | 5 => "debug",
+        _ => "trace",
     };
-    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+    // kube logs every failed request; the sources say the same once per series.
+    let default = format!("warn,kube_client=off,kube_runtime=off,pointsman={level}");
+    EnvFilter::try_new(args.log_level.as_deref().unwrap_or(&default))
+        .context("--log-level is not a filter such as info or warn,pointsman=debug")
+}
+
+/// Logs what is worth saying about the configuration.
+pub(super) fn tell(notes: &[Note]) {
+    for note in notes {
+        match note {
+            Note::Warning(text) => tracing::warn!("configuration: {text}"),
+            Note::Information(text) => tracing::info!("configuration: {text}"),
+        }
+    }
 }
 
 /// Prints the error that ends the process, with its causes.

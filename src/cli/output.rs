@@ -1,6 +1,7 @@
-//! Printing a plan on standard output.
+//! Printing on standard output: plans, and the version.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
 
 use anyhow::Context;
 
@@ -22,7 +23,17 @@ pub(super) fn print(plan: &Plan, format: Format) -> anyhow::Result<()> {
             json
         }
     };
-    match stdout.write_all(&text).and_then(|()| stdout.flush()) {
+    write(&mut stdout, &text)
+}
+
+/// Prints the version.
+pub(super) fn version() -> anyhow::Result<ExitCode> {
+    write(&mut io::stdout().lock(), concat!("pointsman ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(stdout: &mut impl Write, text: &[u8]) -> anyhow::Result<()> {
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
         _ => Ok(()),
     }

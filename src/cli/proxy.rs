@@ -1,5 +1,6 @@
 //! The proxy itself: `pointsman` and `pointsman --once`.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::args::Args;
 use super::backend::Chosen;
 use super::logging::Progress;
-use super::{pages, source};
+use super::{RECONFIGURED, configuration, pages, source};
 use crate::forget;
 use crate::observe::{Health, Note, ServiceHealth, Severity};
 use crate::reconcile::{Reconciler, Until};
@@ -23,11 +24,19 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long to wait at the end for clients that are being forgotten.
 const FORGETTING: Duration = Duration::from_secs(2);
 
+/// `--init-only`: what takes more permission than the rest.
+pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
+    let backend = Chosen::tested(args, &args.scope().families).await?;
+    configuration::apply_to_host(args, Path::new("/"));
+    tracing::info!(backend = backend.description(), "the host is prepared");
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
-    let (node_name, scope) = (args.node_name()?, args.scope()?);
+    let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
     let backend = Chosen::tested(args, &scope.families).await?;
     let forgetter = backend.another()?;
-    let health = Health::default();
+    let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     let (events, writing) = source::start_events(args).await?;
@@ -41,6 +50,10 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         refused?;
     }
     let mut received = source::start(args, progress, health.connection()).await?;
+    if !args.once {
+        // After the test, which makes the kernel load what has these sysctls, and after all that wrong input can stop.
+        configuration::apply_to_host(args, Path::new("/"));
+    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
     events.note(about_node(&node_name, Severity::Normal, "Starting", "the Service proxy starts".to_owned()));
     let working = args.once.then(|| progress.show("syncing"));
@@ -51,24 +64,40 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         ending.cancel();
     });
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
-    let service_health = ServiceHealth::new(health.clone(), &scope.families, &args.nodeport_addresses.unrestricted());
+    let service_health = ServiceHealth::new(health.clone(), &scope.families, &settings.node_ports.unrestricted());
     let service_health = service_health.with_events(events.clone());
-    let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health).with_events(events);
+    let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health)
+        .with_periods(settings.min_sync_period, settings.sync_period)
+        .with_events(events);
     if !args.once {
         reconciler = reconciler.with_service_health(service_health);
     }
     let (departures, departed) = mpsc::unbounded_channel();
     let forgetting = tokio::spawn(forget::run(forgetter, departed));
     reconciler = reconciler.with_departures(departures);
-    let done = reconciler.run(&mut received, until, &shutdown).await;
+    // The end of either ends the other.
+    let reconfigured = async {
+        tokio::select! {
+            () = configuration::changed(args), if !args.once => {
+                shutdown.cancel();
+                true
+            }
+            () = shutdown.cancelled() => false,
+        }
+    };
+    let reconciled = async {
+        let done = reconciler.run(&mut received, until, &shutdown).await;
+        shutdown.cancel();
+        done
+    };
+    let (done, reconfigured) = tokio::join!(reconciled, reconfigured);
     drop((working, reconciler));
     // What it does not get done now, the next start does.
     let _ = tokio::time::timeout(FORGETTING, forgetting).await;
-    shutdown.cancel();
     tasks.close();
     let _ = tokio::time::timeout(LAST_WORDS, tasks.wait()).await;
     done.context("the first sync failed")?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if reconfigured { ExitCode::from(RECONFIGURED) } else { ExitCode::SUCCESS })
 }
 
 /// A note about this node, as kube-proxy makes them.

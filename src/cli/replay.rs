@@ -12,7 +12,7 @@ use crate::watch::journal::{self, Entry};
 pub(super) fn run(args: &Args, replay: &Replay) -> anyhow::Result<ExitCode> {
     let entries = journal::read(&replay.file, replay.until)?.collect::<Result<Vec<Entry>, _>>()?;
     let node_name = match recorded_node(&entries) {
-        Some(name) if args.hostname_override.is_none() => name,
+        Some(name) if args.settings.node_name.is_none() => name,
         _ => args.node_name()?,
     };
     let mut cluster = Cluster::seen_from(args.view(&node_name));
@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args, replay: &Replay) -> anyhow::Result<ExitCode> {
     if !cluster.is_complete() {
         tracing::warn!("the journal ends before all lists were complete: the node would have programmed nothing yet");
     }
-    let plan = diff(&Acknowledged::nothing(), &Desired::of(&cluster), &args.dual_stack()?.on(cluster.node()));
+    let plan = diff(&Acknowledged::nothing(), &Desired::of(&cluster), &args.dual_stack().on(cluster.node()));
     output::print(&plan, args.output)?;
     Ok(ExitCode::SUCCESS)
 }

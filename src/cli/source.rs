@@ -34,7 +34,7 @@ pub(super) async fn start(
             (events, replayed)
         }
     };
-    if matches!(args.nodeport_addresses, NodePortAddresses::Networks(_)) {
+    if matches!(args.settings.node_ports, NodePortAddresses::Networks(_)) {
         start_host_addresses(events.clone());
     }
     if args.manifests.is_empty() {
@@ -55,7 +55,7 @@ fn start_host_addresses(events: EventSender) {
 }
 
 async fn start_kubernetes(args: &Args, events: EventSender, connection: &Connection) -> anyhow::Result<()> {
-    let config = client_config(args.kubeconfig.as_deref()).await?;
+    let config = client_config(args.settings.kubeconfig.as_deref(), args.flags.value("master")).await?;
     let options = KubernetesOptions { connection: connection.clone(), ..kubernetes_options(args)? };
     tokio::spawn(async move {
         if let Err(error) = watch_api_server(config, options, events).await {
@@ -67,6 +67,7 @@ async fn start_kubernetes(args: &Args, events: EventSender, connection: &Connect
 
 fn kubernetes_options(args: &Args) -> anyhow::Result<KubernetesOptions> {
     let mut options = KubernetesOptions::new(args.node_name()?);
+    (options.requests_per_second, options.burst) = (args.settings.requests_per_second, args.settings.burst);
     options.watch_timeout = std::time::Duration::from_secs(args.watch_timeout.into());
     Ok(options)
 }
@@ -76,7 +77,8 @@ pub(super) async fn start_events(args: &Args) -> anyhow::Result<(Events, Option<
     if !args.manifests.is_empty() || args.once {
         return Ok((Events::default(), None));
     }
-    let client = api_client(client_config(args.kubeconfig.as_deref()).await?, &kubernetes_options(args)?)?;
+    let config = client_config(args.settings.kubeconfig.as_deref(), args.flags.value("master")).await?;
+    let client = api_client(config, &kubernetes_options(args)?)?;
     let (events, notes) = Events::queue();
     let writing = tokio::spawn(publish(client, args.node_name()?, notes, Rate::default()));
     Ok((events, Some(writing)))

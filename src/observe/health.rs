@@ -135,6 +135,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
+    async fn with_another_sync_period_a_change_may_wait_for_twice_as_long() {
+        let health = Health::with_sync_period(Duration::from_secs(5));
+        health.requested(Instant::now());
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(health.report(Instant::now()).healthy);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!health.report(Instant::now()).healthy);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_change_that_waits_for_a_minute_is_unhealthy_until_it_is_programmed() {
         let health = Health::default();
         assert!(health.report(Instant::now()).healthy);

@@ -37,6 +37,10 @@ pub struct View {
     pub node_name: Arc<str>,
     /// Which of the node's addresses accept NodePorts.
     pub node_ports: NodePortAddresses,
+    /// Stands for the Node object's address of its family (kube-proxy's `bindAddress`).
+    pub node_ip: Option<IpAddr>,
+    /// Whether external IPs are left out (Kubernetes' feature gate `AllowServiceExternalIPs`, off).
+    pub ignore_external_ips: bool,
 }
 
 /// Which of the node's addresses accept NodePorts (kube-proxy's `nodePortAddresses`).
@@ -391,6 +395,10 @@ impl Draft {
         if *name.name != *self.cluster.view.node_name {
             return;
         }
+        let node = match self.cluster.view.node_ip {
+            Some(ip) => Arc::new(node.with_address(ip)),
+            None => node,
+        };
         let (old_zone, old_addresses) =
             self.cluster.node.as_ref().map_or((None, &[][..]), |old| (old.zone.clone(), &old.addresses));
         if old_addresses != node.addresses {

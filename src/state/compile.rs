@@ -144,7 +144,8 @@ fn compile_port(
     for addr in &load_balancer_ips {
         ask(*addr, port.port, Exposure::External, &outcome, sources);
     }
-    for addr in of_family(&service.external_ips).difference(&load_balancer_ips) {
+    let external_ips = if cluster.view().ignore_external_ips { &[][..] } else { &service.external_ips };
+    for addr in of_family(external_ips).difference(&load_balancer_ips) {
         ask(*addr, port.port, Exposure::External, &outcome, None);
     }
     if let Some(number) = port.node_port {
@@ -246,6 +247,7 @@ impl From<SharedElement> for Element {
 mod tests {
     use super::*;
     use crate::fixtures::{World, name, service, slice};
+    use crate::state::{Decoded, Event, View};
 
     fn compiled(world: &World, service: &str) -> (Vec<String>, Vec<String>) {
         let spec = compile(&world.cluster, &name(service));
@@ -269,6 +271,18 @@ mod tests {
         world.apply(service("shop/nowhere").ips(&[]));
         assert_eq!(compiled(&world, "shop/portless"), (vec![], vec!["cluster-ips 10.96.0.1".to_owned()]));
         assert_eq!(compiled(&world, "shop/nowhere"), (vec![], vec![]));
+    }
+
+    #[test]
+    fn external_ips_can_be_left_out() {
+        for (ignore_external_ips, expected) in [(false, 2), (true, 1)] {
+            let mut world = World::new();
+            world.cluster = Cluster::seen_from(View { ignore_external_ips, ..world.cluster.view().clone() });
+            let Decoded::Object(web) = service("shop/web").decoded() else { panic!("a Service") };
+            let web = Service { external_ips: vec![crate::fixtures::ip("203.0.113.1")], ..(*web).clone() };
+            world.apply(Event::ServiceApplied(Decoded::Object(Arc::new(web))));
+            assert_eq!(compile(&world.cluster, &name("shop/web")).frontends.len(), expected);
+        }
     }
 
     #[test]

@@ -162,4 +162,10 @@ impl Node {
     pub fn is_eligible(&self) -> bool {
         !self.deleting && !self.scaled_down
     }
+
+    /// The same with this address, the first, instead of the one of its family.
+    pub(super) fn with_address(&self, ip: IpAddr) -> Self {
+        let others = self.addresses.iter().copied().filter(|other| other.is_ipv4() != ip.is_ipv4());
+        Self { addresses: std::iter::once(ip).chain(others).collect(), ..self.clone() }
+    }
 }

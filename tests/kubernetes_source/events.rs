@@ -107,7 +107,7 @@ async fn the_source_ends_when_nobody_listens() {
 async fn a_kubeconfig_leads_to_the_server() {
     let server = small_cluster();
     let folder = tempfile::tempdir().unwrap();
-    let config = client_config(Some(&server.write_kubeconfig(folder.path()))).await.unwrap();
+    let config = client_config(Some(&server.write_kubeconfig(folder.path())), None).await.unwrap();
     assert_eq!(config.cluster_url.to_string().trim_end_matches('/'), server.url());
 }
 

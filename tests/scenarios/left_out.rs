@@ -16,7 +16,7 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("T8-T15, X1-X13, Y1-Y8", "metrics, health pages and the loop have tests of their own"),
     ("V2, V5-V7, V10, V11, exits", "kube-proxy waits for its Node, and ends when it changes; here it is followed"),
     ("U11", "its feature gate is locked on"),
-    ("Z18-Z36, Z38-Z43, Z49, Z51", "about kube-proxy's configuration file and bind addresses; there is none"),
+    ("Z18-Z36, Z38-Z43, Z49, Z51", "kube-proxy's configuration: tested in src/config, tests/operator and tests/kernel"),
     (
         "ZZ18, ZZ19",
         "ICMP echo, and hosts without a route: rules do not tell protocols apart there, and routes come first",

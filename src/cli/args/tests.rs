@@ -1,14 +1,28 @@
+use std::collections::BTreeSet;
+
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use super::*;
+use crate::config::flags::FLAGS;
+use crate::dataplane::{LocalPods, Options};
 
 fn parse(line: &str) -> Result<Args, clap::Error> {
     Args::try_parse_from(line.split_whitespace())
 }
 
+fn settled(line: &str) -> anyhow::Result<Args> {
+    let mut args = parse(line)?;
+    args.settle()?;
+    Ok(args)
+}
+
 fn args(line: &str) -> Args {
-    parse(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    settled(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+fn refused(line: &str) -> String {
+    settled(line).err().unwrap_or_else(|| panic!("{line} is taken")).to_string()
 }
 
 #[test]
@@ -17,26 +31,82 @@ fn the_command_line_is_consistent() {
 }
 
 #[test]
-fn addresses_may_lack_the_port_or_be_empty() {
-    let parse = |text| bind_address::<10256>(text).map(|address| address.0.map(|a| a.to_string()));
-    assert_eq!(parse("0.0.0.0"), Ok(Some("0.0.0.0:10256".to_owned())));
-    assert_eq!(parse("[::1]:1"), Ok(Some("[::1]:1".to_owned())));
-    assert_eq!(parse("::"), Ok(Some("[::]:10256".to_owned())));
-    assert_eq!(parse(""), Ok(None));
-    for text in ["localhost:1", "1.2.3.4:", "1.2.3.4:65536", ":10256", " "] {
-        let error = parse(text).unwrap_err();
-        assert!(error.contains("such as 127.0.0.1:10256 or [::]:10256, or \"\""), "{text:?}: {error}");
+fn every_flag_of_kube_proxys_is_there_whoever_declares_it() {
+    let command = Args::command();
+    let here: BTreeSet<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    for flag in FLAGS {
+        assert!(here.contains(flag.name), "{}", flag.name);
     }
+}
+
+#[test]
+fn addresses_may_lack_the_port_or_be_empty() {
+    let health = |flag: &str| {
+        let mut args = Args::try_parse_from(["pointsman", flag]).unwrap();
+        args.settle().map(|_| args.settings.healthz.map(|address| address.to_string())).map_err(|e| e.to_string())
+    };
+    let at = |text: &str| Ok(Some(text.to_owned()));
+    assert_eq!(health("--healthz-bind-address=0.0.0.0"), at("0.0.0.0:10256"));
+    assert_eq!(health("--healthz-bind-address=[::1]:1"), at("[::1]:1"));
+    assert_eq!(health("--healthz-bind-address=::"), at("[::]:10256"));
+    assert_eq!(health("--healthz-bind-address="), Ok(None));
+    assert_eq!(health("--healthz-bind-address=none"), Ok(None));
+    assert_eq!(health("--healthz-port=0"), Ok(None));
+    assert_eq!(health("--healthz-port=80"), at("0.0.0.0:80"));
+    for text in ["localhost:1", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:0", ":10256", " "] {
+        let error = health(&format!("--healthz-bind-address={text}")).unwrap_err();
+        assert!(error.contains("such as 127.0.0.1:10256 or [::]:10256, or none"), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn a_port_of_its_own_goes_to_an_address_without_one() {
+    let metrics = |line| args(line).settings.metrics.unwrap().to_string();
+    assert_eq!(metrics("pointsman --metrics-port 9 --metrics-bind-address ::1"), "[::1]:9");
+    assert_eq!(metrics("pointsman --metrics-port 9 --metrics-bind-address 127.0.0.2:8"), "127.0.0.2:8");
+    assert_eq!(metrics("pointsman --metrics-port 9"), "127.0.0.1:9");
+    assert!(refused("pointsman --metrics-port 65536").contains("--metrics-port"));
 }
 
 #[test]
 fn the_defaults_are_those_of_kube_proxy_where_it_has_them() {
     let args = args("pointsman");
-    assert_eq!(args.metrics_bind_address.0.unwrap().to_string(), "127.0.0.1:10249");
-    assert_eq!(args.healthz_bind_address.0.unwrap().to_string(), "0.0.0.0:10256");
-    assert_eq!((args.output, args.against, args.log_format), (Format::Text, Against::Kernel, LogFormat::Text));
-    assert!(!args.once && !args.dry_run && !args.watch && !args.masquerade_all && args.command.is_none());
-    assert_eq!(args.options().unwrap(), Options::default());
+    assert_eq!(args.settings.metrics.unwrap().to_string(), "127.0.0.1:10249");
+    assert_eq!(args.settings.healthz.unwrap().to_string(), "0.0.0.0:10256");
+    assert_eq!((args.output, args.against, args.settings.log_format), (Format::Text, Against::Kernel, LogFormat::Text));
+    assert!(!args.once && !args.dry_run && !args.watch && args.command.is_none());
+    assert_eq!(args.dual_stack().options, Options::default());
+    assert_eq!(args.settings, Settings::default());
+}
+
+#[test]
+fn switches_are_spelt_as_go_spells_them() {
+    for (line, on) in [
+        ("pointsman --masquerade-all", true),
+        ("pointsman --masquerade-all=true", true),
+        ("pointsman --masquerade-all=T --watch-timeout 1", true),
+        ("pointsman --masquerade-all=false", false),
+        ("pointsman --masquerade-all=0", false),
+        // The last one counts.
+        ("pointsman --masquerade-all --masquerade-all=false", false),
+    ] {
+        assert_eq!(args(line).settings.options.masquerade_all, on, "{line}");
+    }
+    assert!(refused("pointsman --masquerade-all=maybe").contains("--masquerade-all: \"maybe\""));
+    assert_eq!(parse("pointsman --masquerade-all false").unwrap_err().kind(), ErrorKind::InvalidSubcommand);
+}
+
+#[test]
+fn the_version_may_be_asked_for_in_words() {
+    for (line, version) in [
+        ("pointsman", Version::False),
+        ("pointsman --version", Version::True),
+        ("pointsman -V", Version::True),
+        ("pointsman --version=raw", Version::Raw),
+        ("pointsman --version=false", Version::False),
+    ] {
+        assert_eq!(parse(line).unwrap().version, version, "{line}");
+    }
 }
 
 #[test]
@@ -53,8 +123,6 @@ fn options_that_contradict_or_lack_each_other_are_refused() {
         ("pointsman --output yaml", ErrorKind::InvalidValue),
         ("pointsman --watch-timeout 0", ErrorKind::ValueValidation),
         ("pointsman --watch-timeout 291", ErrorKind::ValueValidation),
-        ("pointsman --cluster-cidr 10.0.0.0", ErrorKind::ValueValidation),
-        ("pointsman --cluster-cidr 10.0.0.0/33", ErrorKind::ValueValidation),
         ("pointsman replay j --until yesterday", ErrorKind::ValueValidation),
         ("pointsman --no-such-option", ErrorKind::UnknownArgument),
     ] {
@@ -75,7 +143,7 @@ fn what_decides_the_output_may_follow_a_subcommand() {
     );
     assert_eq!(args.output, Format::Json);
     assert_eq!(args.node_name().unwrap(), "node-a");
-    assert!(args.options().unwrap().masquerade_all);
+    assert!(args.dual_stack().options.masquerade_all);
     let Some(Command::Replay(replay)) = args.command else { panic!("{args:?}") };
     assert_eq!((replay.file.as_path(), replay.until), (Path::new("j"), Some(Until::Count(7))));
 }
@@ -90,8 +158,8 @@ fn at_most_one_pod_network_of_each_family_is_taken_in_one_list_or_several() {
         ("pointsman --cluster-cidr 10.0.0.0/8,11.0.0.0/8", None),
         ("pointsman --cluster-cidr fd00::/64,10.0.0.0/8,fd01::/64", None),
     ] {
-        let options = args(line).options();
-        let networks = options.map(|options| match options.local_pods {
+        let settled = settled(line);
+        let networks = settled.map(|args| match args.settings.options.local_pods {
             LocalPods::Networks(networks) => networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
             _ => Vec::new(),
         });
@@ -104,22 +172,32 @@ fn at_most_one_pod_network_of_each_family_is_taken_in_one_list_or_several() {
 }
 
 #[test]
-fn a_second_pod_network_is_refused_by_name() {
-    let error = args("pointsman --cluster-cidr fd00::/64,fd01::/64").scope().unwrap_err();
-    let expected = "--cluster-cidr has more than one IPv6 network: at most one of each family is possible";
-    assert_eq!(error.to_string(), expected);
+fn everything_that_is_wrong_is_told_together_and_by_the_names_of_the_flags() {
+    assert_eq!(
+        refused(
+            "pointsman --cluster-cidr fd00::/64,fd01::/64 --oom-score-adj -1001 --conntrack-udp-timeout 5 --bind-address here \
+             --conntrack-min=-1 --iptables-min-sync-period 1m"
+        ),
+        "--conntrack-udp-timeout: \"5\" is not allowed: expected a duration of 0 or more, such as 30s or 1h0m0s; \
+         --bind-address: \"here\" is not allowed: expected an IP address; \
+         --oom-score-adj: -1001 is not allowed: expected a whole number from -1000 to 1000; \
+         --conntrack-min: -1 is not allowed: expected a whole number from 0; \
+         --iptables-min-sync-period: 1m0s is not allowed: expected no more than nftables.syncPeriod, 30s; \
+         --cluster-cidr: \"fd00::/64,fd01::/64\" is not allowed: expected at most one network of each family"
+    );
 }
 
 #[test]
 fn the_nodes_name_is_trimmed_and_in_lower_case() {
-    let mut args = args("pointsman --hostname-override Node-A.Example");
-    assert_eq!(args.node_name().unwrap(), "node-a.example");
-    args.hostname_override = Some(" node-b\n".to_owned());
-    assert_eq!(args.node_name().unwrap(), "node-b");
-    args.hostname_override = Some("  ".to_owned());
-    assert!(args.node_name().unwrap_err().to_string().contains("--hostname-override"));
-    args.hostname_override = None;
-    assert!(!args.node_name().unwrap().is_empty(), "this host's");
+    let name = |given: &str| {
+        let mut args = Args::try_parse_from(["pointsman", "--hostname-override", given])?;
+        args.settle()?;
+        args.node_name()
+    };
+    assert_eq!(name("Node-A.Example").unwrap(), "node-a.example");
+    assert_eq!(name(" node-b\n").unwrap(), "node-b");
+    assert!(name("  ").unwrap_err().to_string().contains("--hostname-override"));
+    assert!(!name("").unwrap().is_empty(), "this host's");
 }
 
 #[test]

@@ -12,7 +12,9 @@ spec: {clusterIP: 10.96.0.1, ports: [{name: http, port: 80}]}
 ";
 
 fn args(options: &[&str]) -> Args {
-    Args::try_parse_from([&["pointsman", "--hostname-override", "node-a"], options].concat()).unwrap()
+    let mut args = Args::try_parse_from([&["pointsman", "--hostname-override", "node-a"], options].concat()).unwrap();
+    args.settle().unwrap();
+    args
 }
 
 /// Every event until the source ends.

@@ -3,12 +3,12 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::observe::ClientCounts;
-use std::sync::Mutex;
 use crate::observe::metrics::HEALTHZ;
 use jiff::Timestamp;
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
+use std::sync::Mutex;
 
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -55,7 +55,13 @@ impl Served {
 fn about(metrics: PrometheusHandle) -> Pages {
     let configuration = json!({"kind": "KubeProxyConfiguration", "mode": "nftables"});
     let command_line = vec!["pointsman".to_owned(), "--once".to_owned()];
-    Pages::Metrics(Arc::new(About { metrics, clients: Mutex::new(ClientCounts::new(&[], 0)), configuration, command_line, started: Timestamp::now() }))
+    Pages::Metrics(Arc::new(About {
+        metrics,
+        clients: Mutex::new(ClientCounts::new(&[], 0)),
+        configuration,
+        command_line,
+        started: Timestamp::now(),
+    }))
 }
 
 /// A health that has synced on an eligible node.

@@ -280,3 +280,23 @@ fn everything_is_what_a_change_from_nothing_touches() {
     assert_eq!(everything.services, BTreeSet::from([name("shop/web")]));
     assert!(everything.service_cidrs);
 }
+
+#[test]
+fn a_node_ip_stands_for_the_node_objects_address_of_its_family() {
+    let ports = |node_ip: Option<&str>, addresses: &[&str]| {
+        let view = View { node_name: "node-a".into(), node_ip: node_ip.map(crate::fixtures::ip), ..View::default() };
+        let node = crate::state::Node {
+            name: name("node-a"),
+            addresses: addresses.iter().map(|addr| crate::fixtures::ip(addr)).collect(),
+            ..crate::state::Node::default()
+        };
+        let step = Cluster::seen_from(view).apply(Event::NodesReset(vec![Decoded::Object(Arc::new(node))]));
+        assert!(step.touched.node_port_ips);
+        step.cluster.node_port_ips().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let both = ["192.0.2.1", "fd00::1"];
+    assert_eq!(ports(None, &both), both);
+    assert_eq!(ports(Some("192.0.2.7"), &both), ["192.0.2.7", "fd00::1"]);
+    assert_eq!(ports(Some("fd00::7"), &both), ["192.0.2.1", "fd00::7"]);
+    assert_eq!(ports(Some("fd00::7"), &["192.0.2.1"]), ["192.0.2.1", "fd00::7"]);
+}

@@ -25,6 +25,14 @@ pub enum ConfigError {
         /// Why.
         source: Box<InferConfigError>,
     },
+    /// The server's address is no URL.
+    #[error("--master {url} is no URL such as https://192.0.2.1:6443: {source}")]
+    Master {
+        /// What was given.
+        url: String,
+        /// Why.
+        source: http::uri::InvalidUri,
+    },
     /// The configuration was read, but no client can be made of it.
     #[error("cannot make a client for {server}: {source}; check the certificates and the proxy in the kubeconfig")]
     Client {
@@ -36,11 +44,26 @@ pub enum ConfigError {
 }
 
 /// Finds the API server: in the kubeconfig that is named, otherwise in `KUBECONFIG` or `~/.kube/config`, otherwise in the
-/// service account of the pod.
+/// service account of the pod. With the URL of a server (`--master`) it is that one, asked with the credentials of the kubeconfig that is
+/// named, or without any.
 ///
 /// # Errors
 /// If the file cannot be used, or nothing was found.
-pub async fn client_config(kubeconfig: Option<&Path>) -> Result<kube::Config, ConfigError> {
+pub async fn client_config(kubeconfig: Option<&Path>, master: Option<&str>) -> Result<kube::Config, ConfigError> {
+    if let Some(url) = master.filter(|url| !url.is_empty()) {
+        let failed = |source| ConfigError::Master { url: url.to_owned(), source };
+        let server = url.parse::<http::Uri>().map_err(failed)?;
+        if kubeconfig.is_none() {
+            return Ok(kube::Config::new(server));
+        }
+        let mut config = found(kubeconfig).await?;
+        config.cluster_url = server;
+        return Ok(config);
+    }
+    found(kubeconfig).await
+}
+
+async fn found(kubeconfig: Option<&Path>) -> Result<kube::Config, ConfigError> {
     let Some(path) = kubeconfig else {
         return kube::Config::infer().await.map_err(|error| ConfigError::Nowhere { source: Box::new(error) });
     };
@@ -55,7 +78,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_kubeconfig_that_cannot_be_read_is_named() {
-        let error = client_config(Some(Path::new("/nonexistent/kubeconfig"))).await.unwrap_err();
+        let error = client_config(Some(Path::new("/nonexistent/kubeconfig")), None).await.unwrap_err();
         assert!(error.to_string().contains("/nonexistent/kubeconfig"), "{error}");
     }
 
@@ -65,7 +88,17 @@ mod tests {
         let text = "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],\n\
                     clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}], users: [{name: u, user: {}}]}";
         std::fs::write(file.path(), text).unwrap();
-        let config = client_config(Some(file.path())).await.unwrap();
+        let config = client_config(Some(file.path()), None).await.unwrap();
         assert_eq!(config.cluster_url.to_string(), "http://127.0.0.1:1/");
+        let config = client_config(Some(file.path()), Some("http://127.0.0.1:2")).await.unwrap();
+        assert_eq!(config.cluster_url.to_string(), "http://127.0.0.1:2/");
+    }
+
+    #[tokio::test]
+    async fn a_master_needs_no_kubeconfig_but_has_to_be_a_url() {
+        let config = client_config(None, Some("https://192.0.2.1:6443")).await.unwrap();
+        assert_eq!(config.cluster_url.to_string(), "https://192.0.2.1:6443/");
+        let error = client_config(None, Some("http://a b")).await.unwrap_err();
+        assert!(error.to_string().contains("--master http://a b"), "{error}");
     }
 }

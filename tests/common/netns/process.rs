@@ -124,6 +124,11 @@ impl Proxy {
         Finished { code, stdout: String::new(), stderr: self.log() }
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// Its exit code, once it ended; none while it runs on.
     pub fn stop(&mut self) -> Option<Option<i32>> {
         let id = i32::try_from(self.child.id()).expect("process ids are small");

@@ -1,0 +1,333 @@
+use super::*;
+use crate::config::flags;
+
+/// What kubeadm writes.
+const KUBEADM: &str = include_str!("../../../tests/operator/kubeadm.yaml");
+
+const HEAD: &str = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
+
+fn of(file: Option<&str>, flags: &[(&str, &str)]) -> Result<(Settings, Vec<Note>), Problems> {
+    let given: Vec<_> = flags.iter().map(|(name, value)| (flags::of(name).unwrap(), (*value).to_owned())).collect();
+    Settings::of(file.map(|text| ("config.conf", text)), &given)
+}
+
+/// What these lines of a file come to.
+fn file(lines: &str) -> Settings {
+    of(Some(&format!("{HEAD}{lines}")), &[]).unwrap_or_else(|error| panic!("{lines}: {error}")).0
+}
+
+/// What is said about these lines of a file.
+fn notes(lines: &str) -> Vec<String> {
+    let (_, notes) = of(Some(&format!("{HEAD}{lines}")), &[]).unwrap();
+    notes
+        .into_iter()
+        .map(|note| match note {
+            Note::Warning(text) => format!("warning: {text}"),
+            Note::Information(text) => text,
+        })
+        .collect()
+}
+
+/// What is wrong with these lines of a file, without the words that are the same everywhere.
+fn wrong(lines: &str) -> Vec<String> {
+    let problems = of(Some(&format!("{HEAD}{lines}")), &[]).err().unwrap_or_else(|| panic!("{lines} is taken"));
+    problems.problems.iter().map(|p| format!("{}: {}: {}", p.place, p.value, p.expected)).collect()
+}
+
+#[test]
+fn the_file_that_kubeadm_writes_says_nothing_but_the_pods_network_and_the_kubeconfig() {
+    let (settings, notes) = of(Some(KUBEADM), &[]).unwrap();
+    assert_eq!(notes, []);
+    let mut expected =
+        file("clusterCIDR: 10.244.0.0/16\nclientConnection: {kubeconfig: /var/lib/kube-proxy/kubeconfig.conf}");
+    assert_eq!(settings.configuration.differences(&expected.configuration), [""; 0]);
+    expected.configuration = settings.configuration.clone();
+    assert_eq!(settings, expected);
+    let from_flags =
+        of(None, &[("cluster-cidr", "10.244.0.0/16"), ("kubeconfig", "/var/lib/kube-proxy/kubeconfig.conf")]);
+    assert_eq!(settings.configuration.differences(&from_flags.unwrap().0.configuration), [""; 0]);
+}
+
+#[test]
+fn null_and_what_go_has_for_nothing_leave_the_defaults_where_nothing_is_no_answer() {
+    let settings = file(
+        "bindAddress: \"\"\nhealthzBindAddress: \"\"\nnodePortAddresses: []\nmode: null\noomScoreAdj: null\n\
+         conntrack: null\nnftables: {syncPeriod: 0s, masqueradeBit: null}\nclientConnection: {qps: 0, burst: 0}\n",
+    );
+    assert_eq!(settings.configuration.differences(&Settings::default().configuration), [""; 0]);
+    // Here it is an answer.
+    let settings =
+        file("oomScoreAdj: 0\nconntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0}\nnftables: {masqueradeBit: 0}");
+    assert_eq!((settings.oom_score_adj, settings.options.masquerade_bit), (0, 0));
+    assert_eq!((settings.conntrack.max_per_core, settings.conntrack.tcp_established), (0, Duration::ZERO));
+    assert_eq!(settings.conntrack.min, 131_072);
+}
+
+#[test]
+fn every_field_that_is_honoured_arrives() {
+    let settings = file(
+        "featureGates: {AllowServiceExternalIPs: false}\n\
+         clientConnection: {kubeconfig: /k, qps: -1, burst: 7}\n\
+         logging: {format: json, verbosity: 5}\n\
+         hostnameOverride: ' Node-A '\n\
+         bindAddress: 'fd00::1'\nmetricsBindAddress: 127.0.0.1\nbindAddressHardFail: true\n\
+         nftables: {masqueradeBit: 3, masqueradeAll: yes, syncPeriod: 1m, minSyncPeriod: 1.5s}\n\
+         detectLocalMode: InterfaceNamePrefix\ndetectLocal: {interfaceNamePrefix: veth}\n\
+         nodePortAddresses: [192.0.2.1/24, 'fd00::/64']\n\
+         oomScoreAdj: -5\n\
+         conntrack: {maxPerCore: 1, min: 2, tcpEstablishedTimeout: 3s, tcpCloseWaitTimeout: 4s, tcpBeLiberal: true, \
+         udpTimeout: 5s, udpStreamTimeout: 6s}\n",
+    );
+    let seconds = Duration::from_secs;
+    assert!(settings.ignore_external_ips && settings.bind_address_hard_fail);
+    assert_eq!(settings.kubeconfig, Some("/k".into()));
+    assert!(settings.requests_per_second > 1e6, "no limit");
+    assert_eq!((settings.burst, settings.log_format, settings.verbosity), (7.0, LogFormat::Json, 5));
+    assert_eq!(settings.node_name.as_deref(), Some("node-a"));
+    assert_eq!(settings.node_ip, Some("fd00::1".parse().unwrap()));
+    assert_eq!(settings.healthz.unwrap().to_string(), "[::]:10256");
+    assert_eq!(settings.metrics.unwrap().to_string(), "127.0.0.1:10249");
+    assert_eq!((settings.options.masquerade_bit, settings.options.masquerade_all), (3, true));
+    assert_eq!((settings.sync_period, settings.min_sync_period), (seconds(60), Duration::from_millis(1500)));
+    assert_eq!(settings.options.local_pods, LocalPods::Interface("veth*".to_owned()));
+    let networks = ["192.0.2.0/24", "fd00::/64"].map(|network| network.parse().unwrap());
+    assert_eq!(settings.node_ports, NodePortAddresses::Networks(networks.into()));
+    assert_eq!(settings.oom_score_adj, -5);
+    let conntrack = Conntrack {
+        max_per_core: 1,
+        min: 2,
+        tcp_established: seconds(3),
+        tcp_close_wait: seconds(4),
+        tcp_be_liberal: true,
+        udp: seconds(5),
+        udp_stream: seconds(6),
+    };
+    assert_eq!(settings.conntrack, conntrack);
+}
+
+#[test]
+fn json_is_read_as_well() {
+    let text = "{\"kind\":\"KubeProxyConfiguration\",\n\t\"apiVersion\":\"kubeproxy.config.k8s.io/v1alpha1\",\
+                \"nftables\":{\"masqueradeAll\":true}}";
+    assert!(of(Some(text), &[]).unwrap().0.options.masquerade_all);
+}
+
+#[test]
+fn what_is_written_is_read_as_the_same() {
+    for (lines, flags) in [
+        ("", &[][..]),
+        ("bindAddress: '::'\nmetricsBindAddress: none\nfeatureGates: {A: true, B: false}\nconfigSyncPeriod: 1h", &[]),
+        (
+            "nftables: {masqueradeBit: 0, syncPeriod: 1h2m3.5s}\nconntrack: {maxPerCore: 0}\nipvs: {excludeCIDRs: [10.0.0.0/8]}",
+            &[],
+        ),
+        ("logging: {vmodule: [{filePattern: 'a*', verbosity: 3}], verbosity: 4}\nclientConnection: {qps: 2.5}", &[]),
+        ("hostnameOverride: 'yes'\nnodePortAddresses: ['::/0']", &[("hostname-override", "no"), ("v", "6")]),
+    ] {
+        let (settings, _) = of(Some(&format!("{HEAD}{lines}")), flags).unwrap();
+        let text = settings.configuration.yaml().unwrap();
+        let (again, _) = of(Some(&text), &[]).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(again, settings, "{text}");
+    }
+}
+
+#[test]
+fn what_is_served_names_its_kind_and_nests_its_fields() {
+    let json = serde_json::to_value(&file("mode: ipvs\nlogging: {verbosity: 2}").configuration).unwrap();
+    assert_eq!(json["apiVersion"], "kubeproxy.config.k8s.io/v1alpha1");
+    assert_eq!(json["kind"], "KubeProxyConfiguration");
+    assert_eq!(json["mode"], "nftables", "what is in force, not what was asked for");
+    assert_eq!(json["nodePortAddresses"], serde_json::json!(["primary"]));
+    assert_eq!(json["logging"]["verbosity"], 2);
+    assert_eq!(json["logging"]["options"]["json"]["splitStream"], false);
+    assert_eq!(json["conntrack"]["tcpEstablishedTimeout"], "24h0m0s");
+}
+
+#[test]
+fn a_value_of_another_type_is_refused_with_what_would_do() {
+    for (lines, expected) in [
+        ("nodePortAddresses: primary", "nodePortAddresses: \"primary\": a list of texts"),
+        ("oomScoreAdj: high", "oomScoreAdj: \"high\": a whole number from -1000 to 1000"),
+        ("oomScoreAdj: 1.5", "oomScoreAdj: 1.5: a whole number from -1000 to 1000"),
+        ("bindAddressHardFail: 1", "bindAddressHardFail: 1: true or false"),
+        ("clusterCIDR: [10.0.0.0/8]", "clusterCIDR: a list: a text"),
+        ("conntrack: 5", "conntrack: 5: a mapping"),
+        ("featureGates: {A: maybe}", "featureGates: a mapping: names, each with true or false"),
+        ("nftables: {syncPeriod: 30}", "nftables.syncPeriod: 30: a duration of more than 0, such as 30s or 1h0m0s"),
+        (
+            "nftables: {syncPeriod: 30x}",
+            "nftables.syncPeriod: \"30x\": a duration of more than 0, such as 30s or 1h0m0s",
+        ),
+        ("logging: {vmodule: [a]}", "logging.vmodule: a list: a list of filePattern and verbosity"),
+    ] {
+        assert_eq!(wrong(lines), [expected], "{lines}");
+    }
+}
+
+#[test]
+fn every_rule_of_kube_proxys_validation_holds() {
+    for (lines, expected) in [
+        ("bindAddress: 1.2.3", "bindAddress: \"1.2.3\": an IP address"),
+        ("mode: userspace", "mode: \"userspace\": one of iptables, ipvs, nftables"),
+        (
+            "detectLocalMode: Magic",
+            "detectLocalMode: \"Magic\": one of ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix",
+        ),
+        ("iptables: {masqueradeBit: 32}", "iptables.masqueradeBit: 32: a whole number from 0 to 31"),
+        ("nftables: {masqueradeBit: -1}", "nftables.masqueradeBit: -1: a whole number from 0 to 31"),
+        ("nftables: {syncPeriod: -1s}", "nftables.syncPeriod: -1s: a duration of more than 0, such as 30s or 1h0m0s"),
+        (
+            "nftables: {minSyncPeriod: -1s}",
+            "nftables.minSyncPeriod: -1s: a duration of 0 or more, such as 30s or 1h0m0s",
+        ),
+        ("nftables: {minSyncPeriod: 31s}", "nftables.minSyncPeriod: 31s: no more than nftables.syncPeriod, 30s"),
+        ("configSyncPeriod: -1s", "configSyncPeriod: -1s: a duration of more than 0, such as 30s or 1h0m0s"),
+        ("oomScoreAdj: 1001", "oomScoreAdj: 1001: a whole number from -1000 to 1000"),
+        ("conntrack: {maxPerCore: -1}", "conntrack.maxPerCore: -1: a whole number from 0"),
+        ("conntrack: {min: -1}", "conntrack.min: -1: a whole number from 0"),
+        ("conntrack: {udpTimeout: -1s}", "conntrack.udpTimeout: -1s: a duration of 0 or more, such as 30s or 1h0m0s"),
+        ("clientConnection: {burst: -1}", "clientConnection.burst: -1: a whole number from 0"),
+        ("logging: {format: xml}", "logging.format: \"xml\": one of text, json"),
+        ("hostnameOverride: '  '", "hostnameOverride: \"  \": a name, or nothing for the host's"),
+        (
+            "clusterCIDR: 10.0.0.0/8,11.0.0.0/8",
+            "clusterCIDR: \"10.0.0.0/8,11.0.0.0/8\": at most one network of each family",
+        ),
+        ("clusterCIDR: everywhere", "clusterCIDR: \"everywhere\": networks such as 10.244.0.0/16,fd00:10:244::/56"),
+        (
+            "featureGates: {NFTablesProxyMode: false}",
+            "featureGates[NFTablesProxyMode]: false: true: the gate is locked",
+        ),
+        (
+            "nodePortAddresses: [192.0.2.0/24, primary]",
+            "nodePortAddresses[1]: \"primary\": primary alone, or networks such as 192.0.2.0/24 and 2001:db8::/64",
+        ),
+        (
+            "healthzBindAddress: '1.2.3.4:0'",
+            "healthzBindAddress: \"1.2.3.4:0\": an IP address with or without a port, such as 127.0.0.1:10256 or [::]:10256, or none",
+        ),
+        (
+            "detectLocalMode: BridgeInterface",
+            "detectLocal.bridgeInterface: \"\": the name of an interface, because detectLocalMode (--detect-local-mode) is \
+             BridgeInterface: 1 to 15 characters, no spaces, slashes, quotes or asterisks",
+        ),
+    ] {
+        assert_eq!(wrong(lines), [expected], "{lines}");
+    }
+}
+
+#[test]
+fn what_does_not_matter_in_a_mode_is_not_validated() {
+    assert_eq!(file("detectLocalMode: NodeCIDR\nclusterCIDR: everywhere").options.local_pods, LocalPods::Unknown);
+    file("detectLocalMode: ClusterCIDR\ndetectLocal: {bridgeInterface: 'a b'}");
+    file("ipvs: {syncPeriod: -1s}");
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    assert_eq!(wrong("bindAddress: a\nnodePortAddresses: [b, c]\nconntrack: {min: d}\nx: 1").len(), 4);
+}
+
+#[test]
+fn a_file_of_another_kind_or_none_at_all_is_refused() {
+    let error = of(Some("apiVersion: v1\nkind: ConfigMap\n"), &[]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the configuration config.conf cannot be used: KubeProxyConfiguration.apiVersion: \"v1\" is not allowed: expected \
+         kubeproxy.config.k8s.io/v1alpha1; KubeProxyConfiguration.kind: \"ConfigMap\" is not allowed: expected \
+         KubeProxyConfiguration"
+    );
+    for (text, part) in [("", "it holds null"), ("- a", "it holds a list"), ("a: [", "line ")] {
+        let error = of(Some(text), &[]).unwrap_err().to_string();
+        assert!(error.contains(part), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn unknown_and_repeated_fields_are_warned_about_and_the_last_value_counts() {
+    assert_eq!(
+        notes("clusterCidr: 10.0.0.0/8\nconntrack: {min: 1, min: 2, mim: 3}\nbanana: 1"),
+        [
+            "warning: unknown field \"clusterCidr\" is ignored: did you mean clusterCIDR?",
+            "warning: the field conntrack.min is given more than once: the last one counts",
+            "warning: unknown field \"conntrack.mim\" is ignored: did you mean conntrack.min?",
+            "warning: unknown field \"banana\" is ignored",
+        ]
+    );
+    assert_eq!(file("conntrack: {min: 1, min: 2}").conntrack.min, 2);
+}
+
+#[test]
+fn what_is_set_and_has_no_effect_is_named_once_with_the_reason() {
+    assert_eq!(notes("mode: nftables\niptables: {syncPeriod: 30s, masqueradeAll: false}\nportRange: ''"), [""; 0]);
+    assert_eq!(
+        notes("mode: iptables\niptables: {masqueradeAll: true}\nportRange: 1-2\nfeatureGates: {B: true, A: false}"),
+        [
+            "mode: \"iptables\" is ignored: the mode is always nftables, and so are the defaults, such as that of \
+             nodePortAddresses",
+            "iptables.masqueradeAll: true is ignored: belongs to another mode: set nftables.masqueradeAll",
+            "portRange: \"1-2\" is ignored: kube-proxy ignores it too",
+            "featureGates: without effect here: A, B",
+        ]
+    );
+}
+
+#[test]
+fn node_ports_of_one_family_only_are_doubted_where_pods_have_both() {
+    let lines = "clusterCIDR: 10.0.0.0/8,fd00::/64\nnodePortAddresses: [192.0.2.0/24]";
+    assert!(notes(lines)[0].contains("every IPv6 address of the node accepts NodePorts"), "{:?}", notes(lines));
+    assert_eq!(notes("clusterCIDR: 10.0.0.0/8\nnodePortAddresses: [192.0.2.0/24]"), [""; 0]);
+}
+
+#[test]
+fn beside_a_file_only_some_flags_count_and_the_others_are_named() {
+    let text = format!(
+        "{HEAD}clusterCIDR: 10.0.0.0/8\nhostnameOverride: a\nnftables: {{masqueradeBit: 3}}\nlogging: {{verbosity: 1}}\n"
+    );
+    let flags = [
+        ("hostname-override", "b"),
+        ("kubeconfig", "/k"),
+        ("masquerade-bit", "4"),
+        ("v", "6"),
+        ("logging-format", "json"),
+        ("vmodule", "a=1"),
+        ("cluster-cidr", "11.0.0.0/8"),
+        ("ipvs-scheduler", "rr"),
+        ("healthz-port", "1"),
+    ];
+    let (settings, notes) = of(Some(&text), &flags).unwrap();
+    assert_eq!(settings.node_name.as_deref(), Some("b"));
+    assert_eq!((settings.kubeconfig, settings.options.masquerade_bit), (Some("/k".into()), 4));
+    assert_eq!((settings.verbosity, settings.log_format), (6, LogFormat::Json));
+    assert_eq!(settings.options.local_pods, LocalPods::Networks(vec!["10.0.0.0/8".parse().unwrap()]));
+    assert_eq!(settings.healthz.unwrap().port(), 10256);
+    let (warnings, others): (Vec<_>, Vec<_>) = notes.into_iter().partition(|note| matches!(note, Note::Warning(_)));
+    let because = "is ignored, because the file of --config replaces the flags";
+    assert_eq!(
+        warnings,
+        [
+            Note::Warning(format!("--cluster-cidr {because}: set clusterCIDR there")),
+            Note::Warning(format!("--ipvs-scheduler {because}")),
+            Note::Warning(format!("--healthz-port {because}: set healthzBindAddress there")),
+        ]
+    );
+    assert_eq!(others.len(), 1, "{others:?}");
+}
+
+#[test]
+fn flags_without_effect_are_named_with_the_reason() {
+    let (settings, notes) = of(None, &[("ipvs-strict-arp", "true"), ("iptables-sync-period", "1m")]).unwrap();
+    assert_eq!(notes, [Note::Information("--ipvs-strict-arp is ignored: belongs to another mode".to_owned())]);
+    assert_eq!(settings.sync_period, Duration::from_secs(60));
+}
+
+#[test]
+fn only_what_has_an_effect_counts_as_a_difference() {
+    let differences = |a, b| file(a).configuration.differences(&file(b).configuration);
+    assert_eq!(differences("clusterCIDR: 10.0.0.0/8", "clusterCIDR: \"10.0.0.0/8\" # pods"), [""; 0]);
+    assert_eq!(differences("ipvs: {scheduler: rr}\nmode: ipvs", "unknown: 1"), [""; 0]);
+    assert_eq!(
+        differences("nftables: {minSyncPeriod: 1s}", "logging: {verbosity: 4}"),
+        ["logging.verbosity", "nftables.minSyncPeriod"]
+    );
+}

@@ -1,0 +1,33 @@
+//! How unlikely the kernel is to end this process when memory is short.
+
+use std::fs;
+use std::path::Path;
+
+/// Writes this process's `oom_score_adj` below `root` (`/`), if it is another. Failure is logged: less than the present value takes
+/// `CAP_SYS_RESOURCE`, and nothing depends on it.
+pub fn set_score(root: &Path, wanted: i64) {
+    let file = root.join("proc/self/oom_score_adj");
+    let present = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<i64>().ok());
+    if present == Some(wanted) {
+        return;
+    }
+    if let Err(error) = fs::write(&file, wanted.to_string()) {
+        tracing::info!(%error, wanted, present, "oomScoreAdj cannot be set, and stays as it is; it takes CAP_SYS_RESOURCE");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_score_is_written_and_a_failure_is_survived() {
+        let root = tempfile::tempdir().unwrap();
+        set_score(root.path(), -999);
+        let file = root.path().join("proc/self/oom_score_adj");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "0\n").unwrap();
+        set_score(root.path(), -999);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "-999");
+    }
+}

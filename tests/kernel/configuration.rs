@@ -1,0 +1,193 @@
+//! The configuration file at work: kubeadm's command line on a node, the sysctls, and changes of the file while the proxy runs.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::common::apiserver::{self, ApiServer};
+use crate::common::netns::{NODE_NAME, Namespace, Node, Proxy, requirements};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What kubeadm puts into the ConfigMap.
+const KUBEADM: &str = include_str!("../operator/kubeadm.yaml");
+
+/// A node whose API server listens inside it, and a mounted ConfigMap with `config.conf`.
+struct Cluster {
+    node: Node,
+    _server: ApiServer,
+    folder: tempfile::TempDir,
+    kubeconfig: PathBuf,
+}
+
+impl Cluster {
+    fn new() -> Option<Self> {
+        let nft = requirements::nft_or_skip()?;
+        let node = Node::new(Path::new(env!("CARGO_BIN_EXE_pointsman")), nft);
+        let server = node.host.enter(ApiServer::start);
+        server.apply(apiserver::service_cidr("kubernetes", &["10.96.0.0/16"]));
+        server.apply(apiserver::node(NODE_NAME));
+        server.apply(apiserver::service("default/web", "10.96.0.10"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let kubeconfig = server.write_kubeconfig(folder.path());
+        let cluster = Self { node, _server: server, folder, kubeconfig };
+        symlink("..data/config.conf", cluster.config()).expect("a link");
+        cluster.mount(KUBEADM);
+        Some(cluster)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("config.conf")
+    }
+
+    /// Replaces the content as a kubelet does: a new folder, and one link that is renamed over the old one.
+    fn mount(&self, content: &str) {
+        let folder = tempfile::Builder::new().prefix("..").tempdir_in(self.folder.path()).expect("a folder").keep();
+        fs::write(folder.join("config.conf"), content).expect("written");
+        let link = self.folder.path().join("..data_tmp");
+        symlink(&folder, &link).expect("a link");
+        fs::rename(&link, self.folder.path().join("..data")).expect("renamed");
+    }
+
+    /// Starts the proxy as kubeadm's DaemonSet starts kube-proxy, and waits until it has programmed the node.
+    fn start(&self) -> Proxy {
+        let config = format!("--config={}", self.config().display());
+        let kubeconfig = format!("--kubeconfig={}", self.kubeconfig.display());
+        let proxy = self.node.start_pointsman(&[&config, &kubeconfig, "--watch-timeout=2"]);
+        until(&proxy, "it has programmed the node", || proxy.log().contains("committed"));
+        proxy
+    }
+}
+
+fn until(proxy: &Proxy, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}\n{}", proxy.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until the proxy has ended by itself.
+fn ends(proxy: &mut Proxy) {
+    let deadline = Instant::now() + PATIENCE;
+    while !proxy.has_ended() {
+        assert!(Instant::now() < deadline, "it goes on\n{}", proxy.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A sysctl of connection tracking in a namespace.
+fn sysctl(host: &Namespace, name: &str) -> String {
+    let path = Path::new("/proc/sys/net/netfilter").join(name);
+    host.enter(|| fs::read_to_string(&path)).expect("the sysctl exists").trim().to_owned()
+}
+
+const ESTABLISHED: &str = "nf_conntrack_tcp_timeout_established";
+const CLOSE_WAIT: &str = "nf_conntrack_tcp_timeout_close_wait";
+
+#[test]
+fn kubeadms_configuration_runs_and_sets_the_sysctls_that_this_namespace_has() {
+    let Some(cluster) = Cluster::new() else { return };
+    cluster.node.host.sysctl("netfilter/nf_conntrack_tcp_timeout_established", "432000");
+    cluster.node.host.sysctl("netfilter/nf_conntrack_tcp_timeout_close_wait", "60");
+    let proxy = cluster.start();
+    assert_eq!(sysctl(&cluster.node.host, ESTABLISHED), "86400");
+    assert_eq!(sysctl(&cluster.node.host, CLOSE_WAIT), "3600");
+    let table = cluster.node.nft(&["list", "table", "ip", "pointsman"]);
+    assert!(table.contains("10.96.0.10") && table.contains("10.244.0.0/16"), "{table}");
+    let ended = proxy.terminate();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn a_sysctl_that_cannot_be_written_is_named_with_both_values_and_survived() {
+    let Some(cluster) = Cluster::new() else { return };
+    let present = sysctl(&cluster.node.host, "nf_conntrack_max");
+    cluster.mount(&KUBEADM.replace("maxPerCore: null", "maxPerCore: 7").replace("min: null", "min: 12345"));
+    let proxy = cluster.start();
+    if sysctl(&cluster.node.host, "nf_conntrack_max") == present {
+        let log = proxy.log();
+        let line = log.lines().find(|line| line.contains("WARN") && line.contains("nf_conntrack_max"));
+        let line = line.unwrap_or_else(|| panic!("no warning in {log}"));
+        assert!(line.contains("wanted=12345") && line.contains(&format!("present={present}")), "{line}");
+    }
+    assert_eq!(sysctl(&cluster.node.host, ESTABLISHED), "86400", "the others are set");
+}
+
+#[test]
+fn to_prepare_a_node_sets_its_sysctls_and_programs_nothing() {
+    let Some(cluster) = Cluster::new() else { return };
+    cluster.node.host.sysctl("netfilter/nf_conntrack_tcp_timeout_close_wait", "60");
+    let finished = cluster.node.pointsman(&["--init-only", "--conntrack-max-per-core=0", "--conntrack-tcp-be-liberal"]);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert_eq!(sysctl(&cluster.node.host, CLOSE_WAIT), "3600");
+    assert_eq!(sysctl(&cluster.node.host, "nf_conntrack_tcp_be_liberal"), "1");
+    assert_eq!(cluster.node.nft(&["list", "tables"]), "");
+}
+
+#[test]
+fn manifests_leave_the_sysctls_alone_unless_they_were_asked_for() {
+    let Some(cluster) = Cluster::new() else { return };
+    let host = &cluster.node.host;
+    host.sysctl("netfilter/nf_conntrack_tcp_timeout_established", "1000");
+    host.sysctl("netfilter/nf_conntrack_tcp_timeout_close_wait", "60");
+    let manifests = tempfile::tempdir().expect("a folder");
+    let manifests = manifests.path().to_str().expect("a path of letters");
+    for (args, close_wait) in [
+        (&["--once", "--conntrack-tcp-timeout-close-wait=77s"][..], "60"),
+        (&["--dry-run", "--conntrack-tcp-timeout-close-wait=77s"], "60"),
+    ] {
+        cluster.node.pointsman(&[&["--manifests", manifests], args].concat());
+        assert_eq!(sysctl(host, CLOSE_WAIT), close_wait, "{args:?}");
+    }
+    let args = ["--manifests", manifests, "--conntrack-tcp-timeout-close-wait=77s"];
+    let proxy = cluster.node.start_pointsman(&args);
+    until(&proxy, "the sysctl is set", || sysctl(host, CLOSE_WAIT) == "77");
+    until(&proxy, "it has begun", || proxy.log().contains("started"));
+    assert_eq!(sysctl(host, ESTABLISHED), "1000");
+}
+
+#[test]
+fn another_configuration_in_the_configmap_ends_the_proxy_with_the_reason_and_leaves_the_rules() {
+    let Some(cluster) = Cluster::new() else { return };
+    let mut proxy = cluster.start();
+    let before = cluster.node.nft(&["list", "table", "ip", "pointsman"]);
+
+    // The same in other words.
+    cluster.mount(&format!("# a comment\n{}", KUBEADM.replace("scheduler: \"\"", "scheduler: rr")));
+    // Nothing that could be used.
+    std::thread::sleep(Duration::from_millis(500));
+    cluster.mount(&KUBEADM.replace("bindAddress: 0.0.0.0", "bindAddress: somewhere"));
+    until(&proxy, "it complains", || proxy.log().contains("KubeProxyConfiguration.bindAddress: \"somewhere\""));
+    assert!(proxy.log().contains("what was read before stays in force"), "{}", proxy.log());
+    // What takes effect at once.
+    cluster.mount(&KUBEADM.replace("verbosity: 0", "verbosity: 4"));
+    until(&proxy, "it says more", || proxy.log().contains("logging as it says"));
+    assert!(!proxy.log().contains("ending"), "{}", proxy.log());
+    // And what does not.
+    cluster
+        .mount(&KUBEADM.replace("masqueradeAll: false", "masqueradeAll: true").replace("verbosity: 0", "verbosity: 4"));
+    ends(&mut proxy);
+    let log = proxy.log();
+    assert_eq!(proxy.stop(), Some(Some(1)), "{log}");
+    assert!(log.contains("nftables.masqueradeAll") && log.contains("ending, to be started anew"), "{log}");
+    assert_eq!(cluster.node.nft(&["list", "table", "ip", "pointsman"]), before);
+}
+
+#[test]
+fn a_taken_address_is_tried_again_unless_that_is_to_be_an_error() {
+    let Some(cluster) = Cluster::new() else { return };
+    let taken = cluster.node.host.enter(|| TcpListener::bind("0.0.0.0:10256")).expect("the port is free");
+    let kubeconfig = cluster.kubeconfig.to_str().expect("a path of letters");
+    let finished = cluster.node.pointsman(&["--kubeconfig", kubeconfig, "--bind-address-hard-fail"]);
+    assert_eq!(finished.code, Some(2), "{}", finished.stderr);
+    assert!(finished.stderr.contains("10256"), "{}", finished.stderr);
+
+    let proxy = cluster.start();
+    assert!(proxy.log().contains("trying again"), "{}", proxy.log());
+    drop(taken);
+    until(&proxy, "it listens", || proxy.log().contains("listening now"));
+}
