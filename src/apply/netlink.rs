@@ -16,11 +16,15 @@ use crate::dataplane::{Family, Operation, TABLE, TableContents, Tables};
 use encode::Batch;
 use socket::Socket;
 
+pub use others::{Attached, OtherChain, OtherRule, OtherTable, Removal};
+
 mod abi;
 mod collect;
 mod elements;
 mod encode;
 mod errors;
+mod ipset;
+mod others;
 mod parse;
 mod read;
 mod rules;
