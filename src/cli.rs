@@ -1,15 +1,19 @@
 //! The command line: what an operator may ask for, and how the parts are put together for it.
 //!
-//! Exit codes are those of `kubectl diff`: 0 for done or no differences, 1 for differences found by `--dry-run`, 2 for errors.
+//! Exit codes are those of `kubectl diff`: 0 for done or no differences, 1 for differences found by `--dry-run`, 2 for errors. 1 also
+//! says that `--cleanup` failed somewhere, as kube-proxy's does, and that `doctor` found something.
 
 mod args;
 mod backend;
+mod cleanup;
+mod doctor;
 mod dry_run;
 mod logging;
 mod output;
 mod proxy;
 mod replay;
 mod source;
+mod take_over;
 
 use std::process::ExitCode;
 
@@ -54,9 +58,11 @@ pub fn main() -> ExitCode {
 async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCode> {
     match &args.command {
         Some(Command::Replay(replay)) => replay::run(args, replay),
+        Some(Command::Doctor(doctor)) => doctor::run(args, doctor).await,
         None if !args.dry_run && args.output != args::Format::Text => {
             anyhow::bail!("--output says how --dry-run and replay print: give --dry-run, or leave it out")
         }
+        None if args.cleanup.is_some() => cleanup::run(args).await,
         None if args.dry_run => dry_run::run(args, progress).await,
         None => proxy::run(args, progress).await,
     }

@@ -16,6 +16,7 @@
 //! - [`apply`] commits plans and reads tables back: over netlink, through nft, or in a kernel in memory.
 //! - [`dataplane`] is the typed model that all of them share, and the constant program.
 //! - [`reconcile`] is the loop, the only part that knows all the others; [`cli`], [`observe`] and [`render`] are around it.
+//! - [`takeover`] removes what kube-proxy left on a node; [`doctor`] says what stands against that.
 //!
 //! `state`, `diff` and `dataplane` are functions from values to values: no input or output, no clock, no async.
 
@@ -23,10 +24,12 @@ pub mod apply;
 pub mod cli;
 pub mod dataplane;
 pub mod diff;
+pub mod doctor;
 #[cfg(test)]
 mod fixtures;
 pub mod observe;
 pub mod reconcile;
 pub mod render;
 pub mod state;
+pub mod takeover;
 pub mod watch;

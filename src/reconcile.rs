@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use metrics::{counter, gauge, histogram};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +60,8 @@ pub struct Reconciler<B> {
     waiting: Vec<Instant>,
     failures: u32,
     service_health: Option<ServiceHealth>,
+    /// Told after the first sync.
+    first_sync: Option<oneshot::Sender<()>>,
 }
 
 impl<B: Backend> Reconciler<B> {
@@ -77,6 +79,7 @@ impl<B: Backend> Reconciler<B> {
             waiting: Vec::new(),
             failures: 0,
             service_health: None,
+            first_sync: None,
         }
     }
 
@@ -84,6 +87,12 @@ impl<B: Backend> Reconciler<B> {
     #[must_use]
     pub fn with_service_health(self, service_health: ServiceHealth) -> Self {
         Self { service_health: Some(service_health), ..self }
+    }
+
+    /// Tells when everything is programmed for the first time.
+    #[must_use]
+    pub fn telling_first_sync(self, first_sync: oneshot::Sender<()>) -> Self {
+        Self { first_sync: Some(first_sync), ..self }
     }
 
     /// Runs until shutdown, or until the first sync. The kernel's tables stay as they are at the end.
@@ -241,6 +250,10 @@ impl<B: Backend> Reconciler<B> {
         self.acknowledged = Some(plan.next);
         self.due = false;
         self.failures = 0;
+        if let Some(first_sync) = self.first_sync.take() {
+            // Nobody may be listening any more.
+            let _ = first_sync.send(());
+        }
         for at in self.waiting.drain(..) {
             histogram!(names::EVENT_LATENCY).record(now.duration_since(at).as_secs_f64());
         }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -10,6 +11,7 @@ use super::args::Args;
 use super::backend::Chosen;
 use super::logging::Progress;
 use super::source;
+use super::take_over::TakeOver;
 use crate::dataplane::Family;
 use crate::observe::{Health, Listener, Pages, ServiceHealth, metrics};
 use crate::reconcile::{Reconciler, Until};
@@ -17,11 +19,14 @@ use crate::reconcile::{Reconciler, Until};
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let (node_name, scope) = (args.node_name()?, args.scope()?);
     let backend = Chosen::tested(args, &scope.families).await?;
+    // Before the health port is ours.
+    let take_over = TakeOver::decide(args.take_over).await;
     let health = Health::default();
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     if !args.once {
-        serve(args, &health, &scope.families, &shutdown, &tasks).await?;
+        let served = serve(args, &health, &scope.families, &shutdown, &tasks).await;
+        served.map_err(|error| take_over.explain(error))?;
     }
     let mut events = source::start(args, progress).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
@@ -38,8 +43,16 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     if !args.once {
         reconciler = reconciler.with_service_health(service_health);
     }
+    let (synced, first_sync) = oneshot::channel();
+    let taken_over = tokio::spawn(take_over.after(first_sync));
+    reconciler = reconciler.telling_first_sync(synced);
     let done = reconciler.run(&mut events, until, &shutdown).await;
     drop(working);
+    // Dropped, so that a take-over that never begins does not wait.
+    drop(reconciler);
+    if args.once {
+        let _ = taken_over.await;
+    }
     shutdown.cancel();
     tasks.close();
     // Pages that a client does not finish reading must not keep the process.

@@ -139,7 +139,12 @@ fn answer(report: Report, ok: bool, node_eligible: Option<bool>, families: &[Fam
         status: families.iter().map(|family| (family.label(), status)).collect(),
     };
     let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    // The server's name tells ours from kube-proxy's, which has none.
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::SERVER, concat!("pointsman/", env!("CARGO_PKG_VERSION"))),
+    ];
     (code, headers, serde_json::to_string(&body).unwrap_or_default()).into_response()
 }
 
