@@ -43,7 +43,7 @@ pub(super) struct Args {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// How --dry-run and replay print: by Service, as the JSON batch for `nft -j -f -`, or as nft commands
+    /// How --dry-run and replay print: by Service, as the JSON batch for `nft -j -f -`, or as nft commands; doctor: text or JSON
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub output: Format,
 

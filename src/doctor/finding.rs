@@ -83,7 +83,7 @@ pub fn text(findings: &[Finding]) -> String {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (problems, warnings) = (count(Severity::Problem), count(Severity::Warning));
     if objections(findings) {
-        put(format_args!("\n{problems} problems and {warnings} warnings: look at them before the switch\n"));
+        put(format_args!("\nProblems: {problems}, warnings: {warnings}. Look at them before the switch\n"));
     } else {
         put(format_args!("\nNothing stands against a switch on this node\n"));
     }
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(
             text(&findings),
             "WARNING  b: odd\n         It differs.\n         -> Look.\nok       a: fine\n\n\
-             0 problems and 1 warnings: look at them before the switch\n"
+             Problems: 0, warnings: 1. Look at them before the switch\n"
         );
         assert_eq!(json(&findings)["verdict"], "warning");
         assert_eq!(json(&findings)["findings"][1]["do"], "Look.");

@@ -1,6 +1,7 @@
 //! iptables-legacy: rules that the kernel keeps outside of nf_tables, reached through iptables' own programs.
 
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::program;
@@ -30,7 +31,15 @@ pub(super) async fn find(family: Family) -> Result<Option<Legacy>, String> {
         Family::Ip6 => ("/proc/net/ip6_tables_names", "ip6tables"),
     };
     // The kernel has no table before somebody uses it, and looking with iptables would be such a use.
-    let tables = std::fs::read_to_string(names).unwrap_or_default();
+    let tables = match std::fs::read_to_string(names) {
+        Ok(tables) => tables,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(format!(
+                "whether there are legacy {family} tables cannot be seen: {names}: {error}. Run it as root"
+            ));
+        }
+    };
     let tables: Vec<&str> = tables.split_whitespace().collect();
     if tables.is_empty() {
         return Ok(None);

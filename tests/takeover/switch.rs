@@ -1,5 +1,6 @@
 //! The switch: connections and rules while Pointsman takes over.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::manifests::slice_of;
@@ -69,6 +70,33 @@ fn from_nftables_mode_nothing_breaks_and_only_foreign_rules_stay() {
     let before = old.everything();
     let old = old.with_nftables_mode();
     assert_taken_over(&old, &before, "table ip6 kube-proxy");
+}
+
+#[test]
+fn rules_of_others_that_change_all_the_time_do_not_disturb_it() {
+    let Some(old) = OldNode::new() else { return };
+    let old = old.with_foreign_rules();
+    let before = old.everything();
+    let old = old.with_iptables_mode(Iptables::Nft);
+    let done = AtomicBool::new(false);
+    let finished = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for verb in ["-I", "-D"] {
+                    let rule = ["-t", "nat", verb, "CNI-HOSTPORT-DNAT", "-p", "tcp", "--dport", "9999", "-j", "RETURN"];
+                    let status = old.node.host.command("iptables-nft").arg("-w").args(rule).status();
+                    assert!(status.expect("iptables starts").success());
+                }
+            }
+        });
+        let finished = old.node.pointsman(&old.once());
+        done.store(true, Ordering::Relaxed);
+        finished
+    });
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("ERROR"), "{}", finished.stderr);
+    assert_eq!(old.node.pointsman(&["--cleanup=own"]).code, Some(0));
+    assert_eq!(old.everything(), before);
 }
 
 #[test]

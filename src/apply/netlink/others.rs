@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
 use super::abi::*;
 use super::parse::{Attributes, Message};
@@ -13,6 +14,10 @@ use super::{Netlink, errors, in_thread};
 use crate::apply::Error;
 use crate::dataplane::Family;
 
+/// How often a listing is begun anew because something changed meanwhile; anything in the namespace counts.
+const ATTEMPTS: usize = 20;
+/// How long to wait before that.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Removals in one batch: bounds how long the kernel is busy with it.
 const BATCH: usize = 5_000;
 
@@ -77,18 +82,15 @@ impl Netlink {
     /// If the kernel does not list them.
     pub async fn list_all(&mut self) -> Result<(BTreeSet<OtherTable>, Vec<OtherChain>), Error> {
         self.with_socket("listing the tables of nf_tables", |socket| {
-            let mut tables = BTreeSet::new();
-            dump(socket, NFT_MSG_GETTABLE, 0, None, |message, attributes| tables.extend(table(message, attributes)))?;
-            let mut chains = Vec::new();
-            dump(socket, NFT_MSG_GETCHAIN, 0, None, |message, attributes| {
-                if let (Some(table), Some(name)) = (table(message, attributes), attributes.name(NFTA_CHAIN_NAME)) {
-                    let hook = attributes.nest(NFTA_CHAIN_HOOK).and_then(|attached| attached.u32(NFTA_HOOK_HOOKNUM));
-                    let drops = attributes.u32(NFTA_CHAIN_POLICY) == u32::try_from(NF_DROP).ok();
-                    let base = hook.map(|hook| Attached { hook, drops });
-                    chains.push(OtherChain { table, name: name.to_owned(), base });
-                }
+            let tables = dump(socket, NFT_MSG_GETTABLE, 0, None, table)?;
+            let chains = dump(socket, NFT_MSG_GETCHAIN, 0, None, |message, attributes| {
+                let hook = attributes.nest(NFTA_CHAIN_HOOK).and_then(|attached| attached.u32(NFTA_HOOK_HOOKNUM));
+                let drops = attributes.u32(NFTA_CHAIN_POLICY) == u32::try_from(NF_DROP).ok();
+                let base = hook.map(|hook| Attached { hook, drops });
+                let name = attributes.name(NFTA_CHAIN_NAME)?.to_owned();
+                Some(OtherChain { table: table(message, attributes)?, name, base })
             })?;
-            Ok((tables, chains))
+            Ok((tables.into_iter().collect(), chains))
         })
         .await
     }
@@ -101,15 +103,11 @@ impl Netlink {
     pub async fn list_rules(&mut self, family: Family, name: &str) -> Result<Vec<OtherRule>, Error> {
         let name = name.to_owned();
         self.with_socket("listing the rules of a table", move |socket| {
-            let mut rules = Vec::new();
             dump(socket, NFT_MSG_GETRULE, nfproto(family), Some(&name), |_, attributes| {
-                let handle = attributes.find(NFTA_RULE_HANDLE).and_then(|bytes| bytes.try_into().ok());
-                if let (Some(chain), Some(handle)) = (attributes.name(NFTA_RULE_CHAIN), handle) {
-                    let chain = chain.to_owned();
-                    rules.push(OtherRule { chain, handle: u64::from_be_bytes(handle), target: target(attributes) });
-                }
-            })?;
-            Ok(rules)
+                let handle = u64::from_be_bytes(attributes.find(NFTA_RULE_HANDLE)?.try_into().ok()?);
+                let chain = attributes.name(NFTA_RULE_CHAIN)?.to_owned();
+                Some(OtherRule { chain, handle, target: target(attributes) })
+            })
         })
         .await
     }
@@ -155,29 +153,36 @@ impl Netlink {
     }
 }
 
-/// Dumps objects of one kind of a family, 0 for all, and of one table where one is named.
-fn dump(
+/// Objects of one kind of a family, 0 for all, and of one table where one is named. `read` leaves out what it cannot read.
+fn dump<T>(
     socket: &mut Socket,
     kind: u16,
     family: u8,
     table: Option<&str>,
-    mut each: impl FnMut(&Message<'_>, Attributes<'_>),
-) -> io::Result<()> {
-    let kind = NFNL_SUBSYS_NFTABLES << 8 | kind;
-    let mut request = Writer::default();
-    let message = request.header(kind, NLM_F_REQUEST | NLM_F_DUMP, socket.sequence(), family, 0);
-    if let Some(table) = table {
-        request.put_name(NFTA_TABLE_NAME, table);
-    }
-    request.end_message(message);
-    socket.request(&request.bytes, |message| {
-        let attributes = message.attributes();
-        // Some kernels dump the objects of all tables.
-        if table.is_none() || attributes.name(NFTA_TABLE_NAME) == table {
-            each(message, attributes);
+    read: impl Fn(&Message<'_>, Attributes<'_>) -> Option<T>,
+) -> io::Result<Vec<T>> {
+    for _ in 0..ATTEMPTS {
+        let kind = NFNL_SUBSYS_NFTABLES << 8 | kind;
+        let mut request = Writer::default();
+        let message = request.header(kind, NLM_F_REQUEST | NLM_F_DUMP, socket.sequence(), family, 0);
+        if let Some(table) = table {
+            request.put_name(NFTA_TABLE_NAME, table);
         }
-    })?;
-    Ok(())
+        request.end_message(message);
+        let mut found = Vec::new();
+        let consistent = socket.request(&request.bytes, |message| {
+            let attributes = message.attributes();
+            // Some kernels dump the objects of all tables.
+            if table.is_none() || attributes.name(NFTA_TABLE_NAME) == table {
+                found.extend(read(message, attributes));
+            }
+        })?;
+        if consistent {
+            return Ok(found);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(io::Error::other("the rules change all the time"))
 }
 
 /// The table that an object is in, or that it is.
