@@ -25,6 +25,9 @@ if $root || [ "${POINTSMAN_REQUIRE_KERNEL:-}" = 1 ]; then kernel=required; fi
 build=() tests=()
 missing cc && build+=(gcc libc6-dev)
 missing ip && tests+=(iproute2)
+# kube-proxy's rules, for the tests of the take-over: both flavours of iptables.
+missing iptables-legacy && tests+=(iptables)
+missing ipset && tests+=(ipset)
 missing curl && tests+=(curl)
 missing xz && tests+=(xz-utils)
 packages=("${build[@]}" "${tests[@]}")

@@ -18,7 +18,7 @@ mod netlink;
 mod nft;
 
 pub use memory::MemoryKernel;
-pub use netlink::Netlink;
+pub use netlink::{Attached, Netlink, OtherChain, OtherRule, OtherTable, Removal};
 pub use nft::{Nft, encode};
 
 /// Somewhere that our tables live.

@@ -1,11 +1,14 @@
 //! The command line: what an operator may ask for, and how the parts are put together for it.
 //!
-//! Exit codes are those of `kubectl diff`: 0 for done or no differences, 1 for differences found by `--dry-run`, 2 for errors. A proxy
-//! that ends because its configuration file changed ends with 1.
+//! Exit codes are those of `kubectl diff`: 0 for done or no differences, 1 for differences found by `--dry-run`, 2 for errors. 1 also
+//! says that `--cleanup` failed somewhere, as kube-proxy's does, that `doctor` found something, and that a proxy ended because its
+//! configuration file changed.
 
 mod args;
 mod backend;
+mod cleanup;
 mod configuration;
+mod doctor;
 mod dry_run;
 mod kube_proxy;
 mod logging;
@@ -14,6 +17,7 @@ mod pages;
 mod proxy;
 mod replay;
 mod source;
+mod take_over;
 
 use std::process::ExitCode;
 
@@ -76,10 +80,12 @@ async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCo
     }
     match &args.command {
         Some(Command::Replay(replay)) => replay::run(args, replay),
+        Some(Command::Doctor(doctor)) => doctor::run(args, doctor).await,
         None if !args.dry_run && args.output != args::Format::Text => {
             anyhow::bail!("--output says how --dry-run and replay print: give --dry-run, or leave it out")
         }
         None if args.init_only => proxy::init(args).await,
+        None if args.cleanup.is_some() => cleanup::run(args).await,
         None if args.dry_run => dry_run::run(args, progress).await,
         None => proxy::run(args, progress).await,
     }

@@ -17,6 +17,7 @@
 //! - [`dataplane`] is the typed model that all of them share, and the constant program.
 //! - [`reconcile`] is the loop, the only part that knows all the others; [`forget`] follows it where packets remember; [`cli`],
 //!   [`config`], [`host`], [`observe`] and [`render`] are around it.
+//! - [`takeover`] removes what kube-proxy left on a node; [`doctor`] says what stands against that.
 //!
 //! `state`, `diff` and `dataplane` are functions from values to values: no input or output, no clock, no async.
 
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod config;
 pub mod dataplane;
 pub mod diff;
+pub mod doctor;
 #[cfg(test)]
 mod fixtures;
 pub mod forget;
@@ -33,4 +35,5 @@ pub mod observe;
 pub mod reconcile;
 pub mod render;
 pub mod state;
+pub mod takeover;
 pub mod watch;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use metrics::{counter, gauge, histogram};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +69,8 @@ pub struct Reconciler<B> {
     departures: Option<Departures>,
     /// A commit, or a look at the kernel, was acknowledged before.
     acknowledged_before: bool,
+    /// Told after the first sync.
+    first_sync: Option<oneshot::Sender<()>>,
 }
 
 impl<B: Backend> Reconciler<B> {
@@ -91,6 +93,7 @@ impl<B: Backend> Reconciler<B> {
             min_sync_period: Duration::ZERO,
             departures: None,
             acknowledged_before: false,
+            first_sync: None,
         }
     }
 
@@ -117,6 +120,12 @@ impl<B: Backend> Reconciler<B> {
     #[must_use]
     pub fn with_departures(self, departures: Departures) -> Self {
         Self { departures: Some(departures), ..self }
+    }
+
+    /// Tells when everything is programmed for the first time.
+    #[must_use]
+    pub fn telling_first_sync(self, first_sync: oneshot::Sender<()>) -> Self {
+        Self { first_sync: Some(first_sync), ..self }
     }
 
     /// Runs until shutdown, or until the first sync. The kernel's tables stay as they are at the end.
@@ -298,6 +307,10 @@ impl<B: Backend> Reconciler<B> {
         self.acknowledged = Some(plan.next);
         self.due = false;
         self.failures = 0;
+        if let Some(first_sync) = self.first_sync.take() {
+            // Nobody may be listening any more.
+            let _ = first_sync.send(());
+        }
         let wall = Timestamp::now();
         self.pending.programmed(now, wall);
         self.health.synced(wall);

@@ -54,21 +54,21 @@ fn links_lead_to_files_that_exist() {
 fn options_that_are_named_exist() {
     let program = options(&["--help"]);
     let replay = options(&["replay", "--help"]);
-    for page in [
-        "README.md",
-        "docs/architecture.md",
-        "docs/configuration.md",
-        "docs/dataplane.md",
-        "docs/health.md",
-        "docs/metrics.md",
-        "docs/performance.md",
-    ] {
+    let doctor = options(&["doctor", "--help"]);
+    let pages = ["architecture", "configuration", "dataplane", "health", "metrics", "performance", "take-over"];
+    let pages = pages.map(|page| format!("docs/{page}.md"));
+    for page in std::iter::once("README.md").chain(pages.iter().map(String::as_str)) {
         for usage in usages(&read(&root().join(page))) {
-            let known = if usage.contains("pointsman replay") { &replay } else { &program };
+            let known = match usage.split_whitespace().nth(1) {
+                Some("replay") => &replay,
+                Some("doctor") => &doctor,
+                _ => &program,
+            };
             for option in usage.split_whitespace().filter(|word| is_option(word)) {
                 let option = option.split('=').next().unwrap_or_default();
                 // On its own an option may be one of either.
-                let exists = known.contains(option) || (!usage.contains("pointsman") && replay.contains(option));
+                let exists = known.contains(option)
+                    || (!usage.contains("pointsman") && (replay.contains(option) || doctor.contains(option)));
                 assert!(exists, "{page} names {option} in `{usage}`: there is no such option");
             }
         }
@@ -92,6 +92,14 @@ fn the_sample_of_a_plan_is_what_the_program_prints() {
     }
     let count = printed.lines().count();
     assert!(page.contains(&format!("({count} lines in all)")), "README.md: the sample is from {count} lines");
+}
+
+#[test]
+fn every_finding_of_doctor_is_in_its_table() {
+    let page = read(&root().join("docs/take-over.md"));
+    for id in pointsman::doctor::IDS {
+        assert!(page.contains(&format!("| `{id}` |")), "docs/take-over.md has no line for {id}");
+    }
 }
 
 fn root() -> &'static Path {
@@ -159,6 +167,7 @@ fn options(args: &[&'static str]) -> BTreeSet<String> {
     let lines = help.lines().map(str::trim).filter(|line| line.starts_with('-'));
     lines
         .flat_map(|line| line.split_whitespace().take_while(|word| word.starts_with('-')))
-        .map(|word| word.trim_end_matches(',').split('[').next().unwrap_or_default().to_owned())
+        // A value that may be left out follows in brackets: `--cleanup[=<WHAT>]`.
+        .map(|word| word.split('[').next().unwrap_or_default().trim_end_matches(',').to_owned())
         .collect()
 }

@@ -6,10 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of the core may not mention: layers above it, input and output, clocks, async.
-const FORBIDDEN: [(&str, &[&str]); 3] = [
+const FORBIDDEN: [(&str, &[&str]); 5] = [
     ("dataplane", &["crate::apply", "crate::diff", "crate::state"]),
     ("state", &["crate::apply", "crate::diff", "k8s_openapi", "kube::"]),
     ("diff", &["crate::apply", "k8s_openapi", "kube::"]),
+    ("doctor/rules", &["crate::apply"]),
+    ("takeover/selection", &["crate::apply"]),
 ];
 const EVERYWHERE: [&str; 12] = [
     "crate::cli",

@@ -103,6 +103,25 @@ fn without_permission_the_kernel_is_not_touched_and_the_remedy_is_named() {
 }
 
 #[test]
+fn without_permission_nothing_is_removed_or_inspected_and_the_remedy_is_named() {
+    for (args, expected) in [(&["--cleanup", "--force"][..], 1), (&["doctor"], 2)] {
+        let mut command = Command::new(POINTSMAN);
+        command.args(args);
+        if nix::unistd::Uid::effective().is_root() {
+            command.uid(65_534).gid(65_534);
+            let reachable = Command::new(POINTSMAN).arg("--version").uid(65_534).gid(65_534).output();
+            if !reachable.is_ok_and(|output| output.status.success()) {
+                println!("skipped: {POINTSMAN} cannot be run by nobody");
+                continue;
+            }
+        }
+        let (code, _, stderr) = run(&mut command);
+        assert_eq!(code, Some(expected), "{args:?}: {stderr}");
+        assert!(stderr.contains("NET_ADMIN"), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
 fn wrong_input_of_the_operator_stops_the_start() {
     assert_refused(&["--manifests", "/nowhere", "--dry-run", "--against", "empty"], &["/nowhere"]);
     assert_refused(&["--kubeconfig", "/nowhere/config", "--dry-run", "--against", "empty"], &["/nowhere/config"]);
@@ -123,6 +142,12 @@ fn wrong_input_of_the_operator_stops_the_start() {
     assert_refused(&["--detect-local-mode=BridgeInterface", "--pod-bridge-interface", "a b"], &["interface"]);
     assert_refused(&["--nodeport-addresses", "192.0.2.1"], &["primary"]);
     assert_refused(&["replay", "/nowhere/journal"], &["/nowhere/journal"]);
+    assert_refused(&["--cleanup=everything"], &["own", "kube-proxy"]);
+    assert_refused(&["--cleanup", "--once"], &["--once"]);
+    assert_refused(&["--force"], &["--cleanup"]);
+    assert_refused(&["--take-over=perhaps"], &["auto", "force", "never"]);
+    assert_refused(&["doctor", "-o", "nft"], &["-o json"]);
+    assert_refused(&["doctor", "--config", "/nowhere/config.conf"], &["/nowhere/config.conf"]);
     assert_refused(
         &["--log-level", "a=b=c", "--dry-run", "--manifests", EXAMPLES, "--against", "empty"],
         &["--log-level"],

@@ -16,12 +16,16 @@ use crate::dataplane::{Element, Family, Operation, SetName, TABLE, TableContents
 use encode::Batch;
 use socket::Socket;
 
+pub use others::{Attached, OtherChain, OtherRule, OtherTable, Removal};
+
 mod abi;
 mod by_key;
 mod collect;
 mod elements;
 mod encode;
 mod errors;
+mod ipset;
+mod others;
 mod parse;
 mod read;
 mod rules;

@@ -72,20 +72,42 @@ pub(super) struct Args {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// How --dry-run and replay print: by Service, as the JSON batch for `nft -j -f -`, or as nft commands
+    /// How --dry-run and replay print: by Service, as the JSON batch for `nft -j -f -`, or as nft commands; doctor: text or JSON
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub output: Format,
+
+    /// Remove Pointsman's tables and what kube-proxy left behind, then exit: 0, or 1 if something failed. =own and =kube-proxy
+    /// remove one of the two
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all",
+        conflicts_with_all = ["once", "dry_run", "watch"]
+    )]
+    pub cleanup: Option<CleanUp>,
+
+    /// Let --cleanup remove the rules of a proxy that still runs
+    #[arg(long, requires = "cleanup")]
+    pub force: bool,
+
+    /// What becomes of kube-proxy's rules after the first sync: removed unless a proxy answers on port 10256 of this host
+    /// (auto), removed in any case, or never
+    #[arg(long, value_enum, default_value_t)]
+    pub take_over: TakeOver,
 
     /// What --dry-run compares with: what this node's kernel holds, or nothing (needs neither root nor nft)
     #[arg(long, value_enum, default_value_t, requires = "dry_run")]
     pub against: Against,
 
     /// How the kernel is told: over netlink, by running nft, or by the first of these that passes a test
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, global = true)]
     pub backend: BackendName,
 
     /// The nft program, version 1.1.3 or newer; only for the backend nft
-    #[arg(long, value_name = "PATH", default_value = "nft")]
+    #[arg(long, value_name = "PATH", default_value = "nft", global = true)]
     pub nft: PathBuf,
 
     /// The bit of the packet mark that asks for masquerade [default: 14]
@@ -117,6 +139,10 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Fold a recorded journal and print what its node would have programmed
     Replay(Replay),
+    /// Inspect this node before a switch from kube-proxy: what is there, what will differ, what to do. Changes nothing
+    ///
+    /// Exit codes: 0 nothing stands against it, 1 there are warnings or problems, 2 the node cannot be inspected.
+    Doctor(Doctor),
 }
 
 #[derive(Debug, clap::Args)]
@@ -127,6 +153,34 @@ pub(super) struct Replay {
     /// Stop after this time (RFC 3339) or after this many events
     #[arg(long, value_name = "TIME|N")]
     pub until: Option<Until>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Doctor {
+    /// kube-proxy's configuration file [default: /var/lib/kube-proxy/config.conf, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Whose rules `--cleanup` removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CleanUp {
+    /// Pointsman's and kube-proxy's.
+    #[value(alias = "true")]
+    All,
+    /// Pointsman's.
+    Own,
+    /// kube-proxy's.
+    KubeProxy,
+}
+
+/// What becomes of kube-proxy's rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum TakeOver {
+    #[default]
+    Auto,
+    Force,
+    Never,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

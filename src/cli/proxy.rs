@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::args::Args;
 use super::backend::Chosen;
 use super::logging::Progress;
+use super::take_over::TakeOver;
 use super::{RECONFIGURED, configuration, pages, source};
 use crate::forget;
 use crate::observe::{Health, Note, ServiceHealth, Severity};
@@ -36,6 +37,8 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
     let backend = Chosen::tested(args, &scope.families).await?;
     let forgetter = backend.another()?;
+    // Before the health port is ours.
+    let take_over = TakeOver::decide(args.take_over).await;
     let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -45,9 +48,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(LAST_WORDS, writing).await;
-            return refused.map(|()| ExitCode::SUCCESS);
+            return refused.map(|()| ExitCode::SUCCESS).map_err(|error| take_over.explain(error));
         }
-        refused?;
+        refused.map_err(|error| take_over.explain(error))?;
     }
     let mut received = source::start(args, progress, health.connection()).await?;
     if !args.once {
@@ -74,7 +77,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     }
     let (departures, departed) = mpsc::unbounded_channel();
     let forgetting = tokio::spawn(forget::run(forgetter, departed));
-    reconciler = reconciler.with_departures(departures);
+    let (synced, first_sync) = oneshot::channel();
+    let taken_over = tokio::spawn(take_over.after(first_sync));
+    reconciler = reconciler.with_departures(departures).telling_first_sync(synced);
     // The end of either ends the other.
     let reconfigured = async {
         tokio::select! {
@@ -91,7 +96,11 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         done
     };
     let (done, reconfigured) = tokio::join!(reconciled, reconfigured);
+    // Dropped, so that what waits for the loop does not wait for ever.
     drop((working, reconciler));
+    if args.once {
+        let _ = taken_over.await;
+    }
     // What it does not get done now, the next start does.
     let _ = tokio::time::timeout(FORGETTING, forgetting).await;
     tasks.close();

@@ -1,6 +1,7 @@
 //! The kernel's numbers, under the kernel's names.
 //!
-//! From `linux/netlink.h`, `linux/netfilter.h`, `linux/netfilter/nfnetlink.h` and `linux/netfilter/nf_tables.h`.
+//! From `linux/netlink.h`, `linux/netfilter.h`, `linux/netfilter/nfnetlink.h`, `linux/netfilter/nf_tables.h` and
+//! `linux/netfilter/ipset/ip_set.h`.
 
 // linux/netlink.h
 pub const NLM_F_REQUEST: u16 = 0x1;
@@ -22,10 +23,15 @@ pub const NLA_TYPE_MASK: u16 = 0x3fff;
 // linux/netfilter/nfnetlink.h
 pub const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 pub const NFNL_MSG_BATCH_END: u16 = 0x11;
+pub const NFNL_SUBSYS_IPSET: u16 = 6;
 pub const NFNL_SUBSYS_NFTABLES: u16 = 10;
 
 // linux/netfilter.h
+pub const NFPROTO_INET: u8 = 1;
 pub const NFPROTO_IPV4: u8 = 2;
+pub const NFPROTO_ARP: u8 = 3;
+pub const NFPROTO_NETDEV: u8 = 5;
+pub const NFPROTO_BRIDGE: u8 = 7;
 pub const NFPROTO_IPV6: u8 = 10;
 pub const NF_INET_PRE_ROUTING: u32 = 0;
 pub const NF_INET_LOCAL_IN: u32 = 1;
@@ -67,6 +73,7 @@ pub const NFTA_HOOK_HOOKNUM: u16 = 1;
 pub const NFTA_HOOK_PRIORITY: u16 = 2;
 
 pub const NFTA_RULE_CHAIN: u16 = 2;
+pub const NFTA_RULE_HANDLE: u16 = 3;
 pub const NFTA_RULE_EXPRESSIONS: u16 = 4;
 pub const NFTA_RULE_USERDATA: u16 = 7;
 
@@ -208,3 +215,13 @@ pub const NFT_REJECT_TCP_RST: u32 = 1;
 pub const ICMP_PORT_UNREACH: u8 = 3;
 /// `ICMPV6_PORT_UNREACH` of `linux/icmpv6.h`
 pub const ICMPV6_PORT_UNREACH: u8 = 4;
+
+// linux/netfilter/ipset/ip_set.h
+/// The oldest protocol that kernels still speak; newer ones add to it.
+pub const IPSET_PROTOCOL: u8 = 6;
+pub const IPSET_CMD_DESTROY: u16 = 3;
+pub const IPSET_CMD_HEADER: u16 = 12;
+pub const IPSET_ATTR_PROTOCOL: u16 = 1;
+pub const IPSET_ATTR_SETNAME: u16 = 2;
+/// Something refers to the set. An error number of ipset's own.
+pub const IPSET_ERR_BUSY: i32 = 4100;

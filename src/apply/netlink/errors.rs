@@ -36,6 +36,14 @@ pub(super) fn of_batch(doing: &'static str, fault: Fault, batch: &Batch, operati
     }
 }
 
+/// What it means that the kernel refuses a request to change what is not ours.
+pub(super) fn of_refusal(doing: &'static str, source: io::Error) -> Error {
+    match source.raw_os_error() {
+        Some(EPERM | EACCES) | None => of_socket(doing, source),
+        Some(errno) => refused(doing, errno, source.to_string()),
+    }
+}
+
 /// What it means that nothing can be sent for an operation.
 pub(super) fn not_sent(doing: &'static str, operation: &Operation) -> Error {
     Error::Refused { doing, refusal: Refusal::Other, detail: format!("{operation}: there is no such operation") }

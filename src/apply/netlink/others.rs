@@ -1,0 +1,249 @@
+//! What other programs hold in this network namespace: their tables, chains and jumps; and removing some of that.
+//!
+//! iptables-nft keeps its rules in tables of nf_tables, too, so none of its programs is needed to look into them.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use super::abi::*;
+use super::parse::{Attributes, Message};
+use super::socket::Socket;
+use super::write::{Writer, nfproto};
+use super::{Netlink, errors, in_thread};
+use crate::apply::Error;
+use crate::dataplane::Family;
+
+/// How often a listing is begun anew because something changed meanwhile; anything in the namespace counts.
+const ATTEMPTS: usize = 20;
+/// How long to wait before that.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Removals in one batch: bounds how long the kernel is busy with it.
+const BATCH: usize = 5_000;
+
+/// A table of nf_tables, of whatever program.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OtherTable {
+    /// Its family, as nft calls it: `ip`, `ip6`, `inet`, `arp`, `bridge` or `netdev`.
+    pub family: &'static str,
+    /// Its name.
+    pub name: String,
+}
+
+/// A chain of any table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherChain {
+    /// Its table.
+    pub table: OtherTable,
+    /// Its name.
+    pub name: String,
+    /// Where it is attached; none for a chain that is jumped to.
+    pub base: Option<Attached>,
+}
+
+/// Where a base chain is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The hook's number (`NF_INET_FORWARD` is 2).
+    pub hook: u32,
+    /// Whether the policy is to drop.
+    pub drops: bool,
+}
+
+/// A rule of any table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherRule {
+    /// The chain that it is in.
+    pub chain: String,
+    /// The kernel's number for it, unique in its table.
+    pub handle: u64,
+    /// The chain that it jumps or goes to.
+    pub target: Option<String>,
+}
+
+/// Something to remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// A table with all that is in it.
+    Table(Family, String),
+    /// One rule of a table and chain, by its handle.
+    Rule(Family, String, String, u64),
+    /// All rules of a chain of a table.
+    Rules(Family, String, String),
+    /// An empty chain of a table that nothing jumps to.
+    Chain(Family, String, String),
+}
+
+impl Netlink {
+    /// Every table in this network namespace, and every chain, of every program.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not list them.
+    pub async fn list_all(&mut self) -> Result<(BTreeSet<OtherTable>, Vec<OtherChain>), Error> {
+        self.with_socket("listing the tables of nf_tables", |socket| {
+            let tables = dump(socket, NFT_MSG_GETTABLE, 0, None, table)?;
+            let chains = dump(socket, NFT_MSG_GETCHAIN, 0, None, |message, attributes| {
+                let hook = attributes.nest(NFTA_CHAIN_HOOK).and_then(|attached| attached.u32(NFTA_HOOK_HOOKNUM));
+                let drops = attributes.u32(NFTA_CHAIN_POLICY) == u32::try_from(NF_DROP).ok();
+                let base = hook.map(|hook| Attached { hook, drops });
+                let name = attributes.name(NFTA_CHAIN_NAME)?.to_owned();
+                Some(OtherChain { table: table(message, attributes)?, name, base })
+            })?;
+            Ok((tables.into_iter().collect(), chains))
+        })
+        .await
+    }
+
+    /// Every rule of one table, in order.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not list them.
+    pub async fn list_rules(&mut self, family: Family, name: &str) -> Result<Vec<OtherRule>, Error> {
+        let name = name.to_owned();
+        self.with_socket("listing the rules of a table", move |socket| {
+            dump(socket, NFT_MSG_GETRULE, nfproto(family), Some(&name), |_, attributes| {
+                let handle = u64::from_be_bytes(attributes.find(NFTA_RULE_HANDLE)?.try_into().ok()?);
+                let chain = attributes.name(NFTA_RULE_CHAIN)?.to_owned();
+                Some(OtherRule { chain, handle, target: target(attributes) })
+            })
+        })
+        .await
+    }
+
+    /// Removes these, in this order and in batches of some thousands; each batch wholly or not at all.
+    ///
+    /// # Errors
+    ///
+    /// At the first batch that the kernel refuses: [`Refusal::Missing`](crate::apply::Refusal::Missing) or
+    /// [`Busy`](crate::apply::Refusal::Busy) if somebody else changed something meanwhile.
+    pub async fn remove(&mut self, removals: Vec<Removal>) -> Result<(), Error> {
+        let doing = "removing rules of another program";
+        let done = self
+            .with_socket(doing, move |socket| {
+                for batch in removals.chunks(BATCH) {
+                    let bytes = encode(batch, socket.sequence());
+                    if let Err(error) = socket.request(&bytes, |_| {}) {
+                        return Ok(Err(error));
+                    }
+                }
+                Ok(Ok(()))
+            })
+            .await?;
+        done.map_err(|error| errors::of_refusal(doing, error))
+    }
+
+    /// Runs what blocks with the socket. After an error of the socket it is not used again.
+    pub(super) async fn with_socket<T: Send + 'static>(
+        &mut self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Socket) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let mut socket = self.take_socket(doing)?;
+        let (socket, answer) = in_thread(move || {
+            let answer = work(&mut socket);
+            (socket, answer)
+        })
+        .await
+        .map_err(|error| errors::of_socket(doing, error))?;
+        let answer = answer.map_err(|error| errors::of_socket(doing, error))?;
+        self.socket = Some(socket);
+        Ok(answer)
+    }
+}
+
+/// Objects of one kind of a family, 0 for all, and of one table where one is named. `read` leaves out what it cannot read.
+fn dump<T>(
+    socket: &mut Socket,
+    kind: u16,
+    family: u8,
+    table: Option<&str>,
+    read: impl Fn(&Message<'_>, Attributes<'_>) -> Option<T>,
+) -> io::Result<Vec<T>> {
+    for _ in 0..ATTEMPTS {
+        let kind = NFNL_SUBSYS_NFTABLES << 8 | kind;
+        let mut request = Writer::default();
+        let message = request.header(kind, NLM_F_REQUEST | NLM_F_DUMP, socket.sequence(), family, 0);
+        if let Some(table) = table {
+            request.put_name(NFTA_TABLE_NAME, table);
+        }
+        request.end_message(message);
+        let mut found = Vec::new();
+        let consistent = socket.request(&request.bytes, |message| {
+            let attributes = message.attributes();
+            // Some kernels dump the objects of all tables.
+            if table.is_none() || attributes.name(NFTA_TABLE_NAME) == table {
+                found.extend(read(message, attributes));
+            }
+        })?;
+        if consistent {
+            return Ok(found);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(io::Error::other("the rules change all the time"))
+}
+
+/// The table that an object is in, or that it is.
+fn table(message: &Message<'_>, attributes: Attributes<'_>) -> Option<OtherTable> {
+    let family = match *message.payload.first()? {
+        NFPROTO_INET => "inet",
+        NFPROTO_IPV4 => "ip",
+        NFPROTO_ARP => "arp",
+        NFPROTO_NETDEV => "netdev",
+        NFPROTO_BRIDGE => "bridge",
+        NFPROTO_IPV6 => "ip6",
+        _ => return None,
+    };
+    Some(OtherTable { family, name: attributes.name(NFTA_TABLE_NAME)?.to_owned() })
+}
+
+/// The chain that a rule jumps or goes to: its last expression is then an immediate verdict.
+fn target(rule: Attributes<'_>) -> Option<String> {
+    let expressions = rule.nest(NFTA_RULE_EXPRESSIONS)?;
+    let (_, last) = expressions.filter(|(kind, _)| *kind == NFTA_LIST_ELEM).last()?;
+    let last = Attributes(last);
+    if last.name(NFTA_EXPR_NAME) != Some("immediate") {
+        return None;
+    }
+    let verdict = last.nest(NFTA_EXPR_DATA)?.nest(NFTA_IMMEDIATE_DATA)?.nest(NFTA_DATA_VERDICT)?;
+    verdict.name(NFTA_VERDICT_CHAIN).map(str::to_owned)
+}
+
+/// A batch. All of its messages have the same number, and the last one asks for an acknowledgement: whatever the kernel has to
+/// say then answers one request.
+fn encode(removals: &[Removal], sequence: u32) -> Vec<u8> {
+    let mut out = Writer::default();
+    let frame = |out: &mut Writer, kind| {
+        let message = out.header(kind, NLM_F_REQUEST, sequence, 0, NFNL_SUBSYS_NFTABLES);
+        out.end_message(message);
+    };
+    frame(&mut out, NFNL_MSG_BATCH_BEGIN);
+    let mut last = None;
+    for removal in removals {
+        let (kind, family, table) = match removal {
+            Removal::Table(family, table) => (NFT_MSG_DELTABLE, family, table),
+            Removal::Rule(family, table, ..) | Removal::Rules(family, table, _) => (NFT_MSG_DELRULE, family, table),
+            Removal::Chain(family, table, _) => (NFT_MSG_DELCHAIN, family, table),
+        };
+        let message = out.message(kind, NLM_F_REQUEST, sequence, *family);
+        last = Some(message.start());
+        out.put_name(NFTA_TABLE_NAME, table);
+        match removal {
+            Removal::Table(..) => {}
+            Removal::Rule(_, _, chain, handle) => {
+                out.put_name(NFTA_RULE_CHAIN, chain);
+                out.put(NFTA_RULE_HANDLE, &handle.to_be_bytes());
+            }
+            Removal::Rules(_, _, chain) => out.put_name(NFTA_RULE_CHAIN, chain),
+            Removal::Chain(_, _, chain) => out.put_name(NFTA_CHAIN_NAME, chain),
+        }
+        out.end_message(message);
+    }
+    if let Some(last) = last {
+        out.add_flag(last, NLM_F_ACK);
+    }
+    frame(&mut out, NFNL_MSG_BATCH_END);
+    out.bytes
+}

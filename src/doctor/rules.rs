@@ -1,0 +1,58 @@
+//! What the facts mean for a switch. Pure: facts in, findings out.
+
+mod cni;
+mod firewall;
+mod host;
+mod kube_proxy;
+mod node_ports;
+
+use super::facts::Facts;
+use super::finding::Finding;
+
+/// What findings can be about, in the order in which they are looked for.
+pub const IDS: [&str; 15] = [
+    "kube-proxy-rules",
+    "kube-proxy-running",
+    "ipvs",
+    "legacy-iptables",
+    "kept-chains",
+    "not-inspected",
+    "localhost-node-ports",
+    "node-port-addresses",
+    "invalid-packets",
+    "drop-policies",
+    "kernel",
+    "ip-forward",
+    "ipv6",
+    "nft",
+    "other-proxies",
+];
+
+/// Everything that can be said of a node.
+pub fn examine(facts: &Facts) -> Vec<Finding> {
+    let mut findings = vec![kube_proxy::rules(facts), kube_proxy::running(facts)];
+    findings.extend(kube_proxy::ipvs(facts));
+    findings.extend(kube_proxy::legacy(facts));
+    findings.extend(kube_proxy::kept(facts));
+    findings.extend(kube_proxy::unseen(facts));
+    findings.push(node_ports::localhost(facts));
+    findings.push(node_ports::addresses(facts));
+    findings.push(firewall::invalid_packets(facts));
+    findings.push(firewall::drop_policies(facts));
+    findings.extend([host::kernel(facts), host::forwarding(facts), host::ipv6(facts), host::nft(facts)]);
+    findings.push(cni::other_proxies(facts));
+    findings
+}
+
+impl Facts {
+    /// Whether kube-proxy runs, or ran, in this mode. The rules in the kernel say it, or else its configuration.
+    fn in_mode(&self, mode: &str) -> bool {
+        match &self.config {
+            Some(config) if self.modes.is_empty() => config.mode == mode,
+            _ => self.modes.contains(&mode),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+use std::path::PathBuf;
+
+use super::*;
+use crate::doctor::config::ProxyConfig;
+use crate::doctor::facts::{NftProgram, Policy};
+use crate::doctor::finding::{Severity, objections};
+use crate::takeover::{Answers, Interface};
+
+/// A node after kube-proxy's nftables mode, with nothing odd about it.
+fn node() -> Facts {
+    Facts {
+        kernel: "6.1.0-13-amd64".to_owned(),
+        modes: vec!["nftables"],
+        places: vec!["table ip kube-proxy".to_owned()],
+        unseen: Vec::new(),
+        legacy: false,
+        kept: Vec::new(),
+        answers: Answers::Nobody,
+        health_port: 10256,
+        metrics: crate::doctor::ProxyMetrics::default(),
+        config: None,
+        interfaces: vec![
+            interface("lo", &["127.0.0.1", "::1"]),
+            interface("eth0", &["192.0.2.1", "fd00::1", "fe80::1"]),
+        ],
+        dropping: Vec::new(),
+        tables: ["ip kube-proxy".to_owned()].into(),
+        ipv6: true,
+        forwards_ipv4: Some(true),
+        forwards_ipv6: Some(true),
+        route_localnet: Some(false),
+        tcp_be_liberal: Some(false),
+        nft: NftProgram::NotNeeded,
+        pinned: Vec::new(),
+        other_ipvs: 0,
+        ipvs: 0,
+        ipvsadm: false,
+    }
+}
+
+/// The same after iptables mode.
+fn iptables_node() -> Facts {
+    Facts { modes: vec!["iptables"], route_localnet: Some(true), ..node() }
+}
+
+fn config() -> ProxyConfig {
+    ProxyConfig {
+        path: PathBuf::from("config.conf"),
+        mode: "iptables".to_owned(),
+        node_port_addresses: Vec::new(),
+        localhost_node_ports: true,
+        ipvs_scheduler: String::new(),
+        tcp_be_liberal: false,
+        health_port: None,
+        metrics_port: None,
+    }
+}
+
+fn interface(name: &str, addresses: &[&str]) -> Interface {
+    let addresses = addresses.iter().map(|addr| addr.parse().unwrap()).collect();
+    Interface { index: 1, name: name.to_owned(), addresses }
+}
+
+/// How serious the finding about `id` is, and all of its words.
+fn found(facts: &Facts, id: &str) -> (Severity, String) {
+    let finding = examine(facts).into_iter().find(|finding| finding.id == id);
+    let finding = finding.unwrap_or_else(|| panic!("nothing about {id}"));
+    (finding.severity, format!("{} {} {}", finding.found, finding.means, finding.remedy))
+}
+
+fn assert_found(facts: &Facts, id: &str, severity: Severity, words: &[&str]) {
+    let (is, text) = found(facts, id);
+    assert_eq!(is, severity, "{id}: {text}");
+    for word in words {
+        assert!(text.contains(word), "{id}: no {word:?} in {text:?}");
+    }
+}
+
+#[test]
+fn nothing_stands_against_a_switch_from_nftables_mode() {
+    let findings = examine(&node());
+    assert!(!objections(&findings), "{findings:?}");
+    assert!(findings.iter().all(|finding| IDS.contains(&finding.id)));
+    assert_found(&node(), "kube-proxy-rules", Severity::Note, &["mode nftables", "table ip kube-proxy"]);
+}
+
+#[test]
+fn a_node_without_kube_proxy_is_fine() {
+    let facts = Facts { modes: Vec::new(), places: Vec::new(), ..node() };
+    assert!(!objections(&examine(&facts)));
+    assert_found(&facts, "kube-proxy-rules", Severity::Ok, &["no rules"]);
+}
+
+#[test]
+fn the_mode_of_the_configuration_is_told_where_the_kernel_has_another_or_none() {
+    let facts = Facts { config: Some(config()), ..node() };
+    assert_found(&facts, "kube-proxy-rules", Severity::Note, &["mode nftables", "configured to mode iptables"]);
+    let facts = Facts { modes: Vec::new(), route_localnet: Some(true), config: Some(config()), ..node() };
+    assert_found(&facts, "kube-proxy-rules", Severity::Ok, &["configured to mode iptables"]);
+    assert_found(&facts, "localhost-node-ports", Severity::Warning, &["127.0.0.1"]);
+}
+
+#[test]
+fn who_answers_on_the_health_port_decides() {
+    for (answers, severity, word) in [
+        (Answers::Nobody, Severity::Ok, "nobody"),
+        (Answers::Pointsman, Severity::Ok, "Pointsman"),
+        (Answers::KubeProxy, Severity::Note, "End kube-proxy"),
+        (Answers::Somebody, Severity::Problem, "--healthz-bind-address"),
+    ] {
+        assert_found(&Facts { answers, ..node() }, "kube-proxy-running", severity, &[word, "10256"]);
+    }
+}
+
+#[test]
+fn localhost_node_ports_matter_as_far_as_they_are_used() {
+    let id = "localhost-node-ports";
+    assert_found(&node(), id, Severity::Ok, &[]);
+    assert_found(&iptables_node(), id, Severity::Warning, &["not known"]);
+    let counting = |packets| {
+        let mut facts = iptables_node();
+        facts.metrics.localhost_node_ports = Some(packets);
+        facts
+    };
+    assert_found(&counting(0.0), id, Severity::Note, &["no packet"]);
+    assert_found(&counting(7.0), id, Severity::Warning, &["7 packets"]);
+    assert_found(&Facts { route_localnet: Some(false), ..iptables_node() }, id, Severity::Ok, &[]);
+    let switched_off = ProxyConfig { localhost_node_ports: false, ..config() };
+    assert_found(&Facts { config: Some(switched_off), ..iptables_node() }, id, Severity::Ok, &[]);
+}
+
+#[test]
+fn node_ports_on_all_addresses_matter_where_there_are_several() {
+    let id = "node-port-addresses";
+    assert_found(&iptables_node(), id, Severity::Ok, &["one of each family"]);
+    let mut facts = iptables_node();
+    facts.interfaces.push(interface("kube-ipvs0", &["10.96.0.1"]));
+    assert_found(&facts, id, Severity::Ok, &[]);
+    facts.interfaces.push(interface("eth1", &["198.51.100.1"]));
+    assert_found(&facts, id, Severity::Warning, &["192.0.2.1 (eth0), 198.51.100.1 (eth1)", "0.0.0.0/0,::/0"]);
+    facts.config = Some(ProxyConfig { node_port_addresses: vec!["192.0.2.0/24".to_owned()], ..config() });
+    assert_found(&facts, id, Severity::Note, &["--nodeport-addresses 192.0.2.0/24"]);
+    assert_found(&node(), id, Severity::Ok, &[]);
+}
+
+#[test]
+fn invalid_packets_matter_when_kube_proxy_drops_some() {
+    let id = "invalid-packets";
+    assert_found(&iptables_node(), id, Severity::Note, &["nf_conntrack_tcp_be_liberal=1"]);
+    let mut facts = iptables_node();
+    facts.metrics.invalid_dropped = Some(3.0);
+    assert_found(&facts, id, Severity::Warning, &["3 invalid"]);
+    facts.tcp_be_liberal = Some(true);
+    assert_found(&facts, id, Severity::Ok, &[]);
+    let configured = ProxyConfig { tcp_be_liberal: true, ..config() };
+    assert_found(&Facts { config: Some(configured), ..node() }, id, Severity::Note, &["sysctl"]);
+}
+
+#[test]
+fn a_policy_to_drop_matters_where_kube_proxy_accepted() {
+    let id = "drop-policies";
+    let policy = |forward| Policy { place: format!("chain X{forward}"), forward };
+    let dropping = vec![policy(true), policy(false)];
+    assert_found(&Facts { dropping: dropping.clone(), ..node() }, id, Severity::Note, &["nothing changes"]);
+    let words = ["chain Xtrue; chain Xfalse", "KUBE-FORWARD", "health checks"];
+    assert_found(&Facts { dropping, ..iptables_node() }, id, Severity::Warning, &words);
+    let (_, text) = found(&Facts { dropping: vec![policy(false)], ..iptables_node() }, id);
+    assert!(!text.contains("KUBE-FORWARD"), "{text}");
+}
+
+#[test]
+fn old_and_odd_kernels_are_found() {
+    for (release, severity) in [
+        ("6.1.0-13-amd64", Severity::Ok),
+        ("5.13.0", Severity::Ok),
+        ("5.12.19", Severity::Problem),
+        ("4.18.0-553.el8", Severity::Problem),
+        ("", Severity::Warning),
+        ("banana", Severity::Warning),
+    ] {
+        assert_found(&Facts { kernel: release.to_owned(), ..node() }, "kernel", severity, &[release]);
+    }
+    assert_found(&node(), "kernel", Severity::Ok, &["writes nothing"]);
+}
+
+#[test]
+fn a_node_that_does_not_forward_is_found() {
+    assert_found(&Facts { forwards_ipv4: Some(false), ..node() }, "ip-forward", Severity::Problem, &["ip_forward"]);
+    let no_ipv6_forwarding = Facts { forwards_ipv6: Some(false), ..node() };
+    assert_found(&no_ipv6_forwarding, "ip-forward", Severity::Note, &["ipv6"]);
+    assert_found(&Facts { ipv6: false, ..no_ipv6_forwarding }, "ip-forward", Severity::Ok, &[]);
+    assert_found(&Facts { ipv6: false, ..node() }, "ipv6", Severity::Ok, &["only IPv4"]);
+}
+
+#[test]
+fn an_unsuitable_nft_matters_only_where_it_is_used() {
+    let why = || Err("nft is 1.0.6".to_owned());
+    assert_found(&Facts { nft: NftProgram::Needed(why()), ..node() }, "nft", Severity::Problem, &["1.0.6"]);
+    assert_found(&Facts { nft: NftProgram::Fallback(why()), ..node() }, "nft", Severity::Ok, &["1.0.6"]);
+    assert_found(&Facts { nft: NftProgram::Needed(Ok("1.1.3".to_owned())), ..node() }, "nft", Severity::Ok, &["1.1.3"]);
+}
+
+#[test]
+fn other_service_proxies_are_known_by_their_interfaces_and_pinned_maps() {
+    let id = "other-proxies";
+    let with = |name: &str| {
+        let mut facts = node();
+        facts.interfaces.push(interface(name, &[]));
+        facts
+    };
+    assert_found(&node(), id, Severity::Ok, &["nobody"]);
+    assert_found(&with("flannel.1"), id, Severity::Ok, &["flannel"]);
+    assert_found(&with("cali1234"), id, Severity::Ok, &["Calico"]);
+    assert_found(&with("cilium_host"), id, Severity::Warning, &["Cilium", "KubeProxyReplacement"]);
+    assert_found(&with("bpfin.cali"), id, Severity::Warning, &["eBPF"]);
+    assert_found(&with("kube-dummy-if"), id, Severity::Warning, &["kube-router"]);
+    assert_found(&with("nodelocaldns"), id, Severity::Note, &["NOTRACK"]);
+    let pinned = |name: &str| Facts { pinned: vec![name.to_owned()], ..node() };
+    assert_found(&pinned("cilium_lb4_services_v2"), id, Severity::Warning, &["Cilium"]);
+    assert_found(&pinned("cali_v4_nat_fe3"), id, Severity::Warning, &["Calico"]);
+    assert_found(&pinned("snap"), id, Severity::Ok, &[]);
+}
+
+#[test]
+fn what_cannot_be_removed_or_looked_at_is_a_warning() {
+    let facts = Facts { unseen: vec!["no iptables".to_owned()], legacy: true, ..iptables_node() };
+    assert_found(&facts, "not-inspected", Severity::Warning, &["no iptables"]);
+    assert_found(&facts, "legacy-iptables", Severity::Warning, &["iptables-legacy-restore"]);
+    let facts = Facts { kept: vec!["KUBE-MARK-MASQ (from CNI-HOSTPORT)".to_owned()], ..iptables_node() };
+    assert_found(&facts, "kept-chains", Severity::Note, &["KUBE-MARK-MASQ (from CNI-HOSTPORT)"]);
+}
+
+#[test]
+fn ipvs_mode_breaks_connections_and_may_need_ipvsadm() {
+    let config = ProxyConfig { mode: "ipvs".to_owned(), ipvs_scheduler: "lc".to_owned(), ..config() };
+    let facts = Facts { modes: vec!["ipvs"], config: Some(config), ipvs: 4, other_ipvs: 2, ..node() };
+    assert_found(&facts, "ipvs", Severity::Warning, &["scheduler lc", "Install ipvsadm", "2 virtual services"]);
+    let (_, text) = found(&Facts { ipvsadm: true, other_ipvs: 0, ..facts }, "ipvs");
+    assert!(!text.contains("ipvsadm"), "{text}");
+    assert!(!examine(&node()).iter().any(|finding| finding.id == "ipvs"));
+}
