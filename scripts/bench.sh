@@ -11,7 +11,7 @@ NFT=$(scripts/nft.sh)
 export NFT
 
 # Compiling beside a measurement would be measured too.
-cargo bench --locked --no-run
+cargo bench --locked --no-run --bench scale --bench commit --bench dataplane --bench core
 cargo bench --locked --bench scale -- --docs "$@"
 cargo bench --locked --bench commit -- --docs
 cargo bench --locked --bench dataplane -- --docs

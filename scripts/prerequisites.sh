@@ -27,6 +27,8 @@ missing cc && build+=(gcc libc6-dev)
 missing ip && tests+=(iproute2)
 missing curl && tests+=(curl)
 missing xz && tests+=(xz-utils)
+# CI counts instructions.
+[ "${CI:-}" = true ] && missing valgrind && tests+=(valgrind)
 packages=("${build[@]}" "${tests[@]}")
 
 if [ ${#packages[@]} -gt 0 ]; then

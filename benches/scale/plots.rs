@@ -45,7 +45,7 @@ fn changes(results: &Results) -> Plot<'static> {
 }
 
 fn plot(title: &str, lines: Vec<Line>) -> Plot<'_> {
-    Plot { title, x_axis: "Services of 5 endpoints", x_text, y_text: figures::time, lines }
+    Plot { title, x_axis: "Services of 5 endpoints", x_text, y_text, lines }
 }
 
 fn line(name: &str, results: &Results, of: impl Fn(&OfSize) -> f64) -> Line {
@@ -57,4 +57,13 @@ fn line(name: &str, results: &Results, of: impl Fn(&OfSize) -> f64) -> Line {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "powers of ten in the range of sizes")]
 fn x_text(value: f64) -> String {
     figures::thousands(value.round() as u32)
+}
+
+/// Powers of ten of a millisecond.
+fn y_text(milliseconds: f64) -> String {
+    match milliseconds {
+        ms if ms < 0.99 => format!("{:.0} µs", ms * 1e3),
+        ms if ms < 990.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.0} s", ms / 1e3),
+    }
 }
