@@ -52,6 +52,8 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cpu, threads, memory_mib, kernel, nft, pointsman } = self;
         let memory = memory_mib.div_ceil(1024);
+        // What distributions add to the version is in the file.
+        let kernel = kernel.split('-').next().unwrap_or_default();
         write!(f, "{cpu}, {threads} threads, {memory} GiB, Linux {kernel}, nft {nft}, pointsman {pointsman}")
     }
 }
