@@ -30,6 +30,8 @@ missing iptables-legacy && tests+=(iptables)
 missing ipset && tests+=(ipset)
 missing curl && tests+=(curl)
 missing xz && tests+=(xz-utils)
+# CI counts instructions.
+[ "${CI:-}" = true ] && missing valgrind && tests+=(valgrind)
 packages=("${build[@]}" "${tests[@]}")
 
 if [ ${#packages[@]} -gt 0 ]; then

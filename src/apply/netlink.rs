@@ -84,6 +84,16 @@ impl Netlink {
         Ok(count)
     }
 
+    /// The messages that a batch is sent as, in a buffer that may have been used before. Asks nothing of the kernel.
+    ///
+    /// # Errors
+    ///
+    /// If nothing can be sent for an operation: the first such.
+    pub fn encode(operations: &[Operation], buffer: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let encoded = Batch::encode(operations, TABLE, 0, buffer);
+        encoded.map(|batch| batch.bytes).map_err(|n| errors::not_sent("encoding a batch", &operations[n]))
+    }
+
     fn take_socket(&mut self, doing: &'static str) -> Result<Socket, Error> {
         match self.socket.take() {
             Some(socket) => Ok(socket),

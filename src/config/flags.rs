@@ -75,6 +75,7 @@ const LOG: &str = "each log line is written at once";
 pub const FLAGS: &[Flag] = &[
     declared("config", Differently, "the configuration file. A change of it ends the process with exit code 1, for a supervisor to start it anew, unless it only concerns what is ignored or what takes effect at once; content that cannot be used is warned about and ignored"),
     declared("write-config-to", Honoured, "write the effective configuration to this file, and end"),
+    declared("cleanup", Differently, "remove our tables and what kube-proxy left behind, and end; not while a proxy answers on this node, unless with `--force`. See [take-over.md](take-over.md)"),
     declared("init-only", Differently, "set the sysctls of `conntrack`, test the way to the kernel, and end; needs no API server"),
     declared("version", Honoured, "print the version, and end; `raw` is accepted, but not a version to pretend"),
     sets("hostname-override", "hostnameOverride").with_file().program(),

@@ -7,11 +7,13 @@
 
 #[path = "../../proptests/common/mod.rs"]
 pub mod histories;
+#[path = "../common/nft.rs"]
+mod nft_program;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use histories::{Move, Proxy, history, scope};
+pub use nft_program::nft;
 use nix::sched::{CloneFlags, unshare};
 use pointsman::apply::{Backend, Error, MemoryKernel, Refusal};
 use pointsman::dataplane::{
@@ -22,16 +24,6 @@ use pointsman::diff::{Acknowledged, diff};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-
-/// The nft to test with: named by the environment, unpacked by scripts/nft.sh, or the system's.
-pub fn nft() -> PathBuf {
-    let unpacked = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/build/nft/nft"));
-    match std::env::var_os("NFT") {
-        Some(path) => path.into(),
-        None if unpacked.exists() => unpacked,
-        None => "nft".into(),
-    }
-}
 
 /// Runs work in a thread with a network namespace of its own and a runtime; `None` without the right to make one.
 pub fn alone<T: Send, F: Future<Output = T>>(work: impl FnOnce() -> F + Send) -> Option<T> {

@@ -1,0 +1,65 @@
+//! Our program, filled with Services, as the proxy does it.
+
+use std::sync::Arc;
+
+use pointsman::apply::{Backend, Netlink};
+use pointsman::dataplane::{LocalPods, Options, Protocol};
+use pointsman::diff::{Acknowledged, Scope, diff};
+use pointsman::state::{Cluster, Decoded, Desired, EndpointSlice, Event, Service};
+
+use crate::common::cluster::{self, NODE, Size};
+use crate::common::namespace::{Namespace, runtime};
+use crate::flows::PORT;
+use crate::variant::PODS;
+
+/// Programs UDP Services of this size.
+pub fn load(namespace: &Namespace, size: Size) {
+    let network = PODS.parse().expect("a network");
+    let scope = Scope::dual_stack(Options { local_pods: LocalPods::Networks(vec![network]), ..Options::default() });
+    let events = cluster::all(size).into_iter().chain(others(size)).map(udp);
+    let cluster = events.fold(Cluster::new(NODE), |cluster, event| cluster.apply(event).cluster);
+    let plan = diff(&Acknowledged::nothing(), &Desired::of(&cluster), &scope);
+    namespace.enter(|| {
+        runtime().block_on(async {
+            let mut netlink = Netlink::open().expect("netlink works");
+            netlink.commit(&plan.operations).await.expect("the kernel takes it");
+        });
+    });
+}
+
+/// A Service of every other number of endpoints up to 16: no cluster's Services are all alike, and the program looks for a Service
+/// among as many classes as there are.
+fn others(size: Size) -> Vec<Event> {
+    let service = |n: u32| {
+        let number = size.services + n;
+        let pods = (0..n).map(|e| (cluster::later_ip(n * 100 + e), "node-1".to_owned()));
+        [cluster::service(number), cluster::slice_of(&cluster::name(number), pods)]
+    };
+    let objects: Vec<_> = [1, 2, 4, 16].into_iter().flat_map(service).collect();
+    cluster::applied(&objects)
+}
+
+/// The same over UDP.
+fn udp(event: Event) -> Event {
+    match event {
+        Event::ServicesReset(all) => Event::ServicesReset(all.into_iter().map(|one| edited(one, service)).collect()),
+        Event::ServiceApplied(one) => Event::ServiceApplied(edited(one, service)),
+        Event::SlicesReset(all) => Event::SlicesReset(all.into_iter().map(|one| edited(one, slice)).collect()),
+        Event::SliceApplied(one) => Event::SliceApplied(edited(one, slice)),
+        other => other,
+    }
+}
+
+fn service(service: &mut Service) {
+    service.ports.iter_mut().for_each(|port| (port.protocol, port.port) = (Protocol::Udp, PORT));
+}
+
+fn slice(slice: &mut EndpointSlice) {
+    slice.ports.iter_mut().for_each(|port| (port.protocol, port.port) = (Protocol::Udp, PORT));
+}
+
+fn edited<T: Clone>(decoded: Decoded<T>, edit: fn(&mut T)) -> Decoded<T> {
+    let Decoded::Object(mut object) = decoded else { return decoded };
+    edit(Arc::make_mut(&mut object));
+    Decoded::Object(object)
+}

@@ -1,0 +1,110 @@
+//! One kind of rules at one size, in a network namespace of its own.
+
+use std::net::Ipv4Addr;
+
+use crate::chains;
+use crate::common::cluster::Size;
+use crate::common::namespace::Namespace;
+use crate::flows::Flows;
+use crate::program;
+
+/// The network that counts as that of local pods: what comes from elsewhere to a ClusterIP is masqueraded.
+pub const PODS: &str = "10.128.0.0/9";
+
+/// Which rules are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// Hooks of NAT without rules, so that connections are tracked.
+    None,
+    /// Ours.
+    Program,
+    /// A chain, a rule and an anonymous map for each Service.
+    Chains,
+}
+
+/// Where flows come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A local pod's address.
+    Pod,
+    /// The host's own.
+    Host,
+}
+
+/// Rules that are loaded, and what was measured of them.
+pub struct Variant {
+    /// What they are.
+    pub name: &'static str,
+    /// The size of the cluster.
+    pub size: Size,
+    flows: [Flows; 2],
+    measured: [Vec<f64>; 2],
+    /// Last: sockets go before their namespace.
+    _namespace: Namespace,
+}
+
+/// Nanoseconds of a first packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// In the best round.
+    pub best: f64,
+    /// In the median round.
+    pub median: f64,
+}
+
+impl Source {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Pod, Self::Host];
+
+    fn addr(self) -> Ipv4Addr {
+        match self {
+            Self::Pod => Ipv4Addr::new(10, 255, 0, 1),
+            Self::Host => Ipv4Addr::new(192, 0, 2, 1),
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Pod => 0,
+            Self::Host => 1,
+        }
+    }
+}
+
+impl Variant {
+    /// Makes a namespace and loads the rules.
+    pub fn new(name: &'static str, rules: Rules, size: Size) -> Self {
+        let namespace = Namespace::new(&format!("{rules:?}-{}", size.services).to_lowercase());
+        // The other end stays down: what is sent is dropped at once, and no other processor is woken.
+        namespace.ip("link add uplink type veth peer name nowhere");
+        namespace.ip("link set lo up");
+        namespace.ip("link set uplink up");
+        for source in Source::ALL {
+            namespace.ip(&format!("addr add {}/24 dev uplink", source.addr()));
+        }
+        namespace.ip("neigh add 192.0.2.254 lladdr 02:00:00:00:00:01 dev uplink nud permanent");
+        namespace.ip("route add default via 192.0.2.254");
+        match rules {
+            Rules::None => chains::load(&namespace, chains::NOTHING),
+            Rules::Program => program::load(&namespace, size),
+            Rules::Chains => chains::load(&namespace, &chains::text(size)),
+        }
+        let flows = Source::ALL.map(|source| namespace.enter(|| Flows::new(source.addr(), size)));
+        Self { name, size, flows, measured: Default::default(), _namespace: namespace }
+    }
+
+    /// Measures one round.
+    pub fn round(&mut self, source: Source) {
+        let n = source.index();
+        let nanoseconds = self.flows[n].round();
+        self.measured[n].push(nanoseconds);
+    }
+
+    /// What was measured.
+    pub fn times(&self, source: Source) -> Times {
+        let mut all = self.measured[source.index()].clone();
+        all.sort_by(f64::total_cmp);
+        let at = |n: usize| all.get(n).copied().unwrap_or(f64::NAN);
+        Times { best: at(0), median: at(all.len() / 2) }
+    }
+}

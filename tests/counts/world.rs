@@ -1,0 +1,93 @@
+//! The real loop in front of a backend that only encodes.
+
+use futures::FutureExt;
+use pointsman::apply::{Backend, Error, Netlink, Receipt};
+use pointsman::dataplane::{Family, Operation, Options, Tables};
+use pointsman::diff::Scope;
+use pointsman::observe::Health;
+use pointsman::reconcile::{Reconciler, Until};
+use pointsman::state::{Event, NodePortAddresses, View};
+use pointsman::watch::Received;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::NODE;
+use crate::scenarios;
+
+/// A loop, its events, and what it sent last.
+pub struct World {
+    runtime: Runtime,
+    reconciler: Reconciler<Encoder>,
+    events: mpsc::Sender<Received>,
+    received: mpsc::Receiver<Received>,
+    shutdown: CancellationToken,
+}
+
+/// A kernel that takes everything and is not there.
+#[derive(Default)]
+struct Encoder {
+    buffer: Vec<u8>,
+    operations: usize,
+    bytes: usize,
+}
+
+impl World {
+    /// A loop that has programmed a cluster of this many Services.
+    pub fn new(services: u32) -> Self {
+        let network = "192.0.2.0/24".parse().expect("a network");
+        let view = View { node_name: NODE.into(), node_ports: NodePortAddresses::Networks(vec![network]) };
+        let scope = Scope::dual_stack(Options::default());
+        let (events, received) = mpsc::channel(64);
+        let mut world = Self {
+            runtime: tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime"),
+            reconciler: Reconciler::new(Encoder::default(), scope, view, Health::default()),
+            events,
+            received,
+            shutdown: CancellationToken::new(),
+        };
+        world.give(scenarios::at_first(services));
+        let (operations, _) = {
+            one_turn(&mut world);
+            world.sent()
+        };
+        assert!(operations > 8 * u64::from(services), "everything is programmed: {operations}");
+        world
+    }
+
+    /// Puts events where the loop takes them from.
+    pub fn give(&mut self, events: Vec<Event>) {
+        for event in events {
+            assert!(self.events.try_send(Received::now(event)).is_ok(), "there is room");
+        }
+    }
+
+    /// The operations and bytes of the last turn.
+    pub fn sent(&mut self) -> (u64, u64) {
+        let encoder = self.reconciler.backend();
+        let (operations, bytes) = (std::mem::take(&mut encoder.operations), std::mem::take(&mut encoder.bytes));
+        (operations as u64, bytes as u64)
+    }
+}
+
+/// What is counted. valgrind finds it by this name.
+#[inline(never)]
+pub fn one_turn(world: &mut World) {
+    let _runtime = world.runtime.enter();
+    // The events are there and the backend never waits, so when the loop waits it has done everything.
+    let waiting = world.reconciler.run(&mut world.received, Until::Shutdown, &world.shutdown).now_or_never();
+    assert!(waiting.is_none(), "it goes on for ever");
+}
+
+impl Backend for Encoder {
+    async fn read(&mut self, _: &[Family]) -> Result<Tables, Error> {
+        Ok(Tables::default())
+    }
+
+    async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
+        self.buffer = Netlink::encode(operations, std::mem::take(&mut self.buffer))?;
+        self.operations += operations.len();
+        self.bytes += self.buffer.len();
+        Ok(Receipt { bytes: self.buffer.len() })
+    }
+}
