@@ -30,6 +30,12 @@ pub trait Backend: Send {
     /// such map.
     fn clients(&mut self, family: Family, node_port: bool) -> impl Future<Output = Result<Vec<Element>, Error>> + Send;
 
+    /// About how long a commit may take, so that others can change their rules meanwhile: what is larger had better be sent in
+    /// several batches.
+    fn longest_commit(&self) -> Duration {
+        Duration::from_millis(50)
+    }
+
     /// Commits the operations as one batch: all or none.
     ///
     /// After an error the state is unknown (a timeout may hide a commit) and must be read back.

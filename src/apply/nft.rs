@@ -1,6 +1,7 @@
 //! The backend that drives the `nft` program with JSON.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Backend, Error, Receipt, Refusal};
 use crate::dataplane::{Element, Family, Operation, SetName, Tables};
@@ -81,6 +82,11 @@ impl Backend for Nft {
         let listing = self.list_map(family, SetName::Clients { node_port }, doing).await?;
         let clients = listing.map(|json| read::clients(family, &json)).transpose();
         Ok(clients.map_err(|source| Error::Unreadable { doing, source })?.unwrap_or_default())
+    }
+
+    /// Most of the time is nft's own: it keeps nobody waiting.
+    fn longest_commit(&self) -> Duration {
+        Duration::from_millis(250)
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

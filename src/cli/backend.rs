@@ -1,5 +1,7 @@
 //! Which way to the kernel is taken.
 
+use std::time::Duration;
+
 use super::args::{Args, BackendName};
 use crate::apply::{Backend, Error, Netlink, Nft, Receipt};
 use crate::dataplane::{Element, Family, Operation, Tables};
@@ -81,6 +83,13 @@ impl Backend for Chosen {
         match self {
             Self::Netlink(netlink) => netlink.clients(family, node_port).await,
             Self::Nft(nft) => nft.clients(family, node_port).await,
+        }
+    }
+
+    fn longest_commit(&self) -> Duration {
+        match self {
+            Self::Netlink(netlink) => netlink.longest_commit(),
+            Self::Nft(nft) => nft.longest_commit(),
         }
     }
 

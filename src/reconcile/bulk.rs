@@ -13,14 +13,13 @@ use crate::diff::Plan;
 const STEP: usize = 1_000;
 /// How many operations the first of several batches has, before anything is known of the kernel's pace.
 const FIRST: usize = 2_000;
-/// How long a batch should take.
-const GOAL: Duration = Duration::from_millis(50);
 /// How much larger than the last one a batch may be.
 const GROWTH: usize = 4;
 
 /// Commits a plan; returns how many bytes were sent. After an error some of its batches may be committed.
 pub(super) async fn commit(backend: &mut impl Backend, plan: &mut Plan) -> Result<usize, Error> {
     let ends = plan.divide(STEP);
+    let goal = backend.longest_commit();
     let (mut start, mut size, mut bytes) = (0, FIRST, 0);
     let mut rest = plan.operations.as_slice();
     while !rest.is_empty() {
@@ -28,7 +27,7 @@ pub(super) async fn commit(backend: &mut impl Backend, plan: &mut Plan) -> Resul
         let (batch, after) = rest.split_at(length);
         let began = Instant::now();
         bytes += backend.commit(batch).await?.bytes;
-        size = next_size(length, began.elapsed());
+        size = next_size(length, began.elapsed(), goal);
         (start, rest) = (start + length, after);
     }
     Ok(bytes)
@@ -43,9 +42,9 @@ fn next_length(ends: &[usize], start: usize, size: usize) -> usize {
 }
 
 /// How many operations would have taken as long as a batch should.
-fn next_size(operations: usize, took: Duration) -> usize {
+fn next_size(operations: usize, took: Duration, goal: Duration) -> usize {
     let nanos = took.as_nanos().max(1);
-    let at_this_pace = u128::try_from(operations).unwrap_or(u128::MAX).saturating_mul(GOAL.as_nanos()) / nanos;
+    let at_this_pace = u128::try_from(operations).unwrap_or(u128::MAX).saturating_mul(goal.as_nanos()) / nanos;
     usize::try_from(at_this_pace).unwrap_or(usize::MAX).clamp(STEP, operations.saturating_mul(GROWTH).max(STEP))
 }
 
@@ -62,6 +61,10 @@ mod tests {
         assert_eq!(next_length(&ends, 2_300, 2_000), 6_700, "less is not possible");
         assert_eq!(next_length(&ends, 1_200, 8_800), 8_800);
         assert_eq!(next_length(&ends, 9_000, 50_000), 1_000);
+    }
+
+    fn next_size(operations: usize, took: Duration) -> usize {
+        super::next_size(operations, took, Duration::from_millis(50))
     }
 
     #[test]
