@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::dataplane::{Family, Operation, Tables};
 
 mod memory;
-mod netlink;
+pub(crate) mod netlink;
 mod nft;
 
 pub use memory::MemoryKernel;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Backend, Error};
+use crate::conntrack::{self, Conntrack};
 use crate::diff::{Acknowledged, Plan, Scope, diff};
 use crate::observe::metrics::{self as names, ElementCounts};
 use crate::observe::{Health, ServiceHealth};
@@ -60,6 +61,7 @@ pub struct Reconciler<B> {
     waiting: Vec<Instant>,
     failures: u32,
     service_health: Option<ServiceHealth>,
+    conntrack: Option<Conntrack>,
 }
 
 impl<B: Backend> Reconciler<B> {
@@ -77,6 +79,7 @@ impl<B: Backend> Reconciler<B> {
             waiting: Vec::new(),
             failures: 0,
             service_health: None,
+            conntrack: None,
         }
     }
 
@@ -84,6 +87,12 @@ impl<B: Backend> Reconciler<B> {
     #[must_use]
     pub fn with_service_health(self, service_health: ServiceHealth) -> Self {
         Self { service_health: Some(service_health), ..self }
+    }
+
+    /// Removes stale UDP flows after commits, too.
+    #[must_use]
+    pub fn with_conntrack(self, conntrack: Conntrack) -> Self {
+        Self { conntrack: Some(conntrack), ..self }
     }
 
     /// Runs until shutdown, or until the first sync. The kernel's tables stay as they are at the end.
@@ -129,7 +138,16 @@ impl<B: Backend> Reconciler<B> {
                 () = grace => return Ok(()),
             };
             retry_at = match synced {
-                Ok(()) if until == Until::FirstSync => return Ok(()),
+                Ok(()) if until == Until::FirstSync => {
+                    if let Some(conntrack) = self.conntrack.take() {
+                        let finished = conntrack.finish();
+                        tokio::select! {
+                            () = finished => {}
+                            () = shutdown.cancelled() => {}
+                        }
+                    }
+                    return Ok(());
+                }
                 Ok(()) => None,
                 Err(error) if until == Until::FirstSync => return Err(error),
                 Err(_) => Some(Instant::now() + self.pause()),
@@ -196,11 +214,18 @@ impl<B: Backend> Reconciler<B> {
             None => self.read().await?,
         };
         let plan = diff(&acknowledged, &self.desired, &self.scope.on(self.cluster.node()));
+        if let Some(conntrack) = &self.conntrack {
+            conntrack.committing(&self.cluster, &self.desired);
+        }
         let result = if plan.is_empty() { Ok(0) } else { self.commit(&plan).await };
         self.measure(&plan, started, result.is_ok());
         match result {
             Ok(bytes) => {
+                let changed = conntrack::changed(&plan.frontends);
                 self.acknowledge(plan, bytes, started);
+                if let Some(conntrack) = &mut self.conntrack {
+                    conntrack.committed(changed);
+                }
                 if let Some(service_health) = &mut self.service_health {
                     service_health.update(&self.desired.health_checks).await;
                 }

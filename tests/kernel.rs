@@ -15,6 +15,8 @@ mod changes;
 mod choice;
 #[path = "kernel/cluster.rs"]
 mod cluster;
+#[path = "kernel/conntrack.rs"]
+mod conntrack;
 #[path = "kernel/crashes.rs"]
 mod crashes;
 #[path = "kernel/input.rs"]

@@ -16,18 +16,18 @@ use crate::dataplane::{Family, Operation, TABLE, TableContents, Tables};
 use encode::Batch;
 use socket::Socket;
 
-mod abi;
+pub(crate) mod abi;
 mod collect;
 mod elements;
 mod encode;
 mod errors;
-mod parse;
+pub(crate) mod parse;
 mod read;
 mod rules;
 mod self_test;
-mod socket;
+pub(crate) mod socket;
 mod types;
-mod write;
+pub(crate) mod write;
 
 /// Batches up to this length are sent on the spot: it takes microseconds. Longer ones would hold up other tasks.
 const SHORT: usize = 16 << 10;

@@ -10,6 +10,7 @@ use super::args::Args;
 use super::backend::Chosen;
 use super::logging::Progress;
 use super::source;
+use crate::conntrack::{Conntrack, Kernel};
 use crate::dataplane::Family;
 use crate::observe::{Health, Listener, Pages, ServiceHealth, metrics};
 use crate::reconcile::{Reconciler, Until};
@@ -34,7 +35,8 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     });
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
     let service_health = ServiceHealth::new(health.clone(), &scope.families, &args.nodeport_addresses.unrestricted());
-    let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health);
+    let conntrack = Conntrack::start(&scope.families, Kernel::default());
+    let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health).with_conntrack(conntrack);
     if !args.once {
         reconciler = reconciler.with_service_health(service_health);
     }

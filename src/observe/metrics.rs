@@ -101,12 +101,19 @@ pub const WITHOUT_LOCAL: &str = "kubeproxy_sync_proxy_rules_no_local_endpoints_t
 /// Health-check ports of Services that could not be listened on.
 pub const HEALTH_CHECK_FAILURES: &str = "pointsman_health_check_listen_failures_total";
 
+/// Duration of one look for stale UDP flows.
+pub const CONNTRACK_DURATION: &str = "kubeproxy_conntrack_reconciler_sync_duration_seconds";
+/// Stale UDP flows that were removed.
+pub const CONNTRACK_DELETED: &str = "kubeproxy_conntrack_reconciler_deleted_entries_total";
+/// Looks for stale UDP flows that failed.
+pub const CONNTRACK_FAILURES: &str = "pointsman_conntrack_failures_total";
+
 /// From 1 ms to 16 s, as kube-proxy.
 const KUBE_PROXY_SYNC: Type = Type::Histogram(Buckets::Doubling { first: 0.001, count: 15 });
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 22] = [
+pub const ALL: [Metric; 25] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync that wrote to the family's table: diff, commit and acknowledgement, in seconds. Failed ones too." },
     Metric { name: SYNC_LAST, kind: Type::Gauge, labels: "ip_family", help: "Unix time of the last successful sync, in seconds." },
     Metric { name: SYNC_QUEUED, kind: Type::Gauge, labels: "ip_family", help: "Unix time at which a sync was last asked for, in seconds." },
@@ -114,6 +121,8 @@ pub const ALL: [Metric; 22] = [
     Metric { name: WITHOUT_LOCAL, kind: Type::Gauge, labels: "traffic_policy, ip_family", help: "Service ports with endpoints elsewhere, but none on this node, to which their internal or external traffic policy confines traffic: it is dropped." },
     Metric { name: ENDPOINT_CHANGES, kind: Type::Counter, labels: "", help: "EndpointSlices added, changed or deleted." },
     Metric { name: SERVICE_CHANGES, kind: Type::Counter, labels: "", help: "Services added, changed or deleted." },
+    Metric { name: CONNTRACK_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of one look for stale UDP flows in connection tracking and of their removal, in seconds. Failed ones too." },
+    Metric { name: CONNTRACK_DELETED, kind: Type::Counter, labels: "ip_family", help: "Stale UDP flows that were removed from connection tracking." },
     Metric { name: HEALTHZ, kind: Type::Counter, labels: "code", help: "Answers of /healthz by status code." },
     Metric { name: LIVEZ, kind: Type::Counter, labels: "code", help: "Answers of /livez by status code." },
     Metric { name: EVENTS, kind: Type::Counter, labels: "kind, change", help: "Events received, by kind of object and by what happened: reset (a complete list), applied, deleted." },
@@ -125,6 +134,7 @@ pub const ALL: [Metric; 22] = [
     Metric { name: SYNCS, kind: Type::Counter, labels: "result", help: "Syncs by result: committed, unchanged (the diff was empty), failed." },
     Metric { name: READ_BACKS, kind: Type::Counter, labels: "cause", help: "Times that our tables were read from the kernel: start, failure." },
     Metric { name: HEALTH_CHECK_FAILURES, kind: Type::Counter, labels: "ip_family", help: "Attempts to listen on a Service's healthCheckNodePort that failed on some address." },
+    Metric { name: CONNTRACK_FAILURES, kind: Type::Counter, labels: "ip_family", help: "Looks for stale UDP flows that failed. They are repeated." },
     Metric { name: SERVICES, kind: Type::Gauge, labels: "", help: "Services known." },
     Metric { name: WATCH_RESTARTS, kind: Type::Counter, labels: "kind", help: "Watches that ended, for whatever reason, and were started again." },
     Metric { name: API_REQUESTS, kind: Type::Counter, labels: "kind, code", help: "Requests to the API server, by kind of object and status code (or error)." },
