@@ -174,6 +174,13 @@ fn an_endpoint_that_ends_in_two_steps_is_looked_at_after_the_second() {
 }
 
 #[test]
+fn an_endpoint_that_only_the_kernel_knew_is_looked_at() {
+    let mut world = world("10.1.0.1 L r, 10.1.0.2 L r");
+    world.apply(dns_slice("10.1.0.1 L r"));
+    assert_eq!(looked_at(&mut world, []), [NODE_PORT, CLUSTER_IP]);
+}
+
+#[test]
 fn what_only_grows_or_is_not_udp_is_not_looked_at() {
     let mut world = world("10.1.0.1 L r");
     assert_eq!(looked_at(&mut world, [dns_slice("10.1.0.1 L r, 10.1.0.2 L r")]), [""; 0]);
