@@ -15,7 +15,7 @@ mod memory;
 pub(crate) mod netlink;
 mod nft;
 
-pub use memory::MemoryKernel;
+pub use memory::{Fate, MemoryKernel, Packet};
 pub use netlink::Netlink;
 pub use nft::{Nft, encode};
 
