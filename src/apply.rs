@@ -14,10 +14,10 @@ use crate::dataplane::SetName;
 use crate::dataplane::{Element, Family, Operation, Tables};
 
 mod memory;
-mod netlink;
+pub(crate) mod netlink;
 mod nft;
 
-pub use memory::MemoryKernel;
+pub use memory::{Fate, MemoryKernel, Packet};
 pub use netlink::{Attached, Netlink, OtherChain, OtherRule, OtherTable, Removal};
 pub use nft::{Nft, encode};
 

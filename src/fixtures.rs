@@ -89,6 +89,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// The first port is also this NodePort.
+    pub fn node_port(mut self, number: u16) -> Self {
+        self.0.ports[0].node_port = number.try_into().ok();
+        self
+    }
+
     /// Created so many seconds after the epoch.
     pub fn created(mut self, seconds: i64) -> Self {
         self.0.created = Some(Timestamp::from_second(seconds).expect("a time"));

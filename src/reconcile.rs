@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Backend, Error};
+use crate::conntrack::{self, Conntrack};
 use crate::dataplane::Family;
 use crate::diff::{Acknowledged, Plan, Scope, diff};
 use crate::forget::{Departure, Departures};
@@ -71,6 +72,7 @@ pub struct Reconciler<B> {
     acknowledged_before: bool,
     /// Told after the first sync.
     first_sync: Option<oneshot::Sender<()>>,
+    conntrack: Option<Conntrack>,
 }
 
 impl<B: Backend> Reconciler<B> {
@@ -94,6 +96,7 @@ impl<B: Backend> Reconciler<B> {
             departures: None,
             acknowledged_before: false,
             first_sync: None,
+            conntrack: None,
         }
     }
 
@@ -120,6 +123,12 @@ impl<B: Backend> Reconciler<B> {
     #[must_use]
     pub fn with_departures(self, departures: Departures) -> Self {
         Self { departures: Some(departures), ..self }
+    }
+
+    /// Removes stale UDP flows after commits, too.
+    #[must_use]
+    pub fn with_conntrack(self, conntrack: Conntrack) -> Self {
+        Self { conntrack: Some(conntrack), ..self }
     }
 
     /// Tells when everything is programmed for the first time.
@@ -178,7 +187,16 @@ impl<B: Backend> Reconciler<B> {
             };
             let failed = synced.is_err();
             let pause = match synced {
-                Ok(()) if until == Until::FirstSync => return Ok(()),
+                Ok(()) if until == Until::FirstSync => {
+                    if let Some(conntrack) = self.conntrack.take() {
+                        let finished = conntrack.finish();
+                        tokio::select! {
+                            () = finished => {}
+                            () = shutdown.cancelled() => {}
+                        }
+                    }
+                    return Ok(());
+                }
                 Ok(()) => Duration::ZERO,
                 Err(error) if until == Until::FirstSync => return Err(error),
                 Err(_) => self.pause(),
@@ -261,11 +279,18 @@ impl<B: Backend> Reconciler<B> {
             },
         };
         let mut plan = diff(&acknowledged, &self.desired, &self.scope.on(self.cluster.node()));
+        if let Some(conntrack) = &self.conntrack {
+            conntrack.committing(&self.cluster, &self.desired);
+        }
         let result = if plan.is_empty() { Ok(0) } else { self.commit(&mut plan).await };
         self.measure(&plan, full, started, result.is_ok());
         match result {
             Ok(bytes) => {
+                let changed = conntrack::changed(&plan.frontends);
                 self.acknowledge(plan, bytes, started);
+                if let Some(conntrack) = &mut self.conntrack {
+                    conntrack.committed(changed);
+                }
                 if let Some(service_health) = &mut self.service_health {
                     service_health.update(&self.desired.health_checks).await;
                 }

@@ -11,6 +11,7 @@ mod cluster;
 mod compile;
 mod desired;
 mod event;
+mod flows;
 mod local;
 mod names;
 mod object;

@@ -23,6 +23,8 @@ mod choice;
 mod cluster;
 #[path = "kernel/configuration.rs"]
 mod configuration;
+#[path = "kernel/conntrack.rs"]
+mod conntrack;
 #[path = "kernel/crashes.rs"]
 mod crashes;
 #[path = "kernel/exposition.rs"]

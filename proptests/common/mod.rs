@@ -81,7 +81,8 @@ fn source_ranges() -> impl Strategy<Value = Vec<IpNet>> {
     prop_oneof![2 => Just(Vec::new()), 1 => vec(range, 1..3)]
 }
 
-fn service() -> impl Strategy<Value = Service> {
+/// A Service.
+pub fn service() -> impl Strategy<Value = Service> {
     let node_port = prop_oneof![2 => Just(None), 1 => (30_000u16..30_003).prop_map(NonZeroU16::new)];
     let port = (port_name(), protocol(), 80u16..83, node_port)
         .prop_map(|(name, protocol, port, node_port)| ServicePort { name, protocol, port, node_port });
@@ -121,7 +122,7 @@ fn service() -> impl Strategy<Value = Service> {
 }
 
 /// This node, in one of two zones or in none, with one of a few addresses.
-fn node() -> impl Strategy<Value = Node> {
+pub fn node() -> impl Strategy<Value = Node> {
     (prop::option::of(0u8..2), 1u8..4).prop_map(|(zone, addr)| Node {
         name: ObjectName::cluster_scoped(NODE),
         zone: zone.map(|zone| format!("zone-{zone}").into()),
@@ -136,7 +137,8 @@ fn hints(names: [&'static str; 2]) -> impl Strategy<Value = Box<[Arc<str>]>> {
         .prop_map(Vec::into_boxed_slice)
 }
 
-fn slice() -> impl Strategy<Value = EndpointSlice> {
+/// A slice of one of the Services.
+pub fn slice() -> impl Strategy<Value = EndpointSlice> {
     let hints = (hints(["zone-0", "zone-1"]), hints([NODE, "node-b"]));
     let endpoint = (0u8..12, prop::option::of(any::<bool>()), any::<[bool; 3]>(), hints);
     let port =

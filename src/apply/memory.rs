@@ -11,6 +11,10 @@ use crate::dataplane::{
     SetName, TableContents, Tables, Verb,
 };
 
+mod packet;
+
+pub use packet::{Fate, Packet};
+
 /// A kernel in memory: what nf_tables does with the operations that we send, and how it refuses them.
 ///
 /// The same tests run against it and against the real kernel.

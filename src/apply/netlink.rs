@@ -18,7 +18,7 @@ use socket::Socket;
 
 pub use others::{Attached, OtherChain, OtherRule, OtherTable, Removal};
 
-mod abi;
+pub(crate) mod abi;
 mod by_key;
 mod collect;
 mod elements;
@@ -26,14 +26,14 @@ mod encode;
 mod errors;
 mod ipset;
 mod others;
-mod parse;
+pub(crate) mod parse;
 mod read;
 mod rules;
 mod self_test;
-mod socket;
+pub(crate) mod socket;
 mod table;
 mod types;
-mod write;
+pub(crate) mod write;
 
 /// Batches up to this length are sent on the spot: it takes microseconds. Longer ones would hold up other tasks.
 const SHORT: usize = 16 << 10;

@@ -14,6 +14,7 @@ use super::backend::Chosen;
 use super::logging::Progress;
 use super::take_over::TakeOver;
 use super::{RECONFIGURED, configuration, pages, source};
+use crate::conntrack::{Conntrack, Kernel};
 use crate::forget;
 use crate::observe::{Health, Note, ServiceHealth, Severity};
 use crate::reconcile::{Reconciler, Until};
@@ -69,9 +70,11 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
     let service_health = ServiceHealth::new(health.clone(), &scope.families, &settings.node_ports.unrestricted());
     let service_health = service_health.with_events(events.clone());
+    let conntrack = Conntrack::start(&scope.families, Kernel::default());
     let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health)
         .with_periods(settings.min_sync_period, settings.sync_period)
-        .with_events(events);
+        .with_events(events)
+        .with_conntrack(conntrack);
     if !args.once {
         reconciler = reconciler.with_service_health(service_health);
     }

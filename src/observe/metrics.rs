@@ -92,6 +92,12 @@ pub const CLIENTS_FORGOTTEN: &str = "pointsman_affinity_forgotten_total";
 pub const CLIENTS: &str = "pointsman_affinity_clients";
 /// How many may be remembered.
 pub const CLIENTS_CAPACITY: &str = "pointsman_affinity_capacity";
+/// Duration of one look for stale UDP flows.
+pub const CONNTRACK_DURATION: &str = "kubeproxy_conntrack_reconciler_sync_duration_seconds";
+/// Stale UDP flows that were removed.
+pub const CONNTRACK_DELETED: &str = "kubeproxy_conntrack_reconciler_deleted_entries_total";
+/// Looks for stale UDP flows that failed.
+pub const CONNTRACK_FAILURES: &str = "pointsman_conntrack_failures_total";
 
 /// From 1 ms to 16 s, as kube-proxy.
 const KUBE_PROXY_SYNC: Type = Type::Histogram(Buckets::Doubling { first: 0.001, count: 15 });
@@ -104,7 +110,7 @@ const REST: Type =
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 36] = [
+pub const ALL: [Metric; 39] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync, full or partial, in seconds. Failed ones too." },
     Metric { name: FULL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a full sync, in seconds: the kernel is read and compared as a whole, at the start and after a failure." },
     Metric { name: PARTIAL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a partial sync that wrote to the family's table, in seconds: diff of what changed, commit and acknowledgement." },
@@ -118,6 +124,8 @@ pub const ALL: [Metric; 36] = [
     Metric { name: SERVICE_CHANGES_PENDING, kind: Type::Gauge, labels: "", help: "Changes of Services that are not programmed yet." },
     Metric { name: ENDPOINT_CHANGES, kind: Type::Counter, labels: "", help: "EndpointSlices added, changed or deleted; of a list, the Services whose EndpointSlices it changed." },
     Metric { name: SERVICE_CHANGES, kind: Type::Counter, labels: "", help: "Services added, changed or deleted; of a list, those that it changed." },
+    Metric { name: CONNTRACK_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of one look for stale UDP flows in connection tracking and of their removal, in seconds. Failed ones too." },
+    Metric { name: CONNTRACK_DELETED, kind: Type::Counter, labels: "ip_family", help: "Stale UDP flows that were removed from connection tracking." },
     Metric { name: HEALTHZ, kind: Type::Counter, labels: "code", help: "Answers of /healthz by status code." },
     Metric { name: LIVEZ, kind: Type::Counter, labels: "code", help: "Answers of /livez by status code." },
     Metric { name: EVENTS, kind: Type::Counter, labels: "kind, change", help: "Events received, by kind of object and by what happened: reset (a complete list), applied, deleted." },
@@ -132,6 +140,7 @@ pub const ALL: [Metric; 36] = [
     Metric { name: CLIENTS, kind: Type::Gauge, labels: "ip_family, map", help: "Clients of Services with session affinity that the kernel remembers, by map; expired ones that it has not removed yet included. Asked of the kernel at each scrape; absent where it does not tell." },
     Metric { name: CLIENTS_CAPACITY, kind: Type::Gauge, labels: "ip_family, map", help: "How many clients the map may hold: when it is full, further clients are balanced without affinity." },
     Metric { name: CLIENTS_FORGOTTEN, kind: Type::Counter, labels: "ip_family", help: "Clients of Services with session affinity that were forgotten because their endpoint left, or the affinity was switched off." },
+    Metric { name: CONNTRACK_FAILURES, kind: Type::Counter, labels: "ip_family", help: "Looks for stale UDP flows that failed. They are repeated." },
     Metric { name: SERVICES, kind: Type::Gauge, labels: "", help: "Services known." },
     Metric { name: WATCH_RESTARTS, kind: Type::Counter, labels: "kind", help: "Watches that ended, for whatever reason, and were started again." },
     Metric { name: CONNECTED, kind: Type::Gauge, labels: "kind", help: "1 while the watch on this kind is open as far as can be told, else 0: what is known then grows old." },

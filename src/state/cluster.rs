@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use im::OrdMap;
+use im::ordmap::DiffItem;
 use ipnet::IpNet;
 
 use super::event::{Decoded, Event, Kind};
@@ -141,6 +142,20 @@ impl Cluster {
     /// The slices of a Service, ordered by slice name.
     pub fn slices_of(&self, service: &ObjectName) -> &[Arc<EndpointSlice>] {
         self.slices.get(service).map_or(&[], |slices| slices)
+    }
+
+    /// The Services whose slices differ from those of another snapshot.
+    ///
+    /// Costs O(log n) for each of them, if one snapshot was made from the other.
+    pub(super) fn with_other_slices<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a ObjectName> {
+        other.slices.diff(&self.slices).map(|change| match change {
+            DiffItem::Add(name, _) | DiffItem::Remove(name, _) | DiffItem::Update { new: (name, _), .. } => name,
+        })
+    }
+
+    /// The host's addresses, if they are known.
+    pub(super) fn host_addresses(&self) -> &[IpAddr] {
+        self.host_addresses.as_deref().unwrap_or_default()
     }
 
     /// The number of Services.

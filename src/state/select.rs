@@ -1,6 +1,6 @@
 //! Which endpoints a service port may use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -93,6 +93,13 @@ pub(super) fn select(
 pub(super) fn ready_here(slices: &[Arc<EndpointSlice>], port: &ServicePort, family: Family, node: &str) -> Vec<IpAddr> {
     let merged = merge(slices, port, family, node);
     merged.iter().filter(|(_, c)| c.local && c.ready()).map(|(endpoint, _)| endpoint.addr).collect()
+}
+
+/// The endpoints of `port`, on any node, that may keep the flows that they have: those that are serving, and those that are ready,
+/// terminating or not, whatever policies and hints say about new connections.
+pub(super) fn serving(slices: &[Arc<EndpointSlice>], port: &ServicePort, family: Family) -> BTreeSet<Endpoint> {
+    let merged = merge(slices, port, family, "");
+    merged.iter().filter(|(_, c)| c.endpoint.serving || c.ready()).map(|(endpoint, _)| *endpoint).collect()
 }
 
 /// Which hints are followed.

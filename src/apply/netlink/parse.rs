@@ -4,7 +4,7 @@ use super::abi::NLA_TYPE_MASK;
 
 /// A message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Message<'a> {
+pub(crate) struct Message<'a> {
     pub kind: u16,
     pub flags: u16,
     pub sequence: u32,
@@ -12,11 +12,11 @@ pub(super) struct Message<'a> {
 }
 
 /// The messages of a datagram.
-pub(super) struct Messages<'a>(pub &'a [u8]);
+pub(crate) struct Messages<'a>(pub &'a [u8]);
 
 /// The attributes of a message or nest.
 #[derive(Clone, Copy)]
-pub(super) struct Attributes<'a>(pub &'a [u8]);
+pub(crate) struct Attributes<'a>(pub &'a [u8]);
 
 impl<'a> Message<'a> {
     /// The lower half of the number of the ruleset's generation, in messages of nf_tables (`res_id` of `struct nfgenmsg`). Every

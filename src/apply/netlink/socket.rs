@@ -25,7 +25,7 @@ const PART: usize = 64 << 10;
 const PATIENCE: i64 = 30;
 
 /// A netfilter socket, of the network namespace in which it was opened.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     inner: netlink_sys::Socket,
     sequence: u32,
     part: Vec<u8>,
@@ -71,7 +71,7 @@ impl Socket {
     /// Sends a batch. `Ok(None)` only if the kernel says that it is committed.
     ///
     /// After an error of the socket itself nothing is known, and the socket is not to be used again.
-    pub fn commit(&mut self, batch: &Batch) -> Result<Option<Fault>> {
+    pub(super) fn commit(&mut self, batch: &Batch) -> Result<Option<Fault>> {
         self.sequence = batch.next();
         self.send(&batch.bytes)?;
         let (mut committed, mut fault) = (false, None::<Fault>);

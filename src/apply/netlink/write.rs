@@ -5,14 +5,14 @@ use crate::dataplane::Family;
 
 /// Messages, one after the other.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     pub bytes: Vec<u8>,
 }
 
 /// Where a message or nest began, so that its length can be filled in.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "it has to be ended"]
-pub(super) struct Open(usize);
+pub(crate) struct Open(usize);
 
 impl Writer {
     /// Begins a message of nf_tables.
@@ -111,7 +111,7 @@ impl Open {
 }
 
 /// The family as the kernel numbers it.
-pub(super) fn nfproto(family: Family) -> u8 {
+pub(crate) fn nfproto(family: Family) -> u8 {
     match family {
         Family::Ip => super::abi::NFPROTO_IPV4,
         Family::Ip6 => super::abi::NFPROTO_IPV6,

@@ -113,6 +113,11 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// A client that has not sent anything yet, over UDP.
+    pub fn connected(self) -> Connection {
+        self.namespace.enter(|| self.connect()).expect("a UDP socket only notes where it sends to")
+    }
+
     fn ask(&self) -> Result<Answer, Failure> {
         self.connect()?.ping()
     }

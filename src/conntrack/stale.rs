@@ -1,0 +1,109 @@
+//! Which flows are stale: where to look after a commit, and what to make of what is found. No effects.
+//!
+//! A flow to a frontend is stale if its server is not among the endpoints that may keep flows of that frontend
+//! ([`Cluster::may_keep_flows`]). One that was not translated at all is stale too: it is of a time without rules, and no new packet
+//! would go that way. At an address and port that is no frontend any more it is the other way round: what was translated is stale.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use super::flow::Flow;
+use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
+use crate::diff::{FrontendChange, Installed};
+use crate::state::{Cluster, Desired};
+
+/// What is right at a moment. Cloning costs O(1).
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// What it asks for.
+    pub desired: Desired,
+}
+
+/// The UDP frontends among those that a plan changes at which flows can be stale: they come or go, change hands, lose an endpoint,
+/// or get their first ones.
+pub fn changed(changes: &[FrontendChange]) -> BTreeSet<Frontend> {
+    let udp = changes.iter().filter(|change| change.frontend.protocol == Protocol::Udp);
+    udp.filter(|change| match (&change.before, &change.after) {
+        (Some(before), Some(after)) => {
+            let (had, has) = (endpoints(before), endpoints(after));
+            before.owner() != after.owner() || !had.is_subset(&has) || (had.is_empty() && !has.is_empty())
+        }
+        _ => true,
+    })
+    .map(|change| change.frontend)
+    .collect()
+}
+
+/// All endpoints of an installation.
+fn endpoints(installed: &Installed) -> BTreeSet<Endpoint> {
+    installed.endpoints(false).chain(installed.endpoints(true)).collect()
+}
+
+impl Snapshot {
+    /// The UDP frontends to look at after a commit that changed `changed`, the last such look having been at `earlier`.
+    ///
+    /// Costs what changed since. Without an earlier snapshot, at the start, these are all: an endpoint may have gone while nobody
+    /// watched.
+    pub fn to_look_at(
+        &self,
+        earlier: Option<&Cluster>,
+        changed: BTreeSet<Frontend>,
+        families: &[Family],
+    ) -> BTreeSet<Frontend> {
+        let mut all = changed;
+        match earlier {
+            Some(earlier) => all.extend(self.cluster.lost_flows_since(earlier, Protocol::Udp)),
+            None => all.extend(self.desired.frontends.keys().filter(|frontend| frontend.protocol == Protocol::Udp)),
+        }
+        all.retain(|frontend| families.contains(&frontend.family()));
+        all
+    }
+}
+
+/// Judges flows by a snapshot.
+#[derive(Debug)]
+pub struct Judge<'a> {
+    now: &'a Snapshot,
+    looked_at: &'a BTreeSet<Frontend>,
+    node_port_ips: BTreeSet<IpAddr>,
+    /// What was found out about frontends.
+    valid: BTreeMap<Frontend, BTreeSet<Endpoint>>,
+}
+
+impl<'a> Judge<'a> {
+    /// A judge of flows to these frontends and no others.
+    pub fn new(now: &'a Snapshot, looked_at: &'a BTreeSet<Frontend>) -> Self {
+        let node_port_ips = now.cluster.all_node_port_ips();
+        Self { now, looked_at, node_port_ips, valid: BTreeMap::new() }
+    }
+
+    /// Whether a flow is to be removed.
+    pub fn is_stale(&mut self, flow: &Flow) -> bool {
+        let (addr, port) = (flow.destination.ip(), flow.destination.port());
+        let frontend = Frontend { addr, protocol: Protocol::Udp, port };
+        let node_port =
+            self.node_port_ips.contains(&addr).then(|| Frontend::node_port(Family::of(addr), Protocol::Udp, port));
+        let mut may_be = [Some(frontend), node_port].into_iter().flatten();
+        if !may_be.clone().any(|frontend| self.looked_at.contains(&frontend)) {
+            return false;
+        }
+        let claimed = may_be.find_map(|frontend| Some((frontend, self.now.desired.frontends.get(&frontend)?)));
+        let Some((frontend, claims)) = claimed else { return flow.is_translated() };
+        if !flow.is_translated() {
+            // What other zones are for is somebody else's business: the translation may be in another entry.
+            return flow.zone == 0;
+        }
+        let valid =
+            self.valid.entry(frontend).or_insert_with(|| self.now.cluster.may_keep_flows(frontend, claims.winner()));
+        !valid.contains(&endpoint(flow.server))
+    }
+}
+
+fn endpoint(addr: SocketAddr) -> Endpoint {
+    Endpoint { addr: addr.ip(), port: addr.port() }
+}
+
+#[cfg(test)]
+mod tests;

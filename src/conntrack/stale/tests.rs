@@ -1,0 +1,212 @@
+use super::*;
+use crate::fixtures::{World, frontend, ip, service, slice};
+use crate::state::{Event, NodePortAddresses, View};
+
+/// A flow from `client` to `destination` that `server` answers, each `address:port`.
+fn flow(destination: &str, server: &str) -> Flow {
+    let client = if destination.starts_with('[') { "[fd00:192::2]:20000" } else { "192.0.2.2:20000" };
+    let [client, destination, server] = [client, destination, server].map(|text| text.parse().unwrap());
+    Flow { client, destination, server, zone: 0, id: 1 }
+}
+
+fn dns() -> Event {
+    service("kube/dns").ports(&["dns 53/udp"]).node_port(30_053).into()
+}
+
+fn dns_slice(endpoints: &str) -> Event {
+    slice("kube/dns-1").ports(&["dns 5353/udp"]).endpoints(endpoints).into()
+}
+
+/// A world with `kube/dns` on 10.96.0.1 and NodePort 30053, accepted on 192.0.2.1.
+fn world(endpoints: &str) -> World {
+    let networks = ["192.0.2.1/32".parse().unwrap(), "fd00:192::1/128".parse().unwrap()].to_vec();
+    let node_ports = NodePortAddresses::Networks(networks);
+    let view = View { node_name: crate::fixtures::NODE.into(), node_ports };
+    let mut world = World { cluster: Cluster::seen_from(view), ..World::unlisted() };
+    let host = ["192.0.2.1", "192.0.2.99", "fd00:192::1"].map(ip).to_vec();
+    let events =
+        crate::fixtures::empty_lists().into_iter().chain([Event::HostAddresses(host), dns(), dns_slice(endpoints)]);
+    events.for_each(|event| drop(world.apply(event)));
+    world.sync();
+    world
+}
+
+fn snapshot(world: &World) -> Snapshot {
+    Snapshot { cluster: world.cluster.clone(), desired: world.desired.clone() }
+}
+
+/// What is stale of these flows when these frontends are looked at.
+fn stale(world: &World, looked_at: &[Frontend], flows: &[Flow]) -> Vec<bool> {
+    let (now, looked_at) = (snapshot(world), looked_at.iter().copied().collect());
+    let mut judge = Judge::new(&now, &looked_at);
+    flows.iter().map(|flow| judge.is_stale(flow)).collect()
+}
+
+/// The frontends that a sync would give to look at after these events.
+fn looked_at(world: &mut World, events: impl IntoIterator<Item = Event>) -> Vec<String> {
+    let earlier = world.cluster.clone();
+    events.into_iter().for_each(|event| drop(world.apply(event)));
+    let changed = changed(&world.plan().frontends);
+    world.sync();
+    snapshot(world).to_look_at(Some(&earlier), changed, &Family::ALL).iter().map(ToString::to_string).collect()
+}
+
+const CLUSTER_IP: &str = "10.96.0.1:53/udp";
+const NODE_PORT: &str = "NodePort 30053/udp (IPv4)";
+
+fn both() -> [Frontend; 2] {
+    [frontend("10.96.0.1 53/udp"), frontend("0.0.0.0 30053/udp")]
+}
+
+#[test]
+fn a_flow_is_stale_when_its_server_may_not_keep_it() {
+    let world = world("10.1.0.1 L r, 10.1.0.2 R st");
+    let flows = [
+        flow("10.96.0.1:53", "10.1.0.1:5353"),
+        flow("10.96.0.1:53", "10.1.0.2:5353"),
+        flow("10.96.0.1:53", "10.1.0.3:5353"),
+        flow("10.96.0.1:53", "10.1.0.1:5354"),
+        flow("10.96.0.1:53", "10.96.0.1:53"),
+    ];
+    assert_eq!(stale(&world, &both(), &flows), [false, false, true, true, true]);
+}
+
+#[test]
+fn only_frontends_that_are_looked_at_are_judged() {
+    let world = world("10.1.0.1 L r");
+    let gone = [flow("10.96.0.1:53", "10.1.0.9:5353"), flow("192.0.2.1:30053", "10.1.0.9:5353")];
+    assert_eq!(stale(&world, &both()[..1], &gone), [true, false]);
+    assert_eq!(stale(&world, &both()[1..], &gone), [false, true]);
+    assert_eq!(stale(&world, &both(), &[flow("10.96.0.1:54", "10.1.0.9:5353")]), [false]);
+}
+
+#[test]
+fn a_node_port_is_one_on_addresses_that_accept_it_and_nowhere_else() {
+    let world = world("10.1.0.1 L r");
+    let flows = [
+        flow("192.0.2.1:30053", "10.1.0.9:5353"),
+        flow("192.0.2.1:30053", "192.0.2.1:30053"),
+        flow("192.0.2.99:30053", "192.0.2.99:30053"),
+        flow("203.0.113.1:30053", "203.0.113.1:30053"),
+        flow("203.0.113.1:30053", "203.0.113.2:53"),
+    ];
+    assert_eq!(stale(&world, &both(), &flows), [true, true, false, false, false]);
+}
+
+#[test]
+fn without_endpoints_every_flow_is_stale() {
+    let world = world("10.1.0.1 L -");
+    let flows = [flow("10.96.0.1:53", "10.1.0.1:5353"), flow("10.96.0.1:53", "10.96.0.1:53")];
+    assert_eq!(stale(&world, &both(), &flows), [true, true]);
+}
+
+#[test]
+fn where_there_is_no_frontend_any_more_what_was_translated_is_stale() {
+    let mut world = world("10.1.0.1 L r");
+    world.apply(Event::ServiceDeleted(crate::fixtures::name("kube/dns")));
+    let flows = [
+        flow("10.96.0.1:53", "10.1.0.1:5353"),
+        flow("10.96.0.1:53", "10.96.0.1:53"),
+        flow("192.0.2.1:30053", "10.1.0.1:5353"),
+        flow("192.0.2.1:30053", "192.0.2.1:30053"),
+    ];
+    assert_eq!(stale(&world, &both(), &flows), [true, false, true, false]);
+}
+
+#[test]
+fn an_address_that_is_a_frontend_itself_comes_before_the_node_port() {
+    let mut world = world("10.1.0.1 L r");
+    world.apply(service("shop/game").ips(&["10.96.0.2", "fd00:96::2"]).ports(&["game 30053/udp"]));
+    world.apply(slice("shop/game-1").ports(&["game 7000/udp"]).ready(&["10.1.0.7"]));
+    let mut external = world.cluster.service(&crate::fixtures::name("shop/game")).unwrap().as_ref().clone();
+    external.external_ips = vec![ip("192.0.2.1")];
+    world.apply(Event::ServiceApplied(crate::state::Decoded::Object(external.into())));
+    let flows = [flow("192.0.2.1:30053", "10.1.0.7:7000"), flow("192.0.2.1:30053", "10.1.0.1:5353")];
+    assert_eq!(stale(&world, &both(), &flows), [false, true]);
+}
+
+#[test]
+fn untranslated_flows_of_other_zones_are_left_alone() {
+    let world = world("10.1.0.1 L r");
+    let elsewhere = |flow| Flow { zone: 5, ..flow };
+    let flows = [
+        elsewhere(flow("10.96.0.1:53", "10.96.0.1:53")),
+        elsewhere(flow("10.96.0.1:53", "10.1.0.1:5353")),
+        elsewhere(flow("10.96.0.1:53", "10.1.0.9:5353")),
+    ];
+    assert_eq!(stale(&world, &both(), &flows), [false, false, true]);
+}
+
+#[test]
+fn flows_over_ipv6_are_judged_alike() {
+    let mut world = world("10.1.0.1 L r");
+    world.apply(service("kube/six").ips(&["fd00:96::6"]).ports(&["dns 53/udp"]).node_port(30_066));
+    world.apply(slice("kube/six-1").ip6().ports(&["dns 5353/udp"]).endpoints("fd00:1::1 L r"));
+    let six = [frontend("fd00:96::6 53/udp"), frontend(":: 30066/udp")];
+    let flows = [
+        flow("[fd00:96::6]:53", "[fd00:1::1]:5353"),
+        flow("[fd00:96::6]:53", "[fd00:1::2]:5353"),
+        flow("[fd00:192::1]:30066", "[fd00:1::2]:5353"),
+        flow("[2001:db8::1]:30066", "[fd00:1::2]:5353"),
+    ];
+    assert_eq!(stale(&world, &six, &flows), [false, true, true, false]);
+}
+
+#[test]
+fn what_comes_goes_or_loses_an_endpoint_is_looked_at() {
+    let mut world = world("10.1.0.1 L r, 10.1.0.2 L r");
+    assert_eq!(looked_at(&mut world, [dns_slice("10.1.0.1 L r")]), [NODE_PORT, CLUSTER_IP]);
+    assert_eq!(looked_at(&mut world, [dns_slice("10.1.0.3 L r")]), [NODE_PORT, CLUSTER_IP], "replaced");
+    assert_eq!(looked_at(&mut world, [dns_slice("")]), [NODE_PORT, CLUSTER_IP], "the last one goes");
+    assert_eq!(looked_at(&mut world, [dns_slice("10.1.0.3 L r")]), [NODE_PORT, CLUSTER_IP], "the first one comes");
+    let deleted = Event::ServiceDeleted(crate::fixtures::name("kube/dns"));
+    assert_eq!(looked_at(&mut world, [deleted]), [NODE_PORT, CLUSTER_IP], "the Service goes");
+    assert_eq!(looked_at(&mut world, [dns()]), [NODE_PORT, CLUSTER_IP], "the Service comes");
+}
+
+#[test]
+fn an_endpoint_that_ends_in_two_steps_is_looked_at_after_the_second() {
+    let mut world = world("10.1.0.1 L r, 10.1.0.2 L r");
+    looked_at(&mut world, [dns_slice("10.1.0.1 L st, 10.1.0.2 L r")]);
+    assert_eq!(stale(&world, &both(), &[flow("10.96.0.1:53", "10.1.0.1:5353")]), [false], "it still serves");
+    assert_eq!(looked_at(&mut world, [dns_slice("10.1.0.2 L r")]), [NODE_PORT, CLUSTER_IP]);
+    assert_eq!(stale(&world, &both(), &[flow("10.96.0.1:53", "10.1.0.1:5353")]), [true]);
+}
+
+#[test]
+fn an_endpoint_that_only_the_kernel_knew_is_looked_at() {
+    let mut world = world("10.1.0.1 L r, 10.1.0.2 L r");
+    world.apply(dns_slice("10.1.0.1 L r"));
+    assert_eq!(looked_at(&mut world, []), [NODE_PORT, CLUSTER_IP]);
+}
+
+#[test]
+fn what_only_grows_or_is_not_udp_is_not_looked_at() {
+    let mut world = world("10.1.0.1 L r");
+    assert_eq!(looked_at(&mut world, [dns_slice("10.1.0.1 L r, 10.1.0.2 L r")]), [""; 0]);
+    let tcp = [service("shop/web").ips(&["10.96.0.2"]).into(), slice("shop/web-1").ready(&["10.1.0.9"]).into()];
+    assert_eq!(looked_at(&mut world, tcp), [""; 0]);
+    assert_eq!(looked_at(&mut world, [slice("shop/web-1").into()]), [""; 0]);
+}
+
+#[test]
+fn a_frontend_that_changes_hands_is_looked_at() {
+    let mut world = world("10.1.0.1 L r");
+    let other = service("a/older").ports(&["dns 53/udp"]).created(1);
+    let slice = slice("a/older-1").ports(&["dns 5353/udp"]).ready(&["10.1.0.1"]);
+    assert_eq!(looked_at(&mut world, [other.into(), slice.into()]), [CLUSTER_IP]);
+}
+
+#[test]
+fn at_the_start_all_is_looked_at_and_also_what_is_gone() {
+    let mut world = world("10.1.0.1 L r");
+    world.apply(Event::ServiceDeleted(crate::fixtures::name("kube/dns")));
+    world.apply(service("kube/new").ips(&["10.96.0.7", "fd00:96::7"]).ports(&["dns 53/udp", "web 80/tcp"]));
+    world.restart();
+    let changed = changed(&world.plan().frontends);
+    let all = |families: &[Family]| -> Vec<String> {
+        snapshot(&world).to_look_at(None, changed.clone(), families).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(all(&Family::ALL), [NODE_PORT, CLUSTER_IP, "10.96.0.7:53/udp", "[fd00:96::7]:53/udp"]);
+    assert_eq!(all(&[Family::Ip6]), ["[fd00:96::7]:53/udp"]);
+}

@@ -1,0 +1,169 @@
+//! The worker: takes frontends to look at, dumps, judges and deletes.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use metrics::{counter, histogram};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::Table;
+use super::flow::Flow;
+use super::kernel::advice;
+use super::stale::{Judge, Snapshot};
+use crate::dataplane::{Family, Frontend};
+use crate::observe::metrics::{CONNTRACK_DELETED, CONNTRACK_DURATION, CONNTRACK_FAILURES};
+
+/// How often a table is dumped anew because it changed meanwhile. After that what was read has to do: kube-proxy's number.
+const ATTEMPTS: usize = 5;
+/// After how long it is tried again what failed, if no change asks for it before: kube-proxy's `syncPeriod`, after which that
+/// retries a sync.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Owns the table.
+pub(super) struct Worker<T> {
+    families: Vec<Family>,
+    /// `None` only if a look at it panicked.
+    table: Option<T>,
+    newest: watch::Receiver<Snapshot>,
+    requests: mpsc::UnboundedReceiver<BTreeSet<Frontend>>,
+    /// What is still to be looked at: it was not yet, or that failed.
+    due: BTreeSet<Frontend>,
+    /// What was said about the last failure, so as not to repeat it.
+    said: Option<String>,
+}
+
+impl<T: Table> Worker<T> {
+    pub fn new(
+        families: &[Family],
+        table: T,
+        newest: watch::Receiver<Snapshot>,
+        requests: mpsc::UnboundedReceiver<BTreeSet<Frontend>>,
+    ) -> Self {
+        Self { families: families.to_vec(), table: Some(table), newest, requests, due: BTreeSet::new(), said: None }
+    }
+
+    /// Works until nobody can ask any more and everything asked for was looked at once.
+    pub async fn run(mut self) {
+        let mut open = true;
+        while open {
+            let retry = async {
+                if self.due.is_empty() {
+                    std::future::pending().await
+                } else {
+                    tokio::time::sleep(RETRY).await;
+                }
+            };
+            tokio::select! {
+                more = self.requests.recv() => match more {
+                    Some(more) => self.due.extend(more),
+                    None => return,
+                },
+                () = retry => {}
+            }
+            // All that has been asked for meanwhile takes one dump.
+            open = loop {
+                match self.requests.try_recv() {
+                    Ok(more) => self.due.extend(more),
+                    Err(mpsc::error::TryRecvError::Empty) => break true,
+                    Err(mpsc::error::TryRecvError::Disconnected) => break false,
+                }
+            };
+            for family in self.families.clone() {
+                let (of_family, others) = std::mem::take(&mut self.due).into_iter().partition(|f| f.family() == family);
+                self.due = others;
+                if !of_family.is_empty() {
+                    self.look_at(family, of_family).await;
+                }
+            }
+        }
+    }
+
+    /// Looks at these frontends of one family; they stay due if that fails.
+    async fn look_at(&mut self, family: Family, frontends: BTreeSet<Frontend>) {
+        let Some(mut table) = self.table.take() else { return };
+        let (started, newest) = (Instant::now(), self.newest.clone());
+        let work = move || {
+            let mut deleted = 0;
+            let result = clean(&mut table, family, &frontends, &newest, &mut deleted);
+            (table, frontends, deleted, result)
+        };
+        let (table, frontends, deleted, result) = match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::error!(%error, "looking for stale UDP flows broke off; there will be no more of it until a restart");
+                return;
+            }
+        };
+        self.table = Some(table);
+        let took = started.elapsed().as_secs_f64();
+        histogram!(CONNTRACK_DURATION, "ip_family" => family.label()).record(took);
+        counter!(CONNTRACK_DELETED, "ip_family" => family.label()).increment(deleted);
+        if deleted > 0 {
+            let milliseconds = (took * 1e6).round() / 1e3;
+            tracing::info!(family = family.label(), deleted, milliseconds, "removed stale UDP flows");
+        }
+        match result {
+            Ok(()) => self.said = None,
+            Err(error) => {
+                counter!(CONNTRACK_FAILURES, "ip_family" => family.label()).increment(1);
+                self.due.extend(frontends);
+                self.complain(family, &error);
+            }
+        }
+    }
+
+    fn complain(&mut self, family: Family, error: &io::Error) {
+        let said = error.to_string();
+        if self.said.as_ref() == Some(&said) {
+            return;
+        }
+        tracing::error!(
+            family = family.label(),
+            %error,
+            "cannot remove stale UDP flows from connection tracking: clients that keep their port may go on sending to endpoints \
+             that are gone; tried again with the next change and every {} s; {}",
+            RETRY.as_secs(),
+            advice(error)
+        );
+        self.said = Some(said);
+    }
+}
+
+/// Deletes the stale flows to these frontends. One that cannot be deleted does not keep the others.
+fn clean(
+    table: &mut impl Table,
+    family: Family,
+    frontends: &BTreeSet<Frontend>,
+    newest: &watch::Receiver<Snapshot>,
+    deleted: &mut u64,
+) -> io::Result<()> {
+    let mut suspects = BTreeSet::new();
+    let before = newest.borrow().clone();
+    let mut judge = Judge::new(&before, frontends);
+    for _ in 0..ATTEMPTS {
+        let complete = table.dump(family, &mut |flow: Flow| {
+            if judge.is_stale(&flow) {
+                suspects.insert(flow);
+            }
+        })?;
+        if complete {
+            break;
+        }
+    }
+    // What the rules have begun to allow since. What they have ceased to allow will be asked for.
+    let after = newest.borrow().clone();
+    let mut judge = Judge::new(&after, frontends);
+    let mut failed = Ok(());
+    for flow in suspects.iter().filter(|flow| judge.is_stale(flow)) {
+        match table.delete(flow) {
+            Ok(there) => *deleted += u64::from(there),
+            Err(error) => failed = Err(error),
+        }
+    }
+    failed
+}
+
+#[cfg(test)]
+mod tests;
