@@ -3,7 +3,7 @@
 import copy
 import re
 
-import patches
+import kubeadm
 import render
 
 
@@ -29,5 +29,5 @@ def check(what, left, right):
     left, right = ({render.name(found): found for found in map(plain, side)} for side in (left, right))
     problems = [f"{what}: only one has {name}" for name in sorted(left.keys() ^ right.keys())]
     for name in sorted(left.keys() & right.keys()):
-        problems += [f"{what}: {name} differs at {path}" for path in patches.differences(left[name], right[name])]
+        problems += [f"{what}: {name} differs at {path}" for path in kubeadm.differences(left[name], right[name])]
     return problems

@@ -4,9 +4,9 @@ import sys
 
 import alike
 import grants
+import kubeadm
 import monitoring
 import objects
-import patches
 import render
 import values
 
@@ -34,7 +34,7 @@ def main():
     # From here on the fields are known to be there.
     report(
         *grants.check(base),
-        *patches.check(base),
+        *kubeadm.check(),
         *values.check(),
         *alike.check("the base and the chart", base, chart),
         *alike.check(

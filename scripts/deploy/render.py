@@ -28,9 +28,9 @@ def load(path):
     return parse(Path(path).read_text())
 
 
-def run(*command, stdin=None):
+def run(*command):
     """What a command prints; an error of ours when it fails."""
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"check-deploy: {' '.join(command)}: {done.stderr.strip()}")
     return done.stdout

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Prints a folder that holds what deploy/ is checked with: bin/{kubectl,helm,promtool,python} and python/ (for PYTHONPATH).
 #
-# The versions are pinned (requirements.txt), so that a check says the same everywhere. Some 80 MB are fetched once, into
-# build/deploy-tools: nothing on the system is changed. promtool comes out of
-# the distribution's package, which apt checks.
+# The versions are pinned (requirements.txt), so that a check says the same everywhere; promtool is the distribution's, which apt
+# checks. Some 80 MB are fetched once, into build/deploy-tools. As root, python3-pip and unzip are installed where they are missing;
+# else nothing on the system is changed.
 #
 # Usage: tools=$(scripts/deploy/tools.sh)     on failure says why on stderr, exits 1
 set -euo pipefail
