@@ -38,8 +38,25 @@ REFUSED = [
 ]
 
 
+# Values whose inner fields are Kubernetes' own.
+NOT_OURS = {"resources", "nodeSelector", "tolerations", "updateStrategy"}
+
+
+def undocumented():
+    """Values without a comment above them."""
+    found, outer, before = [], None, ""
+    for line in Path(render.CHART, "values.yaml").read_text().splitlines():
+        key = re.match(r"( *)(\w+):", line)
+        if key and not key[1]:
+            outer = key[2]
+        if key and (not key[1] or len(key[1]) == 2 and outer not in NOT_OURS) and not before.lstrip().startswith("#"):
+            found.append(f"{render.CHART}/values.yaml: nothing explains {outer}: {key[2]}")
+        before = line
+    return found
+
+
 def check():
-    problems = []
+    problems = undocumented()
     render.run("helm", "lint", "--strict", render.CHART)
     for sets in REFUSED:
         options = [option for value in sets for option in ("--set", value)]
