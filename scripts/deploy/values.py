@@ -13,6 +13,12 @@ RENDERED = {
         "podMonitor.enabled=true", "prometheusRule.enabled=true", "dashboard.enabled=true",
         "config.metricsBindAddress=0.0.0.0:10249",
     ],
+    # As kubeadm writes a configuration: nothing is left out, most is empty.
+    "kubeadm's configuration": [
+        "config.healthzBindAddress=", "config.metricsBindAddress=", "config.mode=", "config.conntrack.maxPerCore=null",
+        "config.conntrack.udpTimeout=0s", "config.nodePortAddresses=null", "config.logging.flushFrequency=0",
+        "config.iptables.masqueradeBit=null", "config.ipvs.scheduler=", "config.winkernel.enableDSR=false",
+    ],
     "other values": [
         "init.enabled=false", "image.repository=registry.example.com/pointsman",
         f"image.digest=sha256:{'0' * 64}", "imagePullSecrets[0].name=registry",

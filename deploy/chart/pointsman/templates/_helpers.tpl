@@ -34,3 +34,8 @@ kind: KubeProxyConfiguration
 {{- define "pointsman.port" -}}
 {{ . | splitList ":" | last }}
 {{- end }}
+
+{{/* The port that answers health checks. An empty address means kube-proxy's. */}}
+{{- define "pointsman.healthPort" -}}
+{{ .Values.config.healthzBindAddress | default "0.0.0.0:10256" | include "pointsman.port" }}
+{{- end }}
