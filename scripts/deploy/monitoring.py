@@ -34,6 +34,13 @@ def unknown(where, expression, metrics):
     return problems
 
 
+def scrape(monitor):
+    """A PodMonitor's relabelings in Prometheus' own spelling."""
+    spelled = lambda found: {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key): value for key, value in found.items()}
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    return {"job_name": "pointsman", "relabel_configs": [spelled(found) for found in endpoint["relabelings"]]}
+
+
 def check(rendered):
     metrics = documented()
     rule = render.only("PrometheusRule", rendered)
@@ -59,6 +66,9 @@ def check(rendered):
         filled = [expr.replace("$__rate_interval", "5m").replace("$node", ".*") for _, expr in queries]
         records = [{"record": f"panel:{n}", "expr": expr} for n, expr in enumerate(filled)]
         Path(work, "dashboard.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": records}]}))
+        configuration = {"scrape_configs": [scrape(render.only("PodMonitor", rendered))]}
+        Path(work, "prometheus.yaml").write_text(yaml.safe_dump(configuration))
+        render.run("promtool", "check", "config", f"{work}/prometheus.yaml")
         render.run("promtool", "check", "rules", f"{work}/alerts.yaml", f"{work}/dashboard.yaml")
         render.run("promtool", "test", "rules", f"{work}/alerts-test.yaml")
     return problems
