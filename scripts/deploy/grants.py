@@ -41,7 +41,7 @@ def check(base):
             {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
             {"apiGroups": ["networking.k8s.io"], "resources": ["servicecidrs"], "verbs": ["list", "watch"]},
             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
-            {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
+            {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
         ]),
         ("roleRef", binding["roleRef"]["name"], role["metadata"]["name"]),
         ("subjects", binding["subjects"], [{"kind": "ServiceAccount", "name": "pointsman", "namespace": "kube-system"}]),
