@@ -36,7 +36,10 @@ def unknown(where, expression, metrics):
 
 def scrape(monitor):
     """A PodMonitor's relabelings in Prometheus' own spelling."""
-    spelled = lambda found: {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key): value for key, value in found.items()}
+
+    def spelled(found):
+        return {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key): value for key, value in found.items()}
+
     [endpoint] = monitor["spec"]["podMetricsEndpoints"]
     return {"job_name": "pointsman", "relabel_configs": [spelled(found) for found in endpoint["relabelings"]]}
 
