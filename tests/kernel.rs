@@ -21,6 +21,8 @@ mod crashes;
 mod input;
 #[path = "kernel/node_ports.rs"]
 mod node_ports;
+#[path = "kernel/privileges.rs"]
+mod privileges;
 #[path = "kernel/program.rs"]
 mod program;
 #[path = "kernel/refusals.rs"]
