@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Proxy, assert_satisfies, cases, event, history, scope};
-use pointsman::dataplane::{Class, Endpoint, Family, Frontend, Object, Operation, Program, Verb};
+use pointsman::dataplane::{Class, Endpoint, Family, Frontend, Object, Operation, Parts, Program, SetName, Verb};
 use pointsman::diff::{Acknowledged, Installed, Plan, diff};
 use pointsman::state::{Cluster, Desired};
 use proptest::prelude::*;
@@ -189,11 +189,18 @@ proptest! {
         for family in Family::ALL {
             let tables = proxy.kernel.contents(&[family]);
             let table = tables.get(family).expect("table");
-            let classes = table.sets.keys().filter(|name| name.contains("slots-")).count();
-            let program = Program::new(family, &scope().options, &BTreeSet::new());
-            prop_assert_eq!(table.sets.len(), program.sets.len() + classes);
-            prop_assert_eq!(table.chains.len(), program.chains.len() + classes);
-            prop_assert!(classes <= 4 * (Class::MAX.slots().ilog2() as usize + 1));
+            let sets: Vec<SetName> = table.sets.keys().map(|name| name.parse().expect("one of ours")).collect();
+            let classes = sets.iter().filter_map(|set| match set {
+                SetName::Slots(list, class) => Some((*list, *class)),
+                _ => None,
+            });
+            let affinity = sets.iter().filter_map(SetName::affinity).collect();
+            let parts = Parts { classes: classes.collect(), affinity };
+            prop_assert!(parts.classes.len() <= 4 * (Class::MAX.slots().ilog2() as usize + 1));
+            prop_assert!(parts.affinity.len() <= 2 * 2, "one for each timeout");
+            let program = Program::new(family, &scope().options, &parts);
+            prop_assert_eq!(table.sets.len(), program.sets.len());
+            prop_assert_eq!(table.chains.len(), program.chains.len());
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Model, assert_satisfies, cases, event, initial, scope};
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
-use pointsman::dataplane::{Family, Operation, Tables};
+use pointsman::dataplane::{Element, Family, Operation, Tables};
 use pointsman::diff::Acknowledged;
 use pointsman::observe::Health;
 use pointsman::reconcile::{Reconciler, Until};
@@ -60,6 +60,10 @@ impl Backend for FaultyKernel {
         self.reads += 1;
         tokio::time::sleep(Duration::from_millis(20)).await;
         if self.strikes(5) { Err(timed_out()) } else { Ok(self.kernel.contents(families)) }
+    }
+
+    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
+        self.kernel.clients(family, node_port).await
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::dataplane::{Family, Operation, Tables};
+#[cfg(doc)]
+use crate::dataplane::SetName;
+use crate::dataplane::{Element, Family, Operation, Tables};
 
 mod memory;
 mod netlink;
@@ -23,6 +25,10 @@ pub use nft::{Nft, encode};
 pub trait Backend: Send {
     /// Reads our tables of these families, complete with their elements.
     fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send;
+
+    /// Reads which clients of frontends with session affinity are remembered: elements of [`SetName::Clients`]. None if there is no
+    /// such map.
+    fn clients(&mut self, family: Family, node_port: bool) -> impl Future<Output = Result<Vec<Element>, Error>> + Send;
 
     /// Commits the operations as one batch: all or none.
     ///

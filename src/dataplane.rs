@@ -25,9 +25,9 @@ pub use element::{Atom, Element, Key};
 pub(crate) use key::comparisons;
 pub use key::{Endpoint, Family, Frontend, ParseProtocolError, Protocol};
 pub use operation::{Object, Operation, Verb};
-pub use program::{LocalPods, Options, Program};
+pub use program::{LocalPods, Options, Parts, Program};
 pub use rule::{Action, Condition, Expr, Rule};
-pub use set::{Class, Field, List, SetDefinition, SetName};
+pub use set::{Affinity, Class, Field, List, SetDefinition, SetName};
 pub use tables::{ChainContents, SetContents, TableContents, Tables};
 
 /// The name of our tables, `ip pointsman` and `ip6 pointsman`.

@@ -6,7 +6,7 @@
 //!    frontend is in exactly the gates that its winning claim asks for; each of its lists has its endpoints in slots `0..n`
 //!    without gaps or repetitions, and the frontend is in the list's set of the smallest class that holds `n`, and in no
 //!    other; shared elements are there if and only if somebody asks for them; the program is
-//!    [`Program::new`](crate::dataplane::Program::new) of the options and the classes in use.
+//!    [`Program::new`](crate::dataplane::Program::new) of the options and the parts in use.
 //! 2. **Idempotent**: `diff(P.next, D)` has no operations.
 //! 3. **Minimal**: no element is deleted and added back unchanged, and of all states that satisfy `D`, `P.next` is one that
 //!    needs the fewest element operations: an endpoint that stays keeps its slot unless the slot is beyond the new end.
@@ -17,11 +17,17 @@
 //!
 //! With a snapshot the cost is O(changes · log n), without one O(n). Not promised: that slots are in any particular order,
 //! or that a class which nobody uses any more is removed.
+//!
+//! Beside the operations a plan names the endpoints that clients with session affinity left: what packets remember is not an
+//! element that anybody asks for, and is forgotten by other means.
 
 mod acknowledged;
+mod clients;
 mod frontend;
+mod parts;
 mod plan;
 mod table;
 
 pub use acknowledged::{Acknowledged, Installed};
+pub use clients::is_stale;
 pub use plan::{FrontendChange, Plan, Scope, SharedChange, TableChange, diff};

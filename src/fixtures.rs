@@ -69,6 +69,7 @@ pub(crate) fn service(text: &str) -> ServiceBuilder {
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
         source_ranges: Vec::new(),
+        session_affinity: None,
         health_check_node_port: None,
         ports: Vec::new(),
         problems: Vec::new(),
@@ -97,6 +98,12 @@ impl ServiceBuilder {
     /// `internalTrafficPolicy: Local`
     pub fn local(mut self) -> Self {
         self.0.internal_traffic_local = true;
+        self
+    }
+
+    /// `sessionAffinity: ClientIP` with this timeout in seconds
+    pub fn affinity(mut self, seconds: u32) -> Self {
+        self.0.session_affinity = std::num::NonZeroU32::new(seconds);
         self
     }
 

@@ -15,7 +15,7 @@
 //! - [`diff`] compares that with what the kernel acknowledged, and plans the least.
 //! - [`apply`] commits plans and reads tables back: over netlink, through nft, or in a kernel in memory.
 //! - [`dataplane`] is the typed model that all of them share, and the constant program.
-//! - [`reconcile`] is the loop, the only part that knows all the others; [`cli`], [`observe`] and [`render`] are around it.
+//! - [`reconcile`] is the loop, the only part that knows all the others; [`forget`] follows it where packets remember; [`cli`], [`observe`] and [`render`] are around it.
 //!
 //! `state`, `diff` and `dataplane` are functions from values to values: no input or output, no clock, no async.
 
@@ -25,6 +25,7 @@ pub mod dataplane;
 pub mod diff;
 #[cfg(test)]
 mod fixtures;
+pub mod forget;
 pub mod observe;
 pub mod reconcile;
 pub mod render;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Backend, Error};
 use crate::diff::{Acknowledged, Plan, Scope, diff};
+use crate::forget::{Departure, Departures};
 use crate::observe::metrics::{self as names, ElementCounts};
 use crate::observe::{Health, ServiceHealth};
 use crate::state::{Cluster, Desired, Event, Skipped, Touched, View};
@@ -60,6 +61,9 @@ pub struct Reconciler<B> {
     waiting: Vec<Instant>,
     failures: u32,
     service_health: Option<ServiceHealth>,
+    departures: Option<Departures>,
+    /// A commit, or a look at the kernel, was acknowledged before.
+    acknowledged_before: bool,
 }
 
 impl<B: Backend> Reconciler<B> {
@@ -77,6 +81,8 @@ impl<B: Backend> Reconciler<B> {
             waiting: Vec::new(),
             failures: 0,
             service_health: None,
+            departures: None,
+            acknowledged_before: false,
         }
     }
 
@@ -84,6 +90,12 @@ impl<B: Backend> Reconciler<B> {
     #[must_use]
     pub fn with_service_health(self, service_health: ServiceHealth) -> Self {
         Self { service_health: Some(service_health), ..self }
+    }
+
+    /// Says which endpoints the clients of Services with session affinity left.
+    #[must_use]
+    pub fn with_departures(self, departures: Departures) -> Self {
+        Self { departures: Some(departures), ..self }
     }
 
     /// Runs until shutdown, or until the first sync. The kernel's tables stay as they are at the end.
@@ -238,6 +250,7 @@ impl<B: Backend> Reconciler<B> {
     fn acknowledge(&mut self, plan: Plan, bytes: usize, started: Instant) {
         let now = Instant::now();
         self.counts.follow(&plan.operations);
+        self.depart(&plan);
         self.acknowledged = Some(plan.next);
         self.due = false;
         self.failures = 0;
@@ -267,6 +280,22 @@ impl<B: Backend> Reconciler<B> {
             milliseconds = (now.duration_since(started).as_secs_f64() * 1e6).round() / 1e3,
             "committed"
         );
+    }
+
+    /// Has the clients of endpoints that are gone forgotten.
+    fn depart(&mut self, plan: &Plan) {
+        let Some(departures) = &self.departures else { return };
+        let departure = if self.acknowledged_before {
+            Departure::of(&plan.left, &self.desired)
+        } else {
+            let has_clients = !plan.left.is_empty() || plan.next.has_affinity();
+            has_clients.then(|| Departure::after_start(&plan.left, &self.desired, &self.scope.families))
+        };
+        self.acknowledged_before = true;
+        if let Some(departure) = departure {
+            // Nobody listens only when the process is about to end.
+            let _ = departures.send(departure);
+        }
     }
 
     fn failed(&mut self, error: &Error) {

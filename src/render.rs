@@ -145,6 +145,7 @@ impl Text {
         said |= self.differences("endpoint", &old.endpoints, &new.endpoints);
         said |= self.differences("local endpoint", &old.local_endpoints, &new.local_endpoints);
         said |= self.differences("allowed source", &old.sources, &new.sources);
+        said |= self.differences("session affinity:", &old.affinity, &new.affinity);
         if !said {
             self.detail(Sign::Change, "slots repaired");
         }
@@ -189,6 +190,7 @@ struct Contents {
     endpoints: BTreeSet<Endpoint>,
     local_endpoints: BTreeSet<Endpoint>,
     sources: BTreeSet<IpNet>,
+    affinity: BTreeSet<String>,
 }
 
 impl Contents {
@@ -198,6 +200,7 @@ impl Contents {
             endpoints: installed.endpoints(false).collect(),
             local_endpoints: installed.endpoints(true).collect(),
             sources: installed.sources.iter().copied().collect(),
+            affinity: installed.affinity().map(|seconds| format!("clients stay for {seconds} s")).into_iter().collect(),
         }
     }
 

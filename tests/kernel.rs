@@ -3,10 +3,16 @@
 //! Every test makes its own node and removes it; see `tests/README.md` for what they need.
 
 #![allow(clippy::disallowed_types, reason = "kernels and child processes live in real time, which no test can pause")]
-#![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test stops at the first surprise, and says what it saw"
+)]
 
 mod common;
 
+#[path = "kernel/affinity.rs"]
+mod affinity;
 #[path = "kernel/balancing.rs"]
 mod balancing;
 #[path = "kernel/changes.rs"]

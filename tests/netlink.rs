@@ -15,8 +15,8 @@ use conformance::{
 };
 use pointsman::apply::{Backend, Error, Netlink, Nft, Receipt, Refusal};
 use pointsman::dataplane::{
-    Class, Element, Endpoint, Family, Field, Frontend, Key, List, LocalPods, Object, Operation, Options, Program,
-    Protocol, SetName, TableContents, Tables,
+    Affinity, Class, Element, Endpoint, Family, Field, Frontend, Key, List, LocalPods, Object, Operation, Options,
+    Parts, Program, Protocol, SetName, TableContents, Tables,
 };
 use pointsman::diff::{Acknowledged, diff};
 use pointsman::state::Desired;
@@ -88,6 +88,16 @@ impl Backend for Both {
         Ok(by_netlink)
     }
 
+    /// Both read the same.
+    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
+        let mut by_netlink = self.netlink.clients(family, node_port).await?;
+        let mut by_nft = self.nft.clients(family, node_port).await?;
+        by_netlink.sort();
+        by_nft.sort();
+        assert_eq!(by_netlink, by_nft);
+        Ok(by_netlink)
+    }
+
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
         let by_netlink = match &mut self.next {
             Writer::InTurn { netlink } => std::mem::replace(netlink, !*netlink),
@@ -151,6 +161,7 @@ fn programs() -> Vec<Vec<Operation>> {
         masquerade_all,
         masquerade_bit,
         every_node_address: every.iter().copied().collect(),
+        affinity_capacity: 65_536,
     };
     let all = [
         options(LocalPods::Unknown, false, 0, &[]),
@@ -164,13 +175,19 @@ fn programs() -> Vec<Vec<Operation>> {
         options(networks(&["128.0.0.0/1", "fc00::/7"]), false, 15, &[]),
     ];
     let lists = List::ALL.into_iter().flat_map(|list| [1, 2, 5].map(move |n| (list, n)));
-    let classes: BTreeSet<_> = lists.filter_map(|(list, n)| Some((list, Class::of(n)?))).collect();
+    let affinity = [false, true]
+        .into_iter()
+        .flat_map(|node_port| [1, 10_800].into_iter().map(move |seconds| Affinity { node_port, seconds }));
+    let parts = Parts {
+        classes: lists.filter_map(|(list, n)| Some((list, Class::of(n)?))).collect(),
+        affinity: affinity.collect(),
+    };
     let program = |options: Options| {
         let mut operations = Vec::new();
         for family in Family::ALL {
             operations.push(Operation::add(family, Object::Table));
-            let program = Program::new(family, &options, &classes);
-            operations.extend(program.sets.iter().map(|set| Operation::add(family, Object::Set(*set))));
+            let program = Program::new(family, &options, &parts);
+            operations.extend(program.sets.iter().map(|set| Operation::add(family, options.set(*set))));
             for chain in &program.chains {
                 operations.push(Operation::add(family, Object::Chain(chain.name.clone(), chain.base)));
                 let rules = chain.stamped_rules().into_iter();
@@ -215,6 +232,9 @@ fn elements(family: Family, program: &Program) -> Vec<Element> {
                     frontends(false).into_iter().flat_map(|f| networks.map(|network| Key::Source(f, network)));
                 sources.collect()
             }
+            SetName::Clients { node_port } => {
+                frontends(*node_port).into_iter().map(|f| Key::Client(f, other)).collect()
+            }
             SetName::Hairpin => Protocol::ALL.map(|protocol| Key::Hairpin(endpoint, protocol)).into(),
             _ => frontends(node_port).map(Key::Frontend).into(),
         };
@@ -235,8 +255,14 @@ async fn listings_of_programs(writer: Writer) -> Vec<String> {
         listings.push(both.listing());
         let tables = both.read(&Family::ALL).await.expect("read");
         let elements = operations.iter().filter(|operation| matches!(operation.object, Object::Element(_))).count();
-        let held = Family::ALL.map(|family| tables.get(family).map_or(0, |table| table.elements.len()));
-        assert_eq!(held[0] + held[1], elements, "everything is read back");
+        let mut held = 0;
+        for family in Family::ALL {
+            held += tables.get(family).map_or(0, |table| table.elements.len());
+            for node_port in [false, true] {
+                held += both.clients(family, node_port).await.expect("clients").len();
+            }
+        }
+        assert_eq!(held, elements, "everything is read back");
         // Deletes what was added, element by element, and then the rest.
         let added = operations.into_iter().filter_map(|operation| match operation.object {
             Object::Element(element) => Some(Operation::delete_element(element)),

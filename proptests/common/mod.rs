@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -86,7 +86,8 @@ fn service() -> impl Strategy<Value = Service> {
     let port = (port_name(), protocol(), 80u16..83, node_port)
         .prop_map(|(name, protocol, port, node_port)| ServicePort { name, protocol, port, node_port });
     let check = prop::option::of((32_000u16..32_002).prop_map(|port| NonZeroU16::new(port).expect("not 0")));
-    let external = (external_ips(), external_ips(), source_ranges(), any::<bool>(), check);
+    let affinity = prop_oneof![3 => Just(0), 1 => Just(1), 2 => Just(10_800)].prop_map(NonZeroU32::new);
+    let external = (external_ips(), external_ips(), source_ranges(), any::<bool>(), check, affinity);
     (0u8..8, prop::option::of(0i64..3), cluster_ips(), any::<bool>(), vec(port, 0..3), external).prop_map(
         |(
             n,
@@ -94,7 +95,7 @@ fn service() -> impl Strategy<Value = Service> {
             cluster_ips,
             local,
             mut ports,
-            (external_ips, load_balancer_ips, source_ranges, external_local, health_check_node_port),
+            (external_ips, load_balancer_ips, source_ranges, external_local, health_check_node_port, session_affinity),
         )| {
             // The API server admits a protocol and port once, and a name once.
             let mut seen = BTreeSet::new();
@@ -110,6 +111,7 @@ fn service() -> impl Strategy<Value = Service> {
                 external_ips,
                 load_balancer_ips,
                 source_ranges,
+                session_affinity,
                 health_check_node_port,
                 ports,
                 problems: Vec::new(),
@@ -318,6 +320,7 @@ pub struct Expected {
     pub any: BTreeSet<Endpoint>,
     pub local: BTreeSet<Endpoint>,
     pub sources: BTreeSet<IpNet>,
+    pub affinity: Option<u32>,
 }
 
 /// The endpoints of a service port, by rule.
@@ -365,7 +368,8 @@ impl Model {
             let mut ports: Vec<&ServicePort> = service.ports.iter().collect();
             ports.sort_by_key(|port| Arc::clone(&port.name));
             for (addr, port) in service.cluster_ips.iter().flat_map(|a| ports.iter().map(move |p| (*a, *p))) {
-                for (frontend, wanted) in self.of_port(service, port, addr) {
+                for (frontend, mut wanted) in self.of_port(service, port, addr) {
+                    wanted.affinity = service.session_affinity.filter(|_| !wanted.any.is_empty()).map(NonZeroU32::get);
                     expected.entry(frontend).or_insert(wanted);
                 }
             }
@@ -499,6 +503,7 @@ pub fn assert_satisfies(held: &Acknowledged, model: &Model) -> Result<(), TestCa
         let expected = &expected[frontend];
         prop_assert_eq!(installed.owner(), Some(expected.owner.as_str()), "owner of {}", frontend);
         prop_assert_eq!(installed.gates().collect::<BTreeSet<_>>(), expected.gates.clone(), "gates of {}", frontend);
+        prop_assert_eq!(installed.affinity(), expected.affinity, "affinity of {}", frontend);
         prop_assert_eq!(installed.sources.iter().copied().collect::<BTreeSet<_>>(), expected.sources.clone());
         let mut classes = BTreeSet::new();
         for (local, endpoints) in [(false, &expected.any), (true, &expected.local)] {

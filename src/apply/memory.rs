@@ -34,6 +34,8 @@ struct Chain {
 #[derive(Clone, Debug)]
 struct Set {
     name: SetName,
+    /// How many elements it may have, if packets fill it.
+    capacity: Option<u32>,
     elements: OrdMap<Key, Contents>,
 }
 
@@ -93,9 +95,9 @@ impl MemoryKernel {
                 Ok(())
             }
             (Verb::Add, Object::Rule(chain, rule)) => table.add_rule(&chain.0, rule),
-            (Verb::Add, Object::Set(set)) => {
-                table.sets.entry(set.to_string()).or_insert_with(|| Set { name: *set, elements: OrdMap::new() });
-                Ok(())
+            (Verb::Add, Object::Set(set)) => table.add_set(*set, None),
+            (Verb::Add, Object::Clients { node_port, capacity }) => {
+                table.add_set(SetName::Clients { node_port: *node_port }, Some(*capacity))
             }
             (Verb::Delete, Object::Set(set)) => table.delete_set(&set.to_string()),
             (Verb::Delete, Object::UnknownSet { name, .. }) => table.delete_set(name),
@@ -109,6 +111,12 @@ impl MemoryKernel {
 }
 
 impl Table {
+    fn add_set(&mut self, name: SetName, capacity: Option<u32>) -> Result<(), Refusal> {
+        let new = || Set { name, capacity, elements: OrdMap::new() };
+        self.sets.entry(name.to_string()).or_insert_with(new);
+        Ok(())
+    }
+
     fn add_chain(&mut self, name: &str, base: Option<BaseChain>) -> Result<(), Refusal> {
         match self.chains.get(name) {
             Some(chain) if chain.base == base => Ok(()),
@@ -176,21 +184,25 @@ impl Table {
             (name.clone(), contents)
         });
         let sets = self.sets.iter().map(|(name, set)| {
-            (name.clone(), SetContents { is_map: set.name.definition().is_map(), recognised: true })
+            let is_map = set.name.definition().is_map();
+            (name.clone(), SetContents { is_map, recognised: true, capacity: set.capacity })
         });
-        let elements = self.sets.values().flat_map(|set| {
-            set.elements.iter().map(|(key, contents)| Element {
-                set: set.name,
-                key: *key,
-                value: contents.value,
-                comment: contents.comment.clone(),
-            })
-        });
+        let elements = self.sets.values().filter(|set| !set.name.is_dynamic()).flat_map(Set::contents);
         TableContents { chains: chains.collect(), sets: sets.collect(), elements: elements.collect() }
     }
 }
 
 impl Set {
+    fn contents(&self) -> Vec<Element> {
+        let element = |(key, contents): (&Key, &Contents)| Element {
+            set: self.name,
+            key: *key,
+            value: contents.value,
+            comment: contents.comment.clone(),
+        };
+        self.elements.iter().map(element).collect()
+    }
+
     /// Adds an element. One that is there already stays as it is, comment included; other data is an error, and so is a range
     /// that overlaps another.
     fn add(&mut self, element: &Element) -> Result<(), Refusal> {
@@ -226,7 +238,7 @@ fn rule_sets(rule: &Rule) -> impl Iterator<Item = SetName> {
         _ => None,
     });
     let map = match &rule.action {
-        Action::DnatTo(_, map) => Some(*map),
+        Action::DnatTo(_, map) | Action::Remember(_, map, _) => Some(*map),
         _ => None,
     };
     conditions.chain(map)
@@ -235,6 +247,12 @@ fn rule_sets(rule: &Rule) -> impl Iterator<Item = SetName> {
 impl Backend for MemoryKernel {
     async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
         Ok(self.contents(families))
+    }
+
+    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
+        let set = SetName::Clients { node_port };
+        let table = self.tables[family.index()].as_ref();
+        Ok(table.and_then(|table| table.sets.get(&set.to_string())).map_or_else(Vec::new, Set::contents))
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

@@ -12,7 +12,7 @@
 use std::io;
 
 use super::{Backend, Error, Receipt};
-use crate::dataplane::{Family, Operation, TABLE, TableContents, Tables};
+use crate::dataplane::{Element, Family, Operation, SetName, TABLE, TableContents, Tables};
 use encode::Batch;
 use socket::Socket;
 
@@ -144,6 +144,19 @@ impl Backend for Netlink {
             tables.set(*family, self.read_table(*family, TABLE, "reading our tables").await?);
         }
         Ok(tables)
+    }
+
+    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
+        let doing = "reading the clients of Services with session affinity";
+        let mut socket = self.take_socket(doing)?;
+        let read = move || {
+            let clients = read::clients(&mut socket, family, TABLE, SetName::Clients { node_port });
+            (socket, clients)
+        };
+        let (socket, clients) = in_thread(read).await.map_err(|error| errors::of_socket(doing, error))?;
+        let clients = clients.map_err(|error| errors::of_socket(doing, error))?;
+        self.socket = Some(socket);
+        Ok(clients)
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

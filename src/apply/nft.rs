@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Backend, Error, Receipt, Refusal};
-use crate::dataplane::{Family, Operation, Tables};
+use crate::dataplane::{Element, Family, Operation, SetName, Tables};
 
 mod encode;
 mod read;
@@ -43,6 +43,17 @@ impl Nft {
         run::run(&self.program, &["-j", "-f", "-"], batch, doing).await.map(|_| ())
     }
 
+    /// Lists one map of ours; `None` if there is no such map.
+    async fn list_map(&self, family: Family, map: SetName, doing: &'static str) -> Result<Option<Vec<u8>>, Error> {
+        let map = map.to_string();
+        let command = ["-j", "list", "map", family.nft(), crate::dataplane::TABLE, &map];
+        match run::run(&self.program, &command, Vec::new(), doing).await {
+            Ok(listing) => Ok(Some(listing)),
+            Err(error) if error.refusal() == Some(Refusal::Missing) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Lists one table by name; `None` if there is no such table.
     async fn list(&self, family: Family, table: &str, doing: &'static str) -> Result<Option<Vec<u8>>, Error> {
         match run::run(&self.program, &["-j", "list", "table", family.nft(), table], Vec::new(), doing).await {
@@ -63,6 +74,13 @@ impl Backend for Nft {
             tables.set(*family, contents.map_err(|source| Error::Unreadable { doing, source })?);
         }
         Ok(tables)
+    }
+
+    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
+        let doing = "reading the clients of Services with session affinity";
+        let listing = self.list_map(family, SetName::Clients { node_port }, doing).await?;
+        let clients = listing.map(|json| read::clients(family, &json)).transpose();
+        Ok(clients.map_err(|source| Error::Unreadable { doing, source })?.unwrap_or_default())
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

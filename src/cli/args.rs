@@ -1,6 +1,7 @@
 //! Options and subcommands.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -92,6 +93,10 @@ pub(super) struct Args {
     /// The bit of the packet mark that asks for masquerade
     #[arg(long, value_name = "BIT", default_value_t = 14, value_parser = clap::value_parser!(u8).range(0..=31), global = true)]
     pub masquerade_bit: u8,
+
+    /// How many clients of Services with session affinity are remembered, for each family, for addresses and for NodePorts
+    #[arg(long, value_name = "CLIENTS", default_value = "262144", global = true)]
+    pub affinity_capacity: NonZeroU32,
 
     /// Masquerade all ClusterIP traffic
     #[arg(long, global = true)]
@@ -263,6 +268,7 @@ impl Args {
             masquerade_all: self.masquerade_all,
             masquerade_bit: self.masquerade_bit,
             every_node_address: self.nodeport_addresses.unrestricted(),
+            affinity_capacity: self.affinity_capacity.get(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::args::{Args, BackendName};
 use crate::apply::{Backend, Error, Netlink, Nft, Receipt};
-use crate::dataplane::{Family, Operation, Tables};
+use crate::dataplane::{Element, Family, Operation, Tables};
 
 /// The backend that was asked for, or that works.
 #[derive(Debug)]
@@ -21,6 +21,14 @@ impl Chosen {
         .await?
         .with_tested_nft()
         .await
+    }
+
+    /// Another of the same kind, for work beside this one's.
+    pub fn another(&self) -> Result<Self, Error> {
+        Ok(match self {
+            Self::Netlink(_) => Self::Netlink(Netlink::open()?),
+            Self::Nft(nft) => Self::Nft(nft.clone()),
+        })
     }
 
     /// A backend to read with: nothing is written to find out whether it works.
@@ -66,6 +74,13 @@ impl Backend for Chosen {
         match self {
             Self::Netlink(netlink) => netlink.read(families).await,
             Self::Nft(nft) => nft.read(families).await,
+        }
+    }
+
+    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
+        match self {
+            Self::Netlink(netlink) => netlink.clients(family, node_port).await,
+            Self::Nft(nft) => nft.clients(family, node_port).await,
         }
     }
 

@@ -1,8 +1,10 @@
 //! The proxy itself: `pointsman` and `pointsman --once`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -11,12 +13,17 @@ use super::backend::Chosen;
 use super::logging::Progress;
 use super::source;
 use crate::dataplane::Family;
+use crate::forget;
 use crate::observe::{Health, Listener, Pages, ServiceHealth, metrics};
 use crate::reconcile::{Reconciler, Until};
+
+/// How long to wait at the end for clients that are being forgotten.
+const FORGETTING: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let (node_name, scope) = (args.node_name()?, args.scope()?);
     let backend = Chosen::tested(args, &scope.families).await?;
+    let forgetter = backend.another()?;
     let health = Health::default();
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -38,12 +45,17 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     if !args.once {
         reconciler = reconciler.with_service_health(service_health);
     }
+    let (departures, departed) = mpsc::unbounded_channel();
+    let forgetting = tokio::spawn(forget::run(forgetter, departed));
+    reconciler = reconciler.with_departures(departures);
     let done = reconciler.run(&mut events, until, &shutdown).await;
-    drop(working);
+    drop((working, reconciler));
+    // What it does not get done now, the next start does.
+    let _ = tokio::time::timeout(FORGETTING, forgetting).await;
     shutdown.cancel();
     tasks.close();
     // Pages that a client does not finish reading must not keep the process.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), tasks.wait()).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
     done.context("the first sync failed")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::rule::Rule;
+use super::set::Class;
 
 /// The name of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +19,8 @@ pub struct Chain {
     pub base: Option<BaseChain>,
     /// Its rules, in order.
     pub rules: Vec<Rule>,
+    /// The classes in the order in which the rules test them. Written into the stamp: a later run keeps the order while it is good.
+    pub classes: Vec<Class>,
 }
 
 /// Where a base chain is attached. The policy is always accept.
@@ -58,12 +61,12 @@ pub enum Hook {
 impl Chain {
     /// A chain that other chains jump to.
     pub fn regular(name: impl Into<ChainName>, rules: Vec<Rule>) -> Self {
-        Self { name: name.into(), base: None, rules }
+        Self { name: name.into(), base: None, rules, classes: Vec::new() }
     }
 
     /// A chain at a hook.
     pub fn base(name: impl Into<ChainName>, kind: ChainType, hook: Hook, priority: i32, rules: Vec<Rule>) -> Self {
-        Self { name: name.into(), base: Some(BaseChain { kind, hook, priority }), rules }
+        Self { name: name.into(), base: Some(BaseChain { kind, hook, priority }), rules, classes: Vec::new() }
     }
 
     /// A number that changes with the rules, stable across builds and machines.
@@ -86,20 +89,28 @@ impl Chain {
     pub fn stamped_rules(&self) -> Vec<Rule> {
         let mut rules = self.rules.clone();
         if let Some(first) = rules.first_mut() {
-            first.comment = Some(stamp(self.fingerprint()));
+            first.comment = Some(stamp(self.fingerprint(), &self.classes));
         }
         rules
     }
 }
 
-/// The comment that carries a fingerprint.
-fn stamp(fingerprint: u64) -> String {
-    format!("program {fingerprint:016x}")
+/// The comment that carries a fingerprint and an order of classes. At most 97 bytes: nft takes 127.
+fn stamp(fingerprint: u64, classes: &[Class]) -> String {
+    let mut stamp = format!("program {fingerprint:016x}");
+    for (n, class) in classes.iter().enumerate() {
+        stamp.push_str(if n == 0 { " slots " } else { "," });
+        stamp.push_str(&class.slots().to_string());
+    }
+    stamp
 }
 
-/// The fingerprint in a rule's comment, if it is one of ours.
-pub(super) fn parse_stamp(comment: &str) -> Option<u64> {
-    u64::from_str_radix(comment.strip_prefix("program ")?, 16).ok()
+/// The fingerprint and the order of classes in a rule's comment, if it is one of ours.
+pub(super) fn parse_stamp(comment: &str) -> Option<(u64, Vec<Class>)> {
+    let stamp = comment.strip_prefix("program ")?;
+    let (fingerprint, slots) = stamp.split_once(" slots ").unwrap_or((stamp, ""));
+    let classes = slots.split(',').filter_map(|slots| Class::of(slots.parse().ok()?)).collect();
+    Some((u64::from_str_radix(fingerprint, 16).ok()?, classes))
 }
 
 impl ChainType {
@@ -179,14 +190,17 @@ mod tests {
         let chain = chain(&[Action::Drop, Action::Masquerade]);
         let stamped = chain.stamped_rules();
         let comment = stamped[0].comment.as_deref().unwrap();
-        assert_eq!(parse_stamp(comment), Some(chain.fingerprint()));
+        assert_eq!(parse_stamp(comment), Some((chain.fingerprint(), Vec::new())));
         assert_eq!(stamped[1], chain.rules[1]);
         assert_eq!(Chain::regular("c", Vec::new()).stamped_rules(), []);
     }
 
     #[test]
     fn a_stamp_has_16_digits_and_other_comments_are_none() {
-        assert_eq!(stamp(255), "program 00000000000000ff");
+        assert_eq!(stamp(255, &[]), "program 00000000000000ff");
+        let classes: Vec<Class> = [8, 1, 4].into_iter().filter_map(Class::of).collect();
+        assert_eq!(stamp(255, &classes), "program 00000000000000ff slots 8,1,4");
+        assert_eq!(parse_stamp("program 00000000000000ff slots 8,1,4"), Some((255, classes)));
         for comment in ["", "program", "program ", "program xyz", "program 10000000000000000", "shop/web:http"] {
             assert_eq!(parse_stamp(comment), None, "{comment:?}");
         }

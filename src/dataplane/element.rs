@@ -37,6 +37,8 @@ pub enum Key {
     Source(Frontend, IpNet),
     /// `saddr . daddr . l4proto . dport`, with both addresses the endpoint's
     Hairpin(Endpoint, Protocol),
+    /// `saddr . daddr . l4proto . dport` with a client and a frontend; of a NodePort `saddr . l4proto . dport`
+    Client(Frontend, IpAddr),
 }
 
 /// One component of a key or of data.
@@ -82,7 +84,10 @@ impl Key {
         match self {
             Self::Addr(addr) => Family::of(*addr),
             Self::Network(network) => Family::of(network.addr()),
-            Self::Frontend(frontend) | Self::Slot(frontend, _) | Self::Source(frontend, _) => frontend.family(),
+            Self::Frontend(frontend)
+            | Self::Slot(frontend, _)
+            | Self::Source(frontend, _)
+            | Self::Client(frontend, _) => frontend.family(),
             Self::Hairpin(endpoint, _) => Family::of(endpoint.addr),
         }
     }
@@ -106,6 +111,11 @@ impl Key {
             Self::Source(f, source) => {
                 let mut atoms = frontend(f);
                 atoms.push(Atom::Network(*source));
+                atoms
+            }
+            Self::Client(f, client) => {
+                let mut atoms = vec![Atom::Addr(*client)];
+                atoms.append(&mut frontend(f));
                 atoms
             }
             Self::Hairpin(endpoint, protocol) => {
@@ -136,6 +146,14 @@ impl Key {
                 };
                 Self::Source(frontend(*addr, *protocol, *port), source)
             }
+            (
+                SetName::Clients { node_port: false },
+                [Atom::Addr(client), Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port)],
+            ) => Self::Client(frontend(*addr, *protocol, *port), *client),
+            (
+                SetName::Clients { node_port: true },
+                [Atom::Addr(client), Atom::Protocol(protocol), Atom::Port(port)],
+            ) => Self::Client(Frontend::node_port(Family::of(*client), *protocol, *port), *client),
             _ => match (set.definition().key, atoms) {
                 ([Field::Daddr, _, _], [Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port)]) => {
                     Self::Frontend(frontend(*addr, *protocol, *port))
@@ -235,6 +253,16 @@ mod tests {
                 "10.96.0.1 . tcp . 80 . 192.0.2.0/24",
             ),
             (SetName::Hairpin, hairpin("fd00::1"), "fd00::1 . fd00::1 . udp . 8080"),
+            (
+                SetName::Clients { node_port: false },
+                Key::Client(FRONTEND, "10.1.0.9".parse().unwrap()),
+                "10.1.0.9 . 10.96.0.1 . tcp . 80",
+            ),
+            (
+                SetName::Clients { node_port: true },
+                Key::Client(Frontend::node_port(Family::Ip6, Protocol::Udp, 30_053), "fd00::9".parse().unwrap()),
+                "fd00::9 . udp . 30053",
+            ),
             (SetName::Endpoints(List::Any), Key::Slot(FRONTEND, 65_535), "10.96.0.1 . tcp . 80 . 65535"),
         ]
     }
@@ -256,7 +284,12 @@ mod tests {
             assert_eq!(Key::from_atoms(key.family(), set, &key.atoms()[1..]), None);
             assert_eq!(Key::from_atoms(key.family(), set, &[key.atoms(), key.atoms()].concat()), None);
             for (other, foreign, _) in keys() {
-                let fits = other.definition().key == set.definition().key && !other.definition().interval;
+                // Wherever a packet carries an address, it is one.
+                let shape = |set: SetName| {
+                    let key = set.definition().key.iter();
+                    key.map(|field| if *field == Field::Saddr { Field::Daddr } else { *field }).collect::<Vec<_>>()
+                };
+                let fits = shape(other) == shape(set) && !other.definition().interval;
                 let single = set == SetName::ServiceCidrs && other == SetName::ClusterIps;
                 if other != set && !fits && !single {
                     assert_eq!(Key::from_atoms(foreign.family(), set, &foreign.atoms()), None, "{foreign} in {set}");

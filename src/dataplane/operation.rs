@@ -42,6 +42,13 @@ pub enum Object {
     Rule(ChainName, Box<Rule>),
     /// A set or map of the program.
     Set(SetName),
+    /// A map of [`SetName::Clients`], which packets fill.
+    Clients {
+        /// Of NodePorts, not of addresses.
+        node_port: bool,
+        /// How many elements it may have.
+        capacity: u32,
+    },
     /// A set or map that the program does not know, left by another version.
     UnknownSet {
         /// Its name in the table.
@@ -92,13 +99,24 @@ impl Verb {
 }
 
 impl Object {
+    /// The set or map of the program that it is, and how many elements it may have if packets fill it.
+    pub fn set(&self) -> Option<(SetName, Option<u32>)> {
+        match self {
+            Self::Set(set) => Some((*set, None)),
+            Self::Clients { node_port, capacity } => {
+                Some((SetName::Clients { node_port: *node_port }, Some(*capacity)))
+            }
+            _ => None,
+        }
+    }
+
     /// The kind of object; the label `object` of metrics.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Table => "table",
             Self::Chain(..) => "chain",
             Self::Rule(..) => "rule",
-            Self::Set(_) | Self::UnknownSet { .. } => "set",
+            Self::Set(_) | Self::Clients { .. } | Self::UnknownSet { .. } => "set",
             Self::Element(_) => "element",
         }
     }
@@ -120,7 +138,8 @@ impl fmt::Display for Operation {
             }
             Object::Chain(name, _) => write!(f, "{verb} chain {family} {TABLE} {name}"),
             Object::Rule(chain, rule) => write!(f, "{verb} rule {family} {TABLE} {chain} {rule}"),
-            Object::Set(set) => {
+            Object::Set(_) | Object::Clients { .. } => {
+                let Some((set, capacity)) = self.object.set() else { return Ok(()) };
                 let definition = set.definition();
                 write!(f, "{verb} {} {family} {TABLE} {set}", set_or_map(definition.is_map()))?;
                 if self.verb != Verb::Add {
@@ -136,6 +155,12 @@ impl fmt::Display for Operation {
                 f.write_str(";")?;
                 if definition.interval {
                     f.write_str(" flags interval;")?;
+                }
+                if definition.dynamic {
+                    f.write_str(" flags dynamic,timeout;")?;
+                }
+                if let Some(capacity) = capacity {
+                    write!(f, " size {capacity};")?;
                 }
                 f.write_str(" }")
             }

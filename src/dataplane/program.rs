@@ -5,9 +5,11 @@
 //! nat prerouting, output ─▶ services ─▶ from-internal, from-external, … ─▶ endpoints-any, -local ─▶ pick-P ─▶ dnat
 //! filter input, forward, output ─▶ check-nodeports, check-endpoints (no endpoints: refuse or drop), check-cluster-ips
 //! nat postrouting ─▶ masquerade (marked, or a connection to oneself)
+//! nat postrouting, input ─▶ remember-clients ─▶ affinity, nodeport-affinity: who was sent where, only with session affinity
 //! ```
 //!
-//! It depends on the options and on which classes are in use, never on how many Services there are.
+//! It depends on the options and on which classes and timeouts of session affinity are in use, never on how many Services there
+//! are.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +17,9 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::chain::{Chain, ChainName, ChainType, Hook};
 use super::key::{Family, Protocol};
+use super::operation::Object;
 use super::rule::{Action, Condition, Expr, Rule};
-use super::set::{Class, List, SetName};
+use super::set::{Affinity, Class, List, SetName};
 
 /// Draws from a class before the last, biased one.
 ///
@@ -43,6 +46,18 @@ pub struct Options {
     pub masquerade_bit: u8,
     /// Families in which NodePorts are accepted on every address of the node but the loopback ones.
     pub every_node_address: BTreeSet<Family>,
+    /// How many clients of Services with session affinity are remembered, for each family, for addresses and for NodePorts. When
+    /// it is reached, further clients are balanced as if there were no affinity until others expire.
+    pub affinity_capacity: u32,
+}
+
+/// The parts of the program that a cluster needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// The classes in use; those of one list in the order in which they are tested.
+    pub classes: Vec<(List, Class)>,
+    /// The kinds of session affinity in use.
+    pub affinity: BTreeSet<Affinity>,
 }
 
 /// How this node's pods are told from everybody else (kube-proxy's `detectLocalMode`).
@@ -74,6 +89,37 @@ impl Default for Options {
             masquerade_all: false,
             masquerade_bit: 14,
             every_node_address: BTreeSet::new(),
+            affinity_capacity: 262_144,
+        }
+    }
+}
+
+impl Parts {
+    /// Whether some frontend, NodePort or not, has session affinity.
+    fn has_affinity(&self, node_port: bool) -> bool {
+        self.affinity.iter().any(|affinity| affinity.node_port == node_port)
+    }
+
+    /// The classes of a list, in the order in which they are tested.
+    fn classes_of(&self, list: List) -> impl Iterator<Item = Class> {
+        self.classes.iter().filter(move |(of, _)| *of == list).map(|(_, class)| *class)
+    }
+
+    /// The sets and maps that exist only for these parts.
+    fn sets(&self) -> impl Iterator<Item = SetName> {
+        let slots = self.classes.iter().map(|(list, class)| SetName::Slots(*list, *class));
+        let clients = [false, true].into_iter().filter(|node_port| self.has_affinity(*node_port));
+        let clients = clients.map(|node_port| SetName::Clients { node_port });
+        slots.chain(self.affinity.iter().copied().map(SetName::WithAffinity)).chain(clients)
+    }
+}
+
+impl Options {
+    /// The object that creates a set or map of the program.
+    pub fn set(&self, set: SetName) -> Object {
+        match set {
+            SetName::Clients { node_port } => Object::Clients { node_port, capacity: self.affinity_capacity },
+            others => Object::Set(others),
         }
     }
 }
@@ -93,16 +139,18 @@ impl LocalPods {
 }
 
 impl Program {
-    /// The program for one family, able to choose among the endpoints of lists of these classes.
-    pub fn new(family: Family, options: &Options, classes: &BTreeSet<(List, Class)>) -> Self {
-        let mut chains: Vec<Chain> = classes.iter().map(|(list, class)| pick(family, *list, *class)).collect();
-        chains.extend(List::ALL.map(|list| by_class(family, list, classes)));
+    /// The program for one family with these parts.
+    pub fn new(family: Family, options: &Options, parts: &Parts) -> Self {
+        let mut chains: Vec<Chain> = parts.classes.iter().map(|(list, class)| pick(family, *list, *class)).collect();
+        chains.extend(List::ALL.map(|list| by_class(family, list, parts)));
         chains.extend(arriving(family, options));
         chains.push(services(family, options));
         chains.extend(checking(family, options));
-        chains.extend(hooks(family, options));
-        let slots = classes.iter().map(|(list, class)| SetName::Slots(*list, *class));
-        Self { sets: SetName::CONSTANT.into_iter().chain(slots).collect(), chains }
+        if !parts.affinity.is_empty() {
+            chains.extend(remembering(family, options, parts));
+        }
+        chains.extend(hooks(family, options, parts));
+        Self { sets: SetName::CONSTANT.into_iter().chain(parts.sets()).collect(), chains }
     }
 }
 
@@ -123,30 +171,63 @@ fn pick_name(list: List, class: Class) -> ChainName {
     ChainName::from(format!("{}pick-{}", list.prefix(), class.slots()))
 }
 
-/// Finds the class of a frontend's list.
-fn by_class(family: Family, list: List, classes: &BTreeSet<(List, Class)>) -> Chain {
-    let of_list = classes.iter().filter(|(of, _)| *of == list);
-    let rules = of_list.map(|(_, class)| {
+/// Sends a client back to the endpoint that it had, or finds the class of the frontend's list.
+fn by_class(family: Family, list: List, parts: &Parts) -> Chain {
+    let node_port = list.is_node_port();
+    let clients = SetName::Clients { node_port };
+    let back = Rule::new(family, Action::DnatTo(Expr::key_of(clients), clients));
+    let classes: Vec<Class> = parts.classes_of(list).collect();
+    let by_class = classes.iter().map(|class| {
         Rule::new(family, Action::Goto(pick_name(list, *class))).when(SetName::Slots(list, *class).into())
     });
-    Chain::regular(list_chain(list), rules.collect())
+    // A list without a class has no endpoints.
+    let back = (parts.has_affinity(node_port) && !classes.is_empty()).then_some(back);
+    let rules = back.into_iter().chain(by_class).collect();
+    Chain { classes, ..Chain::regular(list.chain(), rules) }
 }
 
-/// The chain that chooses from a list.
-fn list_chain(list: List) -> &'static str {
-    match list {
-        List::Any => "endpoints-any",
-        List::Local => "endpoints-local",
-        List::NodeportAny => "nodeport-any",
-        List::NodeportLocal => "nodeport-local",
+/// Notes where the clients of frontends with session affinity went.
+///
+/// A nat chain sees the first packet of each connection, and at these hooks after its destination was translated and before its
+/// source is. So what is noted is what happened, and each new connection starts the timeout anew.
+fn remembering(family: Family, options: &Options, parts: &Parts) -> [Chain; 2] {
+    let mut rules = Vec::new();
+    for affinity in &parts.affinity {
+        let clients = SetName::Clients { node_port: affinity.node_port };
+        let with_affinity = SetName::WithAffinity(*affinity);
+        let asked = |set| Expr::key_of(set).before_translation();
+        for protocol in Protocol::ALL {
+            let remember = Action::Remember(asked(clients), clients, affinity.seconds);
+            // nft reads a port only where it knows the protocol.
+            let mut rule = Rule::new(family, remember).when(Condition::L4Proto(protocol));
+            rule = rule.when(Condition::In(asked(with_affinity), with_affinity));
+            if affinity.node_port {
+                // The port of some other address may have the same number.
+                let addresses = [SetName::Internal, SetName::External, SetName::ExternalLocal];
+                rule = addresses.into_iter().fold(rule, |rule, set| rule.when(Condition::NotIn(asked(set), set)));
+                if !options.every_node_address.contains(&family) {
+                    rule = rule.when(Condition::In(asked(SetName::NodeportIps), SetName::NodeportIps));
+                }
+            }
+            rules.push(rule);
+        }
     }
+    [
+        Chain::regular("remember-clients", rules),
+        Chain::base("nat-input", ChainType::Nat, Hook::Input, SRCNAT, vec![remember(family)]),
+    ]
+}
+
+/// A connection that was translated may be one to remember.
+fn remember(family: Family) -> Rule {
+    Rule::new(family, Action::Jump("remember-clients".into())).when(Condition::CtStatusDnat)
 }
 
 /// The chains that decide, by where a connection comes from, whether it is masqueraded and which list it may use.
 fn arriving(family: Family, options: &Options) -> [Chain; 6] {
     let rule = |action| Rule::new(family, action);
     let masquerade = || rule(Action::Jump("mark-for-masquerade".into()));
-    let choose = |list| rule(Action::Goto(list_chain(list).into()));
+    let choose = |list: List| rule(Action::Goto(list.chain().into()));
     let local_pod = options.local_pods.conditions(family);
     let mask_internal = match &local_pod {
         _ if options.masquerade_all => Some(masquerade()),
@@ -239,15 +320,17 @@ fn checking(family: Family, options: &Options) -> [Chain; 5] {
 }
 
 /// The base chains, at kube-proxy's hooks and priorities.
-fn hooks(family: Family, options: &Options) -> [Chain; 8] {
+fn hooks(family: Family, options: &Options, parts: &Parts) -> [Chain; 8] {
     let rule = |action| Rule::new(family, action);
     let services = || vec![rule(Action::Jump("services".into()))];
     let check = |chain: &'static str| rule(Action::Jump(chain.into())).when(Condition::CtStateNew);
     let unanswered = || vec![check("check-endpoints"), check("check-cluster-ips")];
-    let masquerade = vec![
+    let masquerade = [
         rule(Action::ClearMarkAndMasquerade(mark(options))).when(Condition::Mark(mark(options))),
         rule(Action::Masquerade).when(Condition::CtStatusDnat).when(SetName::Hairpin.into()),
     ];
+    let remember = (!parts.affinity.is_empty()).then(|| remember(family));
+    let leaving = remember.into_iter().chain(masquerade).collect();
     let for_host = vec![check("check-nodeports"), check("check-endpoints")];
     let sources = || vec![check("check-sources")];
     [
@@ -255,7 +338,7 @@ fn hooks(family: Family, options: &Options) -> [Chain; 8] {
         Chain::base("filter-output-early", ChainType::Filter, Hook::Output, BEFORE_DSTNAT, sources()),
         Chain::base("nat-prerouting", ChainType::Nat, Hook::Prerouting, DSTNAT, services()),
         Chain::base("nat-output", ChainType::Nat, Hook::Output, DSTNAT, services()),
-        Chain::base("nat-postrouting", ChainType::Nat, Hook::Postrouting, SRCNAT, masquerade),
+        Chain::base("nat-postrouting", ChainType::Nat, Hook::Postrouting, SRCNAT, leaving),
         Chain::base("filter-input", ChainType::Filter, Hook::Input, FILTER, for_host),
         Chain::base("filter-forward", ChainType::Filter, Hook::Forward, FILTER, unanswered()),
         Chain::base("filter-output", ChainType::Filter, Hook::Output, FILTER, unanswered()),
@@ -271,8 +354,9 @@ mod tests {
         chain.rules.iter().map(Rule::to_string).collect()
     }
 
-    fn classes(endpoints: &[usize]) -> BTreeSet<(List, Class)> {
-        endpoints.iter().filter_map(|n| Some((List::Any, Class::of(*n)?))).collect()
+    fn classes(endpoints: &[usize]) -> Parts {
+        let classes = endpoints.iter().filter_map(|n| Some((List::Any, Class::of(*n)?))).collect();
+        Parts { classes, ..Parts::default() }
     }
 
     fn pods_in(network: &str) -> Options {
@@ -339,9 +423,9 @@ mod tests {
     #[test]
     fn without_a_pod_network_of_the_family_cluster_ips_are_not_masqueraded() {
         let options = pods_in("10.128.0.0/16");
-        let program = Program::new(Family::Ip6, &options, &BTreeSet::new());
+        let program = Program::new(Family::Ip6, &options, &Parts::default());
         assert_eq!(text(&program, "from-internal"), ["goto endpoints-any"]);
-        let all = Program::new(Family::Ip6, &Options { masquerade_all: true, ..options }, &BTreeSet::new());
+        let all = Program::new(Family::Ip6, &Options { masquerade_all: true, ..options }, &Parts::default());
         assert_eq!(text(&all, "from-internal"), ["jump mark-for-masquerade", "goto endpoints-any"]);
     }
 
@@ -353,7 +437,7 @@ mod tests {
             every_node_address: BTreeSet::from([Family::Ip6]),
             ..Options::default()
         };
-        let program = Program::new(Family::Ip6, &options, &BTreeSet::new());
+        let program = Program::new(Family::Ip6, &options, &Parts::default());
         assert_eq!(
             text(&program, "from-internal"),
             ["iifname != \"cali*\" jump mark-for-masquerade", "goto endpoints-any"]
@@ -377,5 +461,56 @@ mod tests {
         assert_eq!(fingerprint(&one, "services"), fingerprint(&two, "services"));
         // Written into kernels by earlier versions: a change of the hash would rewrite every chain once.
         assert_eq!(fingerprint(&one, "refuse"), Some(0x7dce_c13e_2cee_7f45));
+    }
+
+    #[test]
+    fn classes_are_tested_in_the_order_that_is_given() {
+        let program = Program::new(Family::Ip, &Options::default(), &classes(&[3, 1]));
+        let tested = text(&program, "endpoints-any");
+        assert!(tested[0].ends_with("goto pick-4") && tested[1].ends_with("goto pick-1"), "{tested:?}");
+    }
+
+    #[test]
+    fn clients_are_remembered_only_where_a_service_asks_for_it() {
+        let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
+        let chain = |name: &'static str| without.chains.iter().find(|chain| chain.name.0 == name);
+        assert!(chain("remember-clients").is_none() && chain("nat-input").is_none());
+        assert_eq!(text(&without, "endpoints-any").len(), 1);
+        assert_eq!(text(&without, "nat-postrouting").len(), 2);
+
+        let affinity = BTreeSet::from([Affinity { node_port: false, seconds: 10 }]);
+        let with = Program::new(Family::Ip, &Options::default(), &Parts { affinity, ..classes(&[1]) });
+        assert_eq!(
+            text(&with, "endpoints-any")[0],
+            "dnat ip to ip saddr . ip daddr . meta l4proto . th dport map @affinity"
+        );
+        assert_eq!(text(&with, "nat-postrouting")[0], "ct status dnat jump remember-clients");
+        assert_eq!(text(&with, "nat-input"), ["ct status dnat jump remember-clients"]);
+        let remember = text(&with, "remember-clients");
+        assert_eq!(remember.len(), 3);
+        assert_eq!(
+            remember[0],
+            "meta l4proto tcp ct original ip daddr . meta l4proto . ct original proto-dst @affinity-services-10 \
+             update @affinity { ip saddr . ct original ip daddr . meta l4proto . ct original proto-dst timeout 10s : \
+             ip daddr . th dport }"
+        );
+    }
+
+    #[test]
+    fn clients_of_a_node_port_are_those_that_asked_a_node_address() {
+        let affinity = BTreeSet::from([Affinity { node_port: true, seconds: 60 }]);
+        let program = Program::new(Family::Ip6, &Options::default(), &Parts { affinity, ..Parts::default() });
+        let asked = "ct original ip6 daddr . meta l4proto . ct original proto-dst";
+        assert_eq!(
+            text(&program, "remember-clients")[1],
+            format!(
+                "meta l4proto udp meta l4proto . ct original proto-dst @affinity-nodeports-60 \
+                 {asked} != @internal {asked} != @external {asked} != @external-local \
+                 ct original ip6 daddr @nodeport-ips \
+                 update @nodeport-affinity {{ ip6 saddr . meta l4proto . ct original proto-dst timeout 60s : \
+                 ip6 daddr . th dport }}"
+            )
+        );
+        assert!(!program.sets.contains(&SetName::Clients { node_port: false }));
     }
 }

@@ -76,6 +76,8 @@ pub enum Action {
     Reject,
     /// Sends the connection to the endpoint that the map gives; goes on with the next rule when it has none.
     DnatTo(Expr, SetName),
+    /// Notes in the map where the packet is going now, for so many seconds. One that is noted already stays, for that long again.
+    Remember(Expr, SetName, u32),
     /// Sets a bit of the packet mark.
     SetMark(u32),
     /// Clears a bit of the packet mark and rewrites the source address to this host's.
@@ -85,9 +87,29 @@ pub enum Action {
 }
 
 impl Expr {
+    /// Where a packet is going: what [`Action::Remember`] notes.
+    pub const DESTINATION: &[Field] = &[Field::Daddr, Field::Dport];
+
     /// The key of `set`, taken from a packet.
     pub fn key_of(set: SetName) -> Self {
         Self { fields: set.definition().key, class: None }
+    }
+
+    /// The same key, with the destination that the packet had before it was translated.
+    pub fn before_translation(self) -> Self {
+        let fields: &[Field] = match self.fields {
+            [Field::Daddr, Field::L4Proto, Field::Dport] => {
+                &[Field::OriginalDaddr, Field::L4Proto, Field::OriginalDport]
+            }
+            [Field::L4Proto, Field::Dport] => &[Field::L4Proto, Field::OriginalDport],
+            [Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport] => {
+                &[Field::Saddr, Field::OriginalDaddr, Field::L4Proto, Field::OriginalDport]
+            }
+            [Field::Saddr, Field::L4Proto, Field::Dport] => &[Field::Saddr, Field::L4Proto, Field::OriginalDport],
+            [Field::Daddr] => &[Field::OriginalDaddr],
+            others => others,
+        };
+        Self { fields, ..self }
     }
 
     /// The same key with a random slot below `class`.
@@ -118,7 +140,8 @@ impl Field {
             Self::Daddr => format!("{} daddr", family.nft()),
             Self::L4Proto => "meta l4proto".to_owned(),
             Self::Dport => "th dport".to_owned(),
-            Self::Port => "ct original proto-dst".to_owned(),
+            Self::OriginalDaddr => format!("ct original {} daddr", family.nft()),
+            Self::OriginalDport => "ct original proto-dst".to_owned(),
             Self::Slot => format!("numgen random mod {}", class.map_or(2, Class::slots)),
         }
     }
@@ -168,6 +191,15 @@ impl fmt::Display for Rule {
             Action::RejectTcpReset => f.write_str("reject with tcp reset")?,
             Action::Reject => f.write_str("reject")?,
             Action::DnatTo(expr, map) => write!(f, "dnat {} to {} map @{map}", family.nft(), InFamily(expr, family))?,
+            Action::Remember(expr, map, seconds) => {
+                let to = Expr { fields: Expr::DESTINATION, class: None };
+                write!(
+                    f,
+                    "update @{map} {{ {} timeout {seconds}s : {} }}",
+                    InFamily(expr, family),
+                    InFamily(&to, family)
+                )?;
+            }
             Action::SetMark(bit) => write!(f, "meta mark set meta mark | {bit:#x}")?,
             Action::ClearMarkAndMasquerade(bit) => {
                 write!(f, "meta mark set meta mark ^ {bit:#x} masquerade fully-random")?;

@@ -42,6 +42,22 @@ pub enum SetName {
     Slots(List, Class),
     /// The endpoints of every frontend, numbered from 0 without gaps.
     Endpoints(List),
+    /// Frontends that keep their clients at the endpoint they had (`sessionAffinity: ClientIP`).
+    WithAffinity(Affinity),
+    /// Which client was sent where. Filled by packets, emptied by time.
+    Clients {
+        /// Of NodePorts, not of addresses.
+        node_port: bool,
+    },
+}
+
+/// Session affinity of a kind of frontends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Affinity {
+    /// Of NodePorts, not of addresses.
+    pub node_port: bool,
+    /// How long after its last new connection a client is remembered, in seconds.
+    pub seconds: u32,
 }
 
 /// One of the lists of endpoints that a frontend may have.
@@ -74,12 +90,13 @@ pub enum Field {
     Dport,
     /// Slot number: a random number below the class.
     Slot,
-    /// The type of a port in a map's data.
+    /// Destination address before translation.
+    OriginalDaddr,
+    /// Destination port before translation; also the type of any port in a map's data.
     ///
-    /// Written as `ct original proto-dst`, though it stands for any port. With `th dport` in a map's data nft 1.1.3 creates the map,
-    /// but no later process can add a rule that translates to it ("conflicting protocols specified: ip vs. th"); with `tcp
-    /// dport` it silently limits such rules to TCP.
-    Port,
+    /// With `th dport` in a map's data nft 1.1.3 creates the map, but no later process can add a rule that translates to it
+    /// ("conflicting protocols specified: ip vs. th"); with `tcp dport` it silently limits such rules to TCP.
+    OriginalDport,
 }
 
 /// The type of a set (no data) or map.
@@ -91,6 +108,8 @@ pub struct SetDefinition {
     pub data: &'static [Field],
     /// Whether elements are ranges.
     pub interval: bool,
+    /// Whether packets add elements, which expire.
+    pub dynamic: bool,
 }
 
 /// `K`: an address, protocol and port.
@@ -124,6 +143,7 @@ impl SetName {
 
     /// The set's type, the same in both families.
     pub fn definition(self) -> SetDefinition {
+        const ENDPOINT: &[Field] = &[Field::Daddr, Field::OriginalDport];
         let (key, data, interval): (&[Field], &[Field], bool) = match self {
             Self::ClusterIps | Self::NodeportIps => (&[Field::Daddr], &[], false),
             Self::ServiceCidrs => (&[Field::Daddr], &[], true),
@@ -133,22 +153,43 @@ impl SetName {
             | Self::RejectServices
             | Self::DropServices
             | Self::Firewalled
+            | Self::WithAffinity(Affinity { node_port: false, .. })
             | Self::Slots(List::Any | List::Local, _) => (FRONTEND, &[], false),
             Self::Nodeports
             | Self::NodeportsLocal
             | Self::RejectNodeports
             | Self::DropNodeports
+            | Self::WithAffinity(Affinity { node_port: true, .. })
             | Self::Slots(List::NodeportAny | List::NodeportLocal, _) => (NODE_PORT, &[], false),
             Self::AllowedSources => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Saddr], &[], true),
             Self::Hairpin => (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], &[], false),
             Self::Endpoints(List::Any | List::Local) => {
-                (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Slot], &[Field::Daddr, Field::Port], false)
+                (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Slot], ENDPOINT, false)
             }
             Self::Endpoints(List::NodeportAny | List::NodeportLocal) => {
-                (&[Field::L4Proto, Field::Dport, Field::Slot], &[Field::Daddr, Field::Port], false)
+                (&[Field::L4Proto, Field::Dport, Field::Slot], ENDPOINT, false)
             }
+            Self::Clients { node_port: false } => {
+                (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], ENDPOINT, false)
+            }
+            Self::Clients { node_port: true } => (&[Field::Saddr, Field::L4Proto, Field::Dport], ENDPOINT, false),
         };
-        SetDefinition { key, data, interval }
+        SetDefinition { key, data, interval, dynamic: self.is_dynamic() }
+    }
+}
+
+impl SetName {
+    /// The kind of session affinity that its members have, if that is what it is about.
+    pub fn affinity(&self) -> Option<Affinity> {
+        match self {
+            Self::WithAffinity(affinity) => Some(*affinity),
+            _ => None,
+        }
+    }
+
+    /// Whether packets add elements, which expire: nobody else does.
+    pub fn is_dynamic(self) -> bool {
+        matches!(self, Self::Clients { .. })
     }
 }
 
@@ -174,6 +215,16 @@ impl List {
     /// Whether it holds only endpoints of this node.
     pub fn is_local(self) -> bool {
         matches!(self, Self::Local | Self::NodeportLocal)
+    }
+
+    /// The name of the chain that chooses from it.
+    pub fn chain(self) -> &'static str {
+        match self {
+            Self::Any => "endpoints-any",
+            Self::Local => "endpoints-local",
+            Self::NodeportAny => "nodeport-any",
+            Self::NodeportLocal => "nodeport-local",
+        }
     }
 
     /// What the names of its sets and chains start with.
@@ -235,6 +286,14 @@ impl fmt::Display for SetName {
             Self::Hairpin => "hairpin",
             Self::Slots(list, class) => return write!(f, "{}slots-{}", list.prefix(), class.slots()),
             Self::Endpoints(list) => return write!(f, "{}endpoints", list.prefix()),
+            Self::WithAffinity(Affinity { node_port: false, seconds }) => {
+                return write!(f, "affinity-services-{seconds}");
+            }
+            Self::WithAffinity(Affinity { node_port: true, seconds }) => {
+                return write!(f, "affinity-nodeports-{seconds}");
+            }
+            Self::Clients { node_port: false } => "affinity",
+            Self::Clients { node_port: true } => "nodeport-affinity",
         })
     }
 }
@@ -250,7 +309,13 @@ impl FromStr for SetName {
             let class = Class::of(slots).ok_or(())?;
             return if class.slots() as usize == slots { Ok(Self::Slots(list, class)) } else { Err(()) };
         }
-        Self::CONSTANT.into_iter().find(|set| set.to_string() == text).ok_or(())
+        let others = [false, true].into_iter().flat_map(|node_port| {
+            let kind = if node_port { "affinity-nodeports-" } else { "affinity-services-" };
+            let seconds = text.strip_prefix(kind).and_then(|seconds| seconds.parse().ok());
+            let frontends = seconds.map(|seconds| Self::WithAffinity(Affinity { node_port, seconds }));
+            frontends.into_iter().chain([Self::Clients { node_port }])
+        });
+        Self::CONSTANT.into_iter().chain(others).find(|set| set.to_string() == text).ok_or(())
     }
 }
 
@@ -273,10 +338,23 @@ mod tests {
     fn names_are_read_back_as_they_are_written() {
         let classes = (0..=16).filter_map(|bits| Class::of(1 << bits));
         let slots = classes.flat_map(|class| List::ALL.map(|list| SetName::Slots(list, class)));
-        for set in SetName::CONSTANT.into_iter().chain(slots) {
+        let affinity = [false, true].into_iter().flat_map(|node_port| {
+            let set = |seconds| SetName::WithAffinity(Affinity { node_port, seconds });
+            [set(1), set(10_800), set(86_400), SetName::Clients { node_port }]
+        });
+        for set in SetName::CONSTANT.into_iter().chain(slots).chain(affinity) {
             assert_eq!(set.to_string().parse(), Ok(set));
         }
-        for name in ["", "slots-", "slots-3", "slots-0", "slots-131072", "internal2"] {
+        for name in [
+            "",
+            "slots-",
+            "slots-3",
+            "slots-0",
+            "slots-131072",
+            "internal2",
+            "affinity-services-",
+            "affinity-services-010",
+        ] {
             assert_eq!(name.parse::<SetName>(), Err(()), "{name:?}");
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::chain::{BaseChain, parse_stamp};
 use super::element::Element;
 use super::key::Family;
+use super::set::Class;
 
 /// Our tables, as read from a kernel: none, one or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct ChainContents {
     pub rules: usize,
     /// The fingerprint in the comment of the first rule.
     pub fingerprint: Option<u64>,
+    /// The classes in the order in which the chain tests them, from the same comment.
+    pub classes: Vec<Class>,
 }
 
 /// What decides whether a set is as the program wants it.
@@ -43,6 +46,8 @@ pub struct SetContents {
     pub is_map: bool,
     /// Its type is the one that the program gives this name, and all its elements could be read.
     pub recognised: bool,
+    /// How many elements it may have, if packets fill it.
+    pub capacity: Option<u32>,
 }
 
 impl Tables {
@@ -60,8 +65,11 @@ impl Tables {
 impl ChainContents {
     /// Counts a rule that was read, in the chain's order, and takes the fingerprint from the first one.
     pub fn push_rule(&mut self, comment: Option<&str>) {
-        if self.rules == 0 {
-            self.fingerprint = comment.and_then(parse_stamp);
+        if self.rules == 0
+            && let Some((fingerprint, classes)) = comment.and_then(parse_stamp)
+        {
+            self.fingerprint = Some(fingerprint);
+            self.classes = classes;
         }
         self.rules += 1;
     }

@@ -1,13 +1,14 @@
 //! What the kernel is known to hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use im::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
+use super::parts::{Population, found};
 use crate::dataplane::{
-    ChainContents, Class, Element, Endpoint, Family, Frontend, Key, List, Options, SetContents, SetName, TableContents,
+    ChainContents, Element, Endpoint, Family, Frontend, Key, List, Options, Parts, SetContents, SetName, TableContents,
     Tables,
 };
 use crate::state::{Desired, SharedElement};
@@ -21,6 +22,8 @@ pub struct Acknowledged {
     pub frontends: OrdMap<Frontend, Arc<Installed>>,
     /// The shared elements.
     pub shared: OrdSet<SharedElement>,
+    /// How many frontends are in the sets that decide about the program.
+    pub(super) population: [Population; 2],
     /// The two tables without their elements.
     pub(super) tables: [Option<InstalledTable>; 2],
     /// The snapshot that all this was made for; `None` after reading a kernel.
@@ -45,9 +48,11 @@ pub struct Installed {
 pub(super) struct InstalledTable {
     pub chains: BTreeMap<String, ChainContents>,
     pub sets: BTreeMap<String, SetContents>,
-    /// The options and classes for which the table is known to hold exactly the program; `None` if that is still to be
+    /// The parts of the program that it has.
+    pub parts: Parts,
+    /// The options for which the table is known to hold exactly the program with these parts; `None` if that is still to be
     /// compared.
-    pub verified: Option<(Options, BTreeSet<(List, Class)>)>,
+    pub verified: Option<Options>,
 }
 
 impl Acknowledged {
@@ -91,6 +96,11 @@ impl Acknowledged {
         counts
     }
 
+    /// Whether some frontend has session affinity.
+    pub fn has_affinity(&self) -> bool {
+        self.population.iter().any(Population::has_affinity)
+    }
+
     /// Whether there is a table of this family.
     pub fn has_table(&self, family: Family) -> bool {
         self.tables[family.index()].is_some()
@@ -99,6 +109,7 @@ impl Acknowledged {
     /// Forgets a table: it is about to be removed with all that it holds.
     pub(super) fn without_table(mut self, family: Family) -> Self {
         self.tables[family.index()] = None;
+        self.population[family.index()] = Population::default();
         self.frontends = self.frontends.into_iter().filter(|(frontend, _)| frontend.family() != family).collect();
         self.shared = self.shared.into_iter().filter(|shared| shared.key.family() != family).collect();
         self.basis = None;
@@ -121,9 +132,11 @@ impl From<Tables> for Acknowledged {
                     }
                 }
             }
-            acknowledged
-                .frontends
-                .extend(found.into_iter().map(|(frontend, found)| (frontend, Arc::new(found.sorted()))));
+            for (frontend, found) in found {
+                let installed = found.sorted();
+                acknowledged.population[family.index()].add(installed.sets());
+                acknowledged.frontends.insert(frontend, Arc::new(installed));
+            }
             acknowledged.tables[family.index()] = Some(InstalledTable::from(table));
         }
         acknowledged
@@ -186,7 +199,7 @@ impl Found {
 
 impl From<&TableContents> for InstalledTable {
     fn from(table: &TableContents) -> Self {
-        Self { chains: table.chains.clone(), sets: table.sets.clone(), verified: None }
+        Self { chains: table.chains.clone(), sets: table.sets.clone(), parts: found(table), verified: None }
     }
 }
 
@@ -196,14 +209,33 @@ impl Installed {
         self.memberships.iter().find_map(|(_, comment)| comment.as_deref())
     }
 
-    /// The sets that it is a member of, but for the classes of its lists.
+    /// The sets that it is a member of.
+    pub(super) fn sets(&self) -> impl Iterator<Item = SetName> {
+        self.memberships.iter().map(|(set, _)| *set)
+    }
+
+    /// The timeout of its session affinity in seconds, if it has that.
+    pub fn affinity(&self) -> Option<u32> {
+        self.sets().find_map(|set| set.affinity()).map(|affinity| affinity.seconds)
+    }
+
+    /// The sets that it is a member of, but for the classes of its lists and its session affinity.
     pub fn gates(&self) -> impl Iterator<Item = SetName> {
-        self.memberships.iter().map(|(set, _)| *set).filter(|set| !matches!(set, SetName::Slots(..)))
+        self.memberships
+            .iter()
+            .map(|(set, _)| *set)
+            .filter(|set| !matches!(set, SetName::Slots(..) | SetName::WithAffinity(_)))
     }
 
     /// The list for everyone, or that of this node.
     pub fn list(&self, local: bool) -> &[(u32, Endpoint)] {
         if local { &self.local_slots } else { &self.slots }
+    }
+
+    /// The endpoints that connections are sent to: those of clients that a policy confines to this node, or of all others.
+    pub fn reachable(&self, confined: bool) -> impl Iterator<Item = Endpoint> {
+        let local = confined && self.sets().any(|set| matches!(set, SetName::ExternalLocal | SetName::NodeportsLocal));
+        self.endpoints(local)
     }
 
     /// The endpoints of a list, by slot.
@@ -215,6 +247,7 @@ impl Installed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::Class;
     use crate::fixtures::{World, frontend, service, slice};
 
     fn world() -> World {

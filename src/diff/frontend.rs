@@ -56,6 +56,21 @@ pub(super) fn changes(
     (gone, new)
 }
 
+/// The endpoints that clients with session affinity may have been sent to before and are not sent to afterwards.
+///
+/// Who may use every endpoint and who is confined to this node's are told apart by the packet, not in what is remembered of them.
+/// So an endpoint that leaves either list is forgotten, also where the other still has it.
+pub(super) fn left_by_clients(before: Option<&Arc<Installed>>, after: Option<&Installed>) -> BTreeSet<Endpoint> {
+    let Some(before) = before.filter(|before| before.affinity().is_some()) else { return BTreeSet::new() };
+    let after = after.filter(|after| after.affinity().is_some());
+    let mut left = BTreeSet::new();
+    for confined in [false, true] {
+        let stays: BTreeSet<Endpoint> = after.into_iter().flat_map(|after| after.reachable(confined)).collect();
+        left.extend(before.reachable(confined).filter(|endpoint| !stays.contains(endpoint)));
+    }
+    left
+}
+
 /// The elements of an installation, sorted.
 fn elements(frontend: Frontend, installed: &Installed) -> Vec<Element> {
     let members = installed

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use im::ordmap::DiffItem;
 
 use super::acknowledged::{Acknowledged, Installed};
-use super::frontend::{changes, target};
+use super::frontend::{changes, left_by_clients, target};
 use super::table::{is_incompatible, program_change};
-use crate::dataplane::{Class, Element, Family, Frontend, List, LocalPods, Object, Operation, Options, SetName};
+use crate::dataplane::{Element, Endpoint, Family, Frontend, LocalPods, Object, Operation, Options, SetName};
 use crate::state::{Desired, Node, SharedElement};
 
 /// Which tables are ours to write, and with which program.
@@ -35,6 +35,9 @@ pub struct Plan {
     pub shared: Vec<SharedChange>,
     /// The tables whose program changes.
     pub tables: Vec<TableChange>,
+    /// Endpoints that clients with session affinity may have been sent to and no longer are: these clients must be forgotten
+    /// once the operations are committed.
+    pub left: BTreeSet<(Frontend, Endpoint)>,
 }
 
 /// A frontend that changes.
@@ -102,14 +105,16 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
         .families
         .iter()
         .copied()
-        .filter(|family| acknowledged.tables[family.index()].as_ref().is_some_and(is_incompatible))
+        .filter(|family| {
+            acknowledged.tables[family.index()].as_ref().is_some_and(|table| is_incompatible(table, &scope.options))
+        })
         .collect();
     let acknowledged =
         rebuilt.iter().fold(acknowledged.clone(), |acknowledged, family| acknowledged.without_table(*family));
     let mut next = acknowledged.clone();
     let (mut gone, mut new) = (Buckets::new(), Buckets::new());
 
-    let mut needed: [BTreeSet<(List, Class)>; 2] = Default::default();
+    let mut left = BTreeSet::new();
     let mut frontends = Vec::new();
     for frontend in changed_frontends(&acknowledged, desired) {
         if !scope.families.contains(&frontend.family()) {
@@ -118,17 +123,16 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
         let before = acknowledged.frontends.get(&frontend);
         let spec = desired.frontends.get(&frontend).map(|claims| claims.winner());
         let after = spec.map(|spec| target(frontend, before.map(AsRef::as_ref), spec));
-        for (set, _) in after.iter().flat_map(|after| &after.memberships) {
-            if let SetName::Slots(list, class) = set {
-                needed[frontend.family().index()].insert((*list, *class));
-            }
-        }
         if before.map(AsRef::as_ref) == after.as_ref() {
             continue;
         }
         let (deleted, added) = changes(frontend, before.map(AsRef::as_ref), after.as_ref());
         file(&mut gone, deleted);
         file(&mut new, added);
+        left.extend(left_by_clients(before, after.as_ref()).into_iter().map(|endpoint| (frontend, endpoint)));
+        let population = &mut next.population[frontend.family().index()];
+        population.remove(before.iter().flat_map(|before| before.sets()));
+        population.add(after.iter().flat_map(Installed::sets));
         let after = after.map(Arc::new);
         match &after {
             Some(after) => next.frontends.insert(frontend, Arc::clone(after)),
@@ -155,7 +159,7 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
     let mut tables = Vec::new();
     for family in &scope.families {
         let installed = acknowledged.tables[family.index()].as_ref();
-        let mut change = program_change(*family, installed, &scope.options, &needed[family.index()]);
+        let mut change = program_change(*family, installed, &scope.options, &next.population[family.index()]);
         let was_incompatible = rebuilt.contains(family);
         if was_incompatible {
             change.operations.insert(0, Operation::delete(*family, Object::Table));
@@ -169,12 +173,16 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
             });
         }
         operations.append(&mut change.operations);
+        // A set that goes takes its elements along.
+        gone.retain(|(of, set), _| {
+            of != family || set.affinity().is_none_or(|kind| change.table.parts.affinity.contains(&kind))
+        });
         next.tables[family.index()] = Some(change.table);
     }
     operations.extend(gone.into_values().flatten().map(Operation::delete_element));
     operations.extend(new.into_values().flatten().map(Operation::add_element));
     next.basis = Some(desired.clone());
-    Plan { operations, next, frontends, shared, tables }
+    Plan { operations, next, frontends, shared, tables, left }
 }
 
 /// Puts elements where they are sent from.

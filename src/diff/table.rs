@@ -1,10 +1,9 @@
 //! The program of one table: from what is installed to what [`Program`] asks for.
 
-use std::collections::BTreeSet;
-
 use super::acknowledged::InstalledTable;
+use super::parts::{Population, needed};
 use crate::dataplane::{
-    BaseChain, Chain, ChainContents, ChainName, Class, Family, List, Object, Operation, Options, Program, SetContents,
+    BaseChain, Chain, ChainContents, ChainName, Family, Object, Operation, Options, Parts, Program, SetContents,
     SetName,
 };
 
@@ -15,25 +14,17 @@ pub(super) struct ProgramChange {
     pub table: InstalledTable,
 }
 
-/// Whether the table cannot be mended in place: a set has the name of one of ours and another type.
-pub(super) fn is_incompatible(table: &InstalledTable) -> bool {
-    table.sets.iter().any(|(name, set)| !set.recognised && name.parse::<SetName>().is_ok())
-}
-
-/// The classes for which the table has a set.
-pub(super) fn installed_classes(table: Option<&InstalledTable>) -> BTreeSet<(List, Class)> {
-    let Some(table) = table else { return BTreeSet::new() };
-    table
-        .sets
-        .keys()
-        .filter_map(|name| match name.parse() {
-            Ok(SetName::Slots(list, class)) => Some((list, class)),
-            _ => None,
+/// Whether the table cannot be mended in place: a set has the name of one of ours and another type or capacity.
+pub(super) fn is_incompatible(table: &InstalledTable, options: &Options) -> bool {
+    // What was verified was compatible with these very options.
+    table.verified.as_ref() != Some(options)
+        && table.sets.iter().any(|(name, set)| match name.parse::<SetName>() {
+            Ok(ours) => !set.recognised || (ours.is_dynamic() && set.capacity != Some(options.affinity_capacity)),
+            Err(()) => false,
         })
-        .collect()
 }
 
-/// Brings a table's program up to date, for at least the classes that are needed. Classes that are installed stay.
+/// Brings a table's program up to date, with the parts that its frontends need.
 ///
 /// Chains are rewritten only if their fingerprint, number of rules or hook differ; chains and sets that the program does not
 /// know are removed, for the table is ours.
@@ -41,24 +32,22 @@ pub(super) fn program_change(
     family: Family,
     installed: Option<&InstalledTable>,
     options: &Options,
-    needed: &BTreeSet<(List, Class)>,
+    population: &Population,
 ) -> ProgramChange {
-    if let Some(table) = installed
-        && table.verified.as_ref().is_some_and(|(of, known)| of == options && needed.is_subset(known))
-    {
-        return ProgramChange { operations: Vec::new(), table: table.clone() };
-    }
-    let classes: BTreeSet<(List, Class)> = installed_classes(installed).union(needed).copied().collect();
-    let program = Program::new(family, options, &classes);
     let empty = InstalledTable::default();
     let old = installed.unwrap_or(&empty);
+    let parts = needed(&old.parts, population);
+    if old.verified.as_ref() == Some(options) && old.parts == parts {
+        return ProgramChange { operations: Vec::new(), table: old.clone() };
+    }
+    let program = Program::new(family, options, &parts);
     let mut operations = Vec::new();
     if installed.is_none() {
         operations.push(Operation::add(family, Object::Table));
     }
     operations.extend(removals(family, old, &program));
-    operations.extend(additions(family, old, &program));
-    ProgramChange { operations, table: table_of(&program, options, classes) }
+    operations.extend(additions(family, old, &program, options));
+    ProgramChange { operations, table: table_of(&program, options, parts) }
 }
 
 /// What has to go: rules that will be rewritten, base chains at other hooks, and what the program does not know.
@@ -85,9 +74,13 @@ fn removals(family: Family, old: &InstalledTable, program: &Program) -> Vec<Oper
         }
     }
     for (name, set) in &old.sets {
-        if name.parse::<SetName>().is_err() {
-            let unknown = Object::UnknownSet { name: name.clone(), is_map: set.is_map };
-            deletions.push(Operation::delete(family, unknown));
+        match name.parse() {
+            Ok(ours) if program.sets.contains(&ours) => {}
+            Ok(ours) => deletions.push(Operation::delete(family, Object::Set(ours))),
+            Err(()) => {
+                let unknown = Object::UnknownSet { name: name.clone(), is_map: set.is_map };
+                deletions.push(Operation::delete(family, unknown));
+            }
         }
     }
     flushes.append(&mut deletions);
@@ -95,11 +88,11 @@ fn removals(family: Family, old: &InstalledTable, program: &Program) -> Vec<Oper
 }
 
 /// What has to come: sets, then chains, then rules, which may refer to all of them.
-fn additions(family: Family, old: &InstalledTable, program: &Program) -> Vec<Operation> {
+fn additions(family: Family, old: &InstalledTable, program: &Program, options: &Options) -> Vec<Operation> {
     let mut operations = Vec::new();
     for set in &program.sets {
         if !old.sets.contains_key(&set.to_string()) {
-            operations.push(Operation::add(family, Object::Set(*set)));
+            operations.push(Operation::add(family, options.set(*set)));
         }
     }
     let installed = |chain: &Chain| old.chains.get(&*chain.name.0);
@@ -130,21 +123,22 @@ fn same_rules(chain: &ChainContents, wanted: &Chain) -> bool {
 }
 
 /// The table that holds exactly this program.
-fn table_of(program: &Program, options: &Options, classes: BTreeSet<(List, Class)>) -> InstalledTable {
+fn table_of(program: &Program, options: &Options, parts: Parts) -> InstalledTable {
     let chains = program.chains.iter().map(|chain| {
         let contents = ChainContents {
             base: chain.base,
             foreign_base: false,
             rules: chain.rules.len(),
             fingerprint: if chain.rules.is_empty() { None } else { Some(chain.fingerprint()) },
+            classes: chain.classes.clone(),
         };
         (chain.name.to_string(), contents)
     });
-    let sets = program
-        .sets
-        .iter()
-        .map(|set| (set.to_string(), SetContents { is_map: set.definition().is_map(), recognised: true }));
-    InstalledTable { chains: chains.collect(), sets: sets.collect(), verified: Some((options.clone(), classes)) }
+    let sets = program.sets.iter().map(|set| {
+        let capacity = set.is_dynamic().then_some(options.affinity_capacity);
+        (set.to_string(), SetContents { is_map: set.definition().is_map(), recognised: true, capacity })
+    });
+    InstalledTable { chains: chains.collect(), sets: sets.collect(), parts, verified: Some(options.clone()) }
 }
 
 #[cfg(test)]

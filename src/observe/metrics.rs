@@ -9,7 +9,7 @@ use std::fmt::Write;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
 
-use crate::dataplane::{Family, Object, Operation, SetName};
+use crate::dataplane::{Family, Object, Operation, SetName, Verb};
 use crate::diff::Plan;
 use crate::state::{Event, Exposure, Skipped, WithoutLocal};
 
@@ -101,12 +101,15 @@ pub const WITHOUT_LOCAL: &str = "kubeproxy_sync_proxy_rules_no_local_endpoints_t
 /// Health-check ports of Services that could not be listened on.
 pub const HEALTH_CHECK_FAILURES: &str = "pointsman_health_check_listen_failures_total";
 
+/// Clients of Services with session affinity that were forgotten because their endpoint is gone.
+pub const CLIENTS_FORGOTTEN: &str = "pointsman_affinity_forgotten_total";
+
 /// From 1 ms to 16 s, as kube-proxy.
 const KUBE_PROXY_SYNC: Type = Type::Histogram(Buckets::Doubling { first: 0.001, count: 15 });
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 22] = [
+pub const ALL: [Metric; 23] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync that wrote to the family's table: diff, commit and acknowledgement, in seconds. Failed ones too." },
     Metric { name: SYNC_LAST, kind: Type::Gauge, labels: "ip_family", help: "Unix time of the last successful sync, in seconds." },
     Metric { name: SYNC_QUEUED, kind: Type::Gauge, labels: "ip_family", help: "Unix time at which a sync was last asked for, in seconds." },
@@ -125,6 +128,7 @@ pub const ALL: [Metric; 22] = [
     Metric { name: SYNCS, kind: Type::Counter, labels: "result", help: "Syncs by result: committed, unchanged (the diff was empty), failed." },
     Metric { name: READ_BACKS, kind: Type::Counter, labels: "cause", help: "Times that our tables were read from the kernel: start, failure." },
     Metric { name: HEALTH_CHECK_FAILURES, kind: Type::Counter, labels: "ip_family", help: "Attempts to listen on a Service's healthCheckNodePort that failed on some address." },
+    Metric { name: CLIENTS_FORGOTTEN, kind: Type::Counter, labels: "ip_family", help: "Clients of Services with session affinity that were forgotten because their endpoint left, or the affinity was switched off." },
     Metric { name: SERVICES, kind: Type::Gauge, labels: "", help: "Services known." },
     Metric { name: WATCH_RESTARTS, kind: Type::Counter, labels: "kind", help: "Watches that ended, for whatever reason, and were started again." },
     Metric { name: API_REQUESTS, kind: Type::Counter, labels: "kind, code", help: "Requests to the API server, by kind of object and status code (or error)." },
@@ -243,8 +247,12 @@ impl ElementCounts {
         let mut changed: BTreeMap<(Family, SetName), i64> = BTreeMap::new();
         for operation in operations {
             if let Object::Element(element) = &operation.object {
-                let step = if operation.verb == crate::dataplane::Verb::Add { 1 } else { -1 };
+                let step = if operation.verb == Verb::Add { 1 } else { -1 };
                 *changed.entry((operation.family, element.set)).or_default() += step;
+            } else if let (Verb::Delete, Object::Set(set)) = (operation.verb, &operation.object) {
+                // A set that goes takes its elements along.
+                let held = self.0.get(&(operation.family, *set)).copied().unwrap_or_default();
+                *changed.entry((operation.family, *set)).or_default() -= held;
             }
         }
         for (set, change) in changed {

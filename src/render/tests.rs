@@ -167,3 +167,18 @@ fn names_from_the_cluster_cannot_forge_a_line_or_an_escape() {
     assert!(!printed.contains(['\x1b', '\u{7}']) && !printed.contains("\nb"), "{printed}");
     assert!(printed.contains("+ shop/we_b__31m_:http_ 10.96.0.1:80/tcp\n"), "{printed}");
 }
+
+#[test]
+fn session_affinity_is_told_as_it_comes_changes_and_goes() {
+    let mut world = World::with([service("shop/web").into(), slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
+    for (seconds, expected) in [
+        (60, "+ session affinity: clients stay for 60 s"),
+        (90, "- session affinity: clients stay for 60 s\n    + session affinity: clients stay for 90 s"),
+        (0, "- session affinity: clients stay for 90 s"),
+    ] {
+        world.apply(service("shop/web").affinity(seconds));
+        let printed = text(&world.plan(), Colour::Off);
+        assert!(printed.contains(&format!("~ shop/web:http 10.96.0.1:80/tcp\n    {expected}\n")), "{printed}");
+        world.sync();
+    }
+}

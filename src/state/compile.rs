@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -11,7 +12,7 @@ use super::cluster::Cluster;
 use super::names::{ObjectName, owner_tag};
 use super::object::{Service, ServicePort};
 use super::select::{Needs, Place, Selection, select};
-use crate::dataplane::{Element, Endpoint, Family, Frontend, Key, SetName};
+use crate::dataplane::{Affinity, Element, Endpoint, Family, Frontend, Key, SetName};
 
 /// What one service port asks for on one of its frontends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct FrontendSpec {
     pub exposure: Exposure,
     /// What happens to a new connection.
     pub outcome: Outcome,
+    /// For how many seconds a client keeps its endpoint (`sessionAffinity: ClientIP`).
+    pub affinity: Option<NonZeroU32>,
     /// Who may open connections, in order and without overlaps; `None` for everybody.
     pub sources: Option<Arc<[IpNet]>>,
 }
@@ -124,6 +127,7 @@ fn compile_port(
             created: service.created,
             exposure,
             outcome: outcome.clone(),
+            affinity: service.session_affinity,
             sources: sources.cloned(),
         };
         spec.frontends.push((frontend, Arc::new(asked)));
@@ -190,7 +194,7 @@ fn sources(cluster: &Cluster, service: &Service, family: Family) -> Option<Arc<[
 }
 
 impl FrontendSpec {
-    /// The sets that the frontend is a member of, by what happens to connections and who may open them.
+    /// The sets that the frontend is a member of, by what happens to connections, who keeps an endpoint and who may open them.
     pub fn gates(&self, frontend: Frontend) -> Vec<SetName> {
         let node_port = frontend.is_node_port();
         let by_kind = |address: SetName, port: SetName| if node_port { port } else { address };
@@ -207,6 +211,11 @@ impl FrontendSpec {
             (Outcome::Reject, _) => vec![by_kind(SetName::RejectServices, SetName::RejectNodeports)],
             (Outcome::Drop, _) => vec![drop],
         };
+        // Without endpoints there is nothing to keep.
+        if !self.endpoints(false).is_empty() {
+            let affinity = self.affinity.map(|seconds| Affinity { node_port, seconds: seconds.get() });
+            gates.extend(affinity.map(SetName::WithAffinity));
+        }
         gates.extend(self.sources.is_some().then_some(SetName::Firewalled));
         gates
     }

@@ -4,7 +4,7 @@
 //! resourceVersion) are equal and cause no work.
 
 use std::net::IpAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -44,6 +44,9 @@ pub struct Service {
     /// `spec.loadBalancerSourceRanges`: who may use the load-balancer IPs; everybody if there is none of the family.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source_ranges: Vec<IpNet>,
+    /// `spec.sessionAffinity: ClientIP`: for how many seconds after its last new connection a client keeps its endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_affinity: Option<NonZeroU32>,
     /// `spec.healthCheckNodePort`, under `externalTrafficPolicy: Local` of type LoadBalancer: where load balancers ask this node
     /// whether it has endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -29,8 +29,8 @@ pub enum Reason {
     FrontendTaken,
     /// The same object was given twice.
     Duplicate,
-    /// Something that this version does not do.
-    NotSupported,
+    /// A timeout is none, or out of range: the default holds.
+    BadTimeout,
 }
 
 /// A part of one object that was left out.
@@ -75,7 +75,7 @@ impl Reason {
             Self::NoService => "no-service",
             Self::FrontendTaken => "frontend-taken",
             Self::Duplicate => "duplicate",
-            Self::NotSupported => "not-supported",
+            Self::BadTimeout => "bad-timeout",
         }
     }
 }

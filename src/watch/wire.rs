@@ -114,6 +114,8 @@ pub struct ServiceSpec {
     pub internal_traffic_policy: Scalar,
     /// `sessionAffinity`
     pub session_affinity: Scalar,
+    /// `sessionAffinityConfig`
+    pub session_affinity_config: Loose<SessionAffinityConfig>,
     /// `externalTrafficPolicy`
     pub external_traffic_policy: Scalar,
     /// `externalIPs`
@@ -125,6 +127,23 @@ pub struct ServiceSpec {
     pub health_check_node_port: Scalar,
     /// `ports`
     pub ports: Items<Loose<Port>>,
+}
+
+/// `sessionAffinityConfig`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SessionAffinityConfig {
+    /// `clientIP`
+    #[serde(rename = "clientIP")]
+    pub client_ip: Loose<ClientIpConfig>,
+}
+
+/// `sessionAffinityConfig.clientIP`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ClientIpConfig {
+    /// `timeoutSeconds`
+    pub timeout_seconds: Scalar,
 }
 
 /// A port of a Service or of an EndpointSlice.

@@ -146,6 +146,27 @@ impl Service {
         })
     }
 
+    /// Sets `sessionAffinity: ClientIP` with this timeout.
+    pub fn session_affinity(mut self, seconds: u32) -> Self {
+        self.0["spec"]["sessionAffinity"] = json!("ClientIP");
+        self.0["spec"]["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": seconds}});
+        self
+    }
+
+    /// Gives the port of this name a NodePort.
+    pub fn node_port(mut self, name: &str, node_port: u16) -> Self {
+        self.0["spec"]["type"] = json!("NodePort");
+        let ports = self.0["spec"]["ports"].as_array_mut().into_iter().flatten();
+        ports.filter(|port| port["name"] == name).for_each(|port| port["nodePort"] = json!(node_port));
+        self
+    }
+
+    /// Gives it an external IP.
+    pub fn external_ip(mut self, addr: &str) -> Self {
+        self.0["spec"]["externalIPs"] = json!([addr]);
+        self
+    }
+
     /// Sets `internalTrafficPolicy: Local`.
     pub fn internal_traffic_local(mut self) -> Self {
         self.0["spec"]["internalTrafficPolicy"] = json!("Local");

@@ -15,7 +15,8 @@ use histories::{Move, Proxy, history, scope};
 use nix::sched::{CloneFlags, unshare};
 use pointsman::apply::{Backend, Error, MemoryKernel, Refusal};
 use pointsman::dataplane::{
-    Class, Element, Endpoint, Family, Frontend, Key, List, Object, Operation, Program, Protocol, SetName, Tables,
+    Affinity, Class, Element, Endpoint, Family, Frontend, Key, List, Object, Operation, Parts, Program, Protocol,
+    SetName, Tables,
 };
 use pointsman::diff::{Acknowledged, diff};
 use proptest::prelude::*;
@@ -115,7 +116,10 @@ fn operation() -> impl Strategy<Value = Operation> {
     let program = Program::new(
         Family::Ip,
         &scope().options,
-        &[1, 2].into_iter().filter_map(|n| Some((List::Any, Class::of(n)?))).collect(),
+        &Parts {
+            classes: [1, 2].into_iter().filter_map(|n| Some((List::Any, Class::of(n)?))).collect(),
+            affinity: BTreeSet::from([Affinity { node_port: false, seconds: 10 }]),
+        },
     );
     let chains = program.chains.clone();
     let sets = program.sets.clone();
@@ -136,7 +140,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => chain.prop_map(|chain| Operation::flush(Family::Ip, chain.name)),
         4 => rule,
         4 => (set, verb).prop_map(|(set, add)| {
-            let object = Object::Set(set);
+            let object = if add { scope().options.set(set) } else { Object::Set(set) };
             if add { Operation::add(Family::Ip, object) } else { Operation::delete(Family::Ip, object) }
         }),
         12 => (element(), verb).prop_map(|(element, add)| {

@@ -10,7 +10,7 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("C7 with packets", "not every kernel can open SCTP sockets; it runs as a unit test"),
     ("N1-N7, gauges", "tested beside the state that they count; their effects are rows here"),
     ("Q10, Q19-Q21, health checks; T1-T7; X14-X22", "tested in tests/kernel and beside the code"),
-    ("A5, ZZ26, session affinity", "not there yet"),
+    ("A5, ZZ26, session affinity", "takes many clients and time to pass; tested in tests/kernel/affinity.rs"),
     ("S1-S17, flows to look at", "old UDP flows are not looked at yet; what kube-proxy looks at is rows here"),
     ("R16, R20, R21, R25", "inputs cannot be mutated in this language; the others are halves of other rows"),
     ("T8-T15, X1-X13, Y1-Y8", "metrics, health pages and the loop have tests of their own"),

@@ -81,7 +81,10 @@ pub const NFTA_SET_ID: u16 = 10;
 pub const NFTA_SET_USERDATA: u16 = 13;
 pub const NFT_SET_INTERVAL: u32 = 0x4;
 pub const NFT_SET_MAP: u32 = 0x8;
+pub const NFT_SET_TIMEOUT: u32 = 0x10;
+pub const NFT_SET_EVAL: u32 = 0x20;
 pub const NFT_SET_CONCAT: u32 = 0x80;
+pub const NFTA_SET_DESC_SIZE: u16 = 1;
 pub const NFTA_SET_DESC_CONCAT: u16 = 2;
 pub const NFTA_SET_FIELD_LEN: u16 = 1;
 
@@ -152,6 +155,16 @@ pub const NFTA_CT_DIRECTION: u16 = 3;
 pub const NFT_CT_STATE: u32 = 0;
 pub const NFT_CT_STATUS: u32 = 2;
 pub const NFT_CT_PROTO_DST: u32 = 12;
+pub const NFT_CT_DST_IP: u32 = 20;
+pub const NFT_CT_DST_IP6: u32 = 22;
+
+pub const NFTA_DYNSET_SET_NAME: u16 = 1;
+pub const NFTA_DYNSET_OP: u16 = 3;
+pub const NFTA_DYNSET_SREG_KEY: u16 = 4;
+pub const NFTA_DYNSET_SREG_DATA: u16 = 5;
+pub const NFTA_DYNSET_TIMEOUT: u16 = 6;
+pub const NFT_DYNSET_OP_UPDATE: u32 = 1;
+
 /// `NF_CT_STATE_BIT(IP_CT_NEW)`
 pub const CT_STATE_NEW: u32 = 1 << 3;
 /// `IPS_DST_NAT` of `enum ip_conntrack_status`

@@ -179,7 +179,7 @@ impl Atoms {
 
 fn atom(field: Field, bytes: &[u8]) -> Option<Atom> {
     Some(match field {
-        Field::Saddr | Field::Daddr => Atom::Addr(match bytes.len() {
+        Field::Saddr | Field::Daddr | Field::OriginalDaddr => Atom::Addr(match bytes.len() {
             4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
             _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
         }),
@@ -187,7 +187,7 @@ fn atom(field: Field, bytes: &[u8]) -> Option<Atom> {
             let number = *bytes.first()?;
             Atom::Protocol(Protocol::ALL.into_iter().find(|protocol| protocol_number(*protocol) == number)?)
         }
-        Field::Dport | Field::Port => Atom::Port(u16::from_be_bytes(bytes.try_into().ok()?)),
+        Field::Dport | Field::OriginalDport => Atom::Port(u16::from_be_bytes(bytes.try_into().ok()?)),
         Field::Slot => Atom::Slot(host_u32(bytes)?),
     })
 }

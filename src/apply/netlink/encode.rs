@@ -143,8 +143,9 @@ impl Encoder<'_> {
                 let flags = NLM_F_CREATE | NLM_F_APPEND;
                 self.message(n, family, NFT_MSG_NEWRULE, flags, |this| this.rule(&chain.0, rule));
             }
-            (Verb::Add, Object::Set(set)) => {
-                self.message(n, family, NFT_MSG_NEWSET, NLM_F_CREATE, |this| this.set(family, *set));
+            (Verb::Add, Object::Set(_) | Object::Clients { .. }) => {
+                let (set, capacity) = operation.object.set()?;
+                self.message(n, family, NFT_MSG_NEWSET, NLM_F_CREATE, |this| this.set(family, set, capacity));
             }
             (Verb::Delete, Object::Set(set)) => self.delete_set(n, family, &set.to_string()),
             (Verb::Delete, Object::UnknownSet { name, .. }) => self.delete_set(n, family, name),
@@ -176,7 +177,7 @@ impl Encoder<'_> {
         }
     }
 
-    fn set(&mut self, family: Family, set: SetName) {
+    fn set(&mut self, family: Family, set: SetName, capacity: Option<u32>) {
         let definition = set.definition();
         let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         self.sets += 1;
@@ -192,6 +193,11 @@ impl Encoder<'_> {
         }
         if is_ranges_of_several_fields(set) {
             self.set_fields(family, definition.key);
+        }
+        if let Some(capacity) = capacity {
+            let description = self.out.nest(NFTA_SET_DESC);
+            self.out.put_u32(NFTA_SET_DESC_SIZE, capacity);
+            self.out.end(description);
         }
         self.out.put_u32(NFTA_SET_ID, self.sets);
         self.out.put(NFTA_SET_USERDATA, &set_userdata(family, &definition));
@@ -257,7 +263,8 @@ pub(super) fn set_flags(set: SetName) -> u32 {
     let interval = if definition.interval { NFT_SET_INTERVAL } else { 0 };
     let map = if definition.is_map() { NFT_SET_MAP } else { 0 };
     let fields = if is_ranges_of_several_fields(set) { NFT_SET_CONCAT } else { 0 };
-    interval | map | fields
+    let dynamic = if definition.dynamic { NFT_SET_TIMEOUT | NFT_SET_EVAL } else { 0 };
+    interval | map | fields | dynamic
 }
 
 /// Whether a set's keys have several fields, each of them a range. The kernel keeps such sets in another way.

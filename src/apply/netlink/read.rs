@@ -15,7 +15,9 @@ use super::parse::{Attributes, Message};
 use super::socket::Socket;
 use super::types::{Type, comment, same_types};
 use super::write::Writer;
-use crate::dataplane::{BaseChain, ChainContents, ChainType, Family, Hook, SetContents, SetName, TableContents};
+use crate::dataplane::{
+    BaseChain, ChainContents, ChainType, Element, Family, Hook, SetContents, SetName, TableContents,
+};
 
 /// How often a table is read anew because something changed meanwhile.
 ///
@@ -41,6 +43,15 @@ pub(super) fn table(socket: &mut Socket, family: Family, name: &str) -> Result<O
     reader.table()
 }
 
+/// Reads what packets remember; nothing if there is no such map.
+pub(super) fn clients(socket: &mut Socket, family: Family, name: &str, set: SetName) -> Result<Vec<Element>> {
+    let mut reader = Reader { socket, family, name, consistent: true };
+    match reader.elements(set) {
+        Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(Vec::new()),
+        elements => Ok(elements?.unwrap_or_default()),
+    }
+}
+
 struct Reader<'a> {
     socket: &'a mut Socket,
     family: Family,
@@ -61,14 +72,15 @@ impl Reader<'_> {
             comments.iter().for_each(|comment| chain.push_rule(comment.as_deref()));
         }
         for (name, set) in self.sets()? {
-            let mut recognised = false;
-            if let Some(set) = set.ours
+            // What packets remember is no part of the table.
+            let mut recognised = set.ours.is_some_and(SetName::is_dynamic);
+            if let Some(set) = set.ours.filter(|set| !set.is_dynamic())
                 && let Some(elements) = self.elements(set)?
             {
                 contents.elements.extend(elements);
                 recognised = true;
             }
-            contents.sets.insert(name, SetContents { is_map: set.is_map, recognised });
+            contents.sets.insert(name, SetContents { is_map: set.is_map, recognised, capacity: set.capacity });
         }
         Ok(Some(contents))
     }
@@ -103,13 +115,14 @@ impl Reader<'_> {
             if let Some(name) = set.name(NFTA_SET_NAME) {
                 let is_map = set.u32(NFTA_SET_FLAGS).unwrap_or(0) & NFT_SET_MAP != 0;
                 let ours = name.parse().ok().filter(|name| has_our_type(set, family, *name));
-                sets.push((name.to_owned(), Found { is_map, ours }));
+                let capacity = set.nest(NFTA_SET_DESC).and_then(|description| description.u32(NFTA_SET_DESC_SIZE));
+                sets.push((name.to_owned(), Found { is_map, ours, capacity }));
             }
         })?;
         Ok(sets)
     }
 
-    fn elements(&mut self, set: SetName) -> Result<Option<Vec<crate::dataplane::Element>>> {
+    fn elements(&mut self, set: SetName) -> Result<Option<Vec<Element>>> {
         let mut pause = PAUSE;
         for _ in 0..RESIZES {
             let mut collector = Collector::new(self.family, set);
@@ -158,6 +171,8 @@ struct Found {
     is_map: bool,
     /// Its name, if it is of the type that the program gives this name.
     ours: Option<SetName>,
+    /// How many elements it may have.
+    capacity: Option<u32>,
 }
 
 /// Whether a set is what we would create under this name.

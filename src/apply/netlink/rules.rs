@@ -81,6 +81,7 @@ impl Steps<'_> {
                 self.lookup(*map, Lookup::Data);
                 self.dnat();
             }
+            Action::Remember(key, map, seconds) => self.remember(key, *map, *seconds),
             Action::SetMark(bit) => self.change_mark(!bit, *bit),
             Action::ClearMarkAndMasquerade(bit) => {
                 self.change_mark(u32::MAX, *bit);
@@ -90,14 +91,32 @@ impl Steps<'_> {
         }
     }
 
-    /// Loads a key.
+    /// Loads a key into the first registers.
     fn key(&mut self, key: &Expr) {
-        let mut words = 0;
+        self.fields(key, 0);
+    }
+
+    /// Loads a key into the registers from `words` on; returns where the next would begin.
+    fn fields(&mut self, key: &Expr, mut words: usize) -> usize {
         for field in key.fields {
             let length = type_of(self.family, *field).length;
             self.load(*field, key, register(words), length);
             words += length.div_ceil(4);
         }
+        words
+    }
+
+    /// Adds the key with the packet's destination to a map, or lets the one that is there live for that long again.
+    fn remember(&mut self, key: &Expr, map: SetName, seconds: u32) {
+        let data = self.fields(key, 0);
+        self.fields(&Expr { fields: Expr::DESTINATION, class: None }, data);
+        self.expression("dynset", |out| {
+            out.put_name(NFTA_DYNSET_SET_NAME, &map.to_string());
+            out.put_u32(NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+            out.put_u32(NFTA_DYNSET_SREG_KEY, NFT_REG_1);
+            out.put_u32(NFTA_DYNSET_SREG_DATA, register(data));
+            out.put(NFTA_DYNSET_TIMEOUT, &(u64::from(seconds) * 1000).to_be_bytes());
+        });
     }
 
     fn load(&mut self, field: Field, key: &Expr, register: u32, length: usize) {
@@ -111,11 +130,9 @@ impl Steps<'_> {
                 out.put_u32(NFTA_META_KEY, NFT_META_L4PROTO);
                 out.put_u32(NFTA_META_DREG, register);
             }),
-            Field::Port => self.expression("ct", |out| {
-                out.put_u32(NFTA_CT_KEY, NFT_CT_PROTO_DST);
-                out.put_u32(NFTA_CT_DREG, register);
-                out.put(NFTA_CT_DIRECTION, &[CT_ORIGINAL]);
-            }),
+            Field::OriginalDaddr if self.family == Family::Ip => self.ct_original(NFT_CT_DST_IP, register),
+            Field::OriginalDaddr => self.ct_original(NFT_CT_DST_IP6, register),
+            Field::OriginalDport => self.ct_original(NFT_CT_PROTO_DST, register),
             Field::Slot => self.expression("numgen", |out| {
                 out.put_u32(NFTA_NG_DREG, register);
                 out.put_u32(NFTA_NG_MODULUS, key.class.map_or(2, crate::dataplane::Class::slots));
@@ -123,6 +140,15 @@ impl Steps<'_> {
                 out.put_u32(NFTA_NG_OFFSET, 0);
             }),
         }
+    }
+
+    /// What the connection's first packet carried.
+    fn ct_original(&mut self, key: u32, register: u32) {
+        self.expression("ct", |out| {
+            out.put_u32(NFTA_CT_KEY, key);
+            out.put_u32(NFTA_CT_DREG, register);
+            out.put(NFTA_CT_DIRECTION, &[CT_ORIGINAL]);
+        });
     }
 
     fn payload(&mut self, register: u32, base: u32, offset: usize, length: usize) {

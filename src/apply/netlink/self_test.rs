@@ -39,7 +39,10 @@ pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Err
     elements.sort();
     found.elements.sort();
     let contents = ChainContents { rules: 1, fingerprint: Some(chain.fingerprint()), ..ChainContents::default() };
-    let set = |set: SetName| (set.to_string(), SetContents { is_map: set.definition().is_map(), recognised: true });
+    let set = |set: SetName| {
+        let contents = SetContents { is_map: set.definition().is_map(), recognised: true, capacity: None };
+        (set.to_string(), contents)
+    };
     let expected = TableContents {
         chains: [(chain.name.0.into_owned(), contents)].into(),
         sets: [SetName::ServiceCidrs, ENDPOINTS].map(set).into(),

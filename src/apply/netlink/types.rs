@@ -4,7 +4,7 @@
 //! `libnftnl/udata.h`, and of nft's own `include/datatype.h`, `include/expression.h` and `include/proto.h`. We write what nft
 //! 1.1.3 writes.
 
-use super::abi::{CT_ORIGINAL, NFT_CT_PROTO_DST, NFT_META_L4PROTO, NFT_NG_RANDOM};
+use super::abi::{CT_ORIGINAL, NFT_CT_DST_IP, NFT_CT_DST_IP6, NFT_CT_PROTO_DST, NFT_META_L4PROTO, NFT_NG_RANDOM};
 use super::parse::text;
 use crate::dataplane::{Family, Field, SetDefinition};
 
@@ -83,10 +83,10 @@ impl Type {
 /// The type of one field.
 pub(super) fn type_of(family: Family, field: Field) -> Type {
     let (number, length) = match (field, family) {
-        (Field::Saddr | Field::Daddr, Family::Ip) => (TYPE_IPADDR, 4),
-        (Field::Saddr | Field::Daddr, Family::Ip6) => (TYPE_IP6ADDR, 16),
+        (Field::Saddr | Field::Daddr | Field::OriginalDaddr, Family::Ip) => (TYPE_IPADDR, 4),
+        (Field::Saddr | Field::Daddr | Field::OriginalDaddr, Family::Ip6) => (TYPE_IP6ADDR, 16),
         (Field::L4Proto, _) => (TYPE_INET_PROTOCOL, 1),
-        (Field::Dport | Field::Port, _) => (TYPE_INET_SERVICE, 2),
+        (Field::Dport | Field::OriginalDport, _) => (TYPE_INET_SERVICE, 2),
         (Field::Slot, _) => (TYPE_INTEGER, 4),
     };
     Type { number, length }
@@ -158,6 +158,7 @@ fn type_by_example(family: Family, fields: &[Field]) -> Vec<u8> {
 /// An expression that has the field's type.
 fn example(family: Family, field: Field) -> Vec<u8> {
     let payload = |header, field| expression(EXPR_PAYLOAD, &numbers(&[header, field]));
+    let ct = |key| expression(EXPR_CT, &numbers(&[key, u32::from(CT_ORIGINAL)]));
     match (field, family) {
         (Field::Saddr, Family::Ip) => payload(PROTO_DESC_IP, IPHDR_SADDR),
         (Field::Daddr, Family::Ip) => payload(PROTO_DESC_IP, IPHDR_DADDR),
@@ -165,7 +166,9 @@ fn example(family: Family, field: Field) -> Vec<u8> {
         (Field::Daddr, Family::Ip6) => payload(PROTO_DESC_IP6, IP6HDR_DADDR),
         (Field::Dport, _) => payload(PROTO_DESC_TH, THDR_DPORT),
         (Field::L4Proto, _) => expression(EXPR_META, &numbers(&[NFT_META_L4PROTO])),
-        (Field::Port, _) => expression(EXPR_CT, &numbers(&[NFT_CT_PROTO_DST, u32::from(CT_ORIGINAL)])),
+        (Field::OriginalDport, _) => ct(NFT_CT_PROTO_DST),
+        (Field::OriginalDaddr, Family::Ip) => ct(NFT_CT_DST_IP),
+        (Field::OriginalDaddr, Family::Ip6) => ct(NFT_CT_DST_IP6),
         // Any class has the type of an integer: 2 stands for all.
         (Field::Slot, _) => expression(EXPR_NUMGEN, &numbers(&[NFT_NG_RANDOM, 2, 0])),
     }

@@ -6,8 +6,10 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::rules::{key, statements};
-use crate::dataplane::{Atom, BaseChain, Element, Family, Object, Operation, Rule, SetName, TABLE, Verb};
+use super::rules::{Step, key, steps};
+use crate::dataplane::{
+    Atom, BaseChain, Element, Family, Object, Operation, Rule, SetDefinition, SetName, TABLE, Verb,
+};
 
 /// Encodes a batch: `{"nftables": [ … ]}`.
 ///
@@ -75,7 +77,8 @@ impl Serialize for Target<'_> {
                 target.serialize_entry("chain", &ChainJson::new(family, &name.0, base.filter(|_| adding)))?;
             }
             Object::Rule(chain, rule) => target.serialize_entry("rule", &RuleJson::new(&chain.0, rule))?,
-            Object::Set(set) => {
+            Object::Set(_) | Object::Clients { .. } => {
+                let Some((set, capacity)) = self.first.object.set() else { return target.end() };
                 let definition = set.definition();
                 let typed = |fields| adding.then(|| Typeof { r#typeof: key(family, fields, None) });
                 let json = SetJson {
@@ -84,12 +87,21 @@ impl Serialize for Target<'_> {
                     name: &set.to_string(),
                     r#type: typed(definition.key),
                     map: typed(definition.data).filter(|_| definition.is_map()),
-                    flags: if adding && definition.interval { &["interval"] } else { &[] },
+                    flags: if adding { flags(&definition) } else { &[] },
+                    size: capacity.filter(|_| adding),
                 };
                 target.serialize_entry(set_or_map(definition.is_map()), &json)?;
             }
             Object::UnknownSet { name, is_map } => {
-                let json = SetJson { family: family.nft(), table: TABLE, name, r#type: None, map: None, flags: &[] };
+                let json = SetJson {
+                    family: family.nft(),
+                    table: TABLE,
+                    name,
+                    r#type: None,
+                    map: None,
+                    flags: &[],
+                    size: None,
+                };
                 target.serialize_entry(set_or_map(*is_map), &json)?;
             }
             Object::Element(element) => {
@@ -97,6 +109,15 @@ impl Serialize for Target<'_> {
             }
         }
         target.end()
+    }
+}
+
+/// The flags of a set, in the order in which nft lists them.
+pub(super) fn flags(definition: &SetDefinition) -> &'static [&'static str] {
+    match (definition.interval, definition.dynamic) {
+        (true, _) => &["interval"],
+        (false, true) => &["timeout", "dynamic"],
+        (false, false) => &[],
     }
 }
 
@@ -147,13 +168,13 @@ struct RuleJson<'a> {
     chain: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     comment: Option<&'a str>,
-    expr: Vec<nftables::stmt::Statement<'static>>,
+    expr: Vec<Step>,
 }
 
 impl<'a> RuleJson<'a> {
     fn new(chain: &'a str, rule: &'a Rule) -> Self {
         let comment = rule.comment.as_deref();
-        Self { family: rule.family.nft(), table: TABLE, chain, comment, expr: statements(rule) }
+        Self { family: rule.family.nft(), table: TABLE, chain, comment, expr: steps(rule) }
     }
 }
 
@@ -175,6 +196,8 @@ struct SetJson<'a> {
     map: Option<Typeof>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     flags: &'a [&'a str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u32>,
 }
 
 #[derive(Serialize)]

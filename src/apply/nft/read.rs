@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use super::encode::flags;
 use super::rules::key;
 use crate::dataplane::{
     Atom, BaseChain, ChainContents, ChainType, Element, Endpoint, Family, Hook, Key, SetContents, SetName,
@@ -33,9 +34,9 @@ pub(super) fn table(family: Family, json: &[u8]) -> Result<TableContents, serde_
         }
         for (set, is_map) in [(item.set, false), (item.map, true)] {
             if let Some(set) = set {
-                let name = set.name.clone();
+                let (name, capacity) = (set.name.clone(), set.size);
                 let recognised = read_set(family, set, is_map, &mut contents.elements);
-                contents.sets.insert(name, SetContents { is_map, recognised });
+                contents.sets.insert(name, SetContents { is_map, recognised, capacity });
             }
         }
     }
@@ -46,12 +47,24 @@ pub(super) fn table(family: Family, json: &[u8]) -> Result<TableContents, serde_
     Ok(contents)
 }
 
+/// Reads what packets remember from a listing of one such map.
+pub(super) fn clients(family: Family, json: &[u8]) -> Result<Vec<Element>, serde_json::Error> {
+    let listing: Listing = serde_json::from_slice(json)?;
+    let mut clients = Vec::new();
+    for map in listing.nftables.into_iter().filter_map(|item| item.map) {
+        if let Ok(name) = map.name.parse::<SetName>() {
+            clients.extend(map.elem.iter().filter_map(|node| element(family, name, node)));
+        }
+    }
+    Ok(clients)
+}
+
 /// Takes the elements of a set that is ours; false if it is not of our type or holds something that we would never write.
 fn read_set(family: Family, set: SetItem, is_map: bool, elements: &mut Vec<Element>) -> bool {
     let Ok(name) = set.name.parse::<SetName>() else { return false };
     let definition = name.definition();
     let expected = serde_json::to_value(key(family, definition.key, None)).ok();
-    let flags: &[&str] = if definition.interval { &["interval"] } else { &[] };
+    let flags = flags(&definition);
     let same_flags = match &set.flags {
         None => flags.is_empty(),
         Some(Value::String(flag)) => flags == [flag],
@@ -62,7 +75,8 @@ fn read_set(family: Family, set: SetItem, is_map: bool, elements: &mut Vec<Eleme
     if is_map != definition.is_map() || !same_type || !same_flags {
         return false;
     }
-    for node in set.elem {
+    // What packets remember is no part of the table.
+    for node in set.elem.into_iter().filter(|_| !definition.dynamic) {
         match element(family, name, &node) {
             Some(element) => elements.push(element),
             None => return false,
@@ -156,6 +170,7 @@ struct SetItem {
     name: String,
     r#type: Value,
     flags: Option<Value>,
+    size: Option<u32>,
     #[serde(default)]
     elem: Vec<Node>,
 }

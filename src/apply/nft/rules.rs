@@ -6,14 +6,67 @@ use nftables::expr::{
 };
 use nftables::stmt::{JumpTarget, Mangle, Match, NAT, NATFamily, NATFlag, Operator, Reject, RejectType, Statement};
 use nftables::types::RejectCode;
+use serde::Serialize;
 
 use crate::dataplane::{Action, Class, Condition, Expr, Family, Field, Rule, SetName};
 
+/// A statement of a rule.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Step {
+    /// One that the crate has.
+    Known(Statement<'static>),
+    /// An element that a packet adds to a map or refreshes: the crate has it for sets only.
+    Map {
+        /// Its contents.
+        map: MapUpdate,
+    },
+}
+
+/// `{"map": {…}}`
+#[derive(Serialize)]
+pub(super) struct MapUpdate {
+    op: &'static str,
+    elem: Expiring,
+    data: Expression<'static>,
+    map: String,
+}
+
+/// An element with a timeout in seconds; the crate writes `null` for each member that is not set.
+#[derive(Serialize)]
+struct Expiring {
+    elem: ExpiringValue,
+}
+
+#[derive(Serialize)]
+struct ExpiringValue {
+    val: Expression<'static>,
+    timeout: u32,
+}
+
 /// The statements of a rule.
-pub(super) fn statements(rule: &Rule) -> Vec<Statement<'static>> {
+pub(super) fn steps(rule: &Rule) -> Vec<Step> {
+    let family = rule.family;
+    let mut steps: Vec<Step> = statements(rule).into_iter().map(Step::Known).collect();
+    if let Action::Remember(expr, map, seconds) = &rule.action {
+        let val = key(family, expr.fields, expr.class);
+        let map = MapUpdate {
+            op: "update",
+            elem: Expiring { elem: ExpiringValue { val, timeout: *seconds } },
+            data: key(family, Expr::DESTINATION, None),
+            map: format!("@{map}"),
+        };
+        steps.push(Step::Map { map });
+    }
+    steps
+}
+
+/// The conditions of a rule, and its action if the crate has it.
+fn statements(rule: &Rule) -> Vec<Statement<'static>> {
     let family = rule.family;
     let mut statements: Vec<_> = rule.conditions.iter().map(|condition| condition_of(family, condition)).collect();
     match &rule.action {
+        Action::Remember(..) => {}
         Action::Jump(chain) => statements.push(Statement::Jump(JumpTarget { target: chain.0.clone() })),
         Action::Goto(chain) => statements.push(Statement::Goto(JumpTarget { target: chain.0.clone() })),
         Action::Drop => statements.push(Statement::Drop(None)),
@@ -92,7 +145,14 @@ fn field(family: Family, field: Field, class: Option<Class>) -> Expression<'stat
         Field::Daddr => payload(family.nft(), "daddr"),
         Field::L4Proto => NamedExpression::Meta(Meta { key: MetaKey::L4proto }),
         Field::Dport => payload("th", "dport"),
-        Field::Port => NamedExpression::CT(CT { key: "proto-dst".into(), family: None, dir: Some(CTDir::Original) }),
+        Field::OriginalDaddr => NamedExpression::CT(CT {
+            key: format!("{} daddr", family.nft()).into(),
+            family: None,
+            dir: Some(CTDir::Original),
+        }),
+        Field::OriginalDport => {
+            NamedExpression::CT(CT { key: "proto-dst".into(), family: None, dir: Some(CTDir::Original) })
+        }
         // In the type of a set any class will do: 2 stands for "an integer".
         Field::Slot => NamedExpression::Numgen(Numgen {
             mode: NgMode::Random,

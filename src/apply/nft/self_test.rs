@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::rules::{key, statements};
+use super::rules::{key, steps};
 use super::{Nft, run};
 use crate::apply::Error;
 use crate::dataplane::{Action, Class, Expr, Family, List, Rule, SetName};
@@ -68,7 +68,7 @@ pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
     let slot = Expr::key_of(SetName::Endpoints(List::Any)).random_slot(Class::MAX);
     let translate = Rule::new(family, Action::DnatTo(slot, SetName::Endpoints(List::Any)));
     let mut rule = json!({"family": family.nft(), "table": SCRATCH, "chain": "chain"});
-    rule["expr"] = serde_json::to_value(statements(&translate)).map_err(unreadable)?;
+    rule["expr"] = serde_json::to_value(steps(&translate)).map_err(unreadable)?;
     let fill = json!([{"add": {"chain": chain}}, {"add": {"element": elements}}, {"add": {"rule": &rule}}]);
     let filled = nft.send(batch(fill), doing).await;
     let listing = nft.list(family, SCRATCH, doing).await;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::dataplane::Object;
+use crate::dataplane::{Class, List};
 use crate::fixtures::{World, frontend, name, scope, service, service_cidr, slice};
 use crate::state::Event;
 

@@ -26,6 +26,7 @@ fn service() -> Service {
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
         source_ranges: Vec::new(),
+        session_affinity: None,
         health_check_node_port: None,
         ports: vec![port("http", 80), port("https", 443)],
         problems: Vec::new(),

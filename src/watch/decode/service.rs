@@ -1,7 +1,7 @@
 //! Services: which are ours, their cluster IPs and ports.
 
 use std::net::IpAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use ipnet::IpNet;
 
@@ -40,10 +40,10 @@ impl Watched for Service {
         let internal_traffic_local = spec.internal_traffic_policy.as_str() == Some("Local");
         let cluster_ips = cluster_ips(spec.cluster_ip, spec.cluster_ips, spec.ip_families, &mut problems);
         let ports = ports(spec.ports, names, &mut problems);
-        if spec.session_affinity.as_str() == Some("ClientIP") {
-            let served = "ClientIP: connections are balanced without affinity";
-            problems.push(Problem::new("spec.sessionAffinity", Reason::NotSupported, served));
-        }
+        let session_affinity = match spec.session_affinity.as_str() {
+            Some("ClientIP") => Some(affinity_timeout(spec.session_affinity_config, &mut problems)),
+            _ => None,
+        };
         let external_ips = external_ips(spec.external_ips, &mut problems);
         let load_balancer_ips = load_balancer_ips(wire.status.or_default(), &mut problems);
         let source_ranges = source_ranges(spec.load_balancer_source_ranges, &mut problems);
@@ -66,6 +66,7 @@ impl Watched for Service {
             external_ips,
             load_balancer_ips,
             source_ranges,
+            session_affinity,
             health_check_node_port,
             ports,
             problems,
@@ -210,6 +211,23 @@ fn health_check(found: &wire::Scalar, problems: &mut Vec<Problem>) -> Option<Non
     port
 }
 
+/// How long a client keeps its endpoint, in seconds: 1 to 86,400, by default three hours, as the API server has it.
+fn affinity_timeout(config: wire::Loose<wire::SessionAffinityConfig>, problems: &mut Vec<Problem>) -> NonZeroU32 {
+    const DEFAULT: NonZeroU32 = NonZeroU32::new(10_800).unwrap();
+    const LONGEST: u32 = 86_400;
+    let found = config.or_default().client_ip.or_default().timeout_seconds;
+    let seconds = match found {
+        wire::Scalar::Integer(seconds) => u32::try_from(seconds).ok().filter(|seconds| *seconds <= LONGEST),
+        _ => None,
+    };
+    let seconds = seconds.and_then(NonZeroU32::new);
+    if seconds.is_none() && found.is_set() {
+        let field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
+        problems.push(Problem::new(field, Reason::BadTimeout, &found));
+    }
+    seconds.unwrap_or(DEFAULT)
+}
+
 fn ports(
     wire: wire::Items<wire::Loose<wire::Port>>,
     names: &mut Interner,
@@ -292,7 +310,6 @@ mod tests {
             fields,
             [
                 ("spec.ports[2].nodePort", Reason::BadPort),
-                ("spec.sessionAffinity", Reason::NotSupported),
                 ("spec.externalIPs[2]", Reason::BadAddress),
                 ("spec.externalIPs[3]", Reason::BadAddress),
                 ("status.loadBalancer.ingress[3].ip", Reason::BadAddress),
@@ -312,6 +329,27 @@ mod tests {
         ] {
             let spec = format!(r#"{{"clusterIP":"10.0.0.1","externalTrafficPolicy":"Local",{more}}}"#);
             assert_eq!(service(&spec).external_traffic_local, local, "{spec}");
+        }
+    }
+
+    #[test]
+    fn session_affinity_lasts_as_long_as_asked_for_or_three_hours() {
+        let affinity = |more: &str| {
+            let spec = format!(r#"{{"clusterIP":"10.0.0.1","ports":[{{"port":80}}],{more}}}"#);
+            (service(&spec).session_affinity.map(NonZeroU32::get), problems(&spec))
+        };
+        let config = |seconds: &str| {
+            format!(
+                r#""sessionAffinity":"ClientIP","sessionAffinityConfig":{{"clientIP":{{"timeoutSeconds":{seconds}}}}}"#
+            )
+        };
+        assert_eq!(affinity(&config("90")), (Some(90), vec![]));
+        assert_eq!(affinity(&config("86400")), (Some(86_400), vec![]));
+        assert_eq!(affinity(r#""sessionAffinity":"ClientIP""#), (Some(10_800), vec![]));
+        assert_eq!(affinity(&config("90").replace("ClientIP\"", "None\"")), (None, vec![]));
+        for bad in ["0", "-1", "86401", "\"long\"", "99999999999"] {
+            let (seconds, problems) = affinity(&config(bad));
+            assert_eq!((seconds, problems.len()), (Some(10_800), 1), "{bad}: {problems:?}");
         }
     }
 

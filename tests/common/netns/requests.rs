@@ -98,6 +98,12 @@ impl<'a> Request<'a> {
         self.namespace.enter(|| (0..times).map(|_| self.ask()).collect())
     }
 
+    /// Asks once from each of these addresses, from the same fresh source port.
+    pub fn send_from_each(self, sources: impl Iterator<Item = IpAddr> + Send) -> Vec<Result<Answer, Failure>> {
+        let port = self.namespace.fresh_port();
+        self.namespace.enter(|| sources.map(|source| self.from(source).connect_from(port)?.ping()).collect())
+    }
+
     /// Opens a connection, asks once and keeps it open.
     pub fn open(self) -> Result<(Connection, Answer), Failure> {
         self.namespace.enter(|| {
@@ -112,13 +118,17 @@ impl<'a> Request<'a> {
     }
 
     fn connect(&self) -> Result<Connection, Failure> {
+        self.connect_from(self.namespace.fresh_port())
+    }
+
+    fn connect_from(&self, port: u16) -> Result<Connection, Failure> {
         let kind = match self.transport {
             Transport::Tcp => (Type::STREAM, Protocol::TCP),
             Transport::Udp => (Type::DGRAM, Protocol::UDP),
         };
         let socket = Socket::new(Domain::for_address(self.to), kind.0, Some(kind.1))?;
         let any: IpAddr = if self.to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        socket.bind(&SocketAddr::new(self.from.unwrap_or(any), self.namespace.fresh_port()).into())?;
+        socket.bind(&SocketAddr::new(self.from.unwrap_or(any), port).into())?;
         socket.set_read_timeout(Some(self.patience))?;
         socket.connect_timeout(&self.to.into(), self.patience)?;
         let socket = match self.transport {

@@ -126,14 +126,14 @@ fn interval_sets_need_their_flag_in_either_form() {
 fn a_set_in_place_of_a_map_is_not_recognised() {
     let ty = json!({"typeof": key(Family::Ip, SetName::Endpoints(List::Any).definition().key, None)});
     let endpoints = |kind: &str| read_one(&json!({kind: {"name": "endpoints", "type": ty}})).sets["endpoints"];
-    assert_eq!(endpoints("map"), SetContents { is_map: true, recognised: true });
-    assert_eq!(endpoints("set"), SetContents { is_map: false, recognised: false });
+    assert_eq!(endpoints("map"), SetContents { is_map: true, recognised: true, capacity: None });
+    assert_eq!(endpoints("set"), SetContents { is_map: false, recognised: false, capacity: None });
 }
 
 #[test]
 fn foreign_sets_are_noted_and_not_read() {
     let contents = read_one(&json!({"set": {"name": "blocklist", "type": "ipv4_addr", "elem": ["192.0.2.1"]}}));
-    assert_eq!(contents.sets["blocklist"], SetContents { is_map: false, recognised: false });
+    assert_eq!(contents.sets["blocklist"], SetContents { is_map: false, recognised: false, capacity: None });
     assert_eq!(contents.elements, []);
 }
 

@@ -1,0 +1,232 @@
+//! Session affinity: clients that stay with their endpoint, until time or the endpoint's end parts them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use crate::common::netns::{Family, Proxy, Request, Transport};
+use crate::world::{PORT, TARGET_PORT, WEB, World, pod_number, web};
+
+/// Longer than any test takes.
+const LONG: u32 = 600;
+
+const NODE_PORT: u16 = 30_080;
+
+const EXTERNAL: &str = "203.0.113.9";
+
+/// A cluster whose `default/web` keeps clients for so many seconds, with clients outside.
+fn world(pods: &[u16], seconds: u32) -> Option<World> {
+    let world = World::new()?;
+    // Every address of these networks is one of the client's machine.
+    world.node.client.ip_batch("route add local 172.20.0.0/16 dev lo\nroute add local fd00:172::/64 dev lo");
+    world.node.host.ip_batch("route add 172.20.0.0/16 via 192.0.2.2\nroute add fd00:172::/64 via fd00:192::2");
+    world.node.client.sysctl("ipv6/ip_nonlocal_bind", "1");
+    world.serve(pods);
+    world.manifests.apply(web().session_affinity(seconds));
+    world.set_web_endpoints(pods);
+    Some(world)
+}
+
+/// The address of client number `n`.
+fn client(family: Family, n: u16) -> IpAddr {
+    let [high, low] = n.to_be_bytes();
+    match family {
+        Family::V4 => Ipv4Addr::new(172, 20, high, low).into(),
+        Family::V6 => Ipv6Addr::new(0xfd00, 0x172, 0, 0, 0, 0, 0, n).into(),
+    }
+}
+
+/// The pods that clients reach with a new connection each.
+fn reached(
+    world: &World,
+    family: Family,
+    transport: Transport,
+    clients: impl Iterator<Item = u16>,
+) -> BTreeMap<u16, u16> {
+    let request = world.node.request(transport, family.cluster_ip(WEB), PORT);
+    all(request, family, clients)
+}
+
+fn all(request: Request<'_>, family: Family, clients: impl Iterator<Item = u16>) -> BTreeMap<u16, u16> {
+    let clients: Vec<u16> = clients.collect();
+    let answers = request.send_from_each(clients.iter().map(|n| client(family, *n)));
+    let pod =
+        |answer: Result<crate::common::netns::Answer, _>| pod_number(answer.expect("the Service answers").server.ip());
+    clients.into_iter().zip(answers.into_iter().map(pod)).collect()
+}
+
+/// How many clients the kernel remembers in one of the maps.
+fn remembered(world: &World, family: Family, map: &str) -> usize {
+    let listing = world.node.nft(&["-j", "list", "map", family.nft(), "pointsman", map]);
+    let listing: serde_json::Value = serde_json::from_str(&listing).expect("JSON");
+    let maps = listing["nftables"].as_array().expect("a list").iter().filter_map(|item| item.get("map"));
+    maps.map(|map| map["elem"].as_array().map_or(0, Vec::len)).sum()
+}
+
+fn until(proxy: &Proxy, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}\n{}", proxy.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn every_client_keeps_its_endpoint_over_both_families_and_transports() {
+    let pods = [11, 12, 13, 14, 15];
+    let Some(world) = world(&pods, LONG) else { return };
+    world.sync();
+    for family in Family::ALL {
+        for transport in Transport::ALL {
+            let first = reached(&world, family, transport, 0..80);
+            assert_eq!(first.values().copied().collect::<BTreeSet<_>>(), pods.into(), "all are used");
+            for _ in 0..3 {
+                assert_eq!(reached(&world, family, transport, 0..80), first, "{family} {transport}");
+            }
+        }
+        // TCP and UDP are two ports of the Service.
+        assert_eq!(remembered(&world, family, "affinity"), 160);
+    }
+    world.assert_no_difference();
+}
+
+#[test]
+fn after_the_timeout_a_client_is_as_good_as_new() {
+    let Some(world) = world(&[11, 12, 13, 14], 1) else { return };
+    world.sync();
+    let first = reached(&world, Family::V4, Transport::Udp, 0..60);
+    std::thread::sleep(Duration::from_millis(1200));
+    // The chance that all 60 draw what they drew before is 4^-60.
+    assert_ne!(reached(&world, Family::V4, Transport::Udp, 0..60), first);
+}
+
+#[test]
+fn each_new_connection_starts_the_timeout_anew() {
+    let Some(world) = world(&[11, 12, 13, 14], 2) else { return };
+    world.sync();
+    let first = reached(&world, Family::V4, Transport::Udp, 0..40);
+    for _ in 0..4 {
+        std::thread::sleep(Duration::from_millis(1000));
+        assert_eq!(reached(&world, Family::V4, Transport::Udp, 0..40), first);
+    }
+}
+
+#[test]
+fn when_an_endpoint_is_removed_its_clients_move_and_nobody_else() {
+    let Some(world) = world(&[11, 12, 13, 14], LONG) else { return };
+    let proxy = world.follow();
+    for family in Family::ALL {
+        let first = reached(&world, family, Transport::Udp, 0..100);
+        let stay: Vec<u16> = first.iter().filter(|(_, pod)| **pod != 12).map(|(client, _)| *client).collect();
+        world.set_web_endpoints(&[11, 13, 14]);
+        world.settle();
+        until(&proxy, "the clients of pod 12 are forgotten", || remembered(&world, family, "affinity") == stay.len());
+        let second = reached(&world, family, Transport::Udp, 0..100);
+        assert!(second.values().all(|pod| *pod != 12));
+        assert!(stay.iter().all(|client| second[client] == first[client]), "{family}");
+        // Back again, it gets new clients only.
+        world.set_web_endpoints(&[11, 12, 13, 14]);
+        world.settle();
+        assert_eq!(reached(&world, family, Transport::Udp, 0..100), second);
+    }
+}
+
+#[test]
+fn a_restart_forgets_nobody_but_the_clients_of_endpoints_that_are_gone() {
+    let Some(world) = world(&[11, 12, 13], LONG) else { return };
+    world.follow().kill();
+    let first = reached(&world, Family::V4, Transport::Tcp, 0..60);
+    let proxy = world.follow();
+    assert_eq!(reached(&world, Family::V4, Transport::Tcp, 0..60), first);
+    proxy.kill();
+    world.set_web_endpoints(&[11, 13]);
+    world.sync();
+    let second = reached(&world, Family::V4, Transport::Tcp, 0..60);
+    assert!(second.values().all(|pod| *pod != 12));
+    assert!(first.iter().filter(|(_, pod)| **pod != 12).all(|(client, pod)| second[client] == *pod));
+}
+
+#[test]
+fn node_ports_and_external_addresses_keep_clients_too() {
+    let pods = [11, 12, 13, 14];
+    let Some(world) = world(&pods, LONG) else { return };
+    let service = web().session_affinity(LONG).node_port("udp", NODE_PORT).external_ip(EXTERNAL);
+    world.manifests.apply(service);
+    // A Service whose port has the NodePort's number: its clients are not those of the NodePort.
+    world.serve(&[21]);
+    let other = crate::common::manifests::service("default/other").dual_stack(40).udp_port("udp", NODE_PORT);
+    world.manifests.apply(other);
+    let slice = crate::common::manifests::slice_of("default/other", Family::V4).port_of("UDP", "udp", TARGET_PORT);
+    world.manifests.apply(slice.endpoint(Family::V4.pod_ip(21)));
+    let networks = ["--nodeport-addresses", "192.0.2.0/24"];
+    let proxy =
+        world.node.start_pointsman(&[&networks[..], &["--manifests", world.manifests.path(), "--watch"]].concat());
+    let to = |addr: &str, port| world.node.request(Transport::Udp, addr.parse().expect("an address"), port);
+    let ask = |addr: &str, port| all(to(addr, port), Family::V4, 0..40);
+    until(&proxy, "the NodePort answers", || {
+        to("192.0.2.1", NODE_PORT).patience(Duration::from_millis(300)).send().is_ok()
+    });
+    // First: it must not be remembered for the NodePort.
+    assert_eq!(ask("10.96.0.40", NODE_PORT).values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([21]));
+    for (addr, port) in [("192.0.2.1", NODE_PORT), (EXTERNAL, PORT)] {
+        let first = ask(addr, port);
+        assert_eq!(first.values().copied().collect::<BTreeSet<_>>(), pods.into(), "{addr}");
+        assert_eq!(ask(addr, port), first, "{addr}");
+    }
+}
+
+#[test]
+fn affinity_is_switched_on_and_off_live_and_leaves_no_rules_behind() {
+    let Some(world) = world(&[11, 12, 13, 14], LONG) else { return };
+    world.manifests.apply(web());
+    let proxy = world.follow();
+    let without = world.objects().len();
+    let moved = |before: &BTreeMap<u16, u16>| reached(&world, Family::V4, Transport::Udp, 0..60) != *before;
+    assert!(moved(&reached(&world, Family::V4, Transport::Udp, 0..60)));
+    for seconds in [LONG, LONG + 1] {
+        world.manifests.apply(web().session_affinity(seconds));
+        world.settle();
+        let first = reached(&world, Family::V4, Transport::Udp, 0..60);
+        assert!(!moved(&first), "on");
+        world.manifests.apply(web());
+        world.settle();
+        assert!(moved(&first), "off");
+        assert_eq!(world.objects().len(), without, "{}", proxy.log());
+    }
+}
+
+#[test]
+fn when_no_more_clients_can_be_remembered_further_ones_are_balanced() {
+    let Some(world) = world(&[11, 12, 13, 14], LONG) else { return };
+    let finished =
+        world.node.pointsman(&["--manifests", world.manifests.path(), "--once", "--affinity-capacity", "20"]);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    let first = reached(&world, Family::V4, Transport::Udp, 0..20);
+    reached(&world, Family::V4, Transport::Udp, 20..60);
+    assert_eq!(reached(&world, Family::V4, Transport::Udp, 0..20), first);
+    assert_eq!(remembered(&world, Family::V4, "affinity"), 20);
+    // Another capacity takes effect at the next start.
+    world.sync();
+    reached(&world, Family::V4, Transport::Udp, 0..60);
+    assert_eq!(remembered(&world, Family::V4, "affinity"), 60);
+}
+
+#[test]
+fn ten_thousand_clients_of_a_hundred_endpoints_are_sticky_and_only_those_of_a_removed_one_move() {
+    let pods: Vec<u16> = (100..200).collect();
+    let Some(world) = world(&pods, LONG) else { return };
+    let proxy = world.follow();
+    let clients = 10_000;
+    let first = reached(&world, Family::V4, Transport::Udp, 0..clients);
+    assert_eq!(first.values().collect::<BTreeSet<_>>().len(), 100);
+    assert_eq!(reached(&world, Family::V4, Transport::Udp, 0..clients), first, "all are sticky");
+    let stay = first.values().filter(|pod| **pod != 150).count();
+    world.set_web_endpoints(&pods.iter().copied().filter(|pod| *pod != 150).collect::<Vec<_>>());
+    until(&proxy, "the clients of the removed endpoint are forgotten", || {
+        remembered(&world, Family::V4, "affinity") == stay
+    });
+    let second = reached(&world, Family::V4, Transport::Udp, 0..clients);
+    let moved = first.iter().filter(|(client, pod)| second[*client] != **pod).count();
+    assert_eq!(moved, usize::from(clients) - stay, "only its clients moved");
+    println!("{clients} clients, {stay} stayed and {moved} moved");
+}
