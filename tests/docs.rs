@@ -113,7 +113,7 @@ fn read(path: &Path) -> String {
 /// Every page of documentation.
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
-    for folder in ["", "docs", "docs/adr", "deploy", "tests"] {
+    for folder in ["", "docs", "docs/adr", "docs/install", "deploy", "tests"] {
         for entry in fs::read_dir(root().join(folder)).expect("a folder of documentation") {
             let path = entry.expect("an entry of the folder").path();
             if path.extension().is_some_and(|extension| extension == "md") {

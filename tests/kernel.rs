@@ -39,6 +39,8 @@ mod no_ops;
 mod node_ports;
 #[path = "kernel/observe.rs"]
 mod observe;
+#[path = "kernel/privileges.rs"]
+mod privileges;
 #[path = "kernel/program.rs"]
 mod program;
 #[path = "kernel/refusals.rs"]
