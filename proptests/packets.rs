@@ -59,6 +59,7 @@ impl Setup {
             masquerade_all: self.masquerade_all,
             masquerade_bit: self.masquerade_bit,
             every_node_address: self.node_ports.unrestricted(),
+            ..Options::default()
         })
     }
 }
@@ -471,7 +472,7 @@ struct Programmed {
 
 impl Programmed {
     fn new(setup: &Setup) -> Self {
-        let view = View { node_name: NODE.into(), node_ports: setup.node_ports.clone() };
+        let view = View { node_name: NODE.into(), node_ports: setup.node_ports.clone(), ..View::default() };
         let mut new = Self {
             setup: setup.clone(),
             cluster: Cluster::seen_from(view),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::mpsc;
 
 use pointsman::apply::{Backend, Error, Receipt};
-use pointsman::dataplane::{Family, Object, Operation, Tables, Verb};
+use pointsman::dataplane::{Element, Family, Object, Operation, Tables, Verb};
 use tokio::time::Instant;
 
 use crate::common::cluster::is_later;
@@ -46,6 +46,10 @@ impl<B> Metered<B> {
 impl<B: Backend> Backend for Metered<B> {
     async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
         self.inner.read(families).await
+    }
+
+    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
+        self.inner.clients(family, node_port).await
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

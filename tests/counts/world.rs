@@ -2,7 +2,7 @@
 
 use futures::FutureExt;
 use pointsman::apply::{Backend, Error, Netlink, Receipt};
-use pointsman::dataplane::{Family, Operation, Options, Tables};
+use pointsman::dataplane::{Element, Family, Operation, Options, Tables};
 use pointsman::diff::Scope;
 use pointsman::observe::Health;
 use pointsman::reconcile::{Reconciler, Until};
@@ -36,7 +36,8 @@ impl World {
     /// A loop that has programmed a cluster of this many Services.
     pub fn new(services: u32) -> Self {
         let network = "192.0.2.0/24".parse().expect("a network");
-        let view = View { node_name: NODE.into(), node_ports: NodePortAddresses::Networks(vec![network]) };
+        let view =
+            View { node_name: NODE.into(), node_ports: NodePortAddresses::Networks(vec![network]), ..View::default() };
         let scope = Scope::dual_stack(Options::default());
         let (events, received) = mpsc::channel(64);
         let mut world = Self {
@@ -82,6 +83,10 @@ pub fn one_turn(world: &mut World) {
 impl Backend for Encoder {
     async fn read(&mut self, _: &[Family]) -> Result<Tables, Error> {
         Ok(Tables::default())
+    }
+
+    async fn clients(&mut self, _: Family, _: bool) -> Result<Vec<Element>, Error> {
+        Ok(Vec::new())
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

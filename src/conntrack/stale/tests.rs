@@ -21,7 +21,7 @@ fn dns_slice(endpoints: &str) -> Event {
 fn world(endpoints: &str) -> World {
     let networks = ["192.0.2.1/32".parse().unwrap(), "fd00:192::1/128".parse().unwrap()].to_vec();
     let node_ports = NodePortAddresses::Networks(networks);
-    let view = View { node_name: crate::fixtures::NODE.into(), node_ports };
+    let view = View { node_name: crate::fixtures::NODE.into(), node_ports, ..View::default() };
     let mut world = World { cluster: Cluster::seen_from(view), ..World::unlisted() };
     let host = ["192.0.2.1", "192.0.2.99", "fd00:192::1"].map(ip).to_vec();
     let events =
