@@ -15,7 +15,7 @@ use crate::state::{Desired, SharedElement};
 
 /// What the kernel is known to hold, because it was read or because a commit was acknowledged.
 ///
-/// Cloning costs O(1) but for the few objects of the program.
+/// Cloning costs O(1).
 #[derive(Clone, Debug, Default)]
 pub struct Acknowledged {
     /// What is installed for each frontend.
@@ -25,7 +25,7 @@ pub struct Acknowledged {
     /// How many frontends are in the sets that decide about the program.
     pub(super) population: [Population; 2],
     /// The two tables without their elements.
-    pub(super) tables: [Option<InstalledTable>; 2],
+    pub(super) tables: [Option<Arc<InstalledTable>>; 2],
     /// The snapshot that all this was made for; `None` after reading a kernel.
     pub(super) basis: Option<Desired>,
 }
@@ -65,7 +65,7 @@ impl Acknowledged {
     pub fn unverified(mut self) -> Self {
         self.basis = None;
         for table in self.tables.iter_mut().flatten() {
-            table.verified = None;
+            Arc::make_mut(table).verified = None;
         }
         self
     }
@@ -137,7 +137,7 @@ impl From<Tables> for Acknowledged {
                 acknowledged.population[family.index()].add(installed.sets());
                 acknowledged.frontends.insert(frontend, Arc::new(installed));
             }
-            acknowledged.tables[family.index()] = Some(InstalledTable::from(table));
+            acknowledged.tables[family.index()] = Some(Arc::new(InstalledTable::from(table)));
         }
         acknowledged
     }

@@ -1,5 +1,7 @@
 //! The program of one table: from what is installed to what [`Program`] asks for.
 
+use std::sync::Arc;
+
 use super::acknowledged::InstalledTable;
 use super::parts::{Population, needed};
 use crate::dataplane::{
@@ -11,7 +13,7 @@ use crate::dataplane::{
 #[derive(Default)]
 pub(super) struct ProgramChange {
     pub operations: Vec<Operation>,
-    pub table: InstalledTable,
+    pub table: Arc<InstalledTable>,
 }
 
 /// Whether the table cannot be mended in place: a set has the name of one of ours and another type or capacity.
@@ -30,24 +32,23 @@ pub(super) fn is_incompatible(table: &InstalledTable, options: &Options) -> bool
 /// know are removed, for the table is ours.
 pub(super) fn program_change(
     family: Family,
-    installed: Option<&InstalledTable>,
+    installed: Option<&Arc<InstalledTable>>,
     options: &Options,
     population: &Population,
 ) -> ProgramChange {
-    let empty = InstalledTable::default();
-    let old = installed.unwrap_or(&empty);
+    let old = installed.map(Arc::clone).unwrap_or_default();
     let parts = needed(&old.parts, population);
     if old.verified.as_ref() == Some(options) && old.parts == parts {
-        return ProgramChange { operations: Vec::new(), table: old.clone() };
+        return ProgramChange { operations: Vec::new(), table: old };
     }
     let program = Program::new(family, options, &parts);
     let mut operations = Vec::new();
     if installed.is_none() {
         operations.push(Operation::add(family, Object::Table));
     }
-    operations.extend(removals(family, old, &program));
-    operations.extend(additions(family, old, &program, options));
-    ProgramChange { operations, table: table_of(&program, options, parts) }
+    operations.extend(removals(family, &old, &program));
+    operations.extend(additions(family, &old, &program, options));
+    ProgramChange { operations, table: Arc::new(table_of(&program, options, parts)) }
 }
 
 /// What has to go: rules that will be rewritten, base chains at other hooks, and what the program does not know.

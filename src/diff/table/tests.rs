@@ -195,7 +195,7 @@ fn a_verified_table_is_not_compared_again_unless_a_class_is_new() {
     let first = program_change(Family::Ip, None, &options, &classes(&[1, 2]));
     // Something is amiss, but it was verified: only a read would tell.
     let mut table = first.table.clone();
-    table.chains.clear();
+    Arc::make_mut(&mut table).chains.clear();
     assert_eq!(program_change(Family::Ip, Some(&table), &options, &classes(&[2])).operations, []);
     assert_ne!(program_change(Family::Ip, Some(&table), &options, &classes(&[3])).operations, []);
 }
@@ -203,7 +203,7 @@ fn a_verified_table_is_not_compared_again_unless_a_class_is_new() {
 #[test]
 fn other_options_rewrite_only_the_chain_that_they_are_about() {
     let installed = program_change(Family::Ip, None, &Options::default(), &Population::default()).table;
-    let unverified = InstalledTable { verified: None, ..installed };
+    let unverified = Arc::new(InstalledTable { verified: None, ..InstalledTable::clone(&installed) });
     let options = Options { masquerade_all: true, ..Options::default() };
     let change = program_change(Family::Ip, Some(&unverified), &options, &Population::default());
     let text: Vec<String> = change.operations.iter().map(ToString::to_string).collect();
