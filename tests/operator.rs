@@ -22,7 +22,8 @@ fn run(command: &mut Command) -> (Option<i32>, String, String) {
 }
 
 /// Ways to call the program that do not leave it running, as a proxy that sets up its host.
-const ENDING: [&str; 6] = ["--dry-run", "--once", "--watch", "--against", "--write-config-to", "replay"];
+const ENDING: [&str; 8] =
+    ["--force", "doctor", "--dry-run", "--once", "--watch", "--against", "--write-config-to", "replay"];
 
 /// Runs the proxy and asserts that it refuses with all of these words.
 ///

@@ -230,7 +230,9 @@ impl ValueEnum for LogFormat {
 impl Args {
     /// Reads the configuration file and the flags. What is worth saying about them waits for logging to begin.
     pub fn settle(&mut self) -> anyhow::Result<Vec<Note>> {
-        let text = self.config.as_deref().map(read).transpose()?;
+        // doctor looks at the file of another program, and says what is wrong with it in its own words.
+        let file = self.config.as_deref().filter(|_| !matches!(self.command, Some(Command::Doctor(_))));
+        let text = file.map(read).transpose()?;
         let (settings, notes) = self.settings_from(text.as_deref())?;
         self.settings = settings;
         Ok(notes)

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::args::Args;
 use super::proxy::about_node;
+use super::take_over::TakeOver;
 use crate::dataplane::Family;
 use crate::observe::{About, ClientCounts, Events, Health, Listener, Pages, Severity, metrics};
 
@@ -20,6 +21,7 @@ pub(super) async fn serve(
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
     events: &Events,
+    take_over: TakeOver,
 ) -> anyhow::Result<()> {
     let recorder = metrics::recorder().context("cannot set up metrics")?;
     let metrics = recorder.handle();
@@ -44,11 +46,12 @@ pub(super) async fn serve(
             Err(error) => {
                 let text = error.to_string();
                 events.note(about_node(&args.node_name()?, Severity::Warning, error.reason, text));
+                let error = take_over.explain(error.into());
                 // Otherwise it is tried again: a node with a proxy and without its pages is better off than one with neither.
                 if args.settings.bind_address_hard_fail {
-                    return Err(error.into());
+                    return Err(error);
                 }
-                tracing::error!(%error, "tried again every 5 s; the proxy starts without it");
+                tracing::error!("{error:#}; tried again every 5 s, the proxy starts without it");
                 tasks.spawn(Listener::serve_when_free(address, pages, shutdown.clone()));
             }
         }

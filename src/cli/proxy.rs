@@ -45,13 +45,13 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let tasks = TaskTracker::new();
     let (events, writing) = source::start_events(args).await?;
     if !args.once {
-        let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events).await;
+        let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events, take_over).await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(LAST_WORDS, writing).await;
-            return refused.map(|()| ExitCode::SUCCESS).map_err(|error| take_over.explain(error));
+            return refused.map(|()| ExitCode::SUCCESS);
         }
-        refused.map_err(|error| take_over.explain(error))?;
+        refused?;
     }
     let mut received = source::start(args, progress, health.connection()).await?;
     if !args.once {

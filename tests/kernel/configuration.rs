@@ -187,7 +187,7 @@ fn a_taken_address_is_tried_again_unless_that_is_to_be_an_error() {
     assert!(finished.stderr.contains("10256"), "{}", finished.stderr);
 
     let proxy = cluster.start();
-    assert!(proxy.log().contains("trying again"), "{}", proxy.log());
+    assert!(proxy.log().contains("tried again every 5 s"), "{}", proxy.log());
     drop(taken);
     until(&proxy, "it listens", || proxy.log().contains("listening now"));
 }
