@@ -194,7 +194,7 @@ fn a_verified_table_is_not_compared_again_unless_a_class_is_new() {
     let options = Options::default();
     let first = program_change(Family::Ip, None, &options, &classes(&[1, 2]));
     // Something is amiss, but it was verified: only a read would tell.
-    let mut table = first.table.clone();
+    let mut table = Arc::clone(&first.table);
     Arc::make_mut(&mut table).chains.clear();
     assert_eq!(program_change(Family::Ip, Some(&table), &options, &classes(&[2])).operations, []);
     assert_ne!(program_change(Family::Ip, Some(&table), &options, &classes(&[3])).operations, []);
