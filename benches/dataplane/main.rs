@@ -5,7 +5,7 @@
 //! moment of the machine is everybody's; the best round of each counts, in processor time of the sender.
 //!
 //! Variants: our program at several sizes, the shape that kube-proxy's nftables mode gives its table ([`chains`]), and connection
-//! tracking with NAT but without rules. Flows come from a pod's address, and from the host's own, which is masqueraded.
+//! tracking with NAT but without rules; and ours with session affinity. Flows come from a pod's address, and from the host's own, which is masqueraded.
 //!
 //! ```text
 //! cargo bench --bench dataplane [-- [--rounds N] [--docs]]        default: 400 rounds; --docs writes docs/performance.md
@@ -43,6 +43,8 @@ fn main() {
         ("Pointsman", Rules::Program, size(50_000)),
         ("a chain for each Service", Rules::Chains, size(100)),
         ("a chain for each Service", Rules::Chains, size(5_000)),
+        ("Pointsman, some other Services with session affinity", Rules::OneAffinity, size(5_000)),
+        ("Pointsman, every Service with session affinity", Rules::Affinity, size(5_000)),
     ];
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {elapsed}").expect("a template");
     let progress = ProgressBar::new(variants.len() as u64).with_style(style.clone()).with_message("loading rules");
@@ -97,7 +99,7 @@ fn report(variants: &[Variant]) -> String {
     };
     let rows: Vec<Vec<String>> = variants.iter().map(row).collect();
     let mut text = table(&head(&titles), &rows);
-    let [_, small, middle, large, few_chains, chains] = variants else { return text };
+    let [_, small, middle, large, few_chains, chains, others_sticky, sticky] = variants else { return text };
     let ratio = |of: &Variant, to: &Variant, source: Source| of.times(source).best / to.times(source).best;
     let mut line = |what: &str, of: &Variant, to: &Variant, goal: Option<f64>| {
         let [pod, host] = Source::ALL.map(|source| ratio(of, to, source));
@@ -110,5 +112,7 @@ fn report(variants: &[Variant]) -> String {
     line("Pointsman at 5,000 × 5 beside 100 × 5", middle, small, None);
     line("A chain for each Service at 5,000 × 5 beside 100 × 5", chains, few_chains, None);
     line("Pointsman beside a chain for each Service, at 5,000 × 5", middle, chains, Some(BESIDE));
+    line("Pointsman where others have session affinity beside none, at 5,000 × 5", others_sticky, middle, None);
+    line("Pointsman with session affinity, the client known, beside none, at 5,000 × 5", sticky, middle, None);
     text + "\n"
 }

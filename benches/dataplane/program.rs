@@ -1,5 +1,6 @@
 //! Our program, filled with Services, as the proxy does it.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use pointsman::apply::{Backend, Netlink};
@@ -10,13 +11,18 @@ use pointsman::state::{Cluster, Decoded, Desired, EndpointSlice, Event, Service}
 use crate::common::cluster::{self, NODE, Size};
 use crate::common::namespace::{Namespace, runtime};
 use crate::flows::PORT;
-use crate::variant::PODS;
+use crate::variant::{PODS, Rules};
 
-/// Programs UDP Services of this size.
-pub fn load(namespace: &Namespace, size: Size) {
+/// Programs UDP Services of this size, with as much session affinity as these rules have.
+pub fn load(namespace: &Namespace, size: Size, rules: Rules) {
     let network = PODS.parse().expect("a network");
     let scope = Scope::dual_stack(Options { local_pods: LocalPods::Networks(vec![network]), ..Options::default() });
-    let events = cluster::all(size).into_iter().chain(others(size)).map(udp);
+    let (measured, others) = match rules {
+        Rules::Affinity => (sticky as fn(Event) -> Event, sticky as fn(Event) -> Event),
+        Rules::OneAffinity => (plain as fn(Event) -> Event, sticky as fn(Event) -> Event),
+        Rules::None | Rules::Program | Rules::Chains => (plain as fn(Event) -> Event, plain as fn(Event) -> Event),
+    };
+    let events = cluster::all(size).into_iter().map(measured).chain(others_of(size).into_iter().map(others)).map(udp);
     let cluster = events.fold(Cluster::new(NODE), |cluster, event| cluster.apply(event).cluster);
     let plan = diff(&Acknowledged::nothing(), &Desired::of(&cluster), &scope);
     namespace.enter(|| {
@@ -29,7 +35,7 @@ pub fn load(namespace: &Namespace, size: Size) {
 
 /// A Service of every other number of endpoints up to 16: no cluster's Services are all alike, and the program looks for a Service
 /// among as many classes as there are.
-fn others(size: Size) -> Vec<Event> {
+fn others_of(size: Size) -> Vec<Event> {
     let service = |n: u32| {
         let number = size.services + n;
         let pods = (0..n).map(|e| (cluster::later_ip(n * 100 + e), "node-1".to_owned()));
@@ -37,6 +43,21 @@ fn others(size: Size) -> Vec<Event> {
     };
     let objects: Vec<_> = [1, 2, 4, 16].into_iter().flat_map(service).collect();
     cluster::applied(&objects)
+}
+
+/// As it is.
+fn plain(event: Event) -> Event {
+    event
+}
+
+/// With session affinity.
+fn sticky(event: Event) -> Event {
+    let affinity = |service: &mut Service| service.session_affinity = NonZeroU32::new(10_800);
+    match event {
+        Event::ServicesReset(all) => Event::ServicesReset(all.into_iter().map(|one| edited(one, affinity)).collect()),
+        Event::ServiceApplied(one) => Event::ServiceApplied(edited(one, affinity)),
+        other => other,
+    }
 }
 
 /// The same over UDP.

@@ -18,6 +18,10 @@ pub enum Rules {
     None,
     /// Ours.
     Program,
+    /// Ours, where one Service that no flow goes to keeps its clients.
+    OneAffinity,
+    /// Ours, where every Service keeps its clients.
+    Affinity,
     /// A chain, a rule and an anonymous map for each Service.
     Chains,
 }
@@ -86,7 +90,7 @@ impl Variant {
         namespace.ip("route add default via 192.0.2.254");
         match rules {
             Rules::None => chains::load(&namespace, chains::NOTHING),
-            Rules::Program => program::load(&namespace, size),
+            Rules::Program | Rules::OneAffinity | Rules::Affinity => program::load(&namespace, size, rules),
             Rules::Chains => chains::load(&namespace, &chains::text(size)),
         }
         let flows = Source::ALL.map(|source| namespace.enter(|| Flows::new(source.addr(), size)));
