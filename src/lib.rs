@@ -34,6 +34,7 @@ mod fixtures;
 pub mod forget;
 pub mod host;
 pub mod observe;
+mod program;
 pub mod reconcile;
 pub mod render;
 pub mod state;

@@ -298,9 +298,7 @@ impl Args {
         if self.nft.components().count() > 1 {
             return self.nft.clone();
         }
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from));
-        folders.map(|folder| folder.join(&self.nft)).find(|file| file.is_file()).unwrap_or_else(|| self.nft.clone())
+        crate::program::look_for(&self.nft).unwrap_or_else(|| self.nft.clone())
     }
 }
 

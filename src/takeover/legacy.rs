@@ -58,7 +58,7 @@ pub(super) async fn find(family: Family) -> Result<Option<Legacy>, String> {
 /// The programs that save and restore legacy rules: those that are called so, or else the plain ones if they are of that kind.
 async fn programs(iptables: &str) -> Option<(PathBuf, PathBuf)> {
     let pair = |name: &str| {
-        let find = |verb: &str| program::look_for(&format!("{name}-{verb}"));
+        let find = |verb: &str| program::look_for(format!("{name}-{verb}"));
         Some((find("save")?, find("restore")?))
     };
     if let Some(pair) = pair(&format!("{iptables}-legacy")) {

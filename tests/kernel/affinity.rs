@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::common::netns::{Family, Proxy, Request, Transport};
+use crate::cluster::until;
+use crate::common::netns::{Family, Request, Transport};
 use crate::world::{PORT, TARGET_PORT, WEB, World, pod_number, web};
 
 /// Longer than any test takes.
@@ -61,14 +62,6 @@ fn remembered(world: &World, family: Family, map: &str) -> usize {
     let listing: serde_json::Value = serde_json::from_str(&listing).expect("JSON");
     let maps = listing["nftables"].as_array().expect("a list").iter().filter_map(|item| item.get("map"));
     maps.map(|map| map["elem"].as_array().map_or(0, Vec::len)).sum()
-}
-
-fn until(proxy: &Proxy, what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}\n{}", proxy.log());
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::cluster::until;
 use crate::common::apiserver::{self, ApiServer};
 use crate::common::netns::{NODE_NAME, Namespace, Node, Proxy, requirements};
 
@@ -59,14 +60,6 @@ impl Cluster {
         let proxy = self.node.start_pointsman(&[&config, &kubeconfig, "--watch-timeout=2"]);
         until(&proxy, "it has programmed the node", || proxy.log().contains("committed"));
         proxy
-    }
-}
-
-fn until(proxy: &Proxy, what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}\n{}", proxy.log());
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -1,44 +1,22 @@
 //! Running `nft`: input, output, errors, time limit.
 
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
-
 use crate::apply::{Error, Refusal};
+use crate::program::{self, Failure};
 
 /// How long one run may take. Loading 300,000 elements takes about 4 seconds; listing them about 10.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs `nft` with `input` on its standard input and returns what it prints.
-///
-/// The child is ended when the time is up or the future is dropped. An nft that ends without reading all of its input is judged
-/// by its exit code and its errors, not by the broken pipe.
-pub(super) async fn run(program: &Path, args: &[&str], input: Vec<u8>, doing: &'static str) -> Result<Vec<u8>, Error> {
-    let spawned = Command::new(program)
-        .args(args)
-        .env_clear()
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn();
-    let mut child = spawned.map_err(|source| Error::NotFound { program: program.to_owned(), source })?;
-    let stdin = child.stdin.take();
-    let write = async move {
-        if let Some(mut stdin) = stdin {
-            // A broken pipe means that nft gave up: its own words tell why.
-            let _ = stdin.write_all(&input).await;
-        }
-    };
-    let finish = async { tokio::join!(write, child.wait_with_output()).1 };
-    let output = tokio::time::timeout(LIMIT, finish)
-        .await
-        .map_err(|_| Error::TimedOut { doing, limit: LIMIT })?
-        .map_err(|source| Error::Io { doing, source })?;
+pub(super) async fn run(nft: &Path, args: &[&str], input: Vec<u8>, doing: &'static str) -> Result<Vec<u8>, Error> {
+    let output = program::run(nft, args, input, LIMIT).await.map_err(|failure| match failure {
+        Failure::Spawn(source) => Error::NotFound { program: nft.to_owned(), source },
+        Failure::TimedOut => Error::TimedOut { doing, limit: LIMIT },
+        Failure::Io(source) => Error::Io { doing, source },
+    })?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(output.stdout) } else { Err(failure(doing, output.status, &stderr)) }
 }
