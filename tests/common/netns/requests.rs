@@ -165,11 +165,22 @@ impl Connection {
                     sent => drop(sent?),
                 }
                 let mut answer = [0; 512];
-                let length = socket.recv(&mut answer)?;
+                let length = uninterrupted(|| socket.recv(&mut answer))?;
                 text = String::from_utf8_lossy(&answer[..length]).into_owned();
             }
         }
         Ok(Answer::parse(&text))
+    }
+}
+
+/// Does it again while it is interrupted: a wait with a timeout is, when the machine stops and goes on, and not taken up again by
+/// the kernel (signal(7)).
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 
