@@ -16,11 +16,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
+use super::metrics;
 use crate::dataplane::Family;
 pub use about::About;
 
-/// How often the metrics' buffers are emptied when nobody asks for them.
-const UPKEEP: Duration = Duration::from_secs(30);
+/// How long after new values the metrics' buffers are emptied, if nobody asks for them before.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Pause between attempts to listen, as in kube-proxy.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
@@ -137,8 +138,13 @@ fn listen_in_both_families(port: u16) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Empties the metrics' buffers. While nothing is recorded it does not wake up.
 async fn upkeep(about: Arc<About>, shutdown: CancellationToken) {
-    while shutdown.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+    let due = async || {
+        metrics::new_values().await;
+        tokio::time::sleep(UPKEEP).await;
+    };
+    while shutdown.run_until_cancelled(due()).await.is_some() {
         about.metrics.run_upkeep();
     }
 }

@@ -11,6 +11,7 @@ use std::fmt::Write;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
+use tokio::sync::Notify;
 
 use crate::dataplane::{Family, Object, Operation, SetName, Verb};
 use crate::diff::Plan;
@@ -216,6 +217,19 @@ pub fn table() -> String {
         let _ = writeln!(table, "| `{name}` | {kind} | {labels} | {help} |");
     }
     table
+}
+
+/// Told when a histogram may have got new values.
+static RECORDED: Notify = Notify::const_new();
+
+/// Tells that histograms got new values, which are kept one by one until they are asked for, or the upkeep counts them.
+pub(crate) fn recorded() {
+    RECORDED.notify_one();
+}
+
+/// Waits until histograms get new values. For one waiter.
+pub(crate) async fn new_values() {
+    RECORDED.notified().await;
 }
 
 /// Counts an event.

@@ -1,7 +1,7 @@
 //! What people and load balancers see of a running proxy: health pages, the pages of the metrics address, Kubernetes Events.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,9 @@ use crate::common::netns::Proxy;
 
 const OK: &str = "HTTP/1.0 200 OK";
 const UNAVAILABLE: &str = "HTTP/1.0 503 Service Unavailable";
+
+/// How long a proxy has to sleep at a stretch.
+const QUIET: Duration = Duration::from_secs(20);
 
 /// The node's address for NodePorts, on the link to the client.
 const NODE_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -167,4 +170,28 @@ fn a_server_that_refuses_events_harms_nothing() {
     assert_eq!(status(&cluster.node.host, "/healthz"), OK);
     assert_eq!(cluster.server.event_requests(), 2, "a refusal is not asked for again");
     assert_eq!(proxy.log().matches("an Event was not written").count(), 1, "{}", proxy.log());
+}
+
+#[test]
+fn while_nothing_happens_no_thread_wakes_up() {
+    let Some(cluster) = Cluster::new() else { return };
+    let kubeconfig = cluster.server.write_kubeconfig(cluster.folder.path());
+    // Watches that nobody ends meanwhile.
+    let args = ["--kubeconfig", kubeconfig.to_str().expect("a path of letters"), "--watch-timeout", "290"];
+    let proxy = cluster.node.start_pointsman(&args);
+    cluster.until_web_reaches(&proxy, 11);
+    cluster.endpoints(&[12]);
+    cluster.until_web_reaches(&proxy, 12);
+    // The buffers of metrics are emptied some seconds after the last change, and idle threads end.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut before = proxy.wake_ups();
+    loop {
+        std::thread::sleep(QUIET);
+        let now = proxy.wake_ups();
+        if now == before {
+            return;
+        }
+        assert!(Instant::now() < deadline, "wake-ups by thread within {QUIET:?}: {before:?}, then {now:?}");
+        before = now;
+    }
 }

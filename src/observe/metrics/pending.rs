@@ -129,6 +129,7 @@ impl Pending {
         }
         (self.endpoint_changes, self.service_changes) = (0, 0);
         self.show();
+        super::recorded();
     }
 }
 

@@ -10,7 +10,7 @@ use kube::client::Body;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::observe::metrics::{REST_DURATION, REST_REQUESTS};
+use crate::observe::metrics::{REST_DURATION, REST_REQUESTS, recorded};
 
 /// The client, counting. `host` is the server's name and port.
 pub fn counted(client: &Client, host: String) -> Client {
@@ -41,6 +41,7 @@ impl Service<Request<Body>> for Counted {
             let code = answer.as_ref().map_or_else(|_| "<error>".to_owned(), |it| it.status().as_str().to_owned());
             let seconds = sent.elapsed().as_secs_f64();
             metrics::histogram!(REST_DURATION, "verb" => method.clone(), "host" => host.clone()).record(seconds);
+            recorded();
             metrics::counter!(REST_REQUESTS, "code" => code, "method" => method, "host" => host).increment(1);
             answer
         })

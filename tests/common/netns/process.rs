@@ -1,5 +1,6 @@
 //! Programs on the node: the proxy, once or as a running process, and nft.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -110,6 +111,22 @@ impl Proxy {
             stream.read_to_string(&mut page).expect("the page is text");
             page
         })
+    }
+
+    /// How often each of its threads was given a processor so far, by thread number (proc_pid_status(5)).
+    pub fn wake_ups(&self) -> BTreeMap<String, u64> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the proxy runs");
+        let switches = |status: &str| -> u64 {
+            let counts = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
+            counts.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
+        };
+        let of = |thread: std::io::Result<std::fs::DirEntry>| {
+            let thread = thread.ok()?;
+            // A thread may have ended meanwhile.
+            let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+            Some((thread.file_name().to_string_lossy().into_owned(), switches(&status)))
+        };
+        threads.filter_map(of).collect()
     }
 
     /// `kill -9`.
