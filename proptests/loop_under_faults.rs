@@ -4,12 +4,14 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Model, assert_satisfies, cases, event, initial, scope};
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
-use pointsman::dataplane::{Element, Family, Operation, Protocol, Tables};
+use pointsman::dataplane::{Element, Family, Key, Object, Operation, Protocol, Tables};
 use pointsman::diff::Acknowledged;
 use pointsman::observe::Health;
 use pointsman::reconcile::{Reconciler, Until};
@@ -31,6 +33,8 @@ struct FaultyKernel {
     faults_until: Instant,
     /// Commits fail, whatever the seed says.
     always_refuses: bool,
+    /// Commits with an element of this frontend's address fail.
+    refuses: Option<IpAddr>,
     commits: usize,
     reads: usize,
     /// When it was asked to commit.
@@ -52,10 +56,17 @@ impl FaultyKernel {
             random: StdRng::seed_from_u64(seed),
             faults_until: Instant::now() + faults_for,
             always_refuses: false,
+            refuses: None,
             commits: 0,
             reads: 0,
             moments: Vec::new(),
         }
+    }
+
+    fn is_refused(&self, operation: &Operation) -> bool {
+        let Object::Element(element) = &operation.object else { return false };
+        let (Key::Frontend(frontend) | Key::Slot(frontend, _)) = element.key else { return false };
+        Some(frontend.addr) == self.refuses
     }
 
     /// One in `n`, while there are faults.
@@ -82,7 +93,7 @@ impl Backend for FaultyKernel {
             // Somebody flushes the ruleset first.
             Family::ALL.into_iter().for_each(|family| self.kernel.remove_table(family));
         }
-        if self.always_refuses || self.strikes(6) {
+        if self.always_refuses || self.strikes(6) || operations.iter().any(|it| self.is_refused(it)) {
             return Err(refused());
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -198,8 +209,118 @@ fn while_attempts_fail_events_wait_for_the_next_one() {
         };
         let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), feed);
         assert!(run.is_ok());
-        // At once, at once again, and after 0.2, 0.4, 0.8, 1.6 and 3.2 s.
-        assert_eq!(reconciler.backend().commits, 7);
+        // At once, at once again, and after 0.2, 0.4, 0.8, 1.6 and 3.2 s. The later ones try smaller batches as well.
+        reconciler.backend().moments.dedup();
+        assert_eq!(reconciler.backend().moments.len(), 7);
+    });
+}
+
+/// The addresses of the frontends that a kernel holds.
+fn addresses(kernel: &FaultyKernel) -> BTreeSet<IpAddr> {
+    let held = Acknowledged::from(kernel.kernel.contents(&Family::ALL));
+    held.frontends.keys().map(|frontend| frontend.addr).collect()
+}
+
+#[test]
+fn a_frontend_that_the_kernel_refuses_is_set_aside_and_all_others_are_programmed() {
+    paused(async {
+        let refused: IpAddr = [10, 96, 3, 9].into();
+        let mut kernel = FaultyKernel::new(0, Duration::ZERO);
+        kernel.refuses = Some(refused);
+        let health = Health::default();
+        let mut reconciler = Reconciler::new(kernel, scope(), view(), health.clone());
+        let (sender, mut receiver) = mpsc::channel(100);
+        for event in many(2_000) {
+            sender.send(Received::now(event)).await.expect("room");
+        }
+        let run =
+            async |reconciler: &mut Reconciler<FaultyKernel>, receiver: &mut mpsc::Receiver<Received>, seconds| {
+                let shutdown = CancellationToken::new();
+                let later = async {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    shutdown.cancel();
+                };
+                let (run, ()) = tokio::join!(reconciler.run(receiver, Until::Shutdown, &shutdown), later);
+                assert!(run.is_ok());
+            };
+        run(&mut reconciler, &mut receiver, 5).await;
+        let held = addresses(reconciler.backend());
+        assert_eq!((held.len(), held.contains(&refused)), (1_999, false));
+        assert!(health.report(Instant::now()).healthy, "the others are up to date");
+
+        // Others change as ever, without an attempt at the refused one.
+        let (commits, reads) = (reconciler.backend().commits, reconciler.backend().reads);
+        let [Event::ServicesReset(more), Event::SlicesReset(slices), ..] = many(2_010) else { unreachable!() };
+        for service in more.into_iter().skip(2_000) {
+            sender.send(Received::now(Event::ServiceApplied(service))).await.expect("room");
+        }
+        for slice in slices.into_iter().skip(2_000) {
+            sender.send(Received::now(Event::SliceApplied(slice))).await.expect("room");
+        }
+        run(&mut reconciler, &mut receiver, 1).await;
+        assert_eq!(addresses(reconciler.backend()).len(), 2_009);
+        assert_eq!(reconciler.backend().commits - commits, 1, "in one batch");
+        assert_eq!(reconciler.backend().reads, reads);
+
+        // It is tried again, and is there as soon as the kernel accepts it.
+        reconciler.backend().refuses = None;
+        run(&mut reconciler, &mut receiver, 31).await;
+        assert_eq!(addresses(reconciler.backend()).len(), 2_010);
+    });
+}
+
+#[test]
+fn what_the_kernel_held_of_a_refused_frontend_stays_and_another_version_of_it_is_tried_at_once() {
+    paused(async {
+        let addr: IpAddr = [10, 96, 0, 0].into();
+        let mut reconciler = Reconciler::new(FaultyKernel::new(0, Duration::ZERO), scope(), view(), Health::default());
+        let (sender, mut receiver) = mpsc::channel(100);
+        let moved = |to: u8| {
+            let [_, Event::SlicesReset(slices), ..] = many(1) else { unreachable!() };
+            let Some(Decoded::Object(slice)) = slices.into_iter().next() else { unreachable!() };
+            let mut slice = Arc::unwrap_or_clone(slice);
+            slice.endpoints[0].addr = [10, 1, 0, to].into();
+            Received::now(Event::SliceApplied(Decoded::Object(Arc::new(slice))))
+        };
+        let shutdown = CancellationToken::new();
+        let endpoint = |backend: &FaultyKernel| {
+            let held = Acknowledged::from(backend.kernel.contents(&Family::ALL));
+            let of_frontend = held.frontends.iter().find(|(frontend, _)| frontend.addr == addr);
+            of_frontend.and_then(|(_, installed)| installed.endpoints(false).next()).map(|endpoint| endpoint.addr)
+        };
+        for event in many(3) {
+            sender.send(Received::now(event)).await.expect("room");
+        }
+        reconciler.run(&mut receiver, Until::FirstSync, &shutdown).await.expect("a sync");
+        reconciler.backend().refuses = Some(addr);
+        for event in [
+            moved(2),
+            Received::now(another_cidr(1)),
+            Received::now(Event::ServiceDeleted(ObjectName::new("shop", "web-1"))),
+        ] {
+            sender.send(event).await.expect("room");
+        }
+        let feed = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            sender.send(moved(3)).await.expect("room");
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            shutdown.cancel();
+        };
+        let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), feed);
+        assert!(run.is_ok());
+        assert_eq!(endpoint(reconciler.backend()), Some([10, 1, 0, 1].into()), "as before");
+        assert_eq!(addresses(reconciler.backend()).len(), 2, "the deleted one is gone");
+
+        reconciler.backend().refuses = None;
+        sender.send(moved(4)).await.expect("room");
+        let shutdown = CancellationToken::new();
+        let soon = async {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            shutdown.cancel();
+        };
+        let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), soon);
+        assert!(run.is_ok());
+        assert_eq!(endpoint(reconciler.backend()), Some([10, 1, 0, 4].into()));
     });
 }
 

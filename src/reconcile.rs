@@ -9,6 +9,7 @@
 //! It takes its events and its backend as parameters, and its time from tokio's clock, which tests pause. In the steady state it
 //! sleeps until an event comes: nothing is listed, polled or rebuilt.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,20 +20,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Backend, Error};
 use crate::conntrack::{self, Conntrack};
-use crate::dataplane::Family;
+use crate::dataplane::{Endpoint, Family, Frontend};
 use crate::diff::{Acknowledged, Plan, Scope, diff};
 use crate::forget::{Departure, Departures};
 use crate::observe::metrics::{self as names, Arrival, ElementCounts, Pending};
 use crate::observe::{Events, Health, ServiceHealth};
 use crate::state::{Cluster, Desired, Event, Skipped, Touched, View};
 use crate::watch::Received;
+use separate::Aside;
 
 mod bulk;
+mod separate;
 
 /// Most events that are folded before a commit; more wait for the next one.
 const MAX_FOLD: usize = 100_000;
 /// Pause after the second failure in a row; doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause between attempts while events go on arriving: one of them may be the cure, or need nothing of what fails.
+const SOON: Duration = Duration::from_secs(5);
+/// After how many failures in a row a plan is committed piece by piece.
+const SEPARATE_AFTER: u32 = 2;
 /// Longest pause between attempts, unless configured: kube-proxy's `syncPeriod`.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a running commit may go on when the process is asked to end.
@@ -68,11 +75,14 @@ pub struct Reconciler<B> {
     /// The least time from the end of a sync to the next one.
     min_sync_period: Duration,
     departures: Option<Departures>,
+    /// What clients left with batches before one that failed.
+    left: BTreeSet<(Frontend, Endpoint)>,
     /// A commit, or a look at the kernel, was acknowledged before.
     acknowledged_before: bool,
     /// Told after the first sync.
     first_sync: Option<oneshot::Sender<()>>,
     conntrack: Option<Conntrack>,
+    aside: Aside,
 }
 
 impl<B: Backend> Reconciler<B> {
@@ -94,9 +104,11 @@ impl<B: Backend> Reconciler<B> {
             longest_pause: LONGEST_PAUSE,
             min_sync_period: Duration::ZERO,
             departures: None,
+            left: BTreeSet::new(),
             acknowledged_before: false,
             first_sync: None,
             conntrack: None,
+            aside: Aside::default(),
         }
     }
 
@@ -153,7 +165,7 @@ impl<B: Backend> Reconciler<B> {
     ) -> Result<(), Error> {
         let mut open = true;
         let mut arrived = Vec::new();
-        let mut retry_at: Option<Instant> = None;
+        let mut retry_at = self.aside.retry_at();
         let mut not_before: Option<Instant> = None;
         loop {
             let retry = async {
@@ -169,6 +181,11 @@ impl<B: Backend> Reconciler<B> {
                 () = retry => {}
             }
             self.fold(arrived.drain(..));
+            if self.aside.take_back(Instant::now()) {
+                // What the kernel holds of them is not what was wanted, so everything is compared.
+                self.acknowledged = None;
+                self.due = true;
+            }
             if !self.due || !self.cluster.is_complete() {
                 continue;
             }
@@ -201,8 +218,9 @@ impl<B: Backend> Reconciler<B> {
                 Err(error) if until == Until::FirstSync => return Err(error),
                 Err(_) => self.pause(),
             };
-            not_before = Some(Instant::now() + pause.max(self.min_sync_period));
-            retry_at = not_before.filter(|_| failed);
+            let now = Instant::now();
+            not_before = Some(now + pause.min(SOON).max(self.min_sync_period));
+            retry_at = if failed { Some(now + pause.max(self.min_sync_period)) } else { self.aside.retry_at() };
         }
     }
 
@@ -278,7 +296,10 @@ impl<B: Backend> Reconciler<B> {
                 }
             },
         };
-        let mut plan = diff(&acknowledged, &self.desired, &self.scope.on(self.cluster.node()));
+        self.aside.follow(&self.desired);
+        let mut scope = self.scope.on(self.cluster.node());
+        scope.except = self.aside.frontends();
+        let mut plan = diff(&acknowledged, &self.desired, &scope);
         if let Some(conntrack) = &self.conntrack {
             conntrack.committing(&self.cluster, &self.desired);
         }
@@ -298,6 +319,7 @@ impl<B: Backend> Reconciler<B> {
             }
             Err(error) => {
                 self.spare(&plan);
+                self.left.append(&mut plan.left);
                 self.failed(&error);
                 Err(error)
             }
@@ -322,7 +344,21 @@ impl<B: Backend> Reconciler<B> {
 
     async fn commit(&mut self, plan: &mut Plan) -> Result<usize, Error> {
         names::plan(plan);
-        bulk::commit(&mut self.backend, plan).await
+        if self.failures < SEPARATE_AFTER && !self.aside.has_suspects() {
+            return bulk::commit(&mut self.backend, plan).await;
+        }
+        let mut separated = separate::commit(&mut self.backend, plan).await?;
+        let skipped = self.aside.set(&separated.refused, &self.desired, self.longest_pause);
+        report(&skipped);
+        self.events.left_out(&skipped);
+        // All others are served. What the kernel holds of these will be read.
+        match separated.refused.pop_first() {
+            Some((_, error)) => {
+                self.failures = 0;
+                Err(error)
+            }
+            None => Ok(separated.bytes),
+        }
     }
 
     fn acknowledge(&mut self, plan: Plan, bytes: usize, started: Instant) {
@@ -332,6 +368,7 @@ impl<B: Backend> Reconciler<B> {
         self.acknowledged = Some(plan.next);
         self.due = false;
         self.failures = 0;
+        self.aside.committed();
         if let Some(first_sync) = self.first_sync.take() {
             // Nobody may be listening any more.
             let _ = first_sync.send(());
@@ -373,12 +410,14 @@ impl<B: Backend> Reconciler<B> {
 
     /// Has the clients of endpoints that are gone forgotten.
     fn depart(&mut self, plan: &Plan) {
+        let mut left = std::mem::take(&mut self.left);
         let Some(departures) = &self.departures else { return };
+        left.extend(&plan.left);
         let departure = if self.acknowledged_before {
-            Departure::of(&plan.left, &self.desired)
+            Departure::of(&left, &self.desired)
         } else {
-            let has_clients = !plan.left.is_empty() || plan.next.has_affinity();
-            has_clients.then(|| Departure::after_start(&plan.left, &self.desired, &self.scope.families))
+            let has_clients = !left.is_empty() || plan.next.has_affinity();
+            has_clients.then(|| Departure::after_start(&left, &self.desired, &self.scope.families))
         };
         self.acknowledged_before = true;
         if let Some(departure) = departure {

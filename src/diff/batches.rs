@@ -11,6 +11,8 @@
 //!
 //! A plan that changes what the rules look up in an existing table has no such places: it is one batch.
 
+use std::ops::Range;
+
 use super::plan::{FrontendChange, Plan};
 use crate::dataplane::{Element, Frontend, Key, Object, Operation, SetName, Verb};
 
@@ -48,6 +50,17 @@ impl Plan {
         let target = |part: usize| free.get_mut(part).map_or(0, |free| std::mem::replace(free, *free + 1));
         arrange(&mut self.operations, parts.into_iter().map(target).collect());
         ends
+    }
+
+    /// The frontend that these operations are about, if they are about the elements of a single one.
+    pub fn frontend_of(&self, operations: Range<usize>) -> Option<Frontend> {
+        let of = |operation: &Operation| match &operation.object {
+            Object::Element(element) => frontend(element),
+            _ => None,
+        };
+        let mut frontends = self.operations.get(operations)?.iter().map(of);
+        let first = frontends.next()??;
+        frontends.all(|other| other == Some(first)).then_some(first)
     }
 }
 

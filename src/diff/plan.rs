@@ -20,6 +20,8 @@ pub struct Scope {
     pub options: Options,
     /// Local pods are those of the Node object's networks (`detectLocalMode: NodeCIDR`).
     pub pods_by_node: bool,
+    /// Frontends that are left as they are.
+    pub except: BTreeSet<Frontend>,
 }
 
 /// What has to be done, and what holds afterwards.
@@ -76,7 +78,7 @@ pub struct TableChange {
 impl Scope {
     /// Both tables.
     pub fn dual_stack(options: Options) -> Self {
-        Self { families: Family::ALL.to_vec(), options, pods_by_node: false }
+        Self { families: Family::ALL.to_vec(), options, pods_by_node: false, except: BTreeSet::new() }
     }
 
     /// The same, with what the Node object decides filled in.
@@ -117,7 +119,7 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
     let mut left = BTreeSet::new();
     let mut frontends = Vec::new();
     for frontend in changed_frontends(&acknowledged, desired) {
-        if !scope.families.contains(&frontend.family()) {
+        if !scope.families.contains(&frontend.family()) || scope.except.contains(&frontend) {
             continue;
         }
         let before = acknowledged.frontends.get(&frontend);

@@ -85,7 +85,8 @@ impl Events {
                 reason,
                 action: "Program",
                 text: format!("left out {}: {}", problem.field, problem.found),
-                on_every_node: true,
+                // Every node reads the same objects, but has a kernel of its own.
+                on_every_node: problem.reason != Reason::Refused,
             });
         }
     }
@@ -101,6 +102,7 @@ fn reason(reason: Reason) -> Option<&'static str> {
         Reason::Undecodable => Some("Undecodable"),
         Reason::NoPorts => Some("NoPorts"),
         Reason::BadTimeout => Some("BadTimeout"),
+        Reason::Refused => Some("RefusedByKernel"),
         // A slice without a Service is ordinary for a moment, one of names is not for us, and files have no Events.
         Reason::NoService | Reason::UnsupportedAddressType | Reason::Duplicate => None,
     }

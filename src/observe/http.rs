@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
-use super::metrics;
+use super::metrics::new_values;
 use crate::dataplane::Family;
 pub use about::About;
 
@@ -141,7 +141,7 @@ fn listen_in_both_families(port: u16) -> io::Result<TcpListener> {
 /// Empties the metrics' buffers. While nothing is recorded it does not wake up.
 async fn upkeep(about: Arc<About>, shutdown: CancellationToken) {
     let due = async || {
-        metrics::new_values().await;
+        new_values().await;
         tokio::time::sleep(UPKEEP).await;
     };
     while shutdown.run_until_cancelled(due()).await.is_some() {

@@ -31,6 +31,8 @@ pub enum Reason {
     Duplicate,
     /// A timeout is none, or out of range: the default holds.
     BadTimeout,
+    /// The kernel refuses what the frontend should become.
+    Refused,
 }
 
 /// A part of one object that was left out.
@@ -76,6 +78,7 @@ impl Reason {
             Self::FrontendTaken => "frontend-taken",
             Self::Duplicate => "duplicate",
             Self::BadTimeout => "bad-timeout",
+            Self::Refused => "refused",
         }
     }
 }
