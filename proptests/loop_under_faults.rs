@@ -76,10 +76,13 @@ impl FaultyKernel {
 }
 
 impl Backend for FaultyKernel {
-    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
+    fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
         self.reads += 1;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        if self.strikes(5) { Err(timed_out()) } else { Ok(self.kernel.contents(families)) }
+        let result = if self.strikes(5) { Err(timed_out()) } else { Ok(self.kernel.contents(families)) };
+        async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            result
+        }
     }
 
     async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
@@ -170,7 +173,7 @@ proptest! {
 }
 
 #[test]
-fn nothing_is_read_or_written_before_all_lists_are_complete() {
+fn before_all_lists_are_complete_the_kernel_is_read_once_and_nothing_is_written() {
     paused(async {
         let mut reconciler = Reconciler::new(FaultyKernel::new(0, Duration::ZERO), scope(), view(), Health::default());
         let (sender, mut receiver) = mpsc::channel(10);
@@ -184,7 +187,50 @@ fn nothing_is_read_or_written_before_all_lists_are_complete() {
         };
         let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), day);
         assert!(run.is_ok());
-        assert_eq!((reconciler.backend().commits, reconciler.backend().reads), (0, 0));
+        assert_eq!((reconciler.backend().commits, reconciler.backend().reads), (0, 1));
+    });
+}
+
+#[test]
+fn what_was_read_ahead_is_good_for_a_while_and_then_read_again() {
+    paused(async {
+        for (wait, reads) in [(Duration::ZERO, 1), (Duration::from_secs(8), 1), (Duration::from_secs(60), 2)] {
+            let kernel = FaultyKernel::new(0, Duration::ZERO);
+            let mut reconciler = Reconciler::new(kernel, scope(), view(), Health::default());
+            let (sender, mut receiver) = mpsc::channel(10);
+            let feed = async {
+                tokio::time::sleep(wait).await;
+                for event in initial() {
+                    sender.send(Received::now(event)).await.expect("room");
+                }
+            };
+            let shutdown = CancellationToken::new();
+            let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::FirstSync, &shutdown), feed);
+            assert!(run.is_ok());
+            assert_eq!((reconciler.backend().commits, reconciler.backend().reads), (1, reads), "after {wait:?}");
+        }
+    });
+}
+
+#[test]
+fn the_first_sync_waits_for_the_kernel_only_as_long_as_reading_takes_from_the_start() {
+    paused(async {
+        let begin = Instant::now();
+        let kernel = FaultyKernel::new(0, Duration::ZERO);
+        let mut reconciler = Reconciler::new(kernel, scope(), view(), Health::default());
+        let (sender, mut receiver) = mpsc::channel(10);
+        let feed = async {
+            // As long as this kernel takes to be read.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            for event in initial() {
+                sender.send(Received::now(event)).await.expect("room");
+            }
+        };
+        let shutdown = CancellationToken::new();
+        let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::FirstSync, &shutdown), feed);
+        assert!(run.is_ok());
+        let commit = reconciler.backend().moments[0] - begin;
+        assert!(commit < Duration::from_millis(30), "{commit:?}");
     });
 }
 

@@ -23,8 +23,9 @@ pub use nft::{Nft, encode};
 
 /// Somewhere that our tables live.
 pub trait Backend: Send {
-    /// Reads our tables of these families, complete with their elements.
-    fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send;
+    /// Reads our tables of these families, complete with their elements. The reading needs the backend no more: it can go on in a
+    /// task of its own.
+    fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static;
 
     /// Reads which clients of frontends with session affinity are remembered: elements of [`SetName::Clients`]. None if there is no
     /// such map.

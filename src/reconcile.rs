@@ -6,8 +6,9 @@
 //!       └──── read back, try again: at once, then with backoff (events wait) ◀───┘
 //! ```
 //!
-//! It takes its events and its backend as parameters, and its time from tokio's clock, which tests pause. In the steady state it
-//! sleeps until an event comes: nothing is listed, polled or rebuilt.
+//! The kernel is read for the first time while the first events arrive ([`ahead`]). The loop takes its events and its backend as
+//! parameters, and its time from tokio's clock, which tests pause. In the steady state it sleeps until an event comes: nothing is
+//! listed, polled or rebuilt.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,8 +28,10 @@ use crate::observe::metrics::{self as names, Arrival, ElementCounts, Pending};
 use crate::observe::{Events, Health, ServiceHealth};
 use crate::state::{Cluster, Desired, Event, Skipped, Touched, View};
 use crate::watch::Received;
+use ahead::Reading;
 use separate::Aside;
 
+mod ahead;
 mod bulk;
 mod separate;
 
@@ -63,6 +66,8 @@ pub struct Reconciler<B> {
     desired: Desired,
     /// What the kernel holds; `None` when it has to be read first.
     acknowledged: Option<Acknowledged>,
+    /// The first reading, from the start until the first sync.
+    reading: Option<Reading>,
     counts: ElementCounts,
     /// Whether `desired` may differ from `acknowledged`.
     due: bool,
@@ -95,6 +100,7 @@ impl<B: Backend> Reconciler<B> {
             cluster: Cluster::seen_from(view),
             desired: Desired::default(),
             acknowledged: None,
+            reading: None,
             counts: ElementCounts::default(),
             due: false,
             pending: Pending::since(Timestamp::now()),
@@ -167,6 +173,9 @@ impl<B: Backend> Reconciler<B> {
         let mut arrived = Vec::new();
         let mut retry_at = self.aside.retry_at();
         let mut not_before: Option<Instant> = None;
+        if self.acknowledged.is_none() && self.failures == 0 {
+            self.reading = Some(self.begin_to_read());
+        }
         loop {
             let retry = async {
                 match retry_at {
@@ -239,7 +248,14 @@ impl<B: Backend> Reconciler<B> {
         self.backend
     }
 
-    /// Folds events into the next snapshot, and that into what is desired.
+    /// Ends it together with the process. Everybody who listens to it learns of its end; what it knows is left to the system, which
+    /// takes it back at once and not object by object.
+    pub fn end(mut self) {
+        let (cluster, desired) = (std::mem::take(&mut self.cluster), std::mem::take(&mut self.desired));
+        std::mem::forget((cluster, desired, self.acknowledged.take()));
+    }
+
+    /// Folds events into the next snapshot, and that into what is desired, once it is complete.
     fn fold(&mut self, arrived: impl Iterator<Item = Received>) {
         let before = self.cluster.clone();
         let mut touched = Touched::default();
@@ -262,19 +278,30 @@ impl<B: Backend> Reconciler<B> {
             }
             // The Node object may also decide the program's options.
             let changed = !step.touched.is_empty() || (about_node && self.scope.pods_by_node);
-            touched.merge(step.touched);
+            // Before, it is everything.
+            if before.is_complete() {
+                touched.merge(step.touched);
+            }
             // The first complete view has to be compared with the kernel even if it is empty.
             if changed || (self.cluster.is_complete() && !was_complete) {
                 self.due = true;
                 self.pending.waits_since(at);
             }
         }
-        let (desired, lost) = self.desired.update(&before, &self.cluster, &touched);
+        self.pending.show();
+        if !self.cluster.is_complete() {
+            return;
+        }
+        let (desired, lost) = if before.is_complete() {
+            self.desired.update(&before, &self.cluster, &touched)
+        } else {
+            // Lists come one by one, and little can be made of one without the others.
+            Desired::first(&self.cluster)
+        };
         self.desired = desired;
         report(&lost);
         self.events.left_out(&lost);
-        self.pending.show();
-        if self.due && self.cluster.is_complete() {
+        if self.due {
             self.health.requested(Instant::now());
             for family in &self.scope.families {
                 gauge!(names::SYNC_QUEUED, "ip_family" => family.label()).set(unix_seconds(Timestamp::now()));
@@ -327,19 +354,30 @@ impl<B: Backend> Reconciler<B> {
     }
 
     async fn read(&mut self) -> Result<Acknowledged, Error> {
-        let cause = if self.failures == 0 { "start" } else { "failure" };
-        counter!(names::READ_BACKS, "cause" => cause).increment(1);
-        match self.backend.read(&self.scope.families).await {
-            Ok(tables) => {
-                let acknowledged = Acknowledged::from(tables);
-                self.counts.restart(&acknowledged.count_elements());
-                Ok(acknowledged)
+        let ahead = match self.reading.take() {
+            Some(reading) => reading.recent().await,
+            None => None,
+        };
+        let read = match ahead {
+            Some(read) => read,
+            None => self.begin_to_read().finished().await,
+        };
+        match read {
+            Ok(found) => {
+                self.counts.restart(&found.counts);
+                Ok(found.acknowledged)
             }
             Err(error) => {
                 self.failed(&error);
                 Err(error)
             }
         }
+    }
+
+    fn begin_to_read(&mut self) -> Reading {
+        let cause = if self.failures == 0 { "start" } else { "failure" };
+        counter!(names::READ_BACKS, "cause" => cause).increment(1);
+        Reading::begin(self.backend.read(&self.scope.families))
     }
 
     async fn commit(&mut self, plan: &mut Plan) -> Result<usize, Error> {

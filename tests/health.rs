@@ -31,8 +31,8 @@ struct Broken {
 }
 
 impl Backend for Broken {
-    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
-        Ok(self.kernel.contents(families))
+    fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
+        self.kernel.read(families)
     }
 
     async fn clients(&mut self, _: Family, _: bool) -> Result<Vec<Element>, Error> {

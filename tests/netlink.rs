@@ -81,11 +81,13 @@ impl Both {
 
 impl Backend for Both {
     /// Both read the same.
-    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
-        let by_netlink = self.netlink.read(families).await?;
-        let by_nft = self.nft.read(families).await?;
-        assert_eq!(sorted(&by_netlink), sorted(&by_nft));
-        Ok(by_netlink)
+    fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
+        let (by_netlink, by_nft) = (self.netlink.read(families), self.nft.read(families));
+        async move {
+            let by_netlink = by_netlink.await?;
+            assert_eq!(sorted(&by_netlink), sorted(&by_nft.await?));
+            Ok(by_netlink)
+        }
     }
 
     /// Both read the same.

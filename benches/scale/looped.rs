@@ -29,8 +29,8 @@ use crate::{load, scenarios, stages};
 const QUEUE: usize = 4_096;
 /// How long to wait for any one commit.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// The largest cluster that is read back to be compared: the kernel's dump of larger ones takes minutes.
-const MOST_VERIFIED: u32 = 250_000;
+/// The largest cluster, in pods, that is read back through nft to be compared: larger ones take minutes.
+const MOST_VERIFIED_BY_NFT: u32 = 250_000;
 
 /// A loop that runs in a thread of its own.
 pub struct Loop<B> {
@@ -93,7 +93,7 @@ pub fn measure<B: Backend + 'static>(
         (options.load_seconds > 0).then(|| load::sustained(&looped, &mut live, options.load_seconds, progress));
     let (mut backend, cluster) = looped.stop();
     if let Some(load) = &mut load
-        && size.pods() <= MOST_VERIFIED
+        && (options.backend != "nft" || size.pods() <= MOST_VERIFIED_BY_NFT)
     {
         progress.set_message("reading back");
         load.verified = Some(runtime.block_on(holds(&mut backend, &cluster)));
@@ -134,7 +134,10 @@ impl<B: Backend + 'static> Loop<B> {
             let cluster = reconciler.cluster().clone();
             (reconciler.into_backend().into_inner(), cluster)
         };
-        let thread = std::thread::spawn(|| namespace::runtime().block_on(run));
+        // As in the program.
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
+        let thread = std::thread::spawn(move || runtime.block_on(run));
         for event in lists {
             events.blocking_send(Received::now(event)).expect("the loop runs");
         }

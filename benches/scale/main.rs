@@ -9,8 +9,9 @@
 //! ```text
 //! cargo bench --bench scale [-- [OPTION…] [SIZE…]]      as root
 //!
-//! SIZE               Services, or Services x endpoints: 1000 or 5000x50; default: 1000 10000 50000
-//! --load SECONDS     how long the sustained load lasts; default: 60, and 0 leaves it out
+//! SIZE               Services, or Services x endpoints: 1000 or 5000x50; default: 1000 10000 25000 50000 100000
+//!                    200000
+//! --load SECONDS     how long the sustained load lasts; default: 20, and 0 leaves it out
 //! --backend NAME     netlink or nft; default: netlink
 //! --out FOLDER       where scale.json and the plots go; default: target/scale
 //! --add              keep the sizes that FOLDER/scale.json has already, but for those measured now

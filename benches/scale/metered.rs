@@ -44,8 +44,8 @@ impl<B> Metered<B> {
 }
 
 impl<B: Backend> Backend for Metered<B> {
-    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
-        self.inner.read(families).await
+    fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
+        self.inner.read(families)
     }
 
     async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {

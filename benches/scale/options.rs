@@ -33,7 +33,7 @@ impl Options {
         let out = [env!("CARGO_MANIFEST_DIR"), "target", "scale"].iter().collect();
         let mut options = Self {
             sizes: Vec::new(),
-            load_seconds: 60,
+            load_seconds: 20,
             backend: "netlink".to_owned(),
             out,
             add: false,
@@ -63,7 +63,8 @@ impl Options {
             return Err(format!("--backend {}: there are netlink and nft", options.backend));
         }
         if options.sizes.is_empty() {
-            options.sizes = [1_000, 10_000, 50_000].map(|services| Size { services, endpoints: 5 }).into();
+            let sizes = [1_000, 10_000, 25_000, 50_000, 100_000, 200_000];
+            options.sizes = sizes.map(|services| Size { services, endpoints: 5 }).into();
         }
         Ok(options)
     }

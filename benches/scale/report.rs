@@ -46,9 +46,12 @@ fn starts(results: &Results) -> String {
         "resident memory",
         "peak",
         "peak of the restart",
+        "cold from memory",
+        "× the batch alone",
+        "restart from memory",
     ];
     let row = |of: &OfSize| {
-        let whole = &of.whole;
+        let (whole, stages) = (&of.whole, &of.in_process.stages);
         vec![
             of.size.to_string(),
             thousands(whole.operations),
@@ -61,6 +64,9 @@ fn starts(results: &Results) -> String {
             format!("{:.0} MiB", whole.rss_mib),
             format!("{:.0} MiB", whole.peak_mib),
             format!("{:.0} MiB", whole.restart_peak_mib),
+            time(stages.cold.total()),
+            format!("{:.2}", stages.cold.total() / stages.cold.commit),
+            time(of.in_process.adopt_seconds * 1e3),
         ]
     };
     table(&head(&titles), &results.sizes.iter().map(row).collect::<Vec<_>>())

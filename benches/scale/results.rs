@@ -59,7 +59,7 @@ pub struct Whole {
 pub struct InProcess {
     /// One step after the other.
     pub stages: Stages,
-    /// A new loop over the filled tables, from its start to the end of its first sync, in seconds.
+    /// A new loop over the filled tables, all events in memory, from its start to the end of its first sync, in seconds.
     pub adopt_seconds: f64,
     /// Kinds of changes.
     pub scenarios: Vec<Scenario>,
@@ -91,6 +91,13 @@ pub struct Steps<T> {
     pub commit: T,
     /// Encoding alone, as netlink messages.
     pub encode: T,
+}
+
+impl Steps<f64> {
+    /// All of them.
+    pub fn total(&self) -> f64 {
+        self.fold + self.compile + self.diff + self.commit
+    }
 }
 
 /// One kind of change.

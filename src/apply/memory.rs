@@ -249,8 +249,8 @@ fn rule_sets(rule: &Rule) -> impl Iterator<Item = SetName> {
 }
 
 impl Backend for MemoryKernel {
-    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
-        Ok(self.contents(families))
+    fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
+        std::future::ready(Ok(self.contents(families)))
     }
 
     async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {

@@ -12,7 +12,7 @@
 use std::io;
 
 use super::{Backend, Error, Receipt};
-use crate::dataplane::{Element, Family, Operation, SetName, TABLE, TableContents, Tables};
+use crate::dataplane::{Element, Family, Operation, SetName, TABLE, Tables};
 use encode::Batch;
 use socket::Socket;
 
@@ -141,26 +141,29 @@ impl Netlink {
         }
         done
     }
+}
 
-    async fn read_table(
-        &mut self,
-        family: Family,
-        name: &'static str,
-        doing: &'static str,
-    ) -> Result<Option<TableContents>, Error> {
-        let mut sockets = vec![self.take_socket(doing)?];
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
-        // Opened here, because a socket belongs to its thread's namespace. With fewer it takes longer.
-        sockets.extend((1..threads).map_while(|_| Socket::open().ok()));
-        let read = move || {
-            let contents = table::read(&mut sockets, family, name);
-            (sockets, contents)
-        };
-        let (sockets, contents) = in_thread(read).await.map_err(|error| errors::of_socket(doing, error))?;
-        let contents = contents.map_err(|error| errors::of_socket(doing, error))?;
-        self.socket = sockets.into_iter().next();
-        Ok(contents)
-    }
+/// Reads the tables of this name, over sockets of its own. They are opened at once: a socket belongs to its thread's namespace.
+fn read_tables(
+    families: &[Family],
+    name: &'static str,
+    doing: &'static str,
+) -> impl Future<Output = Result<Tables, Error>> + Send + use<> {
+    let families = families.to_vec();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
+    let sockets = Socket::open().map(|first| {
+        // With fewer it takes longer.
+        let others = (1..threads).map_while(|_| Socket::open().ok());
+        std::iter::once(first).chain(others).collect::<Vec<_>>()
+    });
+    let read = move || {
+        let (mut sockets, mut tables) = (sockets?, Tables::default());
+        for family in families {
+            tables.set(family, table::read(&mut sockets, family, name)?);
+        }
+        Ok(tables)
+    };
+    async move { in_thread(read).await.flatten().map_err(|error| errors::of_socket(doing, error)) }
 }
 
 /// Runs what blocks in a thread for such work.
@@ -175,12 +178,8 @@ impl std::fmt::Debug for Netlink {
 }
 
 impl Backend for Netlink {
-    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
-        let mut tables = Tables::default();
-        for family in families {
-            tables.set(*family, self.read_table(*family, TABLE, "reading our tables").await?);
-        }
-        Ok(tables)
+    fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
+        read_tables(families, TABLE, "reading our tables")
     }
 
     async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {

@@ -66,15 +66,17 @@ impl Nft {
 }
 
 impl Backend for Nft {
-    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
-        let doing = "reading our tables";
-        let mut tables = Tables::default();
-        for family in families {
-            let listing = self.list(*family, crate::dataplane::TABLE, doing).await?;
-            let contents = listing.map(|json| read::table(*family, &json)).transpose();
-            tables.set(*family, contents.map_err(|source| Error::Unreadable { doing, source })?);
+    fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
+        let (nft, families, doing) = (self.clone(), families.to_vec(), "reading our tables");
+        async move {
+            let mut tables = Tables::default();
+            for family in families {
+                let listing = nft.list(family, crate::dataplane::TABLE, doing).await?;
+                let contents = listing.map(|json| read::table(family, &json)).transpose();
+                tables.set(family, contents.map_err(|source| Error::Unreadable { doing, source })?);
+            }
+            Ok(tables)
         }
-        Ok(tables)
     }
 
     async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::future::Either;
+
 use super::args::{Args, BackendName};
 use crate::apply::{Backend, Error, Netlink, Nft, Receipt};
 use crate::dataplane::{Element, Family, Operation, Tables};
@@ -72,10 +74,10 @@ impl Chosen {
 }
 
 impl Backend for Chosen {
-    async fn read(&mut self, families: &[Family]) -> Result<Tables, Error> {
+    fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
         match self {
-            Self::Netlink(netlink) => netlink.read(families).await,
-            Self::Nft(nft) => nft.read(families).await,
+            Self::Netlink(netlink) => Either::Left(netlink.read(families)),
+            Self::Nft(nft) => Either::Right(nft.read(families)),
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::args::{Against, Args};
 use super::backend::Chosen;
 use super::logging::Progress;
+use super::source::Source;
 use super::{DIFFERENCES, output, source};
 use crate::apply::Backend;
 use crate::diff::{Acknowledged, diff};
@@ -26,14 +27,14 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         Against::Empty => None,
     };
     let node_name = args.node_name()?;
-    let mut events = source::start(args, progress, &Connection::default()).await?;
+    let Source { mut events, begun } = source::start(args, progress, &Connection::default()).await?;
+    begun.await?;
     let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
-    let cluster = tokio::select! {
+    let (cluster, desired) = tokio::select! {
         cluster = complete(args.view(&node_name), &mut events) => cluster?,
         () = source::asked_to_end() => bail!("interrupted before the lists were complete"),
     };
     drop(waiting);
-    let desired = Desired::of(&cluster);
     let acknowledged = match &mut backend {
         Some(backend) => {
             let _reading = progress.show("reading the kernel's tables");
@@ -46,9 +47,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     Ok(ExitCode::from(if plan.is_empty() { 0 } else { DIFFERENCES }))
 }
 
-/// Folds events until complete lists were seen, and reports what was left out.
-async fn complete(view: View, events: &mut mpsc::Receiver<Received>) -> anyhow::Result<Cluster> {
-    let mut cluster = Cluster::seen_from(view.clone());
+/// Folds events until complete lists were seen, and reports what was left out: the cluster and what it asks for.
+async fn complete(view: View, events: &mut mpsc::Receiver<Received>) -> anyhow::Result<(Cluster, Desired)> {
+    let mut cluster = Cluster::seen_from(view);
     while !cluster.is_complete() {
         let Some(received) = events.recv().await else {
             bail!("the source ended before its lists were complete");
@@ -57,9 +58,9 @@ async fn complete(view: View, events: &mut mpsc::Receiver<Received>) -> anyhow::
         report(&step.skipped);
         cluster = step.cluster;
     }
-    let (_, lost) = Desired::default().update(&Cluster::seen_from(view), &cluster, &cluster.everything());
+    let (desired, lost) = Desired::first(&cluster);
     report(&lost);
-    Ok(cluster)
+    Ok((cluster, desired))
 }
 
 #[cfg(test)]
@@ -74,7 +75,7 @@ mod tests {
             sender.send(Received::now(event)).await.unwrap();
         }
         drop(sender);
-        complete(View { node_name: NODE.into(), ..View::default() }, &mut received).await
+        complete(View { node_name: NODE.into(), ..View::default() }, &mut received).await.map(|(cluster, _)| cluster)
     }
 
     #[tokio::test]

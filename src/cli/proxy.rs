@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::args::Args;
 use super::backend::Chosen;
 use super::logging::Progress;
+use super::source::Source;
 use super::take_over::TakeOver;
 use super::{RECONFIGURED, configuration, pages, source};
 use crate::conntrack::{Conntrack, Kernel};
@@ -53,11 +54,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         }
         refused?;
     }
-    let mut received = source::start(args, progress, health.connection()).await?;
-    if !args.once {
-        // After the test, which makes the kernel load what has these sysctls, and after all that wrong input can stop.
-        configuration::apply_to_host(args, Path::new("/"));
-    }
+    let Source { events: mut received, begun } = source::start(args, progress, health.connection()).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
     events.note(about_node(&node_name, Severity::Normal, "Starting", "the Service proxy starts".to_owned()));
     let working = args.once.then(|| progress.show("syncing"));
@@ -98,9 +95,23 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         shutdown.cancel();
         done
     };
-    let (done, reconfigured) = tokio::join!(reconciled, reconfigured);
-    // Dropped, so that what waits for the loop does not wait for ever.
-    drop((working, reconciler));
+    let begun = async {
+        let begun = tokio::select! {
+            begun = begun => begun,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        match &begun {
+            // After the test, which makes the kernel load what has these sysctls, and after all that wrong input can stop.
+            Ok(()) if !args.once => configuration::apply_to_host(args, Path::new("/")),
+            Ok(()) => {}
+            Err(_) => shutdown.cancel(),
+        }
+        begun
+    };
+    let (done, reconfigured, begun) = tokio::join!(reconciled, reconfigured, begun);
+    drop(working);
+    // What waits for the loop must not wait for ever.
+    reconciler.end();
     if args.once {
         let _ = taken_over.await;
     }
@@ -108,6 +119,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let _ = tokio::time::timeout(FORGETTING, forgetting).await;
     tasks.close();
     let _ = tokio::time::timeout(LAST_WORDS, tasks.wait()).await;
+    begun?;
     done.context("the first sync failed")?;
     Ok(if reconfigured { ExitCode::from(RECONFIGURED) } else { ExitCode::SUCCESS })
 }

@@ -1,6 +1,8 @@
 //! Starting the source that the command line names.
 
 use anyhow::Context;
+use futures::FutureExt;
+use futures::future::{self, BoxFuture};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -8,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::args::Args;
 use super::logging::Progress;
 use crate::observe::{Connection, Events, Rate, publish};
-use crate::state::NodePortAddresses;
+use crate::state::{Event, NodePortAddresses};
 use crate::watch::journal::Recorder;
 use crate::watch::{
     EventSender, KubernetesOptions, Manifests, Received, api_client, client_config, host, watch_api_server,
@@ -17,13 +19,16 @@ use crate::watch::{
 /// Events that may wait between a source and the loop; a source with more to say waits itself.
 const QUEUE: usize = 4_096;
 
+/// A source at work.
+pub(super) struct Source {
+    pub events: mpsc::Receiver<Received>,
+    /// Done when all that the operator named could be used; an error if not. What the cluster holds never makes it fail.
+    pub begun: BoxFuture<'static, anyhow::Result<()>>,
+}
+
 /// Starts the source in the background, which tells `connection` whether it hears the API server. Fails if the operator's input
-/// is wrong; what the cluster holds never makes it fail.
-pub(super) async fn start(
-    args: &Args,
-    progress: &Progress,
-    connection: &Connection,
-) -> anyhow::Result<mpsc::Receiver<Received>> {
+/// is wrong, as far as that shows at once.
+pub(super) async fn start(args: &Args, progress: &Progress, connection: &Connection) -> anyhow::Result<Source> {
     let (events, received) = mpsc::channel(QUEUE);
     let (events, received) = match &args.record {
         None => (events, received),
@@ -37,12 +42,13 @@ pub(super) async fn start(
     if matches!(args.settings.node_ports, NodePortAddresses::Networks(_)) {
         start_host_addresses(events.clone());
     }
-    if args.manifests.is_empty() {
+    let begun = if args.manifests.is_empty() {
         start_kubernetes(args, events, connection).await?;
+        future::ok(()).boxed()
     } else {
-        start_manifests(args, events, progress).await?;
-    }
-    Ok(received)
+        start_manifests(args, events, progress)?.boxed()
+    };
+    Ok(Source { events: received, begun })
 }
 
 /// Follows this host's addresses: those in the networks of `--nodeport-addresses` accept NodePorts.
@@ -84,26 +90,34 @@ pub(super) async fn start_events(args: &Args) -> anyhow::Result<(Events, Option<
     Ok((events, Some(writing)))
 }
 
-async fn start_manifests(args: &Args, events: EventSender, progress: &Progress) -> anyhow::Result<()> {
+/// Reads the manifests and sends what they say; the future ends when they are read.
+fn start_manifests(
+    args: &Args,
+    events: EventSender,
+    progress: &Progress,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + use<>> {
     let (paths, node_name) = (args.manifests.clone(), args.node_name()?);
     let reading = progress.show("reading manifests");
-    let (manifests, initial) = tokio::task::spawn_blocking(move || Manifests::load(&paths, &node_name))
-        .await
-        .context("reading the manifests was broken off")??;
-    drop(reading);
+    let loading = tokio::task::spawn_blocking(move || Manifests::load(&paths, &node_name));
     let follow = args.watch;
-    tokio::spawn(async move {
-        for event in initial {
-            // A receiver that is gone needs no more events.
-            if events.send(Received::now(event)).await.is_err() {
-                return;
-            }
+    Ok(async move {
+        let (manifests, initial) = loading.await.context("reading the manifests was broken off")??;
+        drop(reading);
+        tokio::spawn(send_manifests(manifests, initial, events, follow));
+        Ok(())
+    })
+}
+
+async fn send_manifests(manifests: Manifests, initial: Vec<Event>, events: EventSender, follow: bool) {
+    for event in initial {
+        // A receiver that is gone needs no more events.
+        if events.send(Received::now(event)).await.is_err() {
+            return;
         }
-        if follow && let Err(error) = manifests.follow(events).await {
-            tracing::error!(%error, "the manifests are no longer followed");
-        }
-    });
-    Ok(())
+    }
+    if follow && let Err(error) = manifests.follow(events).await {
+        tracing::error!(%error, "the manifests are no longer followed");
+    }
 }
 
 /// Writes every event to the journal on its way.

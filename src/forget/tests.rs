@@ -56,8 +56,11 @@ struct Busy {
 }
 
 impl Backend for Busy {
-    async fn read(&mut self, families: &[Family]) -> Result<crate::dataplane::Tables, Error> {
-        self.kernel.read(families).await
+    fn read(
+        &mut self,
+        families: &[Family],
+    ) -> impl Future<Output = Result<crate::dataplane::Tables, Error>> + Send + 'static {
+        self.kernel.read(families)
     }
 
     async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {

@@ -36,8 +36,13 @@ pub struct Claims {
 impl Desired {
     /// Everything that a cluster asks for.
     pub fn of(cluster: &Cluster) -> Self {
+        Self::first(cluster).0
+    }
+
+    /// Everything that a cluster asks for, and the Services that lost a frontend to an older one.
+    pub fn first(cluster: &Cluster) -> (Self, Vec<Skipped>) {
         let nothing = Cluster::seen_from(cluster.view().clone());
-        Self::default().update(&nothing, cluster, &cluster.everything()).0
+        Self::default().update(&nothing, cluster, &cluster.everything())
     }
 
     /// The next snapshot, given the two clusters that it lies between and what was touched between them; and the Services that

@@ -16,7 +16,10 @@ mod yaml;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use thiserror::Error;
 
@@ -25,6 +28,9 @@ use crate::state::{EndpointSlice, Event, Node, Service, ServiceCidr};
 use claims::{Claims, FileKey};
 use contents::{Contents, Reader};
 use files::{Fingerprint, STDIN};
+
+/// How many threads read files at most.
+const MOST_READERS: usize = 4;
 
 /// What a set of manifests says, and which file says what. Owned by the task that follows the files.
 #[derive(Debug)]
@@ -96,10 +102,10 @@ impl Manifests {
         }
         manifests.files =
             files::scan(&manifests.roots).map_err(|(path, source)| ManifestError::Read { path, source })?;
-        for key in manifests.files.keys().cloned().collect::<Vec<_>>() {
-            let contents =
-                manifests.read(&key).map_err(|source| ManifestError::Read { path: key.path.to_path_buf(), source })?;
-            manifests.add(&key, contents);
+        let keys: Vec<FileKey> = manifests.files.keys().cloned().collect();
+        for (key, contents) in keys.iter().zip(manifests.read_all(&keys)) {
+            let contents = contents.map_err(|source| ManifestError::Read { path: key.path.to_path_buf(), source })?;
+            manifests.add(key, contents);
         }
         let all = vec![
             manifests.services.all(),
@@ -110,15 +116,30 @@ impl Manifests {
         Ok((manifests, all))
     }
 
-    fn read(&mut self, key: &FileKey) -> io::Result<Contents> {
-        let bytes = if key.path.as_os_str() == STDIN {
-            let mut bytes = Vec::new();
-            io::stdin().lock().read_to_end(&mut bytes)?;
-            bytes
-        } else {
-            fs::read(&key.path)?
+    /// Reads files with several threads; the results are in the order of the files.
+    fn read_all(&mut self, keys: &[FileKey]) -> Vec<io::Result<Contents>> {
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS).min(keys.len());
+        let (next, node_name) = (AtomicUsize::new(0), &self.node_name);
+        let run = |names: &mut Interner| {
+            let mut done = Vec::new();
+            while let Some((n, key)) = keys.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
+                done.push((n, read(key, node_name, names)));
+            }
+            done
         };
-        Ok(Reader::new(&display(&key.path), &self.node_name, &mut self.names).read(&bytes))
+        // Each thread shares strings for itself: what they have twice are the names of nodes, namespaces and ports.
+        let mut all: Vec<(usize, io::Result<Contents>)> = thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| run(&mut Interner::default()))).collect();
+            let first = run(&mut self.names);
+            let others = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            first.into_iter().chain(others.flatten()).collect()
+        });
+        all.sort_unstable_by_key(|(n, _)| *n);
+        all.into_iter().map(|(_, contents)| contents).collect()
+    }
+
+    fn read(&mut self, key: &FileKey) -> io::Result<Contents> {
+        read(key, &self.node_name, &mut self.names)
     }
 
     fn add(&mut self, key: &FileKey, contents: Contents) {
@@ -138,6 +159,17 @@ impl Manifests {
         events.extend(self.nodes.replace(key, contents.nodes, keep));
         events
     }
+}
+
+fn read(key: &FileKey, node_name: &str, names: &mut Interner) -> io::Result<Contents> {
+    let bytes = if key.path.as_os_str() == STDIN {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes)?;
+        bytes
+    } else {
+        fs::read(&key.path)?
+    };
+    Ok(Reader::new(&display(&key.path), node_name, names).read(&bytes))
 }
 
 fn display(path: &Path) -> String {
@@ -185,6 +217,24 @@ mod tests {
         let paths = [folder.path().join("b.yaml"), folder.path().join("a.yaml")];
         let (_, events) = Manifests::load(&paths, "node-1").unwrap();
         assert_eq!(services(&events)[1].object().unwrap().cluster_ips[0].to_string(), "10.96.0.2");
+    }
+
+    #[test]
+    fn many_files_count_in_path_order_whichever_is_read_first() {
+        let folder = tempfile::tempdir().unwrap();
+        for n in 10..99 {
+            // The first are the longest to read.
+            let own = (0..99 - n).map(|i| service(&format!("own-{n}-{i:02}"), &format!("10.96.{n}.{i}")));
+            let text = service("web", &format!("10.97.0.{n}")) + &own.collect::<String>();
+            fs::write(folder.path().join(format!("{n}.yaml")), text).unwrap();
+        }
+        let load = || Manifests::load(&[folder.path().to_owned()], "node-1").unwrap().1;
+        let events = load();
+        let all = services(&events);
+        let web = all.last().unwrap().object().unwrap();
+        assert_eq!(web.cluster_ips[0].to_string(), "10.97.0.10");
+        assert_eq!(all.len(), (1..=89).sum::<usize>() + 1);
+        assert_eq!(load(), events);
     }
 
     #[test]

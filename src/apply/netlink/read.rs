@@ -16,7 +16,7 @@ use super::parse::{Attributes, Message};
 use super::socket::Socket;
 use super::types::{Type, comment, same_types};
 use super::write::Writer;
-use crate::dataplane::{BaseChain, ChainContents, ChainType, Element, Family, Hook, SetName};
+use crate::dataplane::{BaseChain, ChainContents, ChainType, Element, Family, Hook, SetContents, SetName};
 
 /// How often the elements of a set are read anew because the kernel resizes it meanwhile, and how long to wait before: the first
 /// time, and then twice as long each time.
@@ -65,6 +65,13 @@ pub(super) struct Found {
     pub capacity: Option<u32>,
     /// How many elements it has, if the kernel says so.
     pub count: Option<usize>,
+}
+
+impl Found {
+    /// What decides whether it is as the program wants it.
+    pub fn contents(&self, recognised: bool) -> SetContents {
+        SetContents { is_map: self.is_map, recognised, capacity: self.capacity }
+    }
 }
 
 impl<'a> Reader<'a> {

@@ -1,6 +1,6 @@
 //! Does this kernel take what we write, and give it back?
 
-use super::Netlink;
+use super::{Netlink, read_tables};
 use crate::apply::{Error, Refusal};
 use crate::dataplane::{
     Action, Chain, ChainContents, Class, Element, Endpoint, Expr, Family, Frontend, Key, List, Object, Operation,
@@ -32,9 +32,9 @@ pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Err
     operations.extend(rules.map(|rule| Operation::add(family, Object::Rule(chain.name.clone(), Box::new(rule)))));
 
     netlink.commit_to(SCRATCH, &operations, doing).await?;
-    let found = netlink.read_table(family, SCRATCH, doing).await;
+    let found = read_tables(&[family], SCRATCH, doing).await;
     netlink.commit_to(SCRATCH, &[table(Operation::delete)], doing).await?;
-    let mut found = found?.unwrap_or_default();
+    let mut found = found?.get(family).cloned().unwrap_or_default();
 
     elements.sort();
     found.elements.sort();

@@ -7,7 +7,7 @@ use std::thread;
 use super::by_key::{self, Map};
 use super::read::{Found, Reader};
 use super::socket::Socket;
-use crate::dataplane::{Class, Element, Family, Frontend, Key, List, SetContents, SetName, TableContents};
+use crate::dataplane::{Class, Element, Family, Frontend, Key, List, SetName, TableContents};
 
 /// How often a table is read anew because something changed meanwhile.
 ///
@@ -56,17 +56,19 @@ fn attempt(readers: &mut [Reader<'_>]) -> Result<Option<TableContents>> {
         };
         Ok((set, elements))
     };
-    let mut all = share(readers, dumped, dump)?;
+    let all = share(readers, dumped, dump)?;
     // By now the members of the classes are known, which tell the keys of the maps.
+    let mut parts = Vec::new();
     for set in maps {
         let elements = endpoints(readers, &set, &all)?;
-        all.push((set, elements));
+        contents.sets.insert(set.name.clone(), set.contents(elements.is_some()));
+        parts.extend(elements.into_iter().flatten());
     }
     for (set, elements) in all {
-        let Found { name, is_map, capacity, .. } = set;
-        contents.sets.insert(name, SetContents { is_map, recognised: elements.is_some(), capacity });
-        contents.elements.extend(elements.into_iter().flatten());
+        contents.sets.insert(set.name.clone(), set.contents(elements.is_some()));
+        parts.extend(elements);
     }
+    contents.elements = parts.into_iter().flatten().collect();
     Ok(Some(contents))
 }
 
@@ -78,26 +80,26 @@ fn large_map(set: &Found) -> Option<(List, usize)> {
     }
 }
 
-/// The elements of a large map: by key if the members of its classes tell all keys, else from a dump.
+/// The elements of a large map, in parts: by key if the members of its classes tell all keys, else from a dump.
 fn endpoints(
     readers: &mut [Reader<'_>],
     set: &Found,
     read: &[(Found, Option<Vec<Element>>)],
-) -> Result<Option<Vec<Element>>> {
+) -> Result<Option<Vec<Vec<Element>>>> {
     if let Some((list, count)) = large_map(set) {
         let map = Map { name: &set.name, list, count };
         if let Some(requests) = by_key::requests(map, members(read, list)) {
             let parts = share(readers, requests, |reader, requests| reader.by_key(map, &requests))?;
-            let parts: Option<Vec<_>> = parts.into_iter().collect();
-            let elements = parts.map(|parts| parts.concat()).filter(|elements| elements.len() == count);
-            if elements.is_some() {
-                return Ok(elements);
+            let parts: Option<Vec<Vec<Element>>> = parts.into_iter().collect();
+            let parts = parts.filter(|parts| parts.iter().map(Vec::len).sum::<usize>() == count);
+            if parts.is_some() {
+                return Ok(parts);
             }
         }
         tracing::debug!(set = set.name, "its classes do not tell all keys: the whole map is read");
     }
     match (readers.first_mut(), set.ours) {
-        (Some(reader), Some(ours)) => reader.elements(ours),
+        (Some(reader), Some(ours)) => Ok(reader.elements(ours)?.map(|elements| vec![elements])),
         _ => Ok(None),
     }
 }

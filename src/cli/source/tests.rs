@@ -19,7 +19,8 @@ fn args(options: &[&str]) -> Args {
 
 /// Every event until the source ends.
 async fn events(args: &Args) -> Vec<Event> {
-    let mut received = start(args, &Progress::new(), &Connection::default()).await.unwrap();
+    let Source { events: mut received, begun } = start(args, &Progress::new(), &Connection::default()).await.unwrap();
+    begun.await.unwrap();
     let mut events = Vec::new();
     while let Some(received) = received.recv().await {
         events.push(received.event);
@@ -51,17 +52,15 @@ async fn what_is_received_is_recorded_on_its_way() {
 
 #[tokio::test]
 async fn manifests_that_are_not_there_stop_the_start() {
-    let error = start(&args(&["--manifests", "/nowhere/web.yaml"]), &Progress::new(), &Connection::default())
-        .await
-        .unwrap_err();
+    let args = args(&["--manifests", "/nowhere/web.yaml"]);
+    let source = start(&args, &Progress::new(), &Connection::default()).await.unwrap();
+    let error = source.begun.await.unwrap_err();
     assert!(format!("{error:#}").contains("/nowhere/web.yaml"), "{error:#}");
 }
 
 #[tokio::test]
 async fn a_journal_that_cannot_be_written_stops_the_start() {
-    let error =
-        start(&args(&["--manifests", "-", "--record", "/nowhere/journal"]), &Progress::new(), &Connection::default())
-            .await
-            .unwrap_err();
+    let args = args(&["--manifests", "-", "--record", "/nowhere/journal"]);
+    let error = start(&args, &Progress::new(), &Connection::default()).await.err().expect("an error");
     assert!(format!("{error:#}").contains("cannot record events to /nowhere/journal"), "{error:#}");
 }

@@ -1,12 +1,15 @@
 //! What a file says: the objects of the kinds that are read, and the documents that could not be.
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::yaml;
 use crate::state::{Decoded, EndpointSlice, Kind, Node, ObjectName, Problem, Reason, Service, ServiceCidr};
 use crate::watch::decode::{Interner, Outcome, Watched};
-use crate::watch::wire::{Head, Loose, Scalar};
+use crate::watch::wire::{Head, Items, Loose, Scalar};
 
 /// How deep a `List` may be nested in another.
 const MAX_NESTING: usize = 16;
@@ -45,7 +48,7 @@ struct Envelope<'a> {
     #[serde(default)]
     kind: Scalar,
     #[serde(default, borrow)]
-    items: Option<&'a RawValue>,
+    items: Items<&'a RawValue>,
 }
 
 impl<'a> Reader<'a> {
@@ -78,18 +81,32 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads JSON values that follow each other; false if the first is not JSON and nothing was read.
-    fn json(&mut self, text: &str) -> bool {
-        for (read, value) in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>().enumerate() {
-            let place = format!("document {}", read + 1);
-            match value {
-                Ok(value) => self.value(value.get(), &place, None, 0),
-                Err(_) if read == 0 && !self.file.ends_with(".json") => return false,
-                Err(error) => {
-                    // What follows a syntax error cannot be told apart.
-                    self.broken(&place, &error.to_string());
-                    return true;
+    fn json(&mut self, mut text: &str) -> bool {
+        for number in 1.. {
+            let place = format!("document {number}");
+            // A list with all its items is looked through once; only what is no object is looked at again.
+            let mut objects = serde_json::Deserializer::from_str(text).into_iter::<Envelope<'_>>();
+            let object = objects.next();
+            let mut end = objects.byte_offset();
+            match object {
+                None => return true,
+                Some(Ok(envelope)) => self.envelope(envelope, &text[..end], &place, None, 0),
+                Some(Err(_)) => {
+                    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+                    match values.next() {
+                        None => return true,
+                        Some(Ok(value)) => self.value(value.get(), &place, None, 0),
+                        Some(Err(_)) if number == 1 && !self.file.ends_with(".json") => return false,
+                        Some(Err(error)) => {
+                            // What follows a syntax error cannot be told apart.
+                            self.broken(&place, &error.to_string());
+                            return true;
+                        }
+                    }
+                    end = values.byte_offset();
                 }
             }
+            text = &text[end..];
         }
         true
     }
@@ -103,13 +120,22 @@ impl<'a> Reader<'a> {
             Ok(envelope) => envelope,
             Err(error) => return self.broken(place, &format!("not a Kubernetes object: {error}")),
         };
-        let api_version = envelope.api_version.as_str();
+        self.envelope(envelope, json, place, kind, depth);
+    }
+
+    /// Reads one value that is an object.
+    fn envelope(&mut self, envelope: Envelope<'_>, json: &str, place: &str, kind: Option<&str>, depth: usize) {
         let Some(kind) = envelope.kind.non_empty().or(kind) else {
             return self.broken(place, "not a Kubernetes object: no kind");
         };
-        if let (Some(items), Some(of)) = (envelope.items, kind.strip_suffix("List")) {
-            return self.items(items, place, (!of.is_empty()).then_some(of), depth);
+        match kind.strip_suffix("List") {
+            Some(of) => self.items(envelope.items, place, (!of.is_empty()).then_some(of), depth),
+            None => self.of_kind(kind, envelope.api_version.as_str(), json, place),
         }
+    }
+
+    /// Reads an object of this kind, if it is one of those that matter.
+    fn of_kind(&mut self, kind: &str, api_version: Option<&str>, json: &str, place: &str) {
         match kind {
             "Service" if is_version(api_version, &["v1"]) => {
                 let object = self.object::<Service>(json, place);
@@ -132,17 +158,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn items(&mut self, items: &RawValue, place: &str, kind: Option<&str>, depth: usize) {
+    fn items(&mut self, items: Items<&RawValue>, place: &str, kind: Option<&str>, depth: usize) {
         if depth == MAX_NESTING {
             return self.broken(place, "lists nested too deeply");
         }
-        match serde_json::from_str::<Option<Vec<&RawValue>>>(items.get()) {
-            Ok(items) => {
-                for (i, item) in items.unwrap_or_default().into_iter().enumerate() {
-                    self.value(item.get(), &format!("{place}, item {}", i + 1), kind, depth + 1);
+        if let Some(found) = items.wrong() {
+            return self.broken(place, &format!("items: {found}, not a list"));
+        }
+        for (i, item) in items.into_vec().into_iter().enumerate() {
+            let (json, place) = (item.get(), format!("{place}, item {}", i + 1));
+            match Peek::at(json) {
+                Some(Peek { api_version, kind }) => {
+                    self.of_kind(kind.as_str().unwrap_or_default(), api_version.as_str(), json, &place);
                 }
+                None => self.value(json, &place, kind, depth + 1),
             }
-            Err(error) => self.broken(place, &format!("items: {error}")),
         }
     }
 
@@ -176,6 +206,43 @@ impl<'a> Reader<'a> {
     fn place(&self, place: &str) -> ObjectName {
         let separator = if place.is_empty() { "" } else { ": " };
         ObjectName::cluster_scoped(format!("{}{separator}{place}", self.file))
+    }
+}
+
+/// What an object says of itself before anything else.
+#[derive(Default)]
+struct Peek {
+    api_version: Scalar,
+    kind: Scalar,
+}
+
+impl Peek {
+    /// Looks no further than needed; `None` if the object does not begin with both, or is a list.
+    fn at(json: &str) -> Option<Self> {
+        let mut peek = Self::default();
+        // Being broken off is an error to it.
+        let _ = serde_json::Deserializer::from_str(json).deserialize_map(&mut peek);
+        let kind = peek.kind.non_empty()?;
+        (peek.api_version.non_empty().is_some() && !kind.ends_with("List")).then_some(peek)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Peek {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        for _ in 0..2 {
+            match object.next_key::<&str>()? {
+                Some("apiVersion") => self.api_version = object.next_value()?,
+                Some("kind") => self.kind = object.next_value()?,
+                _ => break,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -252,6 +319,34 @@ mod tests {
             [{"metadata":{"name":"kubernetes"},"spec":{"cidrs":["10.96.0.0/16"]}}]}]},{"kind":"List","items":null}]}"#;
         let contents = read("a.json", text);
         assert_eq!((names(&contents.service_cidrs), contents.broken), (vec!["kubernetes".to_owned()], false));
+    }
+
+    #[test]
+    fn items_are_known_whatever_they_begin_with() {
+        let rest = r#""spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}"#;
+        let item = |begin: &str, name: &str| format!(r#"{{{begin}"metadata":{{"name":"{name}"}},{rest}}}"#);
+        let items = [
+            item(r#""apiVersion":"v1","kind":"Service","#, "a"),
+            item(r#""kind":"Service","apiVersion":"v1","#, "b"),
+            item(r#""kind":"Service","#, "c"),
+            item(r#""spec2":0,"kind":"Service","#, "d"),
+            item(r#""kind":"Service","apiVersion":"v1","#, "e"),
+            format!(r#"{{{rest},"metadata":{{"name":"f"}},"kind":"Service"}}"#),
+            item(r#""apiVersion":"v2","kind":"Service","#, "another-version"),
+            item(r#""apiVersion":7,"kind":"Service","#, "g"),
+        ];
+        let text = format!(r#"{{"items":[{}],"kind":"List"}}"#, items.join(","));
+        let contents = read("a.json", &text);
+        assert_eq!(names(&contents.services), ["a", "b", "c", "d", "e", "f", "g"].map(|n| format!("default/{n}")));
+        assert!(!contents.broken);
+    }
+
+    #[test]
+    fn what_is_no_list_of_items_is_named() {
+        let text = r#"{"kind":"List","items":{}} 7 {"kind":"ServiceCIDR","metadata":{"name":"a"}}"#;
+        let contents = read("a.json", text);
+        assert_eq!(names(&contents.services), ["a.json: document 1", "a.json: document 2"]);
+        assert_eq!(names(&contents.service_cidrs), ["a"]);
     }
 
     #[test]
