@@ -385,13 +385,13 @@ impl<B: Backend> Reconciler<B> {
         if self.failures < SEPARATE_AFTER && !self.aside.has_suspects() {
             return bulk::commit(&mut self.backend, plan).await;
         }
-        let mut separated = separate::commit(&mut self.backend, plan).await?;
-        let skipped = self.aside.set(&separated.refused, &self.desired, self.longest_pause);
+        let separated = separate::commit(&mut self.backend, plan).await?;
+        let skipped = self.aside.set(&separated, &self.desired, self.longest_pause);
         report(&skipped);
         self.events.left_out(&skipped);
         // All others are served. What the kernel holds of these will be read.
-        match separated.refused.pop_first() {
-            Some((_, error)) => {
+        match separated.error {
+            Some(error) => {
                 self.failures = 0;
                 Err(error)
             }

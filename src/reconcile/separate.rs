@@ -36,9 +36,12 @@ pub(super) struct Aside {
 }
 
 /// What became of a plan that was committed piece by piece.
+#[derive(Default)]
 pub(super) struct Separated {
-    /// The frontends that the kernel refuses, and what it says. All others are committed.
-    pub refused: BTreeMap<Frontend, Error>,
+    /// The frontends that the kernel refuses. All others are committed.
+    pub refused: BTreeSet<Frontend>,
+    /// What it said last, if it refused any.
+    pub error: Option<Error>,
     /// How many bytes were sent and accepted.
     pub bytes: usize,
 }
@@ -77,10 +80,11 @@ impl Aside {
     }
 
     /// Sets aside what was refused, for so long or until it is to become something else; says what was left out of which object.
-    pub fn set(&mut self, refused: &BTreeMap<Frontend, Error>, desired: &Desired, pause: Duration) -> Vec<Skipped> {
+    pub fn set(&mut self, separated: &Separated, desired: &Desired, pause: Duration) -> Vec<Skipped> {
         self.suspects = false;
         let mut skipped = Vec::new();
-        for (frontend, error) in refused {
+        let says = separated.error.as_ref().map(Error::to_string).unwrap_or_default();
+        for frontend in &separated.refused {
             let spec = wanted(desired, frontend);
             self.refused.insert(*frontend, spec.clone());
             if self.told.insert(*frontend, spec.clone()).is_some_and(|told| told == spec) {
@@ -89,7 +93,7 @@ impl Aside {
             // One that only was to go has no owner any more.
             skipped.extend(spec.map(|spec| Skipped {
                 object: ObjectRef { kind: Kind::Service, name: spec.service.clone() },
-                problem: Problem::new(frontend.to_string(), Reason::Refused, error),
+                problem: Problem::new(frontend.to_string(), Reason::Refused, &says),
             }));
         }
         self.retry_at = (!self.refused.is_empty()).then(|| Instant::now() + pause);
@@ -109,7 +113,7 @@ fn wanted(desired: &Desired, frontend: &Frontend) -> Option<Arc<FrontendSpec>> {
     desired.frontends.get(frontend).map(|claims| Arc::clone(claims.winner()))
 }
 
-/// Commits a plan in ever smaller pieces, down to single frontends, so that all but what is refused is committed.
+/// Commits a plan in ever smaller pieces, down to single frontends or the few of one address, so that all but what is refused is committed.
 ///
 /// Takes about log2(pieces) commits for each frontend that is refused.
 ///
@@ -120,7 +124,7 @@ pub(super) async fn commit(backend: &mut impl Backend, plan: &mut Plan) -> Resul
     let mut ends = plan.divide(1);
     ends.dedup();
     let start = |piece: usize| piece.checked_sub(1).and_then(|before| ends.get(before)).map_or(0, |end| *end);
-    let mut separated = Separated { refused: BTreeMap::new(), bytes: 0 };
+    let mut separated = Separated::default();
     let mut accepted = 0;
     // The next one is at the end.
     let mut waiting = batches(&ends);
@@ -143,19 +147,17 @@ pub(super) async fn commit(backend: &mut impl Backend, plan: &mut Plan) -> Resul
             waiting.extend([middle..pieces.end, pieces.start..middle]);
             continue;
         }
-        let Some(frontend) = plan.frontend_of(operations) else { return Err(error) };
-        if separated.refused.len() == MOST {
+        let frontends = plan.frontends_of(operations);
+        if frontends.is_empty() || separated.refused.len() + frontends.len() > MOST {
             return Err(error);
         }
-        separated.refused.insert(frontend, error);
+        separated.refused.extend(frontends);
+        separated.error = Some(error);
     }
-    match separated.refused.pop_first() {
+    match separated.error {
         // If nothing is accepted, it may be for another reason than what is in it.
-        Some((_, error)) if accepted == 0 => Err(error),
-        first => {
-            separated.refused.extend(first);
-            Ok(separated)
-        }
+        Some(error) if accepted == 0 => Err(error),
+        _ => Ok(separated),
     }
 }
 

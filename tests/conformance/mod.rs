@@ -111,6 +111,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         &Parts {
             classes: [1, 2].into_iter().filter_map(|n| Some((List::Any, Class::of(n)?))).collect(),
             affinity: BTreeSet::from([Affinity { node_port: false, seconds: 10 }]),
+            internal: Class::of(2).into_iter().collect(),
+            sources: true,
         },
     );
     let chains = program.chains.clone();
@@ -148,7 +150,7 @@ fn element() -> impl Strategy<Value = Element> {
     // Apart from each other: asked to delete a range that lies within another of a set of concatenations, the kernel deletes the
     // one around it (seen on 6.18). The diff only deletes what is there.
     let sources = prop_oneof![Just("10.96.0.0/16"), Just("10.97.0.0/16"), Just("10.98.0.1/32")];
-    let gate = prop_oneof![Just(SetName::Internal), Just(SetName::RejectServices)];
+    let gate = prop_oneof![Just(SetName::External), Just(SetName::RejectServices)];
     let comment = prop_oneof![Just(None), Just(Some("default/web:http".into()))];
     prop_oneof![
         (gate, frontend.clone(), comment)
