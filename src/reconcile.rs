@@ -6,7 +6,7 @@
 //!       └──── read back, try again: at once, then with backoff (events wait) ◀───┘
 //! ```
 //!
-//! The kernel is read for the first time while the first events arrive ([`ahead`]). The loop takes its events and its backend as
+//! The kernel is read for the first time while the first events arrive (`ahead`). The loop takes its events and its backend as
 //! parameters, and its time from tokio's clock, which tests pause. In the steady state it sleeps until an event comes: nothing is
 //! listed, polled or rebuilt.
 
