@@ -264,7 +264,7 @@ fn many(services: u16) -> [Event; 4] {
     };
     let slice = |n: u16| EndpointSlice {
         name: name(n),
-        service: name(n).name,
+        service: name(n).name().into(),
         family: Family::Ip,
         ports: vec![SlicePort { name: "".into(), protocol: Protocol::Tcp, port: 8080 }],
         endpoints: vec![SliceEndpoint {

@@ -189,7 +189,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         Event::ServiceApplied(Decoded::Object(Arc::new(service)))
     });
     let slice = (slice(), 0u8..2).prop_map(|(mut slice, n)| {
-        slice.name.name = format!("{}-{}-{n}", slice.service, slice.family).into();
+        slice.name = ObjectName::new(slice.name.namespace(), format!("{}-{}-{n}", slice.service, slice.family));
         applied(slice)
     });
     let later = event().prop_map(|event| match event {
@@ -404,8 +404,8 @@ impl Model {
         let mut all: BTreeMap<Endpoint, &SliceEndpoint> = BTreeMap::new();
         for slice in self.slices.values() {
             if slice.family != family
-                || slice.service != service.name.name
-                || slice.name.namespace != service.name.namespace
+                || *slice.service != *service.name.name()
+                || slice.name.namespace() != service.name.namespace()
             {
                 continue;
             }
@@ -489,7 +489,7 @@ impl Programmed {
     fn apply(&mut self, event: Event) {
         self.model.apply(&event);
         let step = self.cluster.apply(event);
-        self.desired = self.desired.update(&self.cluster, &step.cluster, &step.touched).0;
+        self.desired = self.desired.update(&step.cluster, &step.touched).0;
         self.cluster = step.cluster;
     }
 

@@ -130,7 +130,7 @@ pub(crate) struct SliceBuilder(EndpointSlice);
 /// A slice of the Service that its name begins with, serving `http` on 8080/tcp.
 pub(crate) fn slice(text: &str) -> SliceBuilder {
     let name = name(text);
-    let service = name.name.rsplit_once('-').expect("service-suffix").0.into();
+    let service = name.name().rsplit_once('-').expect("service-suffix").0.into();
     let (family, ports, endpoints, problems) = (Family::Ip, Vec::new(), Vec::new(), Vec::new());
     SliceBuilder(EndpointSlice { name, service, family, ports, endpoints, problems }).ports(&["http 8080/tcp"])
 }
@@ -285,7 +285,7 @@ impl World {
     /// Something happens in the cluster.
     pub fn apply(&mut self, event: impl Into<Event>) -> Seen {
         let step = self.cluster.apply(event.into());
-        let (desired, lost) = self.desired.update(&self.cluster, &step.cluster, &step.touched);
+        let (desired, lost) = self.desired.update(&step.cluster, &step.touched);
         self.desired = desired;
         self.cluster = step.cluster;
         Seen { touched: step.touched, skipped: [step.skipped, lost].concat() }
@@ -342,7 +342,7 @@ fn describe(claims: &Claims) -> String {
 impl Seen {
     /// The names of the Services that were touched.
     pub fn services(&self) -> Vec<String> {
-        self.touched.services.iter().map(ToString::to_string).collect()
+        self.touched.services().iter().map(ToString::to_string).collect()
     }
 
     /// What was reported.

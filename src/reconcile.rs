@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::{Backend, Error};
 use crate::conntrack::{self, Conntrack};
 use crate::dataplane::Family;
-use crate::diff::{Acknowledged, Plan, Scope, diff};
+use crate::diff::{Acknowledged, Plan, Scope};
 use crate::forget::{Departure, Departures};
 use crate::observe::metrics::{self as names, Arrival, ElementCounts, Pending};
 use crate::observe::{Events, Health, ServiceHealth};
@@ -223,22 +223,21 @@ impl<B: Backend> Reconciler<B> {
 
     /// Folds events into the next snapshot, and that into what is desired.
     fn fold(&mut self, arrived: impl Iterator<Item = Received>) {
-        let before = self.cluster.clone();
         let mut touched = Touched::default();
         for received in arrived {
             names::event(&received.event);
             let arrival = Arrival::of(&received);
             let Received { event, at, .. } = received;
-            if matches!(&event, Event::NodeDeleted(name) if *name.name == *self.cluster.node_name()) {
+            if matches!(&event, Event::NodeDeleted(name) if name.name() == self.cluster.node_name()) {
                 tracing::warn!("this node's Node object was deleted; what it said stays in force");
             }
             let about_node = matches!(event, Event::NodeApplied(_) | Event::NodesReset(_));
             let was_complete = self.cluster.is_complete();
-            let step = self.cluster.apply(event);
+            let step = std::mem::take(&mut self.cluster).advance(event);
             self.cluster = step.cluster;
             report(&step.skipped);
             self.events.left_out(&step.skipped);
-            self.pending.folded(arrival, step.touched.services.len());
+            self.pending.folded(arrival, step.touched.service_count());
             if about_node && let Some(node) = self.cluster.node() {
                 self.health.node(node.is_eligible());
             }
@@ -251,7 +250,7 @@ impl<B: Backend> Reconciler<B> {
                 self.pending.waits_since(at);
             }
         }
-        let (desired, lost) = self.desired.update(&before, &self.cluster, &touched);
+        let (desired, lost) = std::mem::take(&mut self.desired).advance(&self.cluster, &touched);
         self.desired = desired;
         report(&lost);
         self.events.left_out(&lost);
@@ -278,7 +277,7 @@ impl<B: Backend> Reconciler<B> {
                 }
             },
         };
-        let mut plan = diff(&acknowledged, &self.desired, &self.scope.on(self.cluster.node()));
+        let mut plan = acknowledged.plan(&self.desired, &self.scope.on(self.cluster.node()));
         if let Some(conntrack) = &self.conntrack {
             conntrack.committing(&self.cluster, &self.desired);
         }
@@ -327,6 +326,7 @@ impl<B: Backend> Reconciler<B> {
 
     fn acknowledge(&mut self, plan: Plan, bytes: usize, started: Instant) {
         let now = Instant::now();
+        self.desired.settle();
         self.counts.follow(&plan.operations);
         self.depart(&plan);
         self.acknowledged = Some(plan.next);

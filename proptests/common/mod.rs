@@ -163,8 +163,8 @@ pub fn slice() -> impl Strategy<Value = EndpointSlice> {
                 });
             EndpointSlice {
                 // Slices of different Services share names, so that labels move from one Service to another.
-                name: ObjectName::new(Arc::clone(&service.namespace), format!("slice-{n}")),
-                service: service.name,
+                name: ObjectName::new(service.namespace(), format!("slice-{n}")),
+                service: service.name().into(),
                 family: if v6 { Family::Ip6 } else { Family::Ip },
                 ports,
                 endpoints: endpoints.collect(),
@@ -270,7 +270,7 @@ impl Proxy {
     pub fn event(&mut self, event: Event) {
         self.model.apply(&event);
         let step = self.cluster.apply(event);
-        self.desired = self.desired.update(&self.cluster, &step.cluster, &step.touched).0;
+        self.desired = self.desired.update(&step.cluster, &step.touched).0;
         self.cluster = step.cluster;
     }
 
@@ -441,7 +441,7 @@ impl Model {
     fn lists(&self, service: &Service, port: &ServicePort, family: Family) -> Lists {
         let mut found: BTreeMap<Endpoint, SliceEndpoint> = BTreeMap::new();
         for slice in self.slices.values() {
-            let ours = slice.service == service.name.name && slice.name.namespace == service.name.namespace;
+            let ours = *slice.service == *service.name.name() && slice.name.namespace() == service.name.namespace();
             for target in slice.ports.iter().filter(|p| p.name == port.name && p.protocol == port.protocol) {
                 for endpoint in slice.endpoints.iter().filter(|_| ours && slice.family == family) {
                     let key = Endpoint { addr: endpoint.addr, port: target.port };

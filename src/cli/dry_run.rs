@@ -57,7 +57,7 @@ async fn complete(view: View, events: &mut mpsc::Receiver<Received>) -> anyhow::
         report(&step.skipped);
         cluster = step.cluster;
     }
-    let (_, lost) = Desired::default().update(&Cluster::seen_from(view), &cluster, &cluster.everything());
+    let (_, lost) = Desired::default().advance(&cluster, &cluster.everything());
     report(&lost);
     Ok(cluster)
 }

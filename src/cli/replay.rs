@@ -32,8 +32,8 @@ pub(super) fn run(args: &Args, replay: &Replay) -> anyhow::Result<ExitCode> {
 /// The node that the journal was recorded on: the one whose Node object was watched.
 fn recorded_node(entries: &[Entry]) -> Option<String> {
     entries.iter().find_map(|entry| match &entry.event {
-        Event::NodesReset(nodes) => Some(nodes.first()?.object()?.name.name.to_string()),
-        Event::NodeApplied(node) => Some(node.object()?.name.name.to_string()),
+        Event::NodesReset(nodes) => Some(nodes.first()?.object()?.name.name().to_string()),
+        Event::NodeApplied(node) => Some(node.object()?.name.name().to_string()),
         _ => None,
     })
 }

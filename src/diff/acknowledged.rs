@@ -11,7 +11,7 @@ use crate::dataplane::{
     ChainContents, Element, Endpoint, Family, Frontend, Key, List, Options, Parts, SetContents, SetName, TableContents,
     Tables,
 };
-use crate::state::{Desired, SharedElement};
+use crate::state::{Mark, SharedElement};
 
 /// What the kernel is known to hold, because it was read or because a commit was acknowledged.
 ///
@@ -27,7 +27,7 @@ pub struct Acknowledged {
     /// The two tables without their elements.
     pub(super) tables: [Option<Arc<InstalledTable>>; 2],
     /// The snapshot that all this was made for; `None` after reading a kernel.
-    pub(super) basis: Option<Desired>,
+    pub(super) basis: Option<Mark>,
 }
 
 /// What is installed for one frontend. What an earlier run or somebody else left may break every rule of law 1.
@@ -58,7 +58,7 @@ pub(super) struct InstalledTable {
 impl Acknowledged {
     /// An empty kernel: no tables.
     pub fn nothing() -> Self {
-        Self { basis: Some(Desired::default()), ..Self::default() }
+        Self::default()
     }
 
     /// The same state without the snapshot that it was made for: the next diff compares everything.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::cluster::Cluster;
-use super::compile::{FrontendSpec, compile};
+use super::compile::FrontendSpec;
 use super::names::owner_tag;
 use super::select::serving;
 use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
@@ -35,7 +35,7 @@ impl Cluster {
             if !uses {
                 continue;
             }
-            for (frontend, claim) in compile(self, name).frontends {
+            for (frontend, claim) in self.compile(name).frontends {
                 let of_protocol = frontend.protocol == protocol;
                 if of_protocol
                     && !earlier.may_keep_flows(frontend, &claim).is_subset(&self.may_keep_flows(frontend, &claim))

@@ -157,7 +157,19 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNet>,
 }
 
+impl EndpointSlice {
+    /// The Service that the endpoints belong to.
+    pub(super) fn owner(&self) -> ObjectName {
+        ObjectName::new(self.name.namespace(), &self.service)
+    }
+}
+
 impl Node {
+    /// Its zone, if it is in one.
+    pub(super) fn zone(&self) -> Option<&str> {
+        self.zone.as_deref().filter(|zone| !zone.is_empty())
+    }
+
     /// Whether load balancers may send this node traffic (KEP-3836): neither being deleted nor about to be scaled down.
     pub fn is_eligible(&self) -> bool {
         !self.deleting && !self.scaled_down

@@ -83,7 +83,7 @@ fn cluster_scoped(metadata: &Metadata) -> Result<ObjectName, (ObjectName, Proble
 }
 
 fn named(name: ObjectName) -> Result<ObjectName, (ObjectName, Problem)> {
-    if name.name.is_empty() {
+    if name.name().is_empty() {
         let problem = Problem::new("metadata.name", Reason::Undecodable, "no name");
         return Err((name, problem));
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::dataplane::Protocol;
-use crate::state::{Decoded, Desired, EndpointSlice, Event, Service, ServicePort, SliceEndpoint, SlicePort};
+use crate::state::{Cluster, Decoded, Desired, EndpointSlice, Event, Service, ServicePort, SliceEndpoint, SlicePort};
 
 const HERE: &str = "node-a";
 const ELSEWHERE: &str = "node-b";
@@ -90,7 +90,7 @@ impl Followed {
 
     fn apply(&mut self, event: Event) {
         let step = self.cluster.apply(event);
-        self.desired = self.desired.update(&self.cluster, &step.cluster, &step.touched).0;
+        self.desired = self.desired.update(&step.cluster, &step.touched).0;
         self.cluster = step.cluster;
         assert_eq!(self.desired, Desired::of(&self.cluster), "following and starting afresh are the same");
     }

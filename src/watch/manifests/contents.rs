@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
             "Node" if is_version(api_version, &["v1"]) => {
                 let object = self.object::<Node>(json, place);
                 let node_name = self.node_name;
-                self.contents.nodes.extend(object.filter(|node| name_of(node).name.as_ref() == node_name));
+                self.contents.nodes.extend(object.filter(|node| name_of(node).name() == node_name));
             }
             _ => tracing::trace!(file = self.file, place, kind, "another kind; left out"),
         }
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
         match outcome {
             Outcome::Unreadable(name, problem) => {
                 // Named by its place when it has no name.
-                let name = if name.name.is_empty() { self.place(place) } else { name };
+                let name = if name.name().is_empty() { self.place(place) } else { name };
                 Some(Decoded::Unreadable(name, problem))
             }
             outcome => outcome.into_decoded().ok(),
