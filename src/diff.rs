@@ -30,6 +30,6 @@ mod parts;
 mod plan;
 mod table;
 
-pub use acknowledged::{Acknowledged, Installed};
+pub use acknowledged::{Acknowledged, Installed, Slots};
 pub use clients::is_stale;
 pub use plan::{FrontendChange, Plan, Scope, SharedChange, TableChange, diff};

@@ -59,7 +59,7 @@ mod tests {
             Some("node-a")
         );
         assert_eq!(recorded(vec![Event::NodesReset(vec![node("node-a")])]).as_deref(), Some("node-a"));
-        let unreadable = Decoded::Unreadable(ObjectName::cluster_scoped("node-a"), problem("spec"));
+        let unreadable = Decoded::unreadable(ObjectName::cluster_scoped("node-a"), problem("spec"));
         assert_eq!(recorded(vec![Event::NodeApplied(unreadable)]), None);
         assert_eq!(recorded(empty_lists().into()), None);
     }

@@ -35,10 +35,10 @@ pub struct Acknowledged {
 pub struct Installed {
     /// The sets that it is a member of, in order, with the comment of each membership.
     pub memberships: Box<[(SetName, Option<Arc<str>>)]>,
-    /// Its endpoints for everyone by slot, in order.
-    pub slots: Box<[(u32, Endpoint)]>,
-    /// Its endpoints on this node, for traffic that is confined to them, by slot, in order.
-    pub local_slots: Box<[(u32, Endpoint)]>,
+    /// Its endpoints for everyone.
+    pub slots: Slots,
+    /// Its endpoints on this node, for traffic that is confined to them.
+    pub local_slots: Slots,
     /// The sources that may use it, if it is a member of [`SetName::Firewalled`], in order.
     pub sources: Box<[IpNet]>,
 }
@@ -53,6 +53,77 @@ pub(super) struct InstalledTable {
     /// The options for which the table is known to hold exactly the program with these parts; `None` if that is still to be
     /// compared.
     pub verified: Option<Options>,
+}
+
+/// Endpoints by slot, in order. What we installed has the slots from 0 without gaps, and then only the endpoints are kept, often in
+/// the very memory of the snapshot that asked for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slots(Repr);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Repr {
+    /// With the slots from 0.
+    Gapless(Arc<[Endpoint]>),
+    /// Any others.
+    Numbered(Box<Vec<(u32, Endpoint)>>),
+}
+
+impl Slots {
+    /// The slots and their endpoints.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Endpoint)> {
+        let (gapless, numbered) = match &self.0 {
+            Repr::Gapless(endpoints) => (&**endpoints, &[][..]),
+            Repr::Numbered(slots) => (&[][..], slots.as_slice()),
+        };
+        (0..).zip(gapless.iter().copied()).chain(numbered.iter().copied())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Repr::Gapless(endpoints) => endpoints.len(),
+            Repr::Numbered(slots) => slots.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The endpoints, if their slots are those from 0 without gaps.
+    pub(super) fn gapless(&self) -> Option<&Arc<[Endpoint]>> {
+        match &self.0 {
+            Repr::Gapless(endpoints) => Some(endpoints),
+            Repr::Numbered(_) => None,
+        }
+    }
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Arc::<[Endpoint]>::default().into()
+    }
+}
+
+impl From<Arc<[Endpoint]>> for Slots {
+    fn from(endpoints: Arc<[Endpoint]>) -> Self {
+        Self(Repr::Gapless(endpoints))
+    }
+}
+
+impl FromIterator<(u32, Endpoint)> for Slots {
+    /// The slots must be in order.
+    fn from_iter<I: IntoIterator<Item = (u32, Endpoint)>>(slots: I) -> Self {
+        let slots = Vec::from_iter(slots);
+        if slots.is_empty() {
+            Self::default()
+        } else if slots.iter().map(|(slot, _)| *slot).eq((0..).take(slots.len())) {
+            Self(Repr::Gapless(slots.into_iter().map(|(_, endpoint)| endpoint).collect()))
+        } else {
+            Self(Repr::Numbered(Box::new(slots)))
+        }
+    }
 }
 
 impl Acknowledged {
@@ -190,8 +261,8 @@ impl Found {
         self.sources.sort();
         Installed {
             memberships: self.memberships.into(),
-            slots: self.slots.into(),
-            local_slots: self.local_slots.into(),
+            slots: self.slots.into_iter().collect(),
+            local_slots: self.local_slots.into_iter().collect(),
             sources: self.sources.into(),
         }
     }
@@ -228,7 +299,7 @@ impl Installed {
     }
 
     /// The list for everyone, or that of this node.
-    pub fn list(&self, local: bool) -> &[(u32, Endpoint)] {
+    pub fn list(&self, local: bool) -> &Slots {
         if local { &self.local_slots } else { &self.slots }
     }
 
@@ -240,7 +311,7 @@ impl Installed {
 
     /// The endpoints of a list, by slot.
     pub fn endpoints(&self, local: bool) -> impl Iterator<Item = Endpoint> {
-        self.list(local).iter().map(|(_, endpoint)| *endpoint)
+        self.list(local).iter().map(|(_, endpoint)| endpoint)
     }
 }
 

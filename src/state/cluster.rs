@@ -381,7 +381,10 @@ impl Draft {
                 let name = object.name().clone();
                 put(self, &name, Some(object));
             }
-            Decoded::Unreadable(name, problem) => self.report(kind, &name, problem),
+            Decoded::Unreadable(of) => {
+                let (name, problem) = *of;
+                self.report(kind, &name, problem);
+            }
         }
     }
 
@@ -554,7 +557,7 @@ impl Draft {
 fn decoded_name<T: Named>(object: &Decoded<T>) -> &ObjectName {
     match object {
         Decoded::Object(object) => object.name(),
-        Decoded::Unreadable(name, _) => name,
+        Decoded::Unreadable(of) => &of.0,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -256,12 +256,13 @@ impl FrontendSpec {
     }
 
     /// The endpoints of the list for everyone (`local` false) or of this node's.
-    pub fn endpoints(&self, local: bool) -> &[Endpoint] {
+    pub fn endpoints(&self, local: bool) -> &Arc<[Endpoint]> {
+        static NONE: LazyLock<Arc<[Endpoint]>> = LazyLock::new(Arc::default);
         match &self.outcome {
             Outcome::Balance(any) if !local => any,
             Outcome::BalanceLocal { any, .. } if !local => any,
             Outcome::BalanceLocal { local, .. } => local,
-            _ => &[],
+            _ => &NONE,
         }
     }
 
@@ -313,7 +314,7 @@ mod tests {
             let mut world = World::new();
             world.cluster = Cluster::seen_from(View { ignore_external_ips, ..world.cluster.view().clone() });
             let Decoded::Object(web) = service("shop/web").decoded() else { panic!("a Service") };
-            let web = Service { external_ips: vec![crate::fixtures::ip("203.0.113.1")], ..(*web).clone() };
+            let web = Service { external_ips: vec![crate::fixtures::ip("203.0.113.1")].into(), ..(*web).clone() };
             world.apply(Event::ServiceApplied(Decoded::Object(Arc::new(web))));
             assert_eq!(world.cluster.compile(&name("shop/web")).frontends.len(), expected);
         }

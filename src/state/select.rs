@@ -117,9 +117,9 @@ impl Topology {
         let ready = || candidates.values().filter(|c| c.ready()).map(|c| c.endpoint);
         let all = |hinted: fn(&SliceEndpoint) -> bool| ready().next().is_some() && ready().all(hinted);
         let some_allowed = |topology: Self| ready().any(|endpoint| topology.allows(endpoint, place));
-        if all(|endpoint| !endpoint.node_hints.is_empty()) && some_allowed(Self::SameNode) {
+        if all(|endpoint| !endpoint.node_hints().is_empty()) && some_allowed(Self::SameNode) {
             Self::SameNode
-        } else if all(|endpoint| !endpoint.zone_hints.is_empty()) && some_allowed(Self::SameZone) {
+        } else if all(|endpoint| !endpoint.zone_hints().is_empty()) && some_allowed(Self::SameZone) {
             Self::SameZone
         } else {
             Self::None
@@ -129,8 +129,8 @@ impl Topology {
     fn allows(self, endpoint: &SliceEndpoint, place: Place<'_>) -> bool {
         match self {
             Self::None => true,
-            Self::SameNode => endpoint.node_hints.iter().any(|node| **node == *place.node),
-            Self::SameZone => endpoint.zone_hints.iter().any(|zone| Some(&**zone) == place.zone),
+            Self::SameNode => endpoint.node_hints().iter().any(|node| **node == *place.node),
+            Self::SameZone => endpoint.zone_hints().iter().any(|zone| Some(&**zone) == place.zone),
         }
     }
 }
@@ -152,7 +152,7 @@ fn merge<'a>(
             for endpoint in &slice.endpoints {
                 let key = Endpoint { addr: endpoint.addr, port: target.port };
                 if !endpoint.terminating || !merged.contains_key(&key) {
-                    merged.insert(key, Candidate { endpoint, local: endpoint.node.as_deref() == Some(node) });
+                    merged.insert(key, Candidate { endpoint, local: endpoint.node() == Some(node) });
                 }
             }
         }

@@ -119,7 +119,7 @@ fn an_address_that_is_a_frontend_itself_comes_before_the_node_port() {
     world.apply(service("shop/game").ips(&["10.96.0.2", "fd00:96::2"]).ports(&["game 30053/udp"]));
     world.apply(slice("shop/game-1").ports(&["game 7000/udp"]).ready(&["10.1.0.7"]));
     let mut external = world.cluster.service(&crate::fixtures::name("shop/game")).unwrap().as_ref().clone();
-    external.external_ips = vec![ip("192.0.2.1")];
+    external.external_ips = vec![ip("192.0.2.1")].into();
     world.apply(Event::ServiceApplied(crate::state::Decoded::Object(external.into())));
     let flows = [flow("192.0.2.1:30053", "10.1.0.7:7000"), flow("192.0.2.1:30053", "10.1.0.1:5353")];
     assert_eq!(stale(&world, &both(), &flows), [false, true]);

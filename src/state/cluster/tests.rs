@@ -147,7 +147,7 @@ fn a_reset_removes_what_is_not_listed_and_touches_only_what_differs() {
 fn an_object_that_cannot_be_read_stays_as_it_was_and_is_reported() {
     let mut world = World::new();
     world.apply(service("shop/web"));
-    let unreadable = || Decoded::Unreadable(name("shop/web"), problem("spec"));
+    let unreadable = || Decoded::unreadable(name("shop/web"), problem("spec"));
     for event in [Event::ServiceApplied(unreadable()), Event::ServicesReset(vec![unreadable()])] {
         let seen = world.apply(event);
         assert_eq!(seen.services(), [""; 0]);
@@ -159,7 +159,7 @@ fn an_object_that_cannot_be_read_stays_as_it_was_and_is_reported() {
 #[test]
 fn an_unknown_object_that_cannot_be_read_stays_unknown() {
     let mut world = World::new();
-    let unreadable = Decoded::Unreadable(name("shop/web-1"), problem("addressType"));
+    let unreadable = Decoded::unreadable(name("shop/web-1"), problem("addressType"));
     let seen = world.apply(Event::SliceApplied(unreadable));
     assert_eq!((seen.services().len(), seen.skipped.len()), (0, 1));
 }
