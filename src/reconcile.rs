@@ -250,6 +250,9 @@ impl<B: Backend> Reconciler<B> {
                 self.pending.waits_since(at);
             }
         }
+        if let Some(conntrack) = &mut self.conntrack {
+            conntrack.folded(&self.cluster, &touched);
+        }
         let (desired, lost) = std::mem::take(&mut self.desired).advance(&self.cluster, &touched);
         self.desired = desired;
         report(&lost);

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use im::ordmap::DiffItem;
 use im::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
@@ -196,7 +195,7 @@ impl Cluster {
         self.known(service).map_or(&[], Known::slices)
     }
 
-    /// What is known of a Service.
+    /// What is known of a Service and its slices.
     pub(super) fn known(&self, service: &ObjectName) -> Option<&Known> {
         self.services.get(&ByHash::of(service))
     }
@@ -211,18 +210,6 @@ impl Cluster {
     /// What is known of the Services whose names have this hash: nearly always one.
     fn of_hash(&self, hash: u64) -> impl Iterator<Item = (&ByHash, &Known)> {
         self.services.range(ByHash::before_all(hash)..).take_while(move |(name, _)| name.0.hash() == hash)
-    }
-
-    /// The Services whose slices differ from those of another snapshot.
-    ///
-    /// Costs O(log n) for each of them, if one snapshot was made from the other.
-    pub(super) fn with_other_slices<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a ObjectName> {
-        other.services.diff(&self.services).filter_map(|change| match change {
-            DiffItem::Add(name, known) | DiffItem::Remove(name, known) => {
-                (!known.slices().is_empty()).then_some(&name.0)
-            }
-            DiffItem::Update { old: (_, old), new: (name, new) } => (old.slices() != new.slices()).then_some(&name.0),
-        })
     }
 
     /// The host's addresses, if they are known.

@@ -223,7 +223,8 @@ impl Cluster {
     }
 
     /// What a Service asks for; nothing if it is not there.
-    pub(super) fn compile(&self, name: &ObjectName) -> ServiceSpec {
+    #[cfg(test)]
+    fn compile(&self, name: &ObjectName) -> ServiceSpec {
         self.known(name).map_or_else(ServiceSpec::default, |known| compile(self.site(), known))
     }
 }

@@ -44,11 +44,14 @@ fn stale(world: &World, looked_at: &[Frontend], flows: &[Flow]) -> Vec<bool> {
 
 /// The frontends that a sync would give to look at after these events.
 fn looked_at(world: &mut World, events: impl IntoIterator<Item = Event>) -> Vec<String> {
-    let earlier = world.cluster.clone();
-    events.into_iter().for_each(|event| drop(world.apply(event)));
+    let mut lost = BTreeSet::new();
+    for event in events {
+        let touched = world.apply(event).touched;
+        lost.extend(world.cluster.lost_flows(&touched, Protocol::Udp));
+    }
     let changed = changed(&world.plan().frontends);
     world.sync();
-    snapshot(world).to_look_at(Some(&earlier), changed, &Family::ALL).iter().map(ToString::to_string).collect()
+    snapshot(world).to_look_at(Some(lost), changed, &Family::ALL).iter().map(ToString::to_string).collect()
 }
 
 const CLUSTER_IP: &str = "10.96.0.1:53/udp";

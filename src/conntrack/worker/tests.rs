@@ -79,7 +79,10 @@ fn dns(endpoints: &str) -> [Event; 2] {
 
 /// One sync, as the loop does it.
 fn sync(world: &mut World, conntrack: &mut Conntrack, events: impl IntoIterator<Item = Event>) {
-    events.into_iter().for_each(|event| drop(world.apply(event)));
+    for event in events {
+        let touched = world.apply(event).touched;
+        conntrack.folded(&world.cluster, &touched);
+    }
     let changed = changed(&world.plan().frontends);
     conntrack.committing(&world.cluster, &world.desired);
     world.sync();
