@@ -11,7 +11,7 @@ use crate::dataplane::{
     ChainContents, Element, Endpoint, Family, Frontend, Key, List, Options, Parts, SetContents, SetName, TableContents,
     Tables,
 };
-use crate::state::{Mark, SharedElement};
+use crate::state::{Mark, SharedElement, spread};
 
 /// What the kernel is known to hold, because it was read or because a commit was acknowledged.
 ///
@@ -192,24 +192,31 @@ impl From<Tables> for Acknowledged {
     /// Takes stock of what was read from a kernel.
     fn from(tables: Tables) -> Self {
         let mut acknowledged = Self::default();
+        let (mut frontends, mut shared) = (Vec::new(), Vec::new());
         for family in Family::ALL {
             let Some(table) = tables.get(family) else { continue };
-            let mut found: BTreeMap<Frontend, Found> = BTreeMap::new();
-            for element in &table.elements {
+            let mut of_frontends: Vec<(Frontend, usize)> = Vec::with_capacity(table.elements.len());
+            for (n, element) in table.elements.iter().enumerate() {
                 match Part::of(element) {
-                    Some((frontend, part)) => found.entry(frontend).or_default().add(part),
-                    None => {
-                        acknowledged.shared.insert(SharedElement { set: element.set, key: element.key });
-                    }
+                    Some((frontend, _)) => of_frontends.push((frontend, n)),
+                    None => shared.push((SharedElement { set: element.set, key: element.key }, ())),
                 }
             }
-            for (frontend, found) in found {
-                let installed = found.sorted();
+            of_frontends.sort();
+            let mut found = Found::default();
+            for of_one in of_frontends.chunk_by(|(one, _), (other, _)| one == other) {
+                for (_, part) in of_one.iter().filter_map(|(_, n)| Part::of(&table.elements[*n])) {
+                    found.add(part);
+                }
+                let installed = found.take_sorted();
                 acknowledged.population[family.index()].add(installed.sets());
-                acknowledged.frontends.insert(frontend, Arc::new(installed));
+                frontends.push((of_one[0].0, Arc::new(installed)));
             }
             acknowledged.tables[family.index()] = Some(Arc::new(InstalledTable::from(table)));
         }
+        shared.sort();
+        acknowledged.frontends.extend(spread(frontends));
+        acknowledged.shared.extend(spread(shared).map(|(shared, ())| shared));
         acknowledged
     }
 }
@@ -254,16 +261,17 @@ impl Found {
         }
     }
 
-    fn sorted(mut self) -> Installed {
+    /// What was found, and nothing is left.
+    fn take_sorted(&mut self) -> Installed {
         self.memberships.sort();
         self.slots.sort();
         self.local_slots.sort();
         self.sources.sort();
         Installed {
-            memberships: self.memberships.into(),
-            slots: self.slots.into_iter().collect(),
-            local_slots: self.local_slots.into_iter().collect(),
-            sources: self.sources.into(),
+            memberships: self.memberships.drain(..).collect(),
+            slots: self.slots.drain(..).collect(),
+            local_slots: self.local_slots.drain(..).collect(),
+            sources: self.sources.drain(..).collect(),
         }
     }
 }

@@ -156,9 +156,16 @@ fn plan(acknowledged: Acknowledged, desired: &Desired, scope: &Scope) -> Plan {
 
     let shared: Vec<SharedChange> =
         changed_shared.into_iter().filter(|change| scope.families.contains(&change.element.key.family())).collect();
+    let is_first = next.shared.is_empty();
+    if is_first {
+        let added = shared.iter().map(|change| (change.element, ())).collect();
+        next.shared.extend(spread(added).map(|(element, ())| element));
+    }
     for change in &shared {
         if change.added {
-            next.shared.insert(change.element);
+            if !is_first {
+                next.shared.insert(change.element);
+            }
             file(&mut new, [change.element.into()]);
         } else {
             next.shared.remove(&change.element);
