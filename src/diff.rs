@@ -28,8 +28,10 @@ mod clients;
 mod frontend;
 mod parts;
 mod plan;
+mod slots;
 mod table;
 
-pub use acknowledged::{Acknowledged, Installed, Slots};
+pub use acknowledged::{Acknowledged, Installed};
 pub use clients::is_stale;
 pub use plan::{FrontendChange, Plan, Scope, SharedChange, TableChange, diff};
+pub use slots::Slots;

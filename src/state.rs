@@ -20,8 +20,9 @@ mod object;
 mod select;
 mod since;
 mod skipped;
+mod touched;
 
-pub use cluster::{Cluster, NodePortAddresses, Step, Touched, View};
+pub use cluster::{Cluster, NodePortAddresses, Step, View};
 pub use compile::{Exposure, FrontendSpec, Outcome, SharedElement};
 pub use desired::{Claims, Desired};
 pub use event::{Decoded, Event, Kind};
@@ -32,3 +33,4 @@ pub use names::{ObjectName, owner_tag};
 pub use object::{EndpointPlace, EndpointSlice, Node, Service, ServiceCidr, ServicePort, SliceEndpoint, SlicePort};
 pub(crate) use since::Mark;
 pub use skipped::{ObjectRef, Problem, Reason, Skipped};
+pub use touched::Touched;

@@ -7,6 +7,7 @@ use im::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
 use super::parts::{Population, found};
+use super::slots::Slots;
 use crate::dataplane::{
     ChainContents, Element, Endpoint, Family, Frontend, Key, List, Options, Parts, SetContents, SetName, TableContents,
     Tables,
@@ -53,77 +54,6 @@ pub(super) struct InstalledTable {
     /// The options for which the table is known to hold exactly the program with these parts; `None` if that is still to be
     /// compared.
     pub verified: Option<Options>,
-}
-
-/// Endpoints by slot, in order. What we installed has the slots from 0 without gaps, and then only the endpoints are kept, often in
-/// the very memory of the snapshot that asked for them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slots(Repr);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Repr {
-    /// With the slots from 0.
-    Gapless(Arc<[Endpoint]>),
-    /// Any others.
-    Numbered(Box<Vec<(u32, Endpoint)>>),
-}
-
-impl Slots {
-    /// The slots and their endpoints.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, Endpoint)> {
-        let (gapless, numbered) = match &self.0 {
-            Repr::Gapless(endpoints) => (&**endpoints, &[][..]),
-            Repr::Numbered(slots) => (&[][..], slots.as_slice()),
-        };
-        (0..).zip(gapless.iter().copied()).chain(numbered.iter().copied())
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        match &self.0 {
-            Repr::Gapless(endpoints) => endpoints.len(),
-            Repr::Numbered(slots) => slots.len(),
-        }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The endpoints, if their slots are those from 0 without gaps.
-    pub(super) fn gapless(&self) -> Option<&Arc<[Endpoint]>> {
-        match &self.0 {
-            Repr::Gapless(endpoints) => Some(endpoints),
-            Repr::Numbered(_) => None,
-        }
-    }
-}
-
-impl Default for Slots {
-    fn default() -> Self {
-        Arc::<[Endpoint]>::default().into()
-    }
-}
-
-impl From<Arc<[Endpoint]>> for Slots {
-    fn from(endpoints: Arc<[Endpoint]>) -> Self {
-        Self(Repr::Gapless(endpoints))
-    }
-}
-
-impl FromIterator<(u32, Endpoint)> for Slots {
-    /// The slots must be in order.
-    fn from_iter<I: IntoIterator<Item = (u32, Endpoint)>>(slots: I) -> Self {
-        let slots = Vec::from_iter(slots);
-        if slots.is_empty() {
-            Self::default()
-        } else if slots.iter().map(|(slot, _)| *slot).eq((0..).take(slots.len())) {
-            Self(Repr::Gapless(slots.into_iter().map(|(_, endpoint)| endpoint).collect()))
-        } else {
-            Self(Repr::Numbered(Box::new(slots)))
-        }
-    }
 }
 
 impl Acknowledged {

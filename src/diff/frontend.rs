@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::acknowledged::{Installed, Slots};
+use super::acknowledged::Installed;
+use super::slots::Slots;
 use crate::dataplane::{Class, Element, Endpoint, Frontend, Key, List, SetName};
 use crate::state::FrontendSpec;
 

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use im::OrdMap;
 use ipnet::IpNet;
 
-use super::cluster::{Cluster, Touched};
+use super::cluster::Cluster;
 use super::compile::{FrontendSpec, ServiceSpec, SharedElement, Site, compile};
 use super::event::Kind;
 use super::known::{Known, spread};
 use super::local::{HealthChecks, WithoutLocal};
 use super::since::{Mark, Since};
 use super::skipped::{ObjectRef, Problem, Reason, Skipped};
+use super::touched::Touched;
 use crate::dataplane::{Frontend, Key, SetName};
 
 /// What the dataplane should hold: a persistent map that shares everything unchanged with the snapshot before.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A list that is nearly always empty, and is then no larger than a pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::box_collection, reason = "a list takes three words, and this one is nearly always empty")]
 pub struct Few<T>(Option<Box<Vec<T>>>);
 
 impl<T> Few<T> {

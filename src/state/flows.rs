@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::cluster::{Cluster, Touched};
+use super::cluster::Cluster;
 use super::compile::{FrontendSpec, compile};
 use super::known::Known;
 use super::names::owner_tag;
 use super::select::serving;
+use super::touched::Touched;
 use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
 
 impl Cluster {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Namespace and name of a namespaced object; also used for cluster-scoped objects, with an empty namespace.
 ///
-/// Ordered by namespace, then by name. Its hash is at hand: see [`ByHash`].
+/// Ordered by namespace, then by name. Its hash is at hand.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ObjectName {
     /// Of the text; first, so that nearly every comparison ends with it.

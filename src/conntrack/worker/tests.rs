@@ -110,6 +110,21 @@ async fn a_sync_that_changes_no_udp_frontend_dumps_nothing() {
 }
 
 #[tokio::test]
+async fn a_snapshot_is_kept_only_while_flows_are_looked_at() {
+    let (mut world, mut conntrack) = (World::new(), Conntrack::start(&Family::ALL, Fake::default()));
+    let kept = |conntrack: &Conntrack| conntrack.newest.borrow().cluster.service_count();
+    sync(&mut world, &mut conntrack, [service("shop/web").into()]);
+    assert_eq!(kept(&conntrack), 0, "there is nothing to look at");
+    sync(&mut world, &mut conntrack, dns("10.1.0.1 L r"));
+    assert_eq!(kept(&conntrack), 2, "the worker judges by it");
+    while conntrack.done.load(Ordering::Acquire) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    sync(&mut world, &mut conntrack, [slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
+    assert_eq!(kept(&conntrack), 0, "the worker has done what it was asked");
+}
+
+#[tokio::test]
 async fn an_interrupted_dump_is_repeated_and_in_the_end_taken_as_it_is() {
     for (interrupted, dumps) in [(2, 3), (100, ATTEMPTS)] {
         let fake = Fake::with(&["10.1.0.2"]);
