@@ -12,6 +12,7 @@ mod common;
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::cluster::{self, NODE, Size};
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -19,6 +20,7 @@ use pointsman::apply::{Netlink, encode};
 use pointsman::dataplane::Options;
 use pointsman::diff::{Acknowledged, Plan, Scope, diff};
 use pointsman::state::{Cluster, Decoded, Desired, EndpointSlice, Event, Touched};
+use tokio::time::Instant;
 
 /// Services of 5 endpoints each.
 const SIZES: [u32; 2] = [1_000, 10_000];
@@ -48,7 +50,7 @@ impl World {
 
     fn changed(&self) -> Desired {
         let (cluster, touched) = self.fold();
-        self.desired.update(&self.cluster, &cluster, &touched).0
+        self.desired.update(&cluster, &touched).0
     }
 
     fn plan(&self) -> Plan {
@@ -81,10 +83,71 @@ fn one_change(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new(step, services), |bencher| bencher.iter(&mut *work));
         };
         bench("fold", &mut || drop(black_box(world.fold())));
-        bench("compile", &mut || drop(black_box(world.desired.update(&world.cluster, &cluster, &touched))));
+        bench("compile", &mut || drop(black_box(world.desired.update(&cluster, &touched))));
         bench("diff", &mut || drop(black_box(diff(&world.acknowledged, &desired, &scope()))));
         bench("encode for netlink", &mut || drop(black_box(Netlink::encode(&plan.operations, Vec::new()))));
         bench("encode for nft", &mut || drop(black_box(encode(&plan.operations))));
+    }
+    group.finish();
+}
+
+/// Changes that go on, each of another Service: what they meet is in no cache of a large cluster.
+struct Followed {
+    cluster: Cluster,
+    desired: Desired,
+    acknowledged: Acknowledged,
+    slices: Vec<Arc<EndpointSlice>>,
+    changes: u32,
+}
+
+/// The steps of a change.
+const STEPS: [&str; 3] = ["fold", "compile", "diff"];
+
+impl Followed {
+    fn new(services: u32) -> Self {
+        let events = cluster::all(Size { services, endpoints: 5 });
+        let slices = events.iter().find_map(|event| match event {
+            Event::SlicesReset(all) => Some(cluster::objects(all)),
+            _ => None,
+        });
+        let cluster = events.into_iter().fold(Cluster::new(NODE), |cluster, event| cluster.advance(event).cluster);
+        let desired = Desired::of(&cluster);
+        let acknowledged = Acknowledged::nothing().plan(&desired, &scope()).next;
+        Self { cluster, desired, acknowledged, slices: slices.expect("slices"), changes: 0 }
+    }
+
+    /// The next change, and how long each step of it took.
+    fn step(&mut self) -> [Duration; STEPS.len()] {
+        self.changes += 1;
+        // As good as at random, and the same in every run.
+        let service = self.changes.wrapping_mul(2_654_435_761) as usize % self.slices.len();
+        let slice = Arc::make_mut(&mut self.slices[service]);
+        slice.endpoints[4].addr = cluster::later_ip(self.changes % 1_000_000).into();
+        let change = Event::SliceApplied(Decoded::Object(Arc::new(slice.clone())));
+        let start = Instant::now();
+        let step = std::mem::take(&mut self.cluster).advance(change);
+        self.cluster = step.cluster;
+        let folded = Instant::now();
+        self.desired = std::mem::take(&mut self.desired).advance(&self.cluster, &step.touched).0;
+        drop(step.touched);
+        let compiled = Instant::now();
+        let plan = std::mem::take(&mut self.acknowledged).plan(&self.desired, &scope());
+        let diffed = Instant::now();
+        self.acknowledged = plan.next;
+        self.desired.settle();
+        [folded - start, compiled - folded, diffed - compiled]
+    }
+}
+
+fn changes_everywhere(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("one endpoint after the other");
+    for services in [1_000, 100_000] {
+        let mut followed = Followed::new(services);
+        for (n, step) in STEPS.into_iter().enumerate() {
+            group.bench_function(BenchmarkId::new(step, services), |bencher| {
+                bencher.iter_custom(|times| (0..times).map(|_| followed.step()[n]).sum());
+            });
+        }
     }
     group.finish();
 }
@@ -116,5 +179,5 @@ fn everything(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_change, everything);
+criterion_group!(benches, one_change, changes_everywhere, everything);
 criterion_main!(benches);

@@ -176,8 +176,8 @@ proptest! {
         proxy.event(change);
         let plan = proxy.sync();
         let of_touched = |frontend: &Frontend, cluster: &Cluster| {
-            touched.services.iter().filter_map(|name| cluster.service(name)).any(|service| {
-                let addrs = [&service.cluster_ips, &service.external_ips, &service.load_balancer_ips];
+            touched.services().into_iter().filter_map(|name| cluster.service(name)).any(|service| {
+                let addrs = [&service.cluster_ips[..], &service.external_ips, &service.load_balancer_ips];
                 let node_ports = service.ports.iter().filter_map(|port| port.node_port);
                 addrs.iter().any(|addrs| addrs.contains(&frontend.addr))
                     || frontend.is_node_port() && node_ports.into_iter().any(|port| port.get() == frontend.port)

@@ -16,7 +16,8 @@ use pointsman::diff::Acknowledged;
 use pointsman::observe::Health;
 use pointsman::reconcile::{Reconciler, Until};
 use pointsman::state::{
-    Decoded, EndpointSlice, Event, ObjectName, Service, ServiceCidr, ServicePort, SliceEndpoint, SlicePort, View,
+    Decoded, EndpointPlace, EndpointSlice, Event, Few, ObjectName, Service, ServiceCidr, ServicePort, SliceEndpoint,
+    SlicePort, View,
 };
 use pointsman::watch::Received;
 use proptest::prelude::*;
@@ -420,30 +421,22 @@ fn many(services: u16) -> [Event; 4] {
             cluster_ips: vec![[10, 96, high, low].into()],
             internal_traffic_local: false,
             external_traffic_local: false,
-            external_ips: Vec::new(),
-            load_balancer_ips: Vec::new(),
-            source_ranges: Vec::new(),
+            external_ips: Few::new(),
+            load_balancer_ips: Few::new(),
+            source_ranges: Few::new(),
             session_affinity: None,
             health_check_node_port: None,
             ports,
-            problems: Vec::new(),
+            problems: Few::new(),
         }
     };
     let slice = |n: u16| EndpointSlice {
         name: name(n),
-        service: name(n).name,
+        service: name(n).name().into(),
         family: Family::Ip,
         ports: vec![SlicePort { name: "".into(), protocol: Protocol::Tcp, port: 8080 }],
-        endpoints: vec![SliceEndpoint {
-            addr: [10, 1, 0, 1].into(),
-            node: None,
-            zone_hints: Box::default(),
-            node_hints: Box::default(),
-            ready: true,
-            serving: true,
-            terminating: false,
-        }],
-        problems: Vec::new(),
+        endpoints: vec![SliceEndpoint::new([10, 1, 0, 1].into(), EndpointPlace::default())],
+        problems: Few::new(),
     };
     let services = (0..services).map(|n| (service(n), slice(n)));
     let (services, slices): (Vec<_>, Vec<_>) =
@@ -507,7 +500,7 @@ fn another_cidr(number: u8) -> Event {
     Event::ServiceCidrApplied(Decoded::Object(Arc::new(ServiceCidr {
         name: ObjectName::cluster_scoped(format!("cidr-{number}")),
         networks: vec![format!("10.96.{number}.0/24").parse().expect("a network")],
-        problems: Vec::new(),
+        problems: Few::new(),
     })))
 }
 

@@ -183,13 +183,13 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     // Ranges that contain the node, and an address that the host may have: rare by chance.
     let service = (service(), prop::bool::weighted(0.2)).prop_map(|(mut service, near)| {
         if near {
-            service.source_ranges = networks(&["192.0.2.0/24"]);
-            service.load_balancer_ips = vec![ip("198.51.100.1")];
+            service.source_ranges = networks(&["192.0.2.0/24"]).into();
+            service.load_balancer_ips = vec![ip("198.51.100.1")].into();
         }
         Event::ServiceApplied(Decoded::Object(Arc::new(service)))
     });
     let slice = (slice(), 0u8..2).prop_map(|(mut slice, n)| {
-        slice.name.name = format!("{}-{}-{n}", slice.service, slice.family).into();
+        slice.name = ObjectName::new(slice.name.namespace(), format!("{}-{}-{n}", slice.service, slice.family));
         applied(slice)
     });
     let later = event().prop_map(|event| match event {
@@ -259,7 +259,7 @@ impl Model {
         let mut aims: Vec<Vec<(IpAddr, Protocol, u16)>> = Vec::new();
         let served = |(service, _): &(&Service, &ServicePort)| service.cluster_ips.iter().any(of_family);
         for (service, port) in self.ports().into_iter().filter(served) {
-            let addresses = [&service.cluster_ips, &service.load_balancer_ips, &service.external_ips];
+            let addresses = [&service.cluster_ips[..], &service.load_balancer_ips, &service.external_ips];
             let addresses = addresses.into_iter().flatten().copied().filter(of_family);
             let mut of_port: Vec<_> = addresses.map(|addr| (addr, port.protocol, port.port)).collect();
             if let Some(number) = port.node_port {
@@ -404,8 +404,8 @@ impl Model {
         let mut all: BTreeMap<Endpoint, &SliceEndpoint> = BTreeMap::new();
         for slice in self.slices.values() {
             if slice.family != family
-                || slice.service != service.name.name
-                || slice.name.namespace != service.name.namespace
+                || *slice.service != *service.name.name()
+                || slice.name.namespace() != service.name.namespace()
             {
                 continue;
             }
@@ -423,13 +423,13 @@ impl Model {
         let of = |holds: &dyn Fn(&SliceEndpoint) -> bool| -> BTreeSet<Endpoint> {
             all.iter().filter(|(_, endpoint)| holds(endpoint)).map(|(place, _)| *place).collect()
         };
-        let here = |e: &SliceEndpoint| e.node.as_deref() == Some(NODE);
+        let here = |e: &SliceEndpoint| e.node() == Some(NODE);
         let ends = |e: &SliceEndpoint| !e.ready && e.serving && e.terminating;
-        let for_node = |e: &SliceEndpoint| e.node_hints.iter().any(|hint| **hint == *NODE);
-        let for_zone = |e: &SliceEndpoint| e.zone_hints.iter().any(|hint| Some(hint) == self.node.zone.as_ref());
+        let for_node = |e: &SliceEndpoint| e.node_hints().iter().any(|hint| **hint == *NODE);
+        let for_zone = |e: &SliceEndpoint| e.zone_hints().iter().any(|hint| Some(hint) == self.node.zone.as_ref());
         let ready = || all.values().filter(|e| e.ready);
-        let by_node = ready().all(|e| !e.node_hints.is_empty()) && ready().any(|e| for_node(e));
-        let by_zone = ready().all(|e| !e.zone_hints.is_empty()) && ready().any(|e| for_zone(e));
+        let by_node = ready().all(|e| !e.node_hints().is_empty()) && ready().any(|e| for_node(e));
+        let by_zone = ready().all(|e| !e.zone_hints().is_empty()) && ready().any(|e| for_zone(e));
         let mut cluster = of(&|e| e.ready && (!by_node || for_node(e)) && (by_node || !by_zone || for_zone(e)));
         if cluster.is_empty() {
             cluster = of(&ends);
@@ -489,7 +489,7 @@ impl Programmed {
     fn apply(&mut self, event: Event) {
         self.model.apply(&event);
         let step = self.cluster.apply(event);
-        self.desired = self.desired.update(&self.cluster, &step.cluster, &step.touched).0;
+        self.desired = self.desired.update(&step.cluster, &step.touched).0;
         self.cluster = step.cluster;
     }
 

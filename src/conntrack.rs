@@ -17,12 +17,14 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::dataplane::{Family, Frontend};
-use crate::state::{Cluster, Desired};
+use crate::dataplane::{Family, Frontend, Protocol};
+use crate::state::{Cluster, Desired, Touched};
 use stale::Snapshot;
 use worker::Worker;
 
@@ -58,8 +60,12 @@ pub struct Conntrack {
     families: Vec<Family>,
     newest: watch::Sender<Snapshot>,
     to_look_at: mpsc::UnboundedSender<BTreeSet<Frontend>>,
-    /// The cluster that the last look was for; `None` before the first.
-    earlier: Option<Cluster>,
+    /// How often the worker was asked.
+    asked: u64,
+    /// How much of that it has done.
+    done: Arc<AtomicU64>,
+    /// Frontends whose flows lost an endpoint since the last commit; `None` before the first, which is about all of them.
+    lost: Option<BTreeSet<Frontend>>,
     worker: JoinHandle<()>,
 }
 
@@ -68,8 +74,16 @@ impl Conntrack {
     pub fn start(families: &[Family], table: impl Table) -> Self {
         let (newest, snapshots) = watch::channel(Snapshot::default());
         let (to_look_at, requests) = mpsc::unbounded_channel();
-        let worker = tokio::spawn(Worker::new(families, table, snapshots, requests).run());
-        Self { families: families.to_vec(), newest, to_look_at, earlier: None, worker }
+        let done = Arc::new(AtomicU64::new(0));
+        let worker = tokio::spawn(Worker::new(families, table, snapshots, requests, Arc::clone(&done)).run());
+        Self { families: families.to_vec(), newest, to_look_at, asked: 0, done, lost: None, worker }
+    }
+
+    /// To be called whenever events were folded into the cluster, with what they touched.
+    pub fn folded(&mut self, cluster: &Cluster, touched: &Touched) {
+        if let Some(lost) = &mut self.lost {
+            lost.extend(cluster.lost_flows(touched, Protocol::Udp));
+        }
     }
 
     /// To be called before each commit, with what it is made for.
@@ -79,13 +93,15 @@ impl Conntrack {
 
     /// To be called after each commit that succeeded, with the [changed] frontends; also if nothing had to be committed.
     pub fn committed(&mut self, changed: BTreeSet<Frontend>) {
-        let now = self.newest.borrow().clone();
-        let all = now.to_look_at(self.earlier.as_ref(), changed, &self.families);
+        let all = self.newest.borrow().to_look_at(self.lost.replace(BTreeSet::new()), changed, &self.families);
         if !all.is_empty() {
+            self.asked += 1;
             // A worker that has ended has said why.
             let _ = self.to_look_at.send(all);
+        } else if self.done.load(Ordering::Acquire) == self.asked {
+            // Nobody needs it: the loop may change in place what nobody shares.
+            self.newest.send_replace(Snapshot::default());
         }
-        self.earlier = Some(now.cluster);
     }
 
     /// Waits until everything was looked at that was asked for, once. What could not be done is logged.

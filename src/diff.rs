@@ -10,12 +10,12 @@
 //! 2. **Idempotent**: `diff(P.next, D)` has no operations.
 //! 3. **Minimal**: no element is deleted and added back unchanged, and of all states that satisfy `D`, `P.next` is one that
 //!    needs the fewest element operations: an endpoint that stays keeps its slot unless the slot is beyond the new end.
-//! 4. **Independent of history**: where to look is taken from the snapshot that `S` was made for, if there is one. The
+//! 4. **Independent of history**: where to look is what changed since the snapshot that `S` was made for, if that is known. The
 //!    answer is not: for `S` without it, as read from a kernel, the operations are the same.
 //! 5. **Deterministic**: the same `S` and `D` give the same operations in the same order: the program, then all deletions,
 //!    then all additions, each by family, set and key.
 //!
-//! With a snapshot the cost is O(changes · log n), without one O(n). Not promised: that slots are in any particular order,
+//! Where that is known the cost is O(changes · log n), otherwise O(n). Not promised: that slots are in any particular order,
 //! or that a class which nobody uses any more is removed.
 //!
 //! A large plan can be committed in several batches: [`Plan::divide`]. Beside the operations a plan names the endpoints that
@@ -28,8 +28,10 @@ mod clients;
 mod frontend;
 mod parts;
 mod plan;
+mod slots;
 mod table;
 
 pub use acknowledged::{Acknowledged, Installed};
 pub use clients::is_stale;
 pub use plan::{FrontendChange, Plan, Scope, SharedChange, TableChange, diff};
+pub use slots::Slots;

@@ -12,8 +12,8 @@ use crate::apply::MemoryKernel;
 use crate::dataplane::{Family, Frontend, Options, Protocol};
 use crate::diff::{Acknowledged, Plan, Scope, diff};
 use crate::state::{
-    Claims, Cluster, Decoded, Desired, EndpointSlice, Event, Node, ObjectName, Outcome, Problem, Reason, Service,
-    ServiceCidr, ServicePort, Skipped, SliceEndpoint, SlicePort, Touched,
+    Claims, Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Few, Node, ObjectName, Outcome, Problem,
+    Reason, Service, ServiceCidr, ServicePort, Skipped, SliceEndpoint, SlicePort, Touched,
 };
 
 /// The node that tests look from.
@@ -66,13 +66,13 @@ pub(crate) fn service(text: &str) -> ServiceBuilder {
         cluster_ips: vec![ip("10.96.0.1")],
         internal_traffic_local: false,
         external_traffic_local: false,
-        external_ips: Vec::new(),
-        load_balancer_ips: Vec::new(),
-        source_ranges: Vec::new(),
+        external_ips: Few::new(),
+        load_balancer_ips: Few::new(),
+        source_ranges: Few::new(),
         session_affinity: None,
         health_check_node_port: None,
         ports: Vec::new(),
-        problems: Vec::new(),
+        problems: Few::new(),
     })
     .ports(&["http 80/tcp"])
 }
@@ -130,8 +130,8 @@ pub(crate) struct SliceBuilder(EndpointSlice);
 /// A slice of the Service that its name begins with, serving `http` on 8080/tcp.
 pub(crate) fn slice(text: &str) -> SliceBuilder {
     let name = name(text);
-    let service = name.name.rsplit_once('-').expect("service-suffix").0.into();
-    let (family, ports, endpoints, problems) = (Family::Ip, Vec::new(), Vec::new(), Vec::new());
+    let service = name.name().rsplit_once('-').expect("service-suffix").0.into();
+    let (family, ports, endpoints, problems) = (Family::Ip, Vec::new(), Vec::new(), Few::new());
     SliceBuilder(EndpointSlice { name, service, family, ports, endpoints, problems }).ports(&["http 8080/tcp"])
 }
 
@@ -176,15 +176,8 @@ impl SliceBuilder {
             };
             let is = |condition| conditions.contains(condition);
             let (ready, serving, terminating) = (is('r'), is('s') || is('r'), is('t'));
-            self.0.endpoints.push(SliceEndpoint {
-                addr: ip(addr),
-                node,
-                zone_hints: Box::default(),
-                node_hints: Box::default(),
-                ready,
-                serving,
-                terminating,
-            });
+            let place = EndpointPlace { node, ..EndpointPlace::default() };
+            self.0.endpoints.push(SliceEndpoint { ready, serving, terminating, ..SliceEndpoint::new(ip(addr), place) });
         }
         self
     }
@@ -206,7 +199,7 @@ impl SliceBuilder {
 /// A ServiceCIDR with these networks.
 pub(crate) fn service_cidr(text: &str, networks: &[&str]) -> Decoded<ServiceCidr> {
     let networks = networks.iter().map(|network| network.parse().expect("a network")).collect();
-    Decoded::Object(Arc::new(ServiceCidr { name: name(text), networks, problems: Vec::new() }))
+    Decoded::Object(Arc::new(ServiceCidr { name: name(text), networks, problems: Few::new() }))
 }
 
 /// A Node object.
@@ -285,7 +278,7 @@ impl World {
     /// Something happens in the cluster.
     pub fn apply(&mut self, event: impl Into<Event>) -> Seen {
         let step = self.cluster.apply(event.into());
-        let (desired, lost) = self.desired.update(&self.cluster, &step.cluster, &step.touched);
+        let (desired, lost) = self.desired.update(&step.cluster, &step.touched);
         self.desired = desired;
         self.cluster = step.cluster;
         Seen { touched: step.touched, skipped: [step.skipped, lost].concat() }
@@ -342,7 +335,7 @@ fn describe(claims: &Claims) -> String {
 impl Seen {
     /// The names of the Services that were touched.
     pub fn services(&self) -> Vec<String> {
-        self.touched.services.iter().map(ToString::to_string).collect()
+        self.touched.services().iter().map(ToString::to_string).collect()
     }
 
     /// What was reported.

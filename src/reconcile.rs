@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::{Backend, Error};
 use crate::conntrack::{self, Conntrack};
 use crate::dataplane::{Endpoint, Family, Frontend};
-use crate::diff::{Acknowledged, Plan, Scope, diff};
+use crate::diff::{Acknowledged, Plan, Scope};
 use crate::forget::{Departure, Departures};
 use crate::observe::metrics::{self as names, Arrival, ElementCounts, Pending};
 use crate::observe::{Events, Health, ServiceHealth};
@@ -82,6 +82,8 @@ pub struct Reconciler<B> {
     departures: Option<Departures>,
     /// What clients left with batches before one that failed.
     left: BTreeSet<(Frontend, Endpoint)>,
+    /// The frontends of plans that failed: some of them may have changed.
+    changed: BTreeSet<Frontend>,
     /// A commit, or a look at the kernel, was acknowledged before.
     acknowledged_before: bool,
     /// Told after the first sync.
@@ -111,6 +113,7 @@ impl<B: Backend> Reconciler<B> {
             min_sync_period: Duration::ZERO,
             departures: None,
             left: BTreeSet::new(),
+            changed: BTreeSet::new(),
             acknowledged_before: false,
             first_sync: None,
             conntrack: None,
@@ -257,29 +260,29 @@ impl<B: Backend> Reconciler<B> {
 
     /// Folds events into the next snapshot, and that into what is desired, once it is complete.
     fn fold(&mut self, arrived: impl Iterator<Item = Received>) {
-        let before = self.cluster.clone();
+        let began_complete = self.cluster.is_complete();
         let mut touched = Touched::default();
         for received in arrived {
             names::event(&received.event);
             let arrival = Arrival::of(&received);
             let Received { event, at, .. } = received;
-            if matches!(&event, Event::NodeDeleted(name) if *name.name == *self.cluster.node_name()) {
+            if matches!(&event, Event::NodeDeleted(name) if name.name() == self.cluster.node_name()) {
                 tracing::warn!("this node's Node object was deleted; what it said stays in force");
             }
             let about_node = matches!(event, Event::NodeApplied(_) | Event::NodesReset(_));
             let was_complete = self.cluster.is_complete();
-            let step = self.cluster.apply(event);
+            let step = std::mem::take(&mut self.cluster).advance(event);
             self.cluster = step.cluster;
             report(&step.skipped);
             self.events.left_out(&step.skipped);
-            self.pending.folded(arrival, step.touched.services.len());
+            self.pending.folded(arrival, step.touched.service_count());
             if about_node && let Some(node) = self.cluster.node() {
                 self.health.node(node.is_eligible());
             }
             // The Node object may also decide the program's options.
             let changed = !step.touched.is_empty() || (about_node && self.scope.pods_by_node);
             // Before, it is everything.
-            if before.is_complete() {
+            if began_complete {
                 touched.merge(step.touched);
             }
             // The first complete view has to be compared with the kernel even if it is empty.
@@ -292,8 +295,11 @@ impl<B: Backend> Reconciler<B> {
         if !self.cluster.is_complete() {
             return;
         }
-        let (desired, lost) = if before.is_complete() {
-            self.desired.update(&before, &self.cluster, &touched)
+        let (desired, lost) = if began_complete {
+            if let Some(conntrack) = &mut self.conntrack {
+                conntrack.folded(&self.cluster, &touched);
+            }
+            std::mem::take(&mut self.desired).advance(&self.cluster, &touched)
         } else {
             // Lists come one by one, and little can be made of one without the others.
             Desired::first(&self.cluster)
@@ -326,7 +332,7 @@ impl<B: Backend> Reconciler<B> {
         self.aside.follow(&self.desired);
         let mut scope = self.scope.on(self.cluster.node());
         scope.except = self.aside.frontends();
-        let mut plan = diff(&acknowledged, &self.desired, &scope);
+        let mut plan = acknowledged.plan(&self.desired, &scope);
         if let Some(conntrack) = &self.conntrack {
             conntrack.committing(&self.cluster, &self.desired);
         }
@@ -334,7 +340,8 @@ impl<B: Backend> Reconciler<B> {
         self.measure(&plan, full, started, result.is_ok());
         match result {
             Ok(bytes) => {
-                let changed = conntrack::changed(&plan.frontends);
+                let mut changed = std::mem::take(&mut self.changed);
+                changed.append(&mut conntrack::changed(&plan.frontends));
                 self.acknowledge(plan, bytes, started);
                 if let Some(conntrack) = &mut self.conntrack {
                     conntrack.committed(changed);
@@ -347,6 +354,7 @@ impl<B: Backend> Reconciler<B> {
             Err(error) => {
                 self.spare(&plan);
                 self.left.append(&mut plan.left);
+                self.changed.append(&mut conntrack::changed(&plan.frontends));
                 self.failed(&error);
                 Err(error)
             }
@@ -401,6 +409,7 @@ impl<B: Backend> Reconciler<B> {
 
     fn acknowledge(&mut self, plan: Plan, bytes: usize, started: Instant) {
         let now = Instant::now();
+        self.desired.settle();
         self.counts.follow(&plan.operations);
         self.depart(&plan);
         self.acknowledged = Some(plan.next);

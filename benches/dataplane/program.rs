@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pointsman::apply::{Backend, Netlink};
 use pointsman::dataplane::{LocalPods, Options, Protocol};
 use pointsman::diff::{Acknowledged, Scope, diff};
-use pointsman::state::{Cluster, Decoded, Desired, EndpointSlice, Event, Service};
+use pointsman::state::{Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Service};
 
 use crate::common::cluster::{self, NODE, Size};
 use crate::common::namespace::{Namespace, runtime};
@@ -80,11 +80,11 @@ fn service(service: &mut Service) {
 
 fn slice(slice: &mut EndpointSlice) {
     slice.ports.iter_mut().for_each(|port| (port.protocol, port.port) = (Protocol::Udp, PORT));
-    let elsewhere: Arc<str> = "node-1".into();
-    for endpoint in slice.endpoints.iter_mut().filter(|endpoint| endpoint.node.as_deref() == Some(NODE)) {
+    let elsewhere = Arc::new(EndpointPlace { node: Some("node-1".into()), ..EndpointPlace::default() });
+    for endpoint in slice.endpoints.iter_mut().filter(|endpoint| endpoint.node() == Some(NODE)) {
         let IpAddr::V4(addr) = endpoint.addr else { continue };
         if !is_here(addr.to_bits().wrapping_sub(cluster::pod_ip(0).to_bits())) {
-            endpoint.node = Some(Arc::clone(&elsewhere));
+            endpoint.place = Some(Arc::clone(&elsewhere));
         }
     }
 }

@@ -51,10 +51,10 @@ impl Live {
 
     /// The pods of a node are ready or not: the event for each slice that has some.
     pub fn set_ready(&mut self, node: &str, ready: bool) -> Vec<Event> {
-        let on_node = |slice: &EndpointSlice| slice.endpoints.iter().any(|pod| pod.node.as_deref() == Some(node));
+        let on_node = |slice: &EndpointSlice| slice.endpoints.iter().any(|pod| pod.node() == Some(node));
         let touched: Vec<usize> = (0..self.slices.len()).filter(|n| on_node(&self.slices[*n])).collect();
         let set = |slice: &mut EndpointSlice| {
-            for pod in slice.endpoints.iter_mut().filter(|pod| pod.node.as_deref() == Some(node)) {
+            for pod in slice.endpoints.iter_mut().filter(|pod| pod.node() == Some(node)) {
                 (pod.ready, pod.serving) = (ready, ready);
             }
         };

@@ -2,7 +2,7 @@
 
 use pointsman::apply::{Backend, Netlink};
 use pointsman::dataplane::{Family, Object, Operation};
-use pointsman::diff::{Acknowledged, diff};
+use pointsman::diff::Acknowledged;
 use pointsman::state::{Cluster, Desired, Event, Touched};
 use tokio::time::Instant;
 
@@ -61,20 +61,19 @@ impl<B: Backend> Pipeline<'_, B> {
     /// Events, one step after the other, up to the kernel's acknowledgement.
     async fn step(&mut self, events: Vec<Event>) -> Steps<f64> {
         let mut steps = Steps::default();
-        let before = self.cluster.clone();
         let started = Instant::now();
         let mut touched = Touched::default();
         for event in events {
-            let step = self.cluster.apply(event);
+            let step = std::mem::take(&mut self.cluster).advance(event);
             self.cluster = step.cluster;
             touched.merge(step.touched);
         }
         steps.fold = milliseconds(started.elapsed());
         let started = Instant::now();
-        self.desired = self.desired.update(&before, &self.cluster, &touched).0;
+        self.desired = std::mem::take(&mut self.desired).advance(&self.cluster, &touched).0;
         steps.compile = milliseconds(started.elapsed());
         let started = Instant::now();
-        let plan = diff(&self.acknowledged, &self.desired, &scope());
+        let plan = std::mem::take(&mut self.acknowledged).plan(&self.desired, &scope());
         steps.diff = milliseconds(started.elapsed());
         let started = Instant::now();
         self.backend.commit(&plan.operations).await.expect("the kernel takes it");
@@ -84,6 +83,7 @@ impl<B: Backend> Pipeline<'_, B> {
         steps.encode = milliseconds(started.elapsed());
         drop(encoded);
         self.acknowledged = plan.next;
+        self.desired.settle();
         steps
     }
 }

@@ -13,8 +13,8 @@ use pointsman::apply::MemoryKernel;
 use pointsman::dataplane::{Class, Endpoint, Family, Frontend, Key, List, LocalPods, Options, Protocol, SetName};
 use pointsman::diff::{Acknowledged, Plan, Scope, diff};
 use pointsman::state::{
-    Cluster, Decoded, Desired, EndpointSlice, Event, Node, ObjectName, Service, ServiceCidr, ServicePort,
-    SliceEndpoint, SlicePort,
+    Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Few, Node, ObjectName, Service, ServiceCidr,
+    ServicePort, SliceEndpoint, SlicePort,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -109,13 +109,13 @@ pub fn service() -> impl Strategy<Value = Service> {
                 cluster_ips,
                 internal_traffic_local: local,
                 external_traffic_local: external_local,
-                external_ips,
-                load_balancer_ips,
-                source_ranges,
+                external_ips: external_ips.into(),
+                load_balancer_ips: load_balancer_ips.into(),
+                source_ranges: source_ranges.into(),
                 session_affinity,
                 health_check_node_port,
                 ports,
-                problems: Vec::new(),
+                problems: Few::new(),
             }
         },
     )
@@ -151,24 +151,18 @@ pub fn slice() -> impl Strategy<Value = EndpointSlice> {
             };
             let endpoints =
                 endpoints.into_iter().map(|(n, node, [ready, serving, terminating], (zone_hints, node_hints))| {
-                    SliceEndpoint {
-                        addr: addr(n),
-                        node: node.map(|here| Arc::from(if here { NODE } else { "node-b" })),
-                        zone_hints,
-                        node_hints,
-                        ready,
-                        serving,
-                        terminating,
-                    }
+                    let node = node.map(|here| Arc::from(if here { NODE } else { "node-b" }));
+                    let place = EndpointPlace { node, zone_hints, node_hints };
+                    SliceEndpoint { ready, serving, terminating, ..SliceEndpoint::new(addr(n), place) }
                 });
             EndpointSlice {
                 // Slices of different Services share names, so that labels move from one Service to another.
-                name: ObjectName::new(Arc::clone(&service.namespace), format!("slice-{n}")),
-                service: service.name,
+                name: ObjectName::new(service.namespace(), format!("slice-{n}")),
+                service: service.name().into(),
                 family: if v6 { Family::Ip6 } else { Family::Ip },
                 ports,
                 endpoints: endpoints.collect(),
-                problems: Vec::new(),
+                problems: Few::new(),
             }
         },
     )
@@ -185,7 +179,7 @@ fn service_cidr() -> impl Strategy<Value = ServiceCidr> {
     (0u8..3, vec(network, 0..3)).prop_map(|(n, networks)| ServiceCidr {
         name: ObjectName::cluster_scoped(format!("cidr-{n}")),
         networks: networks.into_iter().map(|n| n.parse().expect("a network")).collect(),
-        problems: Vec::new(),
+        problems: Few::new(),
     })
 }
 
@@ -270,7 +264,7 @@ impl Proxy {
     pub fn event(&mut self, event: Event) {
         self.model.apply(&event);
         let step = self.cluster.apply(event);
-        self.desired = self.desired.update(&self.cluster, &step.cluster, &step.touched).0;
+        self.desired = self.desired.update(&step.cluster, &step.touched).0;
         self.cluster = step.cluster;
     }
 
@@ -441,7 +435,7 @@ impl Model {
     fn lists(&self, service: &Service, port: &ServicePort, family: Family) -> Lists {
         let mut found: BTreeMap<Endpoint, SliceEndpoint> = BTreeMap::new();
         for slice in self.slices.values() {
-            let ours = slice.service == service.name.name && slice.name.namespace == service.name.namespace;
+            let ours = *slice.service == *service.name.name() && slice.name.namespace() == service.name.namespace();
             for target in slice.ports.iter().filter(|p| p.name == port.name && p.protocol == port.protocol) {
                 for endpoint in slice.endpoints.iter().filter(|_| ours && slice.family == family) {
                     let key = Endpoint { addr: endpoint.addr, port: target.port };
@@ -451,7 +445,7 @@ impl Model {
                 }
             }
         }
-        let here = |e: &SliceEndpoint| e.node.as_deref() == Some(NODE);
+        let here = |e: &SliceEndpoint| e.node() == Some(NODE);
         let fallback = |e: &SliceEndpoint| !e.ready && e.serving && e.terminating;
         let keys = |wanted: &dyn Fn(&SliceEndpoint) -> bool| -> BTreeSet<Endpoint> {
             found.iter().filter(|(_, e)| wanted(e)).map(|(key, _)| *key).collect()
@@ -459,13 +453,13 @@ impl Model {
         let or_else =
             |first: BTreeSet<Endpoint>, second: BTreeSet<Endpoint>| if first.is_empty() { second } else { first };
         let ready = keys(&|e| e.ready);
-        let on_node = keys(&|e| e.ready && e.node_hints.iter().any(|n| **n == *NODE));
+        let on_node = keys(&|e| e.ready && e.node_hints().iter().any(|n| **n == *NODE));
         let zone = self.node.zone.as_deref();
-        let in_zone = keys(&|e| e.ready && e.zone_hints.iter().any(|z| Some(&**z) == zone));
+        let in_zone = keys(&|e| e.ready && e.zone_hints().iter().any(|z| Some(&**z) == zone));
         let every = |hinted: &dyn Fn(&SliceEndpoint) -> bool| found.values().filter(|e| e.ready).all(hinted);
-        let near = if every(&|e| !e.node_hints.is_empty()) && !on_node.is_empty() {
+        let near = if every(&|e| !e.node_hints().is_empty()) && !on_node.is_empty() {
             on_node
-        } else if every(&|e| !e.zone_hints.is_empty()) && !in_zone.is_empty() {
+        } else if every(&|e| !e.zone_hints().is_empty()) && !in_zone.is_empty() {
             in_zone
         } else {
             ready
@@ -509,7 +503,7 @@ pub fn assert_satisfies(held: &Acknowledged, model: &Model) -> Result<(), TestCa
         prop_assert_eq!(installed.sources.iter().copied().collect::<BTreeSet<_>>(), expected.sources.clone());
         let mut classes = BTreeSet::new();
         for (local, endpoints) in [(false, &expected.any), (true, &expected.local)] {
-            let slots: Vec<usize> = installed.list(local).iter().map(|(slot, _)| *slot as usize).collect();
+            let slots: Vec<usize> = installed.list(local).iter().map(|(slot, _)| slot as usize).collect();
             prop_assert_eq!(slots, (0..endpoints.len()).collect::<Vec<_>>(), "slots of {}", frontend);
             prop_assert_eq!(&installed.endpoints(local).collect::<BTreeSet<_>>(), endpoints, "list of {}", frontend);
             let list = List::of(frontend.is_node_port(), local);

@@ -32,8 +32,8 @@ pub(super) fn run(args: &Args, replay: &Replay) -> anyhow::Result<ExitCode> {
 /// The node that the journal was recorded on: the one whose Node object was watched.
 fn recorded_node(entries: &[Entry]) -> Option<String> {
     entries.iter().find_map(|entry| match &entry.event {
-        Event::NodesReset(nodes) => Some(nodes.first()?.object()?.name.name.to_string()),
-        Event::NodeApplied(node) => Some(node.object()?.name.name.to_string()),
+        Event::NodesReset(nodes) => Some(nodes.first()?.object()?.name.name().to_string()),
+        Event::NodeApplied(node) => Some(node.object()?.name.name().to_string()),
         _ => None,
     })
 }
@@ -59,7 +59,7 @@ mod tests {
             Some("node-a")
         );
         assert_eq!(recorded(vec![Event::NodesReset(vec![node("node-a")])]).as_deref(), Some("node-a"));
-        let unreadable = Decoded::Unreadable(ObjectName::cluster_scoped("node-a"), problem("spec"));
+        let unreadable = Decoded::unreadable(ObjectName::cluster_scoped("node-a"), problem("spec"));
         assert_eq!(recorded(vec![Event::NodeApplied(unreadable)]), None);
         assert_eq!(recorded(empty_lists().into()), None);
     }

@@ -42,19 +42,18 @@ fn endpoints(installed: &Installed) -> BTreeSet<Endpoint> {
 }
 
 impl Snapshot {
-    /// The UDP frontends to look at after a commit that changed `changed`, the last such look having been at `earlier`.
+    /// The UDP frontends to look at after a commit that changed `changed`, and since the last of which these lost endpoints.
     ///
-    /// Costs what changed since. Without an earlier snapshot, at the start, these are all: an endpoint may have gone while nobody
-    /// watched.
+    /// At the start, when that is not known, these are all: an endpoint may have gone while nobody watched.
     pub fn to_look_at(
         &self,
-        earlier: Option<&Cluster>,
+        lost: Option<BTreeSet<Frontend>>,
         changed: BTreeSet<Frontend>,
         families: &[Family],
     ) -> BTreeSet<Frontend> {
         let mut all = changed;
-        match earlier {
-            Some(earlier) => all.extend(self.cluster.lost_flows_since(earlier, Protocol::Udp)),
+        match lost {
+            Some(lost) => all.extend(lost),
             None => all.extend(self.desired.frontends.keys().filter(|frontend| frontend.protocol == Protocol::Udp)),
         }
         all.retain(|frontend| families.contains(&frontend.family()));

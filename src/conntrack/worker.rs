@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{counter, histogram};
@@ -28,6 +30,10 @@ pub(super) struct Worker<T> {
     table: Option<T>,
     newest: watch::Receiver<Snapshot>,
     requests: mpsc::UnboundedReceiver<BTreeSet<Frontend>>,
+    /// How many requests have come.
+    asked: u64,
+    /// How many of them need nothing any more, for the other side.
+    done: Arc<AtomicU64>,
     /// What is still to be looked at: it was not yet, or that failed.
     due: BTreeSet<Frontend>,
     /// What was said about the last failure, so as not to repeat it.
@@ -40,8 +46,10 @@ impl<T: Table> Worker<T> {
         table: T,
         newest: watch::Receiver<Snapshot>,
         requests: mpsc::UnboundedReceiver<BTreeSet<Frontend>>,
+        done: Arc<AtomicU64>,
     ) -> Self {
-        Self { families: families.to_vec(), table: Some(table), newest, requests, due: BTreeSet::new(), said: None }
+        let (families, due) = (families.to_vec(), BTreeSet::new());
+        Self { families, table: Some(table), newest, requests, asked: 0, done, due, said: None }
     }
 
     /// Works until nobody can ask any more and everything asked for was looked at once.
@@ -57,7 +65,7 @@ impl<T: Table> Worker<T> {
             };
             tokio::select! {
                 more = self.requests.recv() => match more {
-                    Some(more) => self.due.extend(more),
+                    Some(more) => self.ask(more),
                     None => return,
                 },
                 () = retry => {}
@@ -65,7 +73,7 @@ impl<T: Table> Worker<T> {
             // All that has been asked for meanwhile takes one dump.
             open = loop {
                 match self.requests.try_recv() {
-                    Ok(more) => self.due.extend(more),
+                    Ok(more) => self.ask(more),
                     Err(mpsc::error::TryRecvError::Empty) => break true,
                     Err(mpsc::error::TryRecvError::Disconnected) => break false,
                 }
@@ -77,7 +85,15 @@ impl<T: Table> Worker<T> {
                     self.look_at(family, of_family).await;
                 }
             }
+            if self.due.is_empty() {
+                self.done.store(self.asked, Ordering::Release);
+            }
         }
+    }
+
+    fn ask(&mut self, more: BTreeSet<Frontend>) {
+        self.asked += 1;
+        self.due.extend(more);
     }
 
     /// Looks at these frontends of one family; they stay due if that fails.

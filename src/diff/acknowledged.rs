@@ -7,11 +7,12 @@ use im::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
 use super::parts::{Population, found};
+use super::slots::Slots;
 use crate::dataplane::{
     ChainContents, Element, Endpoint, Family, Frontend, Key, List, Options, Parts, SetContents, SetName, TableContents,
     Tables,
 };
-use crate::state::{Desired, SharedElement};
+use crate::state::{Mark, SharedElement, spread};
 
 /// What the kernel is known to hold, because it was read or because a commit was acknowledged.
 ///
@@ -27,7 +28,7 @@ pub struct Acknowledged {
     /// The two tables without their elements.
     pub(super) tables: [Option<Arc<InstalledTable>>; 2],
     /// The snapshot that all this was made for; `None` after reading a kernel.
-    pub(super) basis: Option<Desired>,
+    pub(super) basis: Option<Mark>,
 }
 
 /// What is installed for one frontend. What an earlier run or somebody else left may break every rule of law 1.
@@ -35,10 +36,10 @@ pub struct Acknowledged {
 pub struct Installed {
     /// The sets that it is a member of, in order, with the comment of each membership.
     pub memberships: Box<[(SetName, Option<Arc<str>>)]>,
-    /// Its endpoints for everyone by slot, in order.
-    pub slots: Box<[(u32, Endpoint)]>,
-    /// Its endpoints on this node, for traffic that is confined to them, by slot, in order.
-    pub local_slots: Box<[(u32, Endpoint)]>,
+    /// Its endpoints for everyone.
+    pub slots: Slots,
+    /// Its endpoints on this node, for traffic that is confined to them.
+    pub local_slots: Slots,
     /// The sources that may use it, if it is a member of [`SetName::Firewalled`], in order.
     pub sources: Box<[IpNet]>,
 }
@@ -58,7 +59,7 @@ pub(super) struct InstalledTable {
 impl Acknowledged {
     /// An empty kernel: no tables.
     pub fn nothing() -> Self {
-        Self { basis: Some(Desired::default()), ..Self::default() }
+        Self::default()
     }
 
     /// The same state without the snapshot that it was made for: the next diff compares everything.
@@ -121,24 +122,31 @@ impl From<Tables> for Acknowledged {
     /// Takes stock of what was read from a kernel.
     fn from(tables: Tables) -> Self {
         let mut acknowledged = Self::default();
+        let (mut frontends, mut shared) = (Vec::new(), Vec::new());
         for family in Family::ALL {
             let Some(table) = tables.get(family) else { continue };
-            let mut found: BTreeMap<Frontend, Found> = BTreeMap::new();
-            for element in &table.elements {
+            let mut of_frontends: Vec<(Frontend, usize)> = Vec::with_capacity(table.elements.len());
+            for (n, element) in table.elements.iter().enumerate() {
                 match Part::of(element) {
-                    Some((frontend, part)) => found.entry(frontend).or_default().add(part),
-                    None => {
-                        acknowledged.shared.insert(SharedElement { set: element.set, key: element.key });
-                    }
+                    Some((frontend, _)) => of_frontends.push((frontend, n)),
+                    None => shared.push((SharedElement { set: element.set, key: element.key }, ())),
                 }
             }
-            for (frontend, found) in found {
-                let installed = found.sorted();
+            of_frontends.sort();
+            let mut found = Found::default();
+            for of_one in of_frontends.chunk_by(|(one, _), (other, _)| one == other) {
+                for (_, part) in of_one.iter().filter_map(|(_, n)| Part::of(&table.elements[*n])) {
+                    found.add(part);
+                }
+                let installed = found.take_sorted();
                 acknowledged.population[family.index()].add(installed.sets());
-                acknowledged.frontends.insert(frontend, Arc::new(installed));
+                frontends.push((of_one[0].0, Arc::new(installed)));
             }
             acknowledged.tables[family.index()] = Some(Arc::new(InstalledTable::from(table)));
         }
+        shared.sort();
+        acknowledged.frontends.extend(spread(frontends));
+        acknowledged.shared.extend(spread(shared).map(|(shared, ())| shared));
         acknowledged
     }
 }
@@ -183,16 +191,17 @@ impl Found {
         }
     }
 
-    fn sorted(mut self) -> Installed {
+    /// What was found, and nothing is left.
+    fn take_sorted(&mut self) -> Installed {
         self.memberships.sort();
         self.slots.sort();
         self.local_slots.sort();
         self.sources.sort();
         Installed {
-            memberships: self.memberships.into(),
-            slots: self.slots.into(),
-            local_slots: self.local_slots.into(),
-            sources: self.sources.into(),
+            memberships: self.memberships.drain(..).collect(),
+            slots: self.slots.drain(..).collect(),
+            local_slots: self.local_slots.drain(..).collect(),
+            sources: self.sources.drain(..).collect(),
         }
     }
 }
@@ -228,7 +237,7 @@ impl Installed {
     }
 
     /// The list for everyone, or that of this node.
-    pub fn list(&self, local: bool) -> &[(u32, Endpoint)] {
+    pub fn list(&self, local: bool) -> &Slots {
         if local { &self.local_slots } else { &self.slots }
     }
 
@@ -240,7 +249,7 @@ impl Installed {
 
     /// The endpoints of a list, by slot.
     pub fn endpoints(&self, local: bool) -> impl Iterator<Item = Endpoint> {
-        self.list(local).iter().map(|(_, endpoint)| *endpoint)
+        self.list(local).iter().map(|(_, endpoint)| endpoint)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::acknowledged::Installed;
+use super::slots::Slots;
 use crate::dataplane::{Class, Element, Endpoint, Frontend, Key, List, SetName};
 use crate::state::{Exposure, FrontendSpec};
 
@@ -17,7 +18,7 @@ pub(super) fn target(frontend: Frontend, installed: Option<&Installed>, spec: &F
         // The gate of a ClusterIP tells its class.
         let class = Class::of(endpoints.len()).filter(|_| spec.exposure == Exposure::External);
         memberships.extend(class.map(|class| (SetName::Slots(list, class), None)));
-        place(installed.map_or(&[], |installed| installed.list(local)), endpoints).into()
+        place(installed.map(|installed| installed.list(local)), endpoints)
     });
     memberships.sort();
     let sources = spec.sources.as_deref().unwrap_or_default().into();
@@ -29,16 +30,20 @@ pub(super) fn target(frontend: Frontend, installed: Option<&Installed>, spec: &F
 /// An endpoint that already has such a slot keeps it. The others, those from slots beyond the end among them, fill the slots
 /// that are free or whose endpoint went: each costs one addition, and a deletion if the slot was taken. Every slot beyond the
 /// end costs one deletion. None of these can be avoided, so the number of operations is minimal.
-fn place(installed: &[(u32, Endpoint)], wanted: &[Endpoint]) -> Vec<(u32, Endpoint)> {
+fn place(installed: Option<&Slots>, wanted: &Arc<[Endpoint]>) -> Slots {
+    let Some(installed) = installed.filter(|installed| !installed.is_empty()) else { return Arc::clone(wanted).into() };
+    if installed.gapless() == Some(wanted) {
+        return Arc::clone(wanted).into();
+    }
     let mut slots: Vec<Option<Endpoint>> = vec![None; wanted.len()];
     let mut kept = BTreeSet::new();
-    for (slot, endpoint) in installed {
-        let in_range = usize::try_from(*slot).ok().and_then(|slot| slots.get_mut(slot));
+    for (slot, endpoint) in installed.iter() {
+        let in_range = usize::try_from(slot).ok().and_then(|slot| slots.get_mut(slot));
         if let Some(free) = in_range
-            && wanted.binary_search(endpoint).is_ok()
-            && kept.insert(*endpoint)
+            && wanted.binary_search(&endpoint).is_ok()
+            && kept.insert(endpoint)
         {
-            *free = Some(*endpoint);
+            *free = Some(endpoint);
         }
     }
     let mut others = wanted.iter().filter(|endpoint| !kept.contains(endpoint));
@@ -81,7 +86,7 @@ fn elements(frontend: Frontend, installed: &Installed) -> Vec<Element> {
         .map(|(set, comment)| Element { comment: comment.clone(), ..Element::member(*set, Key::Frontend(frontend)) });
     let slots = [false, true].into_iter().flat_map(|local| {
         let list = List::of(frontend.is_node_port(), local);
-        installed.list(local).iter().map(move |(slot, endpoint)| Element::slot(list, frontend, *slot, *endpoint))
+        installed.list(local).iter().map(move |(slot, endpoint)| Element::slot(list, frontend, slot, endpoint))
     });
     let source = |source| Element::member(SetName::AllowedSources, Key::Source(frontend, source));
     let sources = installed.sources.iter().map(|network| source(*network));
@@ -100,10 +105,10 @@ mod tests {
 
     /// Places endpoints given as their last address byte; slots are numbered from 0.
     fn placed(installed: &[u8], wanted: &[u8]) -> Vec<u8> {
-        let installed: Vec<_> = (0..).zip(installed.iter().map(|n| endpoint(*n))).collect();
+        let installed: Slots = (0..).zip(installed.iter().map(|n| endpoint(*n))).collect();
         let wanted: Vec<_> = wanted.iter().map(|n| endpoint(*n)).collect();
-        let slots = place(&installed, &wanted);
-        assert!(slots.iter().map(|(slot, _)| *slot).eq(0..u32::try_from(wanted.len()).unwrap()), "{slots:?}");
+        let slots = place(Some(&installed), &wanted.as_slice().into());
+        assert!(slots.iter().map(|(slot, _)| slot).eq(0..u32::try_from(wanted.len()).unwrap()), "{slots:?}");
         slots
             .iter()
             .map(|(_, e)| match e.addr {
@@ -132,8 +137,8 @@ mod tests {
     #[test]
     fn slots_with_gaps_and_repetitions_are_repaired() {
         let installed = [(0, endpoint(1)), (2, endpoint(1)), (7, endpoint(2)), (4_000_000_000, endpoint(3))];
-        let slots = place(&installed, &[endpoint(1), endpoint(2), endpoint(3)]);
-        assert_eq!(slots, [(0, endpoint(1)), (1, endpoint(2)), (2, endpoint(3))]);
+        let slots = place(Some(&installed.into_iter().collect()), &[endpoint(1), endpoint(2), endpoint(3)].into());
+        assert_eq!(slots.iter().collect::<Vec<_>>(), [(0, endpoint(1)), (1, endpoint(2)), (2, endpoint(3))]);
     }
 
     #[test]
@@ -142,7 +147,7 @@ mod tests {
         let sticky = SetName::WithAffinity(Affinity { node_port: true, seconds: 60 });
         let installed = |gate, local_slots: &[u8]| Installed {
             memberships: [gate, sticky].map(|set| (set, None)).into(),
-            slots: [(0, endpoint(1)), (1, endpoint(2))].into(),
+            slots: [(0, endpoint(1)), (1, endpoint(2))].into_iter().collect(),
             local_slots: (0..).zip(local_slots.iter().map(|n| endpoint(*n))).collect(),
             ..Installed::default()
         };

@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use im::ordmap::DiffItem;
-
 use super::acknowledged::{Acknowledged, Installed};
 use super::frontend::{changes, left_by_clients, target};
 use super::table::{is_incompatible, program_change};
 use crate::dataplane::{Element, Endpoint, Family, Frontend, LocalPods, Object, Operation, Options, SetName};
-use crate::state::{Desired, Node, SharedElement};
+use crate::state::{Desired, Node, SharedElement, spread};
 
 /// Which tables are ours to write, and with which program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +101,17 @@ type Buckets = BTreeMap<(Family, SetName), Vec<Element>>;
 
 /// The least that turns what a kernel holds into what it should hold. The laws are stated in [the module](super).
 pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Plan {
+    acknowledged.clone().plan(desired, scope)
+}
+
+impl Acknowledged {
+    /// The same as [`diff`], and [`Plan::next`] in place of this state: what nobody else shares is changed where it is.
+    pub fn plan(self, desired: &Desired, scope: &Scope) -> Plan {
+        plan(self, desired, scope)
+    }
+}
+
+fn plan(acknowledged: Acknowledged, desired: &Desired, scope: &Scope) -> Plan {
     let rebuilt: Vec<Family> = scope
         .families
         .iter()
@@ -111,18 +120,19 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
             acknowledged.tables[family.index()].as_ref().is_some_and(|table| is_incompatible(table, &scope.options))
         })
         .collect();
-    let acknowledged =
-        rebuilt.iter().fold(acknowledged.clone(), |acknowledged, family| acknowledged.without_table(*family));
-    let mut next = acknowledged.clone();
+    let mut next = rebuilt.iter().fold(acknowledged, |acknowledged, family| acknowledged.without_table(*family));
+    let changed_shared = changed_shared(&next, desired);
     let (mut gone, mut new) = (Buckets::new(), Buckets::new());
 
     let mut left = BTreeSet::new();
     let mut frontends = Vec::new();
-    for frontend in changed_frontends(&acknowledged, desired) {
+    let mut first = next.frontends.is_empty().then(Vec::new);
+    for frontend in changed_frontends(&next, desired) {
         if !scope.families.contains(&frontend.family()) || scope.except.contains(&frontend) {
             continue;
         }
-        let before = acknowledged.frontends.get(&frontend);
+        let before = next.frontends.get(&frontend).cloned();
+        let before = before.as_ref();
         let spec = desired.frontends.get(&frontend).map(|claims| claims.winner());
         let after = spec.map(|spec| target(frontend, before.map(AsRef::as_ref), spec));
         if before.map(AsRef::as_ref) == after.as_ref() {
@@ -136,20 +146,28 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
         population.remove(before.iter().flat_map(|before| before.sets()));
         population.add(after.iter().flat_map(Installed::sets));
         let after = after.map(Arc::new);
-        match &after {
-            Some(after) => next.frontends.insert(frontend, Arc::clone(after)),
-            None => next.frontends.remove(&frontend),
-        };
+        match (&after, &mut first) {
+            (Some(after), Some(first)) => first.push((frontend, Arc::clone(after))),
+            (Some(after), None) => drop(next.frontends.insert(frontend, Arc::clone(after))),
+            (None, _) => drop(next.frontends.remove(&frontend)),
+        }
         frontends.push(FrontendChange { frontend, before: before.cloned(), after });
     }
 
-    let shared: Vec<SharedChange> = changed_shared(&acknowledged, desired)
-        .into_iter()
-        .filter(|change| scope.families.contains(&change.element.key.family()))
-        .collect();
+    next.frontends.extend(spread(first.unwrap_or_default()));
+
+    let shared: Vec<SharedChange> =
+        changed_shared.into_iter().filter(|change| scope.families.contains(&change.element.key.family())).collect();
+    let is_first = next.shared.is_empty();
+    if is_first {
+        let added = shared.iter().map(|change| (change.element, ())).collect();
+        next.shared.extend(spread(added).map(|(element, ())| element));
+    }
     for change in &shared {
         if change.added {
-            next.shared.insert(change.element);
+            if !is_first {
+                next.shared.insert(change.element);
+            }
             file(&mut new, [change.element.into()]);
         } else {
             next.shared.remove(&change.element);
@@ -160,7 +178,7 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
     let mut operations = Vec::new();
     let mut tables = Vec::new();
     for family in &scope.families {
-        let installed = acknowledged.tables[family.index()].as_ref();
+        let installed = next.tables[family.index()].as_ref();
         let mut change = program_change(*family, installed, &scope.options, &next.population[family.index()]);
         let was_incompatible = rebuilt.contains(family);
         if was_incompatible {
@@ -181,7 +199,7 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
     }
     operations.extend(gone.into_values().flatten().map(Operation::delete_element));
     operations.extend(new.into_values().flatten().map(Operation::add_element));
-    next.basis = Some(desired.clone());
+    next.basis = Some(desired.mark());
     Plan { operations, next, frontends, shared, tables, left }
 }
 
@@ -192,49 +210,33 @@ fn file(buckets: &mut Buckets, elements: impl IntoIterator<Item = Element>) {
     }
 }
 
-/// The frontends that may differ, in order: those that differ between the two snapshots, or all without one.
+/// The frontends that may differ, in order: those that changed since the last snapshot, or all without one.
 fn changed_frontends(acknowledged: &Acknowledged, desired: &Desired) -> Vec<Frontend> {
-    match &acknowledged.basis {
-        Some(basis) => basis
-            .frontends
-            .diff(&desired.frontends)
-            .map(|item| match item {
-                DiffItem::Add(frontend, _) | DiffItem::Remove(frontend, _) => *frontend,
-                DiffItem::Update { new: (frontend, _), .. } => *frontend,
-            })
-            .collect(),
-        None => {
-            let all: BTreeSet<Frontend> =
-                acknowledged.frontends.keys().chain(desired.frontends.keys()).copied().collect();
-            all.into_iter().collect()
-        }
+    match acknowledged.basis.as_ref().and_then(|basis| desired.since(basis)) {
+        Some((frontends, _)) => in_order(frontends.to_vec()),
+        None => in_order(acknowledged.frontends.keys().chain(desired.frontends.keys()).copied().collect()),
     }
 }
 
 /// The shared elements that come and go, in order.
 fn changed_shared(acknowledged: &Acknowledged, desired: &Desired) -> Vec<SharedChange> {
-    match &acknowledged.basis {
-        Some(basis) => basis
-            .shared
-            .diff(&desired.shared)
-            .filter_map(|item| match item {
-                DiffItem::Add(element, _) => Some(SharedChange { element: *element, added: true }),
-                DiffItem::Remove(element, _) => Some(SharedChange { element: *element, added: false }),
-                DiffItem::Update { .. } => None,
-            })
-            .collect(),
-        None => {
-            let all: BTreeSet<SharedElement> =
-                acknowledged.shared.iter().chain(desired.shared.keys()).copied().collect();
-            all.into_iter()
-                .filter_map(|element| {
-                    let (held, wanted) =
-                        (acknowledged.shared.contains(&element), desired.shared.contains_key(&element));
-                    if held == wanted { None } else { Some(SharedChange { element, added: wanted }) }
-                })
-                .collect()
-        }
-    }
+    let all = match acknowledged.basis.as_ref().and_then(|basis| desired.since(basis)) {
+        Some((_, shared)) => in_order(shared.to_vec()),
+        None => in_order(acknowledged.shared.iter().chain(desired.shared.keys()).copied().collect()),
+    };
+    all.into_iter()
+        .filter_map(|element| {
+            let (held, wanted) = (acknowledged.shared.contains(&element), desired.shared.contains_key(&element));
+            if held == wanted { None } else { Some(SharedChange { element, added: wanted }) }
+        })
+        .collect()
+}
+
+/// Sorted and without repetitions. Costs little for what is sorted already, or is two such lists.
+fn in_order<T: Ord>(mut all: Vec<T>) -> Vec<T> {
+    all.sort();
+    all.dedup();
+    all
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ fn slots_that_are_only_repaired_are_told_so() {
     let frontend = crate::fixtures::frontend("10.96.0.1 80/tcp");
     let mut installed = (*world.acknowledged.frontends[&frontend]).clone();
     let twice = crate::dataplane::Endpoint { addr: crate::fixtures::ip("10.1.0.1"), port: 8080 };
-    installed.slots = [(0, twice), (1, twice)].into();
+    installed.slots = [(0, twice), (1, twice)].into_iter().collect();
     world.acknowledged.frontends.insert(frontend, std::sync::Arc::new(installed));
     world.acknowledged = world.acknowledged.unverified();
     let printed = text(&world.plan(), Colour::Off);

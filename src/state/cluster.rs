@@ -4,25 +4,28 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use im::OrdMap;
-use im::ordmap::DiffItem;
+use im::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
 use super::event::{Decoded, Event, Kind};
-use super::names::ObjectName;
+use super::known::{Known, spread};
+use super::names::{ByHash, ObjectName};
 use super::object::{EndpointSlice, Node, Service, ServiceCidr};
 use super::skipped::{ObjectRef, Problem, Reason, Skipped};
+use super::touched::Touched;
 use crate::dataplane::Family;
 
 /// Everything that is known of the cluster. Cloning costs O(1); a snapshot never changes.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
     view: View,
-    services: OrdMap<ObjectName, Arc<Service>>,
-    /// Slices by the Service that they belong to, each list ordered by slice name.
-    slices: OrdMap<ObjectName, Arc<[Arc<EndpointSlice>]>>,
-    /// The Service that each slice belongs to: a slice's label may change, and a deletion may come without it.
-    slice_owners: OrdMap<ObjectName, ObjectName>,
+    /// Services and their slices; also slices of Services that are not there.
+    services: OrdMap<ByHash, Known>,
+    /// How many Services are there.
+    service_count: usize,
+    /// The Service that each slice belongs to: a slice's label may change, and a deletion may come without it. Hashes of both
+    /// names: where several Services have the same hash, they are looked through.
+    slice_owners: OrdSet<(u64, u64)>,
     service_cidrs: OrdMap<ObjectName, Arc<ServiceCidr>>,
     node: Option<Arc<Node>>,
     /// The addresses of the host's interfaces; `None` until they were listed.
@@ -66,17 +69,6 @@ pub struct Step {
     pub skipped: Vec<Skipped>,
 }
 
-/// What changed between two snapshots.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Touched {
-    /// Services whose object or endpoints changed, appeared or went.
-    pub services: BTreeSet<ObjectName>,
-    /// Whether the ServiceCIDRs changed.
-    pub service_cidrs: bool,
-    /// Whether the addresses that accept NodePorts may have changed.
-    pub node_port_ips: bool,
-}
-
 impl NodePortAddresses {
     /// The families in which every address accepts NodePorts.
     pub fn unrestricted(&self) -> BTreeSet<Family> {
@@ -86,20 +78,6 @@ impl NodePortAddresses {
             of_family.peek().is_none() || of_family.any(|network| network.prefix_len() == 0)
         };
         Family::ALL.into_iter().filter(unrestricted).collect()
-    }
-}
-
-impl Touched {
-    /// Whether nothing changed.
-    pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && !self.service_cidrs && !self.node_port_ips
-    }
-
-    /// Adds what changed in another step.
-    pub fn merge(&mut self, other: Self) {
-        self.services.extend(other.services);
-        self.service_cidrs |= other.service_cidrs;
-        self.node_port_ips |= other.node_port_ips;
     }
 }
 
@@ -126,7 +104,7 @@ impl Cluster {
 
     /// The zone of the node that this process serves, if it is in one.
     pub fn zone(&self) -> Option<&str> {
-        self.node()?.zone.as_deref().filter(|zone| !zone.is_empty())
+        self.node()?.zone()
     }
 
     /// This node's object, while it is known.
@@ -136,21 +114,29 @@ impl Cluster {
 
     /// A Service by name.
     pub fn service(&self, name: &ObjectName) -> Option<&Arc<Service>> {
-        self.services.get(name)
+        self.known(name)?.service.as_ref()
     }
 
     /// The slices of a Service, ordered by slice name.
     pub fn slices_of(&self, service: &ObjectName) -> &[Arc<EndpointSlice>] {
-        self.slices.get(service).map_or(&[], |slices| slices)
+        self.known(service).map_or(&[], Known::slices)
     }
 
-    /// The Services whose slices differ from those of another snapshot.
-    ///
-    /// Costs O(log n) for each of them, if one snapshot was made from the other.
-    pub(super) fn with_other_slices<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a ObjectName> {
-        other.slices.diff(&self.slices).map(|change| match change {
-            DiffItem::Add(name, _) | DiffItem::Remove(name, _) | DiffItem::Update { new: (name, _), .. } => name,
-        })
+    /// What is known of a Service and its slices.
+    pub(super) fn known(&self, service: &ObjectName) -> Option<&Known> {
+        self.services.get(&ByHash::of(service))
+    }
+
+    /// The Service whose slice this is.
+    fn owner_of_slice(&self, slice: &ObjectName) -> Option<ObjectName> {
+        let owners = self.slice_owners.range((slice.hash(), 0)..=(slice.hash(), u64::MAX));
+        let mut all = owners.flat_map(|(_, owner)| self.of_hash(*owner));
+        all.find(|(_, known)| known.slice(slice).is_some()).map(|(name, _)| name.0.clone())
+    }
+
+    /// What is known of the Services whose names have this hash: nearly always one.
+    fn of_hash(&self, hash: u64) -> impl Iterator<Item = (&ByHash, &Known)> {
+        self.services.range(ByHash::before_all(hash)..).take_while(move |(name, _)| name.0.hash() == hash)
     }
 
     /// The host's addresses, if they are known.
@@ -160,16 +146,17 @@ impl Cluster {
 
     /// The number of Services.
     pub fn service_count(&self) -> usize {
-        self.services.len()
+        self.service_count
     }
 
     /// What a change from nothing to this cluster touches.
     pub fn everything(&self) -> Touched {
-        let services = self.services.keys().cloned().collect();
+        let there = self.services.iter().filter(|(_, known)| known.service.is_some());
         Touched {
-            services,
-            service_cidrs: !self.service_cidrs.is_empty(),
-            node_port_ips: !self.node_port_ips().is_empty(),
+            services: there.map(|(name, _)| (name.clone(), Known::default())).collect(),
+            service_networks: (!self.service_cidrs.is_empty()).then(Vec::new),
+            node_port_ips: (!self.node_port_ips().is_empty()).then(Vec::new),
+            node: None,
         }
     }
 
@@ -209,19 +196,32 @@ impl Cluster {
     ///
     /// Costs O(log n) for a single object, and one comparison per object for a reset.
     pub fn apply(&self, event: Event) -> Step {
-        let mut next = Draft { cluster: self.clone(), touched: Touched::default(), skipped: Vec::new() };
-        let was_complete = self.is_complete();
+        self.clone().advance(event)
+    }
+
+    /// The next snapshot in place of this one: what nobody else shares is changed where it is.
+    pub fn advance(self, event: Event) -> Step {
+        let mut next = Draft { cluster: self, touched: Touched::default(), skipped: Vec::new() };
+        let was_complete = next.cluster.is_complete();
         match event {
-            Event::ServicesReset(all) => next.reset(Kind::Service, all, Draft::services, Draft::put_service),
+            Event::ServicesReset(all) => {
+                next.reset(Kind::Service, all, Draft::services, |service| service.name.clone(), Draft::put_service)
+            }
             Event::ServiceApplied(service) => next.put(Kind::Service, service, Draft::put_service),
             Event::ServiceDeleted(name) => next.put_service(&name, None),
-            Event::SlicesReset(all) => next.reset(Kind::EndpointSlice, all, Draft::slices, Draft::put_slice),
+            Event::SlicesReset(all) => {
+                next.reset(Kind::EndpointSlice, all, Draft::slices, EndpointSlice::owner, Draft::put_slice)
+            }
             Event::SliceApplied(slice) => next.put(Kind::EndpointSlice, slice, Draft::put_slice),
             Event::SliceDeleted(name) => next.put_slice(&name, None),
-            Event::ServiceCidrsReset(all) => next.reset(Kind::ServiceCidr, all, Draft::cidrs, Draft::put_cidr),
+            Event::ServiceCidrsReset(all) => {
+                next.reset(Kind::ServiceCidr, all, Draft::cidrs, |cidr| cidr.name.clone(), Draft::put_cidr)
+            }
             Event::ServiceCidrApplied(cidr) => next.put(Kind::ServiceCidr, cidr, Draft::put_cidr),
             Event::ServiceCidrDeleted(name) => next.put_cidr(&name, None),
-            Event::NodesReset(all) => next.reset(Kind::Node, all, Draft::nodes, Draft::put_node),
+            Event::NodesReset(all) => {
+                next.reset(Kind::Node, all, Draft::nodes, |node| node.name.clone(), Draft::put_node)
+            }
             Event::NodeApplied(node) => next.put(Kind::Node, node, Draft::put_node),
             Event::NodeDeleted(name) => next.put_node(&name, None),
             Event::HostAddresses(all) => next.put_host_addresses(all),
@@ -247,21 +247,43 @@ trait Named {
 }
 
 impl Draft {
-    /// Replaces a whole kind: what is not in the list is gone, what could not be read stays as it was.
+    /// Replaces a whole kind: what is not in the list is gone, what could not be read stays as it was. `place` is the name that an
+    /// object is kept under.
     fn reset<T: Named>(
         &mut self,
         kind: Kind,
         all: Vec<Decoded<T>>,
         known: fn(&Self) -> Vec<ObjectName>,
+        place: fn(&T) -> ObjectName,
         put: fn(&mut Self, &ObjectName, Option<Arc<T>>),
     ) {
-        let listed: BTreeSet<&ObjectName> = all.iter().map(decoded_name).collect();
-        let gone: Vec<ObjectName> = known(self).into_iter().filter(|name| !listed.contains(name)).collect();
-        for name in gone {
-            put(self, &name, None);
-        }
-        for object in all {
-            self.put(kind, object, put);
+        let known = known(self);
+        if known.is_empty() {
+            let reported = self.skipped.len();
+            let mut all: Vec<_> = all
+                .into_iter()
+                .map(|object| {
+                    (
+                        ByHash(object.object().map_or_else(|| decoded_name(&object).clone(), |object| place(object))),
+                        object,
+                    )
+                })
+                .collect();
+            all.sort_by(|(a, _), (b, _)| a.cmp(b));
+            for (_, object) in spread(all) {
+                self.put(kind, object, put);
+            }
+            self.skipped[reported..].sort_by(|a, b| a.object.cmp(&b.object));
+        } else {
+            let mut listed: Vec<&ObjectName> = all.iter().map(decoded_name).collect();
+            listed.sort_unstable();
+            let gone = known.iter().filter(|name| listed.binary_search(name).is_err());
+            for name in gone {
+                put(self, name, None);
+            }
+            for object in all {
+                self.put(kind, object, put);
+            }
         }
         self.cluster.complete.insert(kind);
     }
@@ -273,7 +295,10 @@ impl Draft {
                 let name = object.name().clone();
                 put(self, &name, Some(object));
             }
-            Decoded::Unreadable(name, problem) => self.report(kind, &name, problem),
+            Decoded::Unreadable(of) => {
+                let (name, problem) = *of;
+                self.report(kind, &name, problem);
+            }
         }
     }
 
@@ -290,87 +315,92 @@ impl Draft {
     }
 
     fn services(&self) -> Vec<ObjectName> {
-        self.cluster.services.keys().cloned().collect()
+        let there = self.cluster.services.iter().filter(|(_, known)| known.service.is_some());
+        there.map(|(name, _)| name.0.clone()).collect()
     }
 
     fn put_service(&mut self, name: &ObjectName, service: Option<Arc<Service>>) {
-        let old = self.cluster.services.get(name).cloned();
+        let old = self.cluster.service(name).cloned();
         if old == service {
             return;
         }
-        self.touched.services.insert(name.clone());
-        match service {
-            Some(service) => {
-                self.report_new(Kind::Service, &*service, old.as_deref());
-                self.cluster.services.insert(name.clone(), service);
-            }
-            None => {
-                self.cluster.services.remove(name);
-            }
+        if let Some(service) = &service {
+            self.report_new(Kind::Service, &**service, old.as_deref());
+        }
+        self.cluster.service_count += usize::from(service.is_some());
+        self.cluster.service_count -= usize::from(old.is_some());
+        self.edit(name, |known| known.service = service);
+    }
+
+    /// Changes what is known of a Service, and notes how it was.
+    fn edit(&mut self, name: &ObjectName, edit: impl FnOnce(&mut Known)) {
+        let name = ByHash::of(name);
+        let Some(known) = self.cluster.services.get_mut(&name) else {
+            let mut known = Known::default();
+            edit(&mut known);
+            self.touched.services.entry(name.clone()).or_default();
+            self.cluster.services.insert(name, known);
+            return;
+        };
+        self.touched.services.entry(name.clone()).or_insert_with(|| known.clone());
+        edit(known);
+        if known.is_nothing() {
+            self.cluster.services.remove(&name);
         }
     }
 
     fn slices(&self) -> Vec<ObjectName> {
-        self.cluster.slice_owners.keys().cloned().collect()
+        self.cluster.services.values().flat_map(Known::slices).map(|slice| slice.name.clone()).collect()
     }
 
     fn put_slice(&mut self, name: &ObjectName, slice: Option<Arc<EndpointSlice>>) {
-        let old_owner = self.cluster.slice_owners.get(name).cloned();
-        let old = old_owner
-            .as_ref()
-            .and_then(|owner| self.cluster.slices_of(owner).iter().find(|slice| slice.name == *name).cloned());
+        let owner = slice.as_ref().map(|slice| slice.owner());
+        let is_here = |owner: &ObjectName| self.cluster.known(owner).is_some_and(|known| known.slice(name).is_some());
+        // Nearly always it belongs to the Service that it belonged to before.
+        let old_owner = match &owner {
+            Some(owner) if is_here(owner) => Some(owner.clone()),
+            _ => self.cluster.owner_of_slice(name),
+        };
+        let old = old_owner.as_ref().and_then(|owner| self.cluster.known(owner)?.slice(name).cloned());
         if old == slice {
             return;
         }
-        if let Some(owner) = &old_owner {
-            self.edit_slices(owner, name, None);
-            self.cluster.slice_owners.remove(name);
+        if let Some(old_owner) = old_owner.as_ref().filter(|old_owner| owner.as_ref() != Some(*old_owner)) {
+            self.edit(old_owner, |known| known.remove_slice(name));
+            let is_alike = |slice: &Arc<EndpointSlice>| slice.name.hash() == name.hash();
+            if !self.cluster.of_hash(old_owner.hash()).any(|(_, known)| known.slices().iter().any(is_alike)) {
+                self.cluster.slice_owners.remove(&(name.hash(), old_owner.hash()));
+            }
         }
-        if let Some(slice) = slice {
-            let owner = ObjectName::new(Arc::clone(&slice.name.namespace), Arc::clone(&slice.service));
-            self.report_new(Kind::EndpointSlice, &*slice, old.as_deref());
-            let is_new_there = old_owner.as_ref() != Some(&owner);
+        let (Some(slice), Some(owner)) = (slice, owner) else { return };
+        self.report_new(Kind::EndpointSlice, &*slice, old.as_deref());
+        if old_owner.as_ref() != Some(&owner) {
             // Slices and Services arrive on different watches: before both lists are complete, a Service may still come.
-            if is_new_there && self.cluster.is_complete() && self.lacks_service(&owner) {
+            if self.cluster.is_complete() && self.lacks_service(&owner) {
                 self.report_without_service(&slice, &owner);
             }
-            self.cluster.slice_owners.insert(name.clone(), owner.clone());
-            self.edit_slices(&owner, name, Some(slice));
+            self.cluster.slice_owners.insert((name.hash(), owner.hash()));
         }
-    }
-
-    /// Removes the slice of this name from its Service's list, and inserts the new version.
-    fn edit_slices(&mut self, owner: &ObjectName, name: &ObjectName, slice: Option<Arc<EndpointSlice>>) {
-        self.touched.services.insert(owner.clone());
-        let mut list: Vec<Arc<EndpointSlice>> =
-            self.cluster.slices_of(owner).iter().filter(|other| other.name != *name).cloned().collect();
-        if let Some(slice) = slice {
-            let at = list.partition_point(|other| other.name < slice.name);
-            list.insert(at, slice);
-        }
-        if list.is_empty() {
-            self.cluster.slices.remove(owner);
-        } else {
-            self.cluster.slices.insert(owner.clone(), list.into());
-        }
+        self.edit(&owner, |known| known.put_slice(slice));
     }
 
     fn report_slices_without_service(&mut self) {
-        let orphans: Vec<(Arc<EndpointSlice>, ObjectName)> = self
+        let mut orphans: Vec<Arc<EndpointSlice>> = self
             .cluster
-            .slices
+            .services
             .iter()
-            .filter(|(owner, _)| self.lacks_service(owner))
-            .flat_map(|(owner, slices)| slices.iter().map(|slice| (Arc::clone(slice), owner.clone())))
+            .filter(|(owner, _)| self.lacks_service(&owner.0))
+            .flat_map(|(_, known)| known.slices().iter().cloned())
             .collect();
-        for (slice, owner) in orphans {
-            self.report_without_service(&slice, &owner);
+        orphans.sort_by(|a, b| a.name.cmp(&b.name));
+        for slice in orphans {
+            self.report_without_service(&slice, &slice.owner());
         }
     }
 
     /// Whether a slice names a Service that does not exist. That it names none is a problem of its own, found by the source.
     fn lacks_service(&self, owner: &ObjectName) -> bool {
-        !owner.name.is_empty() && !self.cluster.services.contains_key(owner)
+        !owner.name().is_empty() && self.cluster.service(owner).is_none()
     }
 
     fn report_without_service(&mut self, slice: &EndpointSlice, owner: &ObjectName) {
@@ -388,7 +418,7 @@ impl Draft {
         if old == cidr {
             return;
         }
-        self.touched.service_cidrs = true;
+        self.touched.service_networks.get_or_insert(self.cluster.service_networks());
         match cidr {
             Some(cidr) => {
                 self.report_new(Kind::ServiceCidr, &*cidr, old.as_deref());
@@ -407,29 +437,33 @@ impl Draft {
     /// A node that is deleted keeps its last state, as in kube-proxy: its object may come back, and its traffic goes on.
     fn put_node(&mut self, name: &ObjectName, node: Option<Arc<Node>>) {
         let Some(node) = node else { return };
-        if *name.name != *self.cluster.view.node_name {
+        if name.name() != &*self.cluster.view.node_name {
             return;
         }
         let node = match self.cluster.view.node_ip {
             Some(ip) => Arc::new(node.with_address(ip)),
             None => node,
         };
-        let (old_zone, old_addresses) =
-            self.cluster.node.as_ref().map_or((None, &[][..]), |old| (old.zone.clone(), &old.addresses));
-        if old_addresses != node.addresses {
-            self.touched.node_port_ips = true;
+        let old = self.cluster.node.clone();
+        let (old_zone, old_addresses) = old.as_ref().map_or((None, &[][..]), |old| (old.zone.as_ref(), &old.addresses));
+        let same_addresses = old_addresses == node.addresses;
+        if !same_addresses {
+            self.touched.node_port_ips.get_or_insert(self.cluster.node_port_ips());
         }
         // The zone decides about every endpoint with a hint, the addresses about source ranges that name the node.
-        if old_zone != node.zone || old_addresses != node.addresses {
-            self.touched.services.extend(self.cluster.services.keys().cloned());
+        if old_zone != node.zone.as_ref() || !same_addresses {
+            for (name, known) in self.cluster.services.iter().filter(|(_, known)| known.service.is_some()) {
+                self.touched.services.entry(name.clone()).or_insert_with(|| known.clone());
+            }
+            self.touched.node.get_or_insert(old);
         }
         self.cluster.node = Some(node);
     }
 
     fn put_host_addresses(&mut self, all: Vec<IpAddr>) {
         if self.cluster.host_addresses.as_deref() != Some(&*all) {
+            self.touched.node_port_ips.get_or_insert(self.cluster.node_port_ips());
             self.cluster.host_addresses = Some(all.into());
-            self.touched.node_port_ips = true;
         }
     }
 }
@@ -437,7 +471,7 @@ impl Draft {
 fn decoded_name<T: Named>(object: &Decoded<T>) -> &ObjectName {
     match object {
         Decoded::Object(object) => object.name(),
-        Decoded::Unreadable(name, _) => name,
+        Decoded::Unreadable(of) => &of.0,
     }
 }
 

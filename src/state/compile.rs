@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, View};
+use super::known::Known;
 use super::names::{ObjectName, owner_tag};
-use super::object::{Service, ServicePort};
+use super::object::{EndpointSlice, Node, Service, ServicePort};
 use super::select::{Needs, Place, Selection, select};
 use crate::dataplane::{Affinity, Class, Element, Endpoint, Family, Frontend, Key, SetName};
 
@@ -70,6 +71,14 @@ pub struct SharedElement {
     pub key: Key,
 }
 
+/// Where a Service is compiled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Site<'a> {
+    pub view: &'a View,
+    /// This node's object.
+    pub node: Option<&'a Node>,
+}
+
 /// Everything that one Service asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServiceSpec {
@@ -82,14 +91,14 @@ pub(super) struct ServiceSpec {
 /// Compiles one Service as this node sees it; nothing for a Service that is not there.
 ///
 /// A Service has frontends in the families of its ClusterIPs. Costs O(endpoints of the Service).
-pub(super) fn compile(cluster: &Cluster, name: &ObjectName) -> ServiceSpec {
+pub(super) fn compile(site: Site<'_>, known: &Known) -> ServiceSpec {
     let mut spec = ServiceSpec::default();
-    let Some(service) = cluster.service(name) else { return spec };
+    let Some(service) = &known.service else { return spec };
     for cluster_ip in &service.cluster_ips {
         spec.shared.push(SharedElement { set: SetName::ClusterIps, key: Key::Addr(*cluster_ip) });
-        let sources = sources(cluster, service, Family::of(*cluster_ip));
+        let sources = sources(site, service, Family::of(*cluster_ip));
         for port in &service.ports {
-            compile_port(cluster, service, *cluster_ip, port, sources.as_ref(), &mut spec);
+            compile_port(site, (service, known.slices()), *cluster_ip, port, sources.as_ref(), &mut spec);
         }
     }
     spec
@@ -97,8 +106,8 @@ pub(super) fn compile(cluster: &Cluster, name: &ObjectName) -> ServiceSpec {
 
 /// Compiles one port in one family.
 fn compile_port(
-    cluster: &Cluster,
-    service: &Service,
+    site: Site<'_>,
+    (service, slices): (&Service, &[Arc<EndpointSlice>]),
     cluster_ip: IpAddr,
     port: &ServicePort,
     sources: Option<&Arc<[IpNet]>>,
@@ -110,8 +119,7 @@ fn compile_port(
         cluster: exposed || !service.internal_traffic_local,
         local: service.internal_traffic_local || (exposed && service.external_traffic_local),
     };
-    let place = Place { node: cluster.node_name(), zone: cluster.zone() };
-    let chosen = select(cluster.slices_of(&service.name), port, family, place, needs);
+    let chosen = select(slices, port, family, site.place(), needs);
     spec.shared.extend(
         chosen
             .reachable_here
@@ -144,7 +152,7 @@ fn compile_port(
     for addr in &load_balancer_ips {
         ask(*addr, port.port, Exposure::External, &outcome, sources);
     }
-    let external_ips = if cluster.view().ignore_external_ips { &[][..] } else { &service.external_ips };
+    let external_ips = if site.view.ignore_external_ips { &[][..] } else { &service.external_ips };
     for addr in of_family(external_ips).difference(&load_balancer_ips) {
         ask(*addr, port.port, Exposure::External, &outcome, None);
     }
@@ -178,20 +186,47 @@ fn external(service: &Service, chosen: Selection) -> Outcome {
 ///
 /// A range that contains this node lets in the load-balancer IPs themselves: where such an address is also bound on the node, the
 /// node's own packets carry it as their source.
-fn sources(cluster: &Cluster, service: &Service, family: Family) -> Option<Arc<[IpNet]>> {
+fn sources(site: Site<'_>, service: &Service, family: Family) -> Option<Arc<[IpNet]>> {
     let of_family = |addr: IpAddr| Family::of(addr) == family;
     let mut ranges: Vec<IpNet> =
         service.source_ranges.iter().map(IpNet::trunc).filter(|range| of_family(range.addr())).collect();
     if ranges.is_empty() || ranges.iter().any(|range| range.prefix_len() == 0) {
         return None;
     }
-    let node_addresses = cluster.node().map_or(&[][..], |node| &node.addresses);
+    let node_addresses = site.node.map_or(&[][..], |node| &node.addresses);
     if node_addresses.iter().any(|addr| ranges.iter().any(|range| range.contains(addr))) {
         ranges.extend(service.load_balancer_ips.iter().copied().filter(|addr| of_family(*addr)).map(IpNet::from));
     }
     let mut ranges = IpNet::aggregate(&ranges);
     ranges.sort_unstable();
     Some(ranges.into())
+}
+
+impl ServiceSpec {
+    /// Adds what another Service asks for.
+    pub fn extend(&mut self, other: Self) {
+        self.frontends.extend(other.frontends);
+        self.shared.extend(other.shared);
+    }
+}
+
+impl Site<'_> {
+    fn place(&self) -> Place<'_> {
+        Place { node: &self.view.node_name, zone: self.node.and_then(Node::zone) }
+    }
+}
+
+impl Cluster {
+    /// Where its Services are compiled.
+    pub(super) fn site(&self) -> Site<'_> {
+        Site { view: self.view(), node: self.node() }
+    }
+
+    /// What a Service asks for; nothing if it is not there.
+    #[cfg(test)]
+    fn compile(&self, name: &ObjectName) -> ServiceSpec {
+        self.known(name).map_or_else(ServiceSpec::default, |known| compile(self.site(), known))
+    }
 }
 
 impl FrontendSpec {
@@ -224,12 +259,13 @@ impl FrontendSpec {
     }
 
     /// The endpoints of the list for everyone (`local` false) or of this node's.
-    pub fn endpoints(&self, local: bool) -> &[Endpoint] {
+    pub fn endpoints(&self, local: bool) -> &Arc<[Endpoint]> {
+        static NONE: LazyLock<Arc<[Endpoint]>> = LazyLock::new(Arc::default);
         match &self.outcome {
             Outcome::Balance(any) if !local => any,
             Outcome::BalanceLocal { any, .. } if !local => any,
             Outcome::BalanceLocal { local, .. } => local,
-            _ => &[],
+            _ => &NONE,
         }
     }
 
@@ -252,7 +288,7 @@ mod tests {
     use crate::state::{Decoded, Event, View};
 
     fn compiled(world: &World, service: &str) -> (Vec<String>, Vec<String>) {
-        let spec = compile(&world.cluster, &name(service));
+        let spec = world.cluster.compile(&name(service));
         let frontends =
             spec.frontends.iter().map(|(frontend, spec)| format!("{frontend} {}", spec.gates(*frontend)[0]));
         let shared = spec.shared.iter().map(|shared| format!("{} {}", shared.set, shared.key));
@@ -263,7 +299,7 @@ mod tests {
     fn a_service_that_is_not_there_asks_for_nothing() {
         let mut world = World::new();
         world.apply(slice("shop/web-1").ready(&["10.1.0.1"]));
-        assert_eq!(compile(&world.cluster, &name("shop/web")), ServiceSpec::default());
+        assert_eq!(world.cluster.compile(&name("shop/web")), ServiceSpec::default());
     }
 
     #[test]
@@ -281,9 +317,9 @@ mod tests {
             let mut world = World::new();
             world.cluster = Cluster::seen_from(View { ignore_external_ips, ..world.cluster.view().clone() });
             let Decoded::Object(web) = service("shop/web").decoded() else { panic!("a Service") };
-            let web = Service { external_ips: vec![crate::fixtures::ip("203.0.113.1")], ..(*web).clone() };
+            let web = Service { external_ips: vec![crate::fixtures::ip("203.0.113.1")].into(), ..(*web).clone() };
             world.apply(Event::ServiceApplied(Decoded::Object(Arc::new(web))));
-            assert_eq!(compile(&world.cluster, &name("shop/web")).frontends.len(), expected);
+            assert_eq!(world.cluster.compile(&name("shop/web")).frontends.len(), expected);
         }
     }
 

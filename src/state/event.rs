@@ -52,8 +52,8 @@ pub enum Event {
 pub enum Decoded<T> {
     /// The object, validated.
     Object(Arc<T>),
-    /// The object exists but could not be decoded.
-    Unreadable(ObjectName, Problem),
+    /// The object exists but could not be decoded. Rare, and so in a box.
+    Unreadable(Box<(ObjectName, Problem)>),
 }
 
 /// The kinds of objects that are watched; the label `kind` of metrics.
@@ -118,6 +118,11 @@ impl Event {
 }
 
 impl<T> Decoded<T> {
+    /// The news that an object could not be read.
+    pub fn unreadable(name: ObjectName, problem: Problem) -> Self {
+        Self::Unreadable(Box::new((name, problem)))
+    }
+
     /// The object, if it could be read.
     pub fn object(&self) -> Option<&Arc<T>> {
         match self {

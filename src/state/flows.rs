@@ -5,8 +5,10 @@ use std::net::IpAddr;
 
 use super::cluster::Cluster;
 use super::compile::{FrontendSpec, compile};
+use super::known::Known;
 use super::names::owner_tag;
 use super::select::serving;
+use super::touched::Touched;
 use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
 
 impl Cluster {
@@ -16,30 +18,25 @@ impl Cluster {
     /// That includes those that new connections do not get: terminating ones beside ready ones, and those that a policy or a hint
     /// keeps from this node. A flow moves when its endpoint stops to serve, and not before.
     pub fn may_keep_flows(&self, frontend: Frontend, claim: &FrontendSpec) -> BTreeSet<Endpoint> {
-        let Some(service) = self.service(&claim.service) else { return BTreeSet::new() };
-        let port = service
-            .ports
-            .iter()
-            .find(|port| port.protocol == frontend.protocol && owner_tag(&service.name, &port.name) == claim.owner);
-        port.map_or_else(BTreeSet::new, |port| serving(self.slices_of(&service.name), port, frontend.family()))
+        self.known(&claim.service).map_or_else(BTreeSet::new, |known| known.may_keep_flows(frontend, claim))
     }
 
-    /// The frontends of `protocol` that had such endpoints in an earlier snapshot that are none now, though the Service is still
-    /// there.
+    /// The frontends of `protocol` that had such endpoints that are none now, though the Service is still there, given what was
+    /// touched.
     ///
-    /// Costs O(endpoints) of each Service whose slices changed.
-    pub fn lost_flows_since(&self, earlier: &Self, protocol: Protocol) -> BTreeSet<Frontend> {
+    /// Costs O(endpoints) of each touched Service that uses the protocol.
+    pub fn lost_flows(&self, touched: &Touched, protocol: Protocol) -> BTreeSet<Frontend> {
         let mut lost = BTreeSet::new();
-        for name in self.with_other_slices(earlier) {
-            let uses = self.service(name).is_some_and(|service| service.ports.iter().any(|p| p.protocol == protocol));
-            if !uses {
+        for (name, before) in touched.before() {
+            let Some(known) = self.known(&name.0) else { continue };
+            let uses = known.service.iter().any(|service| service.ports.iter().any(|port| port.protocol == protocol));
+            if !uses || known.slices() == before.slices() {
                 continue;
             }
-            for (frontend, claim) in compile(self, name).frontends {
-                let of_protocol = frontend.protocol == protocol;
-                if of_protocol
-                    && !earlier.may_keep_flows(frontend, &claim).is_subset(&self.may_keep_flows(frontend, &claim))
-                {
+            let frontends = compile(self.site(), known).frontends;
+            for (frontend, claim) in frontends.into_iter().filter(|(frontend, _)| frontend.protocol == protocol) {
+                let had = before.may_keep_flows(frontend, &claim);
+                if !had.is_subset(&known.may_keep_flows(frontend, &claim)) {
                     lost.insert(frontend);
                 }
             }
@@ -53,6 +50,17 @@ impl Cluster {
         let of_host = self.host_addresses().iter().copied();
         let everywhere = of_host.filter(|addr| unrestricted.contains(&Family::of(*addr)) && !addr.is_loopback());
         self.node_port_ips().into_iter().chain(everywhere).collect()
+    }
+}
+
+impl Known {
+    fn may_keep_flows(&self, frontend: Frontend, claim: &FrontendSpec) -> BTreeSet<Endpoint> {
+        let Some(service) = &self.service else { return BTreeSet::new() };
+        let port = service
+            .ports
+            .iter()
+            .find(|port| port.protocol == frontend.protocol && owner_tag(&service.name, &port.name) == claim.owner);
+        port.map_or_else(BTreeSet::new, |port| serving(self.slices(), port, frontend.family()))
     }
 }
 
@@ -91,9 +99,9 @@ mod tests {
     #[test]
     fn a_frontend_loses_flows_when_one_of_these_stops_to_serve() {
         let lost = |endpoints: &str| {
-            let (mut world, before) = (dns(), dns().cluster);
-            world.apply(dns_slice(endpoints));
-            world.cluster.lost_flows_since(&before, Protocol::Udp).iter().map(ToString::to_string).collect::<Vec<_>>()
+            let mut world = dns();
+            let touched = world.apply(dns_slice(endpoints)).touched;
+            world.cluster.lost_flows(&touched, Protocol::Udp).iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let udp = ["10.96.0.1:53/udp"];
         assert_eq!(lost("10.1.0.1 L r, 10.1.0.2 R t, 10.1.0.3 R s, 10.1.0.6 R r"), udp, "no longer serving");
@@ -106,11 +114,10 @@ mod tests {
     #[test]
     fn what_did_not_change_is_not_looked_at() {
         let mut world = dns();
-        let before = world.cluster.clone();
-        world.apply(service("shop/web").ips(&["10.96.0.2"]));
-        world.apply(slice("shop/web-1").ready(&["10.1.1.1"]));
-        world.apply(slice("shop/web-1"));
-        assert_eq!(world.cluster.lost_flows_since(&before, Protocol::Udp), BTreeSet::new());
+        let mut touched = world.apply(service("shop/web").ips(&["10.96.0.2"])).touched;
+        touched.merge(world.apply(slice("shop/web-1").ready(&["10.1.1.1"])).touched);
+        touched.merge(world.apply(slice("shop/web-1")).touched);
+        assert_eq!(world.cluster.lost_flows(&touched, Protocol::Udp), BTreeSet::new());
     }
 
     #[test]

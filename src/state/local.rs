@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use im::OrdMap;
 
-use super::cluster::Cluster;
-use super::compile::{Exposure, Outcome, ServiceSpec};
+use super::compile::{Exposure, Outcome, ServiceSpec, Site};
+use super::known::Known;
 use super::names::ObjectName;
 use super::select::ready_here;
 use crate::dataplane::Family;
@@ -43,10 +43,15 @@ pub struct WithoutLocal {
 
 impl HealthChecks {
     /// Takes over what a Service asks for now. Costs O(endpoints of the Service).
-    pub(super) fn follow(&mut self, cluster: &Cluster, name: &ObjectName) {
+    pub(super) fn follow(&mut self, site: Site<'_>, name: &ObjectName, known: &Known) {
+        if self.checks.is_empty()
+            && known.service.as_ref().is_none_or(|service| service.health_check_node_port.is_none())
+        {
+            return;
+        }
         for family in Family::ALL {
             let key = (name.clone(), family);
-            let check = health_check(cluster, name, family);
+            let check = health_check(site, known, family);
             match check {
                 _ if self.checks.get(&key) == check.as_ref() => {}
                 Some(check) => {
@@ -61,11 +66,11 @@ impl HealthChecks {
 }
 
 /// The health check of a Service in one family, if it has one there.
-fn health_check(cluster: &Cluster, name: &ObjectName, family: Family) -> Option<HealthCheck> {
-    let service = cluster.service(name)?;
+fn health_check(site: Site<'_>, known: &Known, family: Family) -> Option<HealthCheck> {
+    let service = known.service.as_ref()?;
     let port = service.health_check_node_port?;
     service.cluster_ips.iter().find(|addr| Family::of(**addr) == family)?;
-    let ready = |port| ready_here(cluster.slices_of(name), port, family, cluster.node_name());
+    let ready = |port| ready_here(known.slices(), port, family, &site.view.node_name);
     let local: BTreeSet<IpAddr> = service.ports.iter().flat_map(ready).collect();
     Some(HealthCheck { port, local_endpoints: local.len() })
 }

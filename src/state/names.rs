@@ -1,17 +1,36 @@
 //! Names of objects and of service ports.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Namespace and name of a namespaced object; also used for cluster-scoped objects, with an empty namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// Ordered by namespace, then by name. Its hash is at hand.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ObjectName {
-    /// The namespace; empty for cluster-scoped objects (Node, ServiceCIDR).
-    pub namespace: Arc<str>,
-    /// The object's name, unique in its namespace.
-    pub name: Arc<str>,
+    /// Of the text; first, so that nearly every comparison ends with it.
+    hash: u64,
+    /// The namespace, a NUL, which no namespace contains, and the name: the order of these texts is that of the pairs.
+    text: Arc<str>,
+}
+
+/// An object's name as the key of a large map, ordered by the name's hash: a search among many keys then reads only the keys
+/// themselves, and not the text of each name that it passes.
+///
+/// The hash is the same in every run, and so is the order; but it means nothing, and is never shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ByHash(pub ObjectName);
+
+/// The form of a name in journals.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "ObjectName")]
+struct Form<T> {
+    namespace: T,
+    name: T,
 }
 
 /// Longest comment that is written to the kernel, in bytes.
@@ -20,21 +39,116 @@ pub struct ObjectName {
 /// comments of 255 bytes.
 const MAX_TAG: usize = 191;
 
+/// Between namespace and name. It comes before every other character.
+const SEPARATOR: char = '\0';
+
 impl ObjectName {
     /// The name of a namespaced object.
-    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+    pub fn new(namespace: impl AsRef<str>, name: impl AsRef<str>) -> Self {
+        let (namespace, name) = (namespace.as_ref(), name.as_ref());
+        let mut text = String::with_capacity(namespace.len() + 1 + name.len());
+        // What a damaged manifest may hold is no namespace in any case.
+        text.extend(namespace.chars().map(|c| if c == SEPARATOR { char::REPLACEMENT_CHARACTER } else { c }));
+        text.push(SEPARATOR);
+        text.push_str(name);
+        let mut hasher = DefaultHasher::new();
+        hasher.write(text.as_bytes());
+        Self { hash: hasher.finish(), text: text.into() }
     }
 
     /// The name of a cluster-scoped object.
-    pub fn cluster_scoped(name: impl Into<Arc<str>>) -> Self {
+    pub fn cluster_scoped(name: impl AsRef<str>) -> Self {
         Self::new("", name)
+    }
+
+    /// The namespace; empty for cluster-scoped objects (Node, ServiceCIDR).
+    pub fn namespace(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The object's name, unique in its namespace.
+    pub fn name(&self) -> &str {
+        self.parts().1
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.text.split_once(SEPARATOR).unwrap_or_default()
+    }
+
+    /// The same in every run.
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl ByHash {
+    /// The key of this name.
+    pub fn of(name: &ObjectName) -> Self {
+        Self(name.clone())
+    }
+
+    /// Before every name with this hash.
+    pub fn before_all(hash: u64) -> Self {
+        Self(ObjectName { hash, text: Arc::default() })
+    }
+}
+
+impl Default for ObjectName {
+    fn default() -> Self {
+        Self::new("", "")
+    }
+}
+
+impl Ord for ObjectName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl PartialOrd for ObjectName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByHash {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.hash.cmp(&other.0.hash).then_with(|| {
+            if Arc::ptr_eq(&self.0.text, &other.0.text) { Ordering::Equal } else { self.0.text.cmp(&other.0.text) }
+        })
+    }
+}
+
+impl PartialOrd for ByHash {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (namespace, name) = self.parts();
+        f.debug_struct("ObjectName").field("namespace", &namespace).field("name", &name).finish()
     }
 }
 
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+        let (namespace, name) = self.parts();
+        if namespace.is_empty() { f.write_str(name) } else { write!(f, "{namespace}/{name}") }
+    }
+}
+
+impl Serialize for ObjectName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (namespace, name) = self.parts();
+        Form { namespace, name }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Form::<String>::deserialize(deserializer).map(|form| Self::new(form.namespace, form.name))
     }
 }
 
@@ -44,17 +158,49 @@ impl fmt::Display for ObjectName {
 /// that a tag is always safe inside a quoted nft comment.
 pub fn owner_tag(service: &ObjectName, port: &str) -> Arc<str> {
     let separator = if port.is_empty() { "" } else { ":" };
-    let tag: String = format!("{service}{separator}{port}")
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "-./:_".contains(c) { c } else { '_' })
-        .take(MAX_TAG)
-        .collect();
+    let (namespace, name) = service.parts();
+    let slash = if namespace.is_empty() { "" } else { "/" };
+    let parts = [namespace, slash, name, separator, port];
+    let mut tag = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-./:_".contains(c) { c } else { '_' };
+    tag.extend(parts.iter().flat_map(|part| part.chars()).map(safe).take(MAX_TAG));
     tag.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_ordered_by_namespace_and_then_by_name() {
+        let ordered = [("", "b"), ("a", "b"), ("a-b", "a"), ("a/b", ""), ("aa", "a"), ("aa", "b")];
+        let names = ordered.map(|(namespace, name)| ObjectName::new(namespace, name));
+        assert!(names.is_sorted() && names.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_eq!(names.each_ref().map(|name| (name.namespace(), name.name())), ordered);
+    }
+
+    #[test]
+    fn by_hash_names_are_told_apart_even_if_their_hashes_are_equal() {
+        let (a, b) = (ObjectName::new("n", "a"), ObjectName::new("n", "b"));
+        let b = ObjectName { hash: a.hash, ..b };
+        let first = ByHash::before_all(a.hash);
+        let (a, b) = (ByHash(a), ByHash(b));
+        assert!(first < a && a < b && a == a.clone());
+    }
+
+    #[test]
+    fn a_name_is_written_with_its_two_fields() {
+        let text = r#"{"namespace":"shop","name":"web"}"#;
+        let name: ObjectName = serde_json::from_str(text).unwrap();
+        assert_eq!((name.namespace(), name.name()), ("shop", "web"));
+        assert_eq!(serde_json::to_string(&name).unwrap(), text);
+    }
+
+    #[test]
+    fn a_namespace_that_cannot_be_one_is_kept_apart_from_the_name() {
+        let name = ObjectName::new("a\0b", "c\0d");
+        assert_eq!((name.namespace(), name.name()), ("a\u{fffd}b", "c\0d"));
+    }
 
     #[test]
     fn a_tag_names_the_service_port() {

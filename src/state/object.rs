@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::few::Few;
 use super::names::ObjectName;
 use super::skipped::Problem;
 use crate::dataplane::{Family, Protocol};
@@ -36,14 +37,14 @@ pub struct Service {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external_traffic_local: bool,
     /// `spec.externalIPs`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub external_ips: Vec<IpAddr>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub external_ips: Few<IpAddr>,
     /// Addresses of `status.loadBalancer.ingress` whose `ipMode` is not `Proxy` (KEP-1860).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub load_balancer_ips: Vec<IpAddr>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub load_balancer_ips: Few<IpAddr>,
     /// `spec.loadBalancerSourceRanges`: who may use the load-balancer IPs; everybody if there is none of the family.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub source_ranges: Vec<IpNet>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub source_ranges: Few<IpNet>,
     /// `spec.sessionAffinity: ClientIP`: for how many seconds after its last new connection a client keeps its endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_affinity: Option<NonZeroU32>,
@@ -54,8 +55,8 @@ pub struct Service {
     /// The ports, in the order of the object.
     pub ports: Vec<ServicePort>,
     /// What was left out of this object, and why.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub problems: Vec<Problem>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub problems: Few<Problem>,
 }
 
 /// One entry of `spec.ports`.
@@ -86,8 +87,8 @@ pub struct EndpointSlice {
     /// The endpoints, in the order of the object.
     pub endpoints: Vec<SliceEndpoint>,
     /// What was left out of this object, and why.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub problems: Vec<Problem>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub problems: Few<Problem>,
 }
 
 /// One entry of an EndpointSlice's `ports`, with name and port set.
@@ -103,24 +104,45 @@ pub struct SlicePort {
 
 /// One entry of an EndpointSlice's `endpoints`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "EndpointForm", into = "EndpointForm")]
 pub struct SliceEndpoint {
     /// The first of the endpoint's addresses, of the slice's family; the API says that all are fungible.
     pub addr: IpAddr,
-    /// `nodeName`: where the endpoint runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<Arc<str>>,
-    /// `hints.forZones`: zones that should use the endpoint; empty for no hint (KEP-2433).
-    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
-    pub zone_hints: Box<[Arc<str>]>,
-    /// `hints.forNodes`: nodes that should use the endpoint; empty for no hint (KEP-3015).
-    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
-    pub node_hints: Box<[Arc<str>]>,
+    /// Where it is. Many endpoints share one; `None` if that says nothing.
+    pub place: Option<Arc<EndpointPlace>>,
     /// `conditions.ready`; unset means true.
     pub ready: bool,
     /// `conditions.serving`; unset means true, as kube-proxy reads it.
     pub serving: bool,
     /// `conditions.terminating`; unset means false.
     pub terminating: bool,
+}
+
+/// Where an endpoint is, and where it should be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointPlace {
+    /// `nodeName`: where the endpoint runs.
+    pub node: Option<Arc<str>>,
+    /// `hints.forZones`: zones that should use the endpoint; empty for no hint (KEP-2433).
+    pub zone_hints: Box<[Arc<str>]>,
+    /// `hints.forNodes`: nodes that should use the endpoint; empty for no hint (KEP-3015).
+    pub node_hints: Box<[Arc<str>]>,
+}
+
+/// An endpoint in journals.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "SliceEndpoint")]
+struct EndpointForm {
+    addr: IpAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    node: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    zone_hints: Box<[Arc<str>]>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    node_hints: Box<[Arc<str>]>,
+    ready: bool,
+    serving: bool,
+    terminating: bool,
 }
 
 /// A ServiceCIDR (networking.k8s.io/v1): ranges that ClusterIPs are allocated from.
@@ -131,8 +153,8 @@ pub struct ServiceCidr {
     /// `spec.cidrs`, host bits cleared.
     pub networks: Vec<IpNet>,
     /// What was left out of this object, and why.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub problems: Vec<Problem>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub problems: Few<Problem>,
 }
 
 /// This node's Node object.
@@ -157,7 +179,58 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNet>,
 }
 
+impl SliceEndpoint {
+    /// An endpoint with this address at this place, ready and serving.
+    pub fn new(addr: IpAddr, place: impl Into<Arc<EndpointPlace>>) -> Self {
+        let place = place.into();
+        let place = (*place != EndpointPlace::default()).then_some(place);
+        Self { addr, place, ready: true, serving: true, terminating: false }
+    }
+
+    /// `nodeName`: where the endpoint runs.
+    pub fn node(&self) -> Option<&str> {
+        self.place.as_ref()?.node.as_deref()
+    }
+
+    /// `hints.forZones`: zones that should use the endpoint; empty for no hint (KEP-2433).
+    pub fn zone_hints(&self) -> &[Arc<str>] {
+        self.place.as_ref().map_or(&[], |place| &place.zone_hints)
+    }
+
+    /// `hints.forNodes`: nodes that should use the endpoint; empty for no hint (KEP-3015).
+    pub fn node_hints(&self) -> &[Arc<str>] {
+        self.place.as_ref().map_or(&[], |place| &place.node_hints)
+    }
+}
+
+impl From<EndpointForm> for SliceEndpoint {
+    fn from(form: EndpointForm) -> Self {
+        let EndpointForm { addr, node, zone_hints, node_hints, ready, serving, terminating } = form;
+        Self { ready, serving, terminating, ..Self::new(addr, EndpointPlace { node, zone_hints, node_hints }) }
+    }
+}
+
+impl From<SliceEndpoint> for EndpointForm {
+    fn from(endpoint: SliceEndpoint) -> Self {
+        let SliceEndpoint { addr, place, ready, serving, terminating } = endpoint;
+        let EndpointPlace { node, zone_hints, node_hints } = place.map_or_else(Default::default, Arc::unwrap_or_clone);
+        Self { addr, node, zone_hints, node_hints, ready, serving, terminating }
+    }
+}
+
+impl EndpointSlice {
+    /// The Service that the endpoints belong to.
+    pub(super) fn owner(&self) -> ObjectName {
+        ObjectName::new(self.name.namespace(), &self.service)
+    }
+}
+
 impl Node {
+    /// Its zone, if it is in one.
+    pub(super) fn zone(&self) -> Option<&str> {
+        self.zone.as_deref().filter(|zone| !zone.is_empty())
+    }
+
     /// Whether load balancers may send this node traffic (KEP-3836): neither being deleted nor about to be scaled down.
     pub fn is_eligible(&self) -> bool {
         !self.deleting && !self.scaled_down

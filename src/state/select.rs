@@ -1,6 +1,6 @@
 //! Which endpoints a service port may use.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -56,6 +56,9 @@ impl Candidate<'_> {
     }
 }
 
+/// The endpoints of a service port, in order and without repetitions.
+type Merged<'a> = Vec<(Endpoint, Candidate<'a>)>;
+
 /// Chooses the endpoints of `port` from the slices of its Service.
 ///
 /// When no endpoint of a list is ready, those that are terminating but still serving are used; each list decides that for itself,
@@ -81,11 +84,13 @@ pub(super) fn select(
     let cluster =
         if needs.cluster { ready_or_fallback(&|c| !c.ready() || near.allows(c.endpoint, place)) } else { Vec::new() };
     let local = if needs.local { ready_or_fallback(&|c| c.local) } else { Vec::new() };
-    let here = |endpoint: &&Endpoint| candidates.get(endpoint).is_some_and(|c| c.local);
+    let here = |endpoint: &&Endpoint| {
+        candidates.binary_search_by_key(endpoint, |(key, _)| key).is_ok_and(|at| candidates[at].1.local)
+    };
     let mut reachable_here: Vec<Endpoint> = cluster.iter().chain(&local).filter(here).copied().collect();
     reachable_here.sort_unstable();
     reachable_here.dedup();
-    let any = candidates.values().any(|c| c.ready() || c.fallback());
+    let any = candidates.iter().any(|(_, c)| c.ready() || c.fallback());
     Selection { cluster, local, any, reachable_here }
 }
 
@@ -113,13 +118,13 @@ enum Topology {
 impl Topology {
     /// Hints are followed if every ready endpoint has one and at least one names this node, or else this zone (KEP-2433,
     /// KEP-3015).
-    fn of(candidates: &BTreeMap<Endpoint, Candidate<'_>>, place: Place<'_>) -> Self {
-        let ready = || candidates.values().filter(|c| c.ready()).map(|c| c.endpoint);
+    fn of(candidates: &[(Endpoint, Candidate<'_>)], place: Place<'_>) -> Self {
+        let ready = || candidates.iter().filter(|(_, c)| c.ready()).map(|(_, c)| c.endpoint);
         let all = |hinted: fn(&SliceEndpoint) -> bool| ready().next().is_some() && ready().all(hinted);
         let some_allowed = |topology: Self| ready().any(|endpoint| topology.allows(endpoint, place));
-        if all(|endpoint| !endpoint.node_hints.is_empty()) && some_allowed(Self::SameNode) {
+        if all(|endpoint| !endpoint.node_hints().is_empty()) && some_allowed(Self::SameNode) {
             Self::SameNode
-        } else if all(|endpoint| !endpoint.zone_hints.is_empty()) && some_allowed(Self::SameZone) {
+        } else if all(|endpoint| !endpoint.zone_hints().is_empty()) && some_allowed(Self::SameZone) {
             Self::SameZone
         } else {
             Self::None
@@ -129,8 +134,8 @@ impl Topology {
     fn allows(self, endpoint: &SliceEndpoint, place: Place<'_>) -> bool {
         match self {
             Self::None => true,
-            Self::SameNode => endpoint.node_hints.iter().any(|node| **node == *place.node),
-            Self::SameZone => endpoint.zone_hints.iter().any(|zone| Some(&**zone) == place.zone),
+            Self::SameNode => endpoint.node_hints().iter().any(|node| **node == *place.node),
+            Self::SameZone => endpoint.zone_hints().iter().any(|zone| Some(&**zone) == place.zone),
         }
     }
 }
@@ -139,25 +144,27 @@ impl Topology {
 ///
 /// An endpoint that is not terminating wins over one that is: an address may be reused while its old pod terminates. Among
 /// several that are not, the slice that comes last by name wins; among several that are, the first.
-fn merge<'a>(
-    slices: &'a [Arc<EndpointSlice>],
-    port: &ServicePort,
-    family: Family,
-    node: &str,
-) -> BTreeMap<Endpoint, Candidate<'a>> {
-    let mut merged: BTreeMap<Endpoint, Candidate<'a>> = BTreeMap::new();
+fn merge<'a>(slices: &'a [Arc<EndpointSlice>], port: &ServicePort, family: Family, node: &str) -> Merged<'a> {
+    let mut all: Merged<'a> = Vec::new();
     for slice in slices.iter().filter(|slice| slice.family == family) {
         let targets = slice.ports.iter().filter(|p| p.name == port.name && p.protocol == port.protocol);
         for target in targets {
-            for endpoint in &slice.endpoints {
+            all.extend(slice.endpoints.iter().map(|endpoint| {
                 let key = Endpoint { addr: endpoint.addr, port: target.port };
-                if !endpoint.terminating || !merged.contains_key(&key) {
-                    merged.insert(key, Candidate { endpoint, local: endpoint.node.as_deref() == Some(node) });
-                }
-            }
+                (key, Candidate { endpoint, local: endpoint.node() == Some(node) })
+            }));
         }
     }
-    merged
+    // Stable: the same endpoints stay in the order in which they were found.
+    all.sort_by_key(|(key, _)| *key);
+    all.dedup_by(|(key, later), (kept, candidate)| {
+        let same = key == kept;
+        if same && !later.endpoint.terminating {
+            *candidate = *later;
+        }
+        same
+    });
+    all
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::wire::{Items, Loose, Metadata};
-use crate::state::{Decoded, Event, Kind, ObjectName, Problem, Reason};
+use crate::state::{Decoded, Event, Few, Kind, ObjectName, Problem, Reason};
 
 pub use intern::Interner;
 
@@ -43,7 +43,7 @@ pub trait Watched: Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
     /// The object's name.
     fn name(&self) -> &ObjectName;
     /// What was left out of the object, to add to; `None` for kinds that keep no problems.
-    fn problems(&mut self) -> Option<&mut Vec<Problem>>;
+    fn problems(&mut self) -> Option<&mut Few<Problem>>;
     /// The event that carries a complete list.
     fn reset(all: Vec<Decoded<Self>>) -> Event;
     /// The event of an object that was added or changed.
@@ -57,7 +57,7 @@ impl<T: Watched> Outcome<T> {
     pub fn into_decoded(self) -> Result<Decoded<T>, ObjectName> {
         match self {
             Self::Ours(object) => Ok(Decoded::Object(Arc::new(object))),
-            Self::Unreadable(name, problem) => Ok(Decoded::Unreadable(name, problem)),
+            Self::Unreadable(name, problem) => Ok(Decoded::unreadable(name, problem)),
             Self::NotOurs(name) => Err(name),
         }
     }
@@ -83,7 +83,7 @@ fn cluster_scoped(metadata: &Metadata) -> Result<ObjectName, (ObjectName, Proble
 }
 
 fn named(name: ObjectName) -> Result<ObjectName, (ObjectName, Problem)> {
-    if name.name.is_empty() {
+    if name.name().is_empty() {
         let problem = Problem::new("metadata.name", Reason::Undecodable, "no name");
         return Err((name, problem));
     }

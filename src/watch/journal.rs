@@ -245,7 +245,7 @@ mod tests {
         read(path, until)
             .unwrap()
             .map(|entry| match entry.unwrap().event {
-                Event::ServiceDeleted(name) => name.name.to_string(),
+                Event::ServiceDeleted(name) => name.name().to_string(),
                 other => panic!("{other:?}"),
             })
             .collect()

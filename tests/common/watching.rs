@@ -89,7 +89,8 @@ impl Watching {
     fn apply<T: std::fmt::Debug>(&mut self, kind: Kind, object: Decoded<T>, name: fn(&T) -> String) {
         match object {
             Decoded::Object(object) => self.seen.insert((kind, name(&object)), format!("{object:?}")),
-            Decoded::Unreadable(name, problem) => {
+            Decoded::Unreadable(of) => {
+                let (name, problem) = *of;
                 self.seen.insert((kind, name.to_string()), format!("unreadable {}", problem.found))
             }
         };

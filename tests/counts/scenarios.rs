@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pointsman::state::{Decoded, EndpointSlice, Event, ObjectName, Service};
+use pointsman::state::{Decoded, EndpointPlace, EndpointSlice, Event, ObjectName, Service};
 use serde_json::{Value, json};
 
 use crate::cluster::{self, NAMESPACE, NODES, Size};
@@ -227,6 +227,7 @@ fn slice(slice: &mut EndpointSlice, n: u32) {
     slice.service = cluster::name(n).into();
     for (endpoint, p) in slice.endpoints.iter_mut().zip(n * ENDPOINTS..) {
         endpoint.addr = cluster::pod_ip(p).into();
-        endpoint.node = Some(format!("node-{}", p % NODES).into());
+        let node = Some(format!("node-{}", p % NODES).into());
+        endpoint.place = Some(Arc::new(EndpointPlace { node, ..EndpointPlace::default() }));
     }
 }

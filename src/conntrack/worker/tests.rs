@@ -79,7 +79,10 @@ fn dns(endpoints: &str) -> [Event; 2] {
 
 /// One sync, as the loop does it.
 fn sync(world: &mut World, conntrack: &mut Conntrack, events: impl IntoIterator<Item = Event>) {
-    events.into_iter().for_each(|event| drop(world.apply(event)));
+    for event in events {
+        let touched = world.apply(event).touched;
+        conntrack.folded(&world.cluster, &touched);
+    }
     let changed = changed(&world.plan().frontends);
     conntrack.committing(&world.cluster, &world.desired);
     world.sync();
@@ -104,6 +107,21 @@ async fn a_sync_that_changes_no_udp_frontend_dumps_nothing() {
     sync(&mut world, &mut conntrack, [service("shop/web").into(), slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
     conntrack.finish().await;
     assert_eq!(fake.dumps(), 0);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_kept_only_while_flows_are_looked_at() {
+    let (mut world, mut conntrack) = (World::new(), Conntrack::start(&Family::ALL, Fake::default()));
+    let kept = |conntrack: &Conntrack| conntrack.newest.borrow().cluster.service_count();
+    sync(&mut world, &mut conntrack, [service("shop/web").into()]);
+    assert_eq!(kept(&conntrack), 0, "there is nothing to look at");
+    sync(&mut world, &mut conntrack, dns("10.1.0.1 L r"));
+    assert_eq!(kept(&conntrack), 2, "the worker judges by it");
+    while conntrack.done.load(Ordering::Acquire) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    sync(&mut world, &mut conntrack, [slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
+    assert_eq!(kept(&conntrack), 0, "the worker has done what it was asked");
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ fn step(world: &World, event: impl Into<Event>) -> (usize, usize) {
     let event = event.into();
     let (plan, comparisons) = count(|| {
         let step = world.cluster.apply(event);
-        let (desired, _) = world.desired.update(&world.cluster, &step.cluster, &step.touched);
+        let (desired, _) = world.desired.update(&step.cluster, &step.touched);
         diff(&world.acknowledged, &desired, &scope())
     });
     (plan.operations.len(), comparisons)

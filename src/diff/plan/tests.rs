@@ -289,9 +289,11 @@ fn what_is_shown_agrees_with_what_is_done() {
 fn what_checks_sources_comes_with_the_first_service_that_has_ranges_and_goes_with_the_last() {
     let exposed = |ranges: &[&str]| {
         let Decoded::Object(web) = service("shop/web").decoded() else { panic!("a Service") };
-        let source_ranges = ranges.iter().map(|range| range.parse().unwrap()).collect();
-        let load_balancer_ips = vec![crate::fixtures::ip("203.0.113.1")];
-        Event::ServiceApplied(Decoded::Object(Arc::new(Service { load_balancer_ips, source_ranges, ..(*web).clone() })))
+        Event::ServiceApplied(Decoded::Object(Arc::new(Service {
+            load_balancer_ips: vec![crate::fixtures::ip("203.0.113.1")].into(),
+            source_ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
+            ..(*web).clone()
+        })))
     };
     let mut world = World::with([exposed(&[]), endpoints_of_web(&[1]).into()]);
     let come = world.sync_after(exposed(&["192.0.2.0/24"]));

@@ -133,7 +133,7 @@ async fn attempt(client: &Client, node: &str, note: &Note) -> Result<&'static st
     let Some(path) = Path::of(note) else { return Ok("dropped") };
     let uid = match note.about.kind {
         // What the kubelet gives Events of nodes, and `kubectl describe node` looks for.
-        Kind::Node => Some(note.about.name.name.to_string()),
+        Kind::Node => Some(note.about.name.name().to_string()),
         _ => uid(client, &path, &note.about.name).await?,
     };
     // Without it `kubectl describe` would not find the Event; and what has no identity any more needs no Event.
@@ -151,7 +151,7 @@ async fn attempt(client: &Client, node: &str, note: &Note) -> Result<&'static st
 
 /// The object's identity, by a list of one: proxies may list these kinds, but not get single objects.
 async fn uid(client: &Client, path: &Path, name: &ObjectName) -> Result<Option<String>, kube::Error> {
-    let one = ListParams::default().fields(&format!("metadata.name={}", name.name));
+    let one = ListParams::default().fields(&format!("metadata.name={}", name.name()));
     let request = Request::new(path.objects.clone()).list(&one).map_err(kube::Error::BuildRequest)?;
     let found = client.request::<Found>(request).await?;
     Ok(found.items.into_iter().next().and_then(|item| item.metadata.uid))
@@ -167,7 +167,7 @@ struct Path {
 impl Path {
     /// `None` for names that no API server admits, which must not get into a path.
     fn of(note: &Note) -> Option<Self> {
-        let ObjectName { namespace, name } = &note.about.name;
+        let (namespace, name) = (note.about.name.namespace(), note.about.name.name());
         if !is_name(name) || !(namespace.is_empty() || is_name(namespace)) {
             return None;
         }
@@ -194,7 +194,6 @@ fn is_name(text: &str) -> bool {
 
 /// The object to create.
 fn event(node: &str, note: &Note, path: &Path, uid: &str, now: Timestamp) -> serde_json::Value {
-    let ObjectName { namespace, name } = &note.about.name;
     let text = cut(&note.text, MAX_TEXT);
     let (seen_by, when) = if note.on_every_node {
         (String::new(), String::new())
@@ -206,7 +205,7 @@ fn event(node: &str, note: &Note, path: &Path, uid: &str, now: Timestamp) -> ser
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {
-            "name": format!("{}.{identity:016x}", cut(name, 200).trim_end_matches(['.', '-'])),
+            "name": format!("{}.{identity:016x}", cut(note.about.name.name(), 200).trim_end_matches(['.', '-'])),
             "namespace": path.events_in,
         },
         "eventTime": DateTimePrinter::new().precision(Some(6)).timestamp_to_string(&now),
@@ -219,8 +218,8 @@ fn event(node: &str, note: &Note, path: &Path, uid: &str, now: Timestamp) -> ser
         "regarding": {
             "apiVersion": path.api_version,
             "kind": note.about.kind.label(),
-            "namespace": &**namespace,
-            "name": &**name,
+            "namespace": note.about.name.namespace(),
+            "name": note.about.name.name(),
             "uid": uid,
         },
     })

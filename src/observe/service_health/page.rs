@@ -73,7 +73,7 @@ impl Page {
         let local_endpoints = self.local_endpoints.load(Ordering::Relaxed);
         // Not the node's eligibility: that is the business of /healthz.
         let service_proxy_healthy = self.health.report(Instant::now()).healthy;
-        let service = Name { namespace: &self.service.namespace, name: &self.service.name };
+        let service = Name { namespace: self.service.namespace(), name: self.service.name() };
         let ok = local_endpoints > 0 && service_proxy_healthy;
         let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let headers = [

@@ -70,7 +70,7 @@ fn slices_of_other_services_and_namespaces_are_not_mixed_in() {
         world.apply(slice(slice_name));
     }
     assert_eq!(world.cluster.slices_of(&name("shop/web")).len(), 1);
-    assert_eq!(&*world.cluster.slices_of(&name("shop/web"))[0].name.namespace, "shop");
+    assert_eq!(world.cluster.slices_of(&name("shop/web"))[0].name.namespace(), "shop");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn after_the_last_object_is_gone_nothing_is_left() {
     for event in ["shop/web-1", "shop/web-2", "lab/db-1"] {
         world.apply(Event::SliceDeleted(name(event)));
     }
-    assert!(world.cluster.slices.is_empty() && world.cluster.slice_owners.is_empty());
+    assert!(world.cluster.services.is_empty() && world.cluster.slice_owners.is_empty());
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_reset_removes_what_is_not_listed_and_touches_only_what_differs() {
     assert_eq!(seen.services(), ["shop/same"]);
 
     world.apply(Event::ServiceCidrApplied(service_cidr("kubernetes", &["10.96.0.0/16"])));
-    assert!(world.apply(Event::ServiceCidrsReset(Vec::new())).touched.service_cidrs);
+    assert!(world.apply(Event::ServiceCidrsReset(Vec::new())).touched.service_cidrs());
     assert_eq!(world.cluster.service_networks(), []);
 }
 
@@ -147,7 +147,7 @@ fn a_reset_removes_what_is_not_listed_and_touches_only_what_differs() {
 fn an_object_that_cannot_be_read_stays_as_it_was_and_is_reported() {
     let mut world = World::new();
     world.apply(service("shop/web"));
-    let unreadable = || Decoded::Unreadable(name("shop/web"), problem("spec"));
+    let unreadable = || Decoded::unreadable(name("shop/web"), problem("spec"));
     for event in [Event::ServiceApplied(unreadable()), Event::ServicesReset(vec![unreadable()])] {
         let seen = world.apply(event);
         assert_eq!(seen.services(), [""; 0]);
@@ -159,7 +159,7 @@ fn an_object_that_cannot_be_read_stays_as_it_was_and_is_reported() {
 #[test]
 fn an_unknown_object_that_cannot_be_read_stays_unknown() {
     let mut world = World::new();
-    let unreadable = Decoded::Unreadable(name("shop/web-1"), problem("addressType"));
+    let unreadable = Decoded::unreadable(name("shop/web-1"), problem("addressType"));
     let seen = world.apply(Event::SliceApplied(unreadable));
     assert_eq!((seen.services().len(), seen.skipped.len()), (0, 1));
 }
@@ -248,7 +248,7 @@ fn the_view_is_complete_after_lists_of_all_kinds_in_any_order() {
 fn service_cidrs_are_merged_where_they_overlap() {
     let mut world = World::new();
     for (cidr, networks) in [("a", &["10.96.0.0/16", "fd00:96::/112"][..]), ("b", &["10.96.1.0/24", "10.97.0.0/16"])] {
-        assert!(world.apply(Event::ServiceCidrApplied(service_cidr(cidr, networks))).touched.service_cidrs);
+        assert!(world.apply(Event::ServiceCidrApplied(service_cidr(cidr, networks))).touched.service_cidrs());
     }
     let text = |world: &World| world.cluster.service_networks().iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(text(&world), ["10.96.0.0/15", "fd00:96::/112"]);
@@ -262,7 +262,7 @@ fn only_this_nodes_object_is_kept_and_it_touches_nothing() {
     world.apply(Event::NodeApplied(node("node-b"))).assert_nothing();
     assert_eq!(world.cluster.node(), None);
     world.apply(Event::NodeApplied(node("node-a"))).assert_nothing();
-    assert_eq!(&*world.cluster.node().unwrap().name.name, "node-a");
+    assert_eq!(world.cluster.node().unwrap().name.name(), "node-a");
     world.apply(Event::NodeDeleted(name("node-b"))).assert_nothing();
     assert!(world.cluster.node().is_some());
     // A node that is gone keeps its last state: its traffic goes on.
@@ -277,8 +277,8 @@ fn everything_is_what_a_change_from_nothing_touches() {
     world.apply(service("shop/web"));
     world.apply(Event::ServiceCidrApplied(service_cidr("kubernetes", &["10.96.0.0/16"])));
     let everything = world.cluster.everything();
-    assert_eq!(everything.services, BTreeSet::from([name("shop/web")]));
-    assert!(everything.service_cidrs);
+    assert_eq!(everything.services(), BTreeSet::from([&name("shop/web")]));
+    assert!(everything.service_cidrs());
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn a_node_ip_stands_for_the_node_objects_address_of_its_family() {
             ..crate::state::Node::default()
         };
         let step = Cluster::seen_from(view).apply(Event::NodesReset(vec![Decoded::Object(Arc::new(node))]));
-        assert!(step.touched.node_port_ips);
+        assert!(step.touched.node_port_ips());
         step.cluster.node_port_ips().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let both = ["192.0.2.1", "fd00::1"];

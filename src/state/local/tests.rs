@@ -1,6 +1,8 @@
 use super::*;
 use crate::dataplane::Protocol;
-use crate::state::{Decoded, Desired, EndpointSlice, Event, Service, ServicePort, SliceEndpoint, SlicePort};
+use crate::state::{
+    Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Few, Service, ServicePort, SliceEndpoint, SlicePort,
+};
 
 const HERE: &str = "node-a";
 const ELSEWHERE: &str = "node-b";
@@ -23,13 +25,13 @@ fn service() -> Service {
         cluster_ips: vec![[10, 96, 0, 1].into(), [0xfd00, 0, 0, 0, 0, 0, 0, 1].into()],
         internal_traffic_local: false,
         external_traffic_local: false,
-        external_ips: Vec::new(),
-        load_balancer_ips: Vec::new(),
-        source_ranges: Vec::new(),
+        external_ips: Few::new(),
+        load_balancer_ips: Few::new(),
+        source_ranges: Few::new(),
         session_affinity: None,
         health_check_node_port: None,
         ports: vec![port("http", 80), port("https", 443)],
-        problems: Vec::new(),
+        problems: Few::new(),
     }
 }
 
@@ -38,15 +40,7 @@ fn checked() -> Service {
 }
 
 fn endpoint(n: u8, node: &str) -> SliceEndpoint {
-    SliceEndpoint {
-        addr: [10, 1, 0, n].into(),
-        node: Some(node.into()),
-        zone_hints: [].into(),
-        node_hints: [].into(),
-        ready: true,
-        serving: true,
-        terminating: false,
-    }
+    SliceEndpoint::new([10, 1, 0, n].into(), EndpointPlace { node: Some(node.into()), ..EndpointPlace::default() })
 }
 
 fn not_ready(n: u8) -> SliceEndpoint {
@@ -66,7 +60,7 @@ fn slice(name: &str, ports: &[&str], endpoints: &[SliceEndpoint]) -> Event {
         family: Family::Ip,
         ports: ports.iter().map(port).collect(),
         endpoints: endpoints.to_vec(),
-        problems: Vec::new(),
+        problems: Few::new(),
     })))
 }
 
@@ -90,7 +84,7 @@ impl Followed {
 
     fn apply(&mut self, event: Event) {
         let step = self.cluster.apply(event);
-        self.desired = self.desired.update(&self.cluster, &step.cluster, &step.touched).0;
+        self.desired = self.desired.update(&step.cluster, &step.touched).0;
         self.cluster = step.cluster;
         assert_eq!(self.desired, Desired::of(&self.cluster), "following and starting afresh are the same");
     }
@@ -199,8 +193,8 @@ fn a_port_that_cannot_be_reached_from_outside_has_no_external_traffic_to_lose() 
 fn a_port_with_several_external_frontends_counts_once() {
     let exposed = Service {
         external_traffic_local: true,
-        external_ips: vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()],
-        load_balancer_ips: vec![[192, 0, 2, 3].into()],
+        external_ips: vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()].into(),
+        load_balancer_ips: vec![[192, 0, 2, 3].into()].into(),
         ..service()
     };
     let followed = Followed::new([applied(exposed), slice("a", &["http"], &[endpoint(1, ELSEWHERE)])]);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::fixtures::{NODE, SliceBuilder, slice};
+use crate::state::EndpointPlace;
 
 fn port(name: &str, protocol: &str) -> ServicePort {
     ServicePort { name: name.into(), protocol: protocol.parse().unwrap(), port: 80, node_port: None }
@@ -93,7 +94,8 @@ fn local_endpoints_are_those_of_the_used_ones_that_run_on_this_node() {
 fn node_names_are_compared_exactly() {
     let mut here = (*slice("shop/web-1").endpoints("10.1.0.1 L r").build()).clone();
     for (node, local) in [(Some(NODE), 1), (Some("Node-A"), 0), (Some("node-a.example"), 0), (Some(""), 0), (None, 0)] {
-        here.endpoints[0].node = node.map(Arc::from);
+        let place = EndpointPlace { node: node.map(Arc::from), ..EndpointPlace::default() };
+        here.endpoints[0].place = Some(place.into());
         let selection = select(&[Arc::new(here.clone())], &port("http", "tcp"), Family::Ip, HERE, needs(false));
         assert_eq!(selection.reachable_here.len(), local, "{node:?}");
     }

@@ -1,26 +1,59 @@
-//! Shares strings that occur in many objects: namespaces, node names, port names.
+//! Shares what occurs in many objects: namespaces, port names, and the places of endpoints.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// When so many strings are known they are forgotten, so that names of the past do not pile up.
+use crate::state::EndpointPlace;
+
+/// When so many strings or places are known they are forgotten, so that those of the past do not pile up.
 const LIMIT: usize = 1 << 16;
 
-/// A set of strings that are handed out as shared copies. Owned by one source; forgetting costs memory, never truth.
+/// Sets of what is handed out as shared copies. Owned by one source; forgetting costs memory, never truth.
 #[derive(Debug, Default)]
-pub struct Interner(BTreeSet<Arc<str>>);
+pub struct Interner {
+    texts: BTreeSet<Arc<str>>,
+    /// Places that only say the node.
+    nodes: BTreeMap<Arc<str>, Arc<EndpointPlace>>,
+    places: BTreeSet<Arc<EndpointPlace>>,
+}
 
 impl Interner {
     /// The shared copy of a string.
     pub fn share(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(text) {
+        if let Some(known) = self.texts.get(text) {
             return Arc::clone(known);
         }
-        if self.0.len() >= LIMIT {
-            self.0.clear();
+        if self.texts.len() >= LIMIT {
+            self.texts.clear();
         }
         let shared: Arc<str> = text.into();
-        self.0.insert(Arc::clone(&shared));
+        self.texts.insert(Arc::clone(&shared));
+        shared
+    }
+
+    /// The shared place that only says the node.
+    pub fn share_node(&mut self, node: &str) -> Arc<EndpointPlace> {
+        if let Some(known) = self.nodes.get(node) {
+            return Arc::clone(known);
+        }
+        if self.nodes.len() >= LIMIT {
+            self.nodes.clear();
+        }
+        let node = self.share(node);
+        let place = EndpointPlace { node: Some(Arc::clone(&node)), ..EndpointPlace::default() };
+        Arc::clone(self.nodes.entry(node).or_insert_with(|| Arc::new(place)))
+    }
+
+    /// The shared copy of a place.
+    pub fn share_place(&mut self, place: EndpointPlace) -> Arc<EndpointPlace> {
+        if let Some(known) = self.places.get(&place) {
+            return Arc::clone(known);
+        }
+        if self.places.len() >= LIMIT {
+            self.places.clear();
+        }
+        let shared = Arc::new(place);
+        self.places.insert(Arc::clone(&shared));
         shared
     }
 }
@@ -30,17 +63,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_strings_share_one_allocation() {
+    fn equal_strings_and_places_share_one_allocation() {
         let mut names = Interner::default();
-        assert!(Arc::ptr_eq(&names.share("node-1"), &names.share("node-1")));
+        assert!(Arc::ptr_eq(&names.share("http"), &names.share("http")));
+        assert!(Arc::ptr_eq(&names.share_node("node-1"), &names.share_node("node-1")));
+        let hinted = || EndpointPlace { zone_hints: ["a".into()].into(), ..EndpointPlace::default() };
+        assert!(Arc::ptr_eq(&names.share_place(hinted()), &names.share_place(hinted())));
     }
 
     #[test]
     fn the_set_is_bounded() {
         let mut names = Interner::default();
         for i in 0..LIMIT + 10 {
-            names.share(&i.to_string());
+            names.share_node(&i.to_string());
         }
-        assert!(names.0.len() <= LIMIT);
+        assert!(names.texts.len() <= LIMIT && names.nodes.len() <= LIMIT);
     }
 }

@@ -9,7 +9,7 @@ use super::address::{is_virtual, parse_ip, parse_network};
 use super::port::{number_or_none, ports_of};
 use super::{Interner, Outcome, Watched, namespaced, note_list};
 use crate::dataplane::Family;
-use crate::state::{Decoded, Event, Kind, ObjectName, Problem, Reason, Service, ServicePort};
+use crate::state::{Decoded, Event, Few, Kind, ObjectName, Problem, Reason, Service, ServicePort};
 use crate::watch::wire;
 
 impl Watched for Service {
@@ -63,13 +63,13 @@ impl Watched for Service {
             cluster_ips,
             internal_traffic_local,
             external_traffic_local,
-            external_ips,
-            load_balancer_ips,
-            source_ranges,
+            external_ips: external_ips.into(),
+            load_balancer_ips: load_balancer_ips.into(),
+            source_ranges: source_ranges.into(),
             session_affinity,
             health_check_node_port,
             ports,
-            problems,
+            problems: problems.into(),
         })
     }
 
@@ -77,7 +77,7 @@ impl Watched for Service {
         &self.name
     }
 
-    fn problems(&mut self) -> Option<&mut Vec<Problem>> {
+    fn problems(&mut self) -> Option<&mut Few<Problem>> {
         Some(&mut self.problems)
     }
 
@@ -265,7 +265,7 @@ mod tests {
     }
 
     fn problems(spec: &str) -> Vec<(String, Reason, String)> {
-        service(spec).problems.into_iter().map(|p| (p.field, p.reason, p.found)).collect()
+        service(spec).problems.iter().map(|p| (p.field.clone(), p.reason, p.found.clone())).collect()
     }
 
     fn problem(field: &str, reason: Reason, found: &str) -> (String, Reason, String) {
@@ -286,7 +286,7 @@ mod tests {
         assert!(service.internal_traffic_local);
         let ports: Vec<_> = service.ports.iter().map(|p| (&*p.name, p.protocol.nft(), p.port)).collect();
         assert_eq!(ports, [("http", "tcp", 80), ("dns", "udp", 53)]);
-        assert_eq!(service.problems, []);
+        assert!(service.problems.is_empty());
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
         let text = |ips: &[IpAddr]| ips.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(text(&service.external_ips), ["198.51.100.1"]);
         assert_eq!(text(&service.load_balancer_ips), ["198.51.100.9", "198.51.100.7"]);
-        assert_eq!(service.source_ranges, ["203.0.113.0/25".parse().unwrap()]);
+        assert_eq!(*service.source_ranges, ["203.0.113.0/25".parse().unwrap()]);
         assert!(service.external_traffic_local);
         let node_ports: Vec<_> = service.ports.iter().map(|port| port.node_port.map(u16::from)).collect();
         assert_eq!(node_ports, [Some(30080), None, None]);

@@ -6,7 +6,9 @@ use super::address::{is_endpoint, parse_ip};
 use super::port::ports_of;
 use super::{Interner, Outcome, Watched, namespaced, note_list};
 use crate::dataplane::Family;
-use crate::state::{Decoded, EndpointSlice, Event, Kind, ObjectName, Problem, Reason, SliceEndpoint, SlicePort};
+use crate::state::{
+    Decoded, EndpointPlace, EndpointSlice, Event, Few, Kind, ObjectName, Problem, Reason, SliceEndpoint, SlicePort,
+};
 use crate::watch::wire;
 
 impl Watched for EndpointSlice {
@@ -40,7 +42,7 @@ impl Watched for EndpointSlice {
             // Kept as a slice of no Service, so that endpoints which it once had are gone and the reason is known.
             let field = "metadata.labels[kubernetes.io/service-name]";
             problems.push(Problem::new(field, Reason::NoService, &labels.service_name));
-            let (service, ports, endpoints) = (names.share(""), Vec::new(), Vec::new());
+            let (service, ports, endpoints, problems) = (names.share(""), Vec::new(), Vec::new(), problems.into());
             return Outcome::Ours(Self { name, service, family, ports, endpoints, problems });
         };
         let service = service.into();
@@ -51,6 +53,7 @@ impl Watched for EndpointSlice {
             port,
         });
         let endpoints = endpoints(wire.endpoints, family, names, &mut problems);
+        let problems = problems.into();
         Outcome::Ours(Self { name, service, family, ports, endpoints, problems })
     }
 
@@ -58,7 +61,7 @@ impl Watched for EndpointSlice {
         &self.name
     }
 
-    fn problems(&mut self) -> Option<&mut Vec<Problem>> {
+    fn problems(&mut self) -> Option<&mut Few<Problem>> {
         Some(&mut self.problems)
     }
 
@@ -106,14 +109,18 @@ fn endpoints(
             given.filter_map(|hint| hint.name.non_empty().map(|name| names.share(name))).collect()
         };
         let (zone_hints, node_hints) = (hinted(hints.for_zones), hinted(hints.for_nodes));
+        let place = match endpoint.node_name.non_empty() {
+            Some(node) if zone_hints.is_empty() && node_hints.is_empty() => names.share_node(node),
+            node => {
+                let node = node.map(|node| names.share(node));
+                names.share_place(EndpointPlace { node, zone_hints, node_hints })
+            }
+        };
         endpoints.push(SliceEndpoint {
-            addr,
-            node: endpoint.node_name.non_empty().map(|node| names.share(node)),
-            zone_hints,
-            node_hints,
             ready: conditions.ready.bool_or(true),
             serving: conditions.serving.bool_or(true),
             terminating: conditions.terminating.bool_or(false),
+            ..SliceEndpoint::new(addr, place)
         });
     }
     endpoints.shrink_to_fit();
@@ -136,7 +143,8 @@ mod tests {
             {"addresses":["10.1.0.2"],"hints":{"forZones":[],"forNodes":null}},
             {"addresses":["10.1.0.3"],"hints":"near"}]"#,
         );
-        let hints: Vec<_> = slice.endpoints.iter().map(|e| (e.zone_hints.join(","), e.node_hints.join(","))).collect();
+        let hints: Vec<_> =
+            slice.endpoints.iter().map(|e| (e.zone_hints().join(","), e.node_hints().join(","))).collect();
         let text = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(hints, [text("a,b", "n"), text("", ""), text("", "")]);
     }
@@ -162,11 +170,8 @@ mod tests {
         );
         assert_eq!((&*slice.service, slice.family), ("web", Family::Ip));
         assert_eq!((&*slice.ports[0].name, slice.ports[0].port), ("http", 8080));
-        let seen: Vec<_> = slice
-            .endpoints
-            .iter()
-            .map(|e| (e.addr.to_string(), e.node.as_deref(), e.ready, e.serving, e.terminating))
-            .collect();
+        let seen: Vec<_> =
+            slice.endpoints.iter().map(|e| (e.addr.to_string(), e.node(), e.ready, e.serving, e.terminating)).collect();
         assert_eq!(
             seen,
             [
@@ -175,7 +180,7 @@ mod tests {
                 ("10.1.0.4".to_owned(), None, true, true, false),
             ]
         );
-        assert_eq!(slice.problems, []);
+        assert!(slice.problems.is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::address::{parse_ip, parse_network};
 use super::{Interner, Outcome, Watched, cluster_scoped, note_list};
-use crate::state::{Decoded, Event, Kind, Node, ObjectName, Problem, Reason, ServiceCidr};
+use crate::state::{Decoded, Event, Few, Kind, Node, ObjectName, Problem, Reason, ServiceCidr};
 use crate::watch::wire;
 
 /// The taint by which the cluster autoscaler announces that it will remove a node (KEP-3836).
@@ -32,14 +32,14 @@ impl Watched for ServiceCidr {
                 None => problems.push(Problem::new(format!("spec.cidrs[{i}]"), Reason::BadAddress, cidr)),
             }
         }
-        Outcome::Ours(Self { name, networks, problems })
+        Outcome::Ours(Self { name, networks, problems: problems.into() })
     }
 
     fn name(&self) -> &ObjectName {
         &self.name
     }
 
-    fn problems(&mut self) -> Option<&mut Vec<Problem>> {
+    fn problems(&mut self) -> Option<&mut Few<Problem>> {
         Some(&mut self.problems)
     }
 
@@ -104,7 +104,7 @@ impl Watched for Node {
         &self.name
     }
 
-    fn problems(&mut self) -> Option<&mut Vec<Problem>> {
+    fn problems(&mut self) -> Option<&mut Few<Problem>> {
         None
     }
 

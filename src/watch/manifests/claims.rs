@@ -1,5 +1,6 @@
 //! Which file's version of an object counts, when several give it: the first in path order.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,10 +21,45 @@ pub struct FileKey {
 /// All versions of all objects of one kind.
 #[derive(Debug)]
 pub struct Claims<T> {
-    /// For each object its versions, in the order of their files.
-    by_name: BTreeMap<ObjectName, Vec<(FileKey, Decoded<T>)>>,
-    /// The objects that each file gives.
-    by_file: BTreeMap<FileKey, BTreeSet<ObjectName>>,
+    by_name: BTreeMap<ObjectName, Versions<T>>,
+    /// The objects that each file gives, in order.
+    by_file: BTreeMap<Arc<FileKey>, Vec<ObjectName>>,
+}
+
+/// A version of an object, and the file that gives it.
+type Version<T> = (Arc<FileKey>, Decoded<T>);
+
+/// The versions of an object, in the order of their files. Nearly always there is only one.
+#[derive(Debug)]
+enum Versions<T> {
+    One(Version<T>),
+    Many(Vec<Version<T>>),
+}
+
+impl<T> Versions<T> {
+    fn all(&self) -> &[Version<T>] {
+        match self {
+            Self::One(version) => std::slice::from_ref(version),
+            Self::Many(versions) => versions,
+        }
+    }
+
+    /// The same without those of a file, and with this one.
+    fn with(self, new: Option<Version<T>>, without: Option<&FileKey>) -> Option<Self> {
+        let mut versions = match self {
+            Self::One(version) => vec![version],
+            Self::Many(versions) => versions,
+        };
+        versions.retain(|(file, _)| Some(&**file) != without);
+        if let Some(new) = new {
+            versions.insert(versions.partition_point(|(file, _)| *file <= new.0), new);
+        }
+        match versions.len() {
+            0 => None,
+            1 => versions.pop().map(Self::One),
+            _ => Some(Self::Many(versions)),
+        }
+    }
 }
 
 impl FileKey {
@@ -42,41 +78,50 @@ impl<T> Default for Claims<T> {
 impl<T: Watched> Claims<T> {
     /// Adds what a new file gives.
     pub fn add(&mut self, file: &FileKey, objects: Vec<Decoded<T>>) {
+        if objects.is_empty() {
+            return;
+        }
+        let known = self.by_file.remove_entry(file);
+        let (file, mut names) = known.unwrap_or_else(|| (Arc::new(file.clone()), Vec::new()));
+        names.reserve_exact(objects.len());
         for object in objects {
             let name = name_of(&object).clone();
-            let versions = self.by_name.entry(name.clone()).or_default();
-            let place = versions.partition_point(|(other, _)| other <= file);
-            // Nearly always the only one: no room for four.
-            versions.reserve_exact(1);
-            versions.insert(place, (file.clone(), object));
-            self.by_file.entry(file.clone()).or_default().insert(name);
+            let version = (Arc::clone(&file), object);
+            names.push(name.clone());
+            match self.by_name.entry(name) {
+                Entry::Vacant(new) => drop(new.insert(Versions::One(version))),
+                Entry::Occupied(known) => {
+                    let (name, versions) = known.remove_entry();
+                    self.by_name.extend(versions.with(Some(version), None).map(|versions| (name, versions)));
+                }
+            }
         }
+        names.sort();
+        names.dedup();
+        self.by_file.insert(file, names);
     }
 
     /// Replaces what a file gives and says what changed by that: the cost is that of the file. With `keep` set, what the file
     /// gave before and does not give now stays.
     pub fn replace(&mut self, file: &FileKey, objects: Vec<Decoded<T>>, keep: bool) -> Vec<Event> {
         let new: BTreeSet<ObjectName> = objects.iter().map(|object| name_of(object).clone()).collect();
-        let mut touched = self.by_file.remove(file).unwrap_or_default();
+        let mut touched: BTreeSet<ObjectName> = self.by_file.remove(file).into_iter().flatten().collect();
         if keep {
-            let kept: BTreeSet<_> = touched.difference(&new).cloned().collect();
+            let kept: Vec<ObjectName> = touched.difference(&new).cloned().collect();
             touched = touched.intersection(&new).cloned().collect();
-            self.by_file.insert(file.clone(), kept);
+            self.by_file.insert(Arc::new(file.clone()), kept);
         }
         touched.extend(new);
         let before: Vec<_> = touched.iter().map(|name| self.get(name)).collect();
         for name in &touched {
-            if let Some(versions) = self.by_name.get_mut(name) {
-                versions.retain(|(other, _)| other != file);
+            if let Some((name, versions)) = self.by_name.remove_entry(name) {
+                self.by_name.extend(versions.with(None, Some(file)).map(|versions| (name, versions)));
             }
         }
         self.add(file, objects);
         let mut events = Vec::new();
         for (name, before) in touched.into_iter().zip(before) {
             let after = self.get(&name);
-            if after.is_none() {
-                self.by_name.remove(&name);
-            }
             if before != after {
                 events.push(after.map_or_else(|| T::deleted(name), T::applied));
             }
@@ -91,7 +136,7 @@ impl<T: Watched> Claims<T> {
 
     /// The version that counts, with a problem that names the others.
     fn get(&self, name: &ObjectName) -> Option<Decoded<T>> {
-        let versions = self.by_name.get(name)?;
+        let versions = self.by_name.get(name)?.all();
         let (_, first) = versions.first()?;
         let (Some((other, _)), Decoded::Object(object)) = (versions.get(1), first) else { return Some(first.clone()) };
         let mut object = T::clone(object);

@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
             "Node" if is_version(api_version, &["v1"]) => {
                 let object = self.object::<Node>(json, place);
                 let node_name = self.node_name;
-                self.contents.nodes.extend(object.filter(|node| name_of(node).name.as_ref() == node_name));
+                self.contents.nodes.extend(object.filter(|node| name_of(node).name() == node_name));
             }
             _ => tracing::trace!(file = self.file, place, kind, "another kind; left out"),
         }
@@ -188,8 +188,8 @@ impl<'a> Reader<'a> {
         match outcome {
             Outcome::Unreadable(name, problem) => {
                 // Named by its place when it has no name.
-                let name = if name.name.is_empty() { self.place(place) } else { name };
-                Some(Decoded::Unreadable(name, problem))
+                let name = if name.name().is_empty() { self.place(place) } else { name };
+                Some(Decoded::unreadable(name, problem))
             }
             outcome => outcome.into_decoded().ok(),
         }
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
         tracing::debug!(file = self.file, place, error, "cannot read this document; the rest of the file is used");
         self.contents.broken = true;
         let problem = Problem::new(place, Reason::Undecodable, error);
-        self.contents.services.push(Decoded::Unreadable(self.place(place), problem));
+        self.contents.services.push(Decoded::unreadable(self.place(place), problem));
     }
 
     /// A name for what has none.
@@ -266,7 +266,7 @@ fn name_in(kind: Kind, metadata: Loose<crate::watch::wire::Metadata>) -> ObjectN
 pub fn name_of<T: Watched>(object: &Decoded<T>) -> &ObjectName {
     match object {
         Decoded::Object(object) => object.name(),
-        Decoded::Unreadable(name, _) => name,
+        Decoded::Unreadable(of) => &of.0,
     }
 }
 

@@ -98,7 +98,7 @@ impl Unit {
         let before = self.before.as_ref().map_or_else(|| empty.clone(), |objects| list(&empty, objects).0);
         let (after, touched) = list(&before, &self.given);
         let desired_before = Desired::of(&before);
-        let desired = desired_before.update(&before, &after, &touched).0;
+        let desired = desired_before.update(&after, &touched).0;
         if desired != Desired::of(&after) {
             return Err("what is updated differs from what is made afresh".to_owned());
         }
@@ -107,7 +107,7 @@ impl Unit {
                 Expected::Frontends(wanted) => (sorted(wanted), sorted(&frontends(&desired))),
                 Expected::Lines(wanted) => (sorted(wanted), sorted(&lines(&desired))),
                 Expected::Touched(wanted) => {
-                    (sorted(wanted), touched.services.iter().map(ToString::to_string).collect())
+                    (sorted(wanted), touched.services().iter().map(ToString::to_string).collect())
                 }
                 Expected::NothingSent => (lines(&desired_before), lines(&desired)),
                 Expected::NodePortAddresses(wanted) => {
@@ -165,7 +165,8 @@ fn lines(desired: &Desired) -> Vec<String> {
 fn remains(before: &Cluster, after: &Cluster, desired: &Desired) -> Vec<String> {
     let mut left = lines(desired);
     left.extend(desired.shared.keys().map(|shared| format!("{shared:?}")));
-    let services: BTreeSet<_> = before.everything().services;
+    let everything = before.everything();
+    let services: BTreeSet<_> = everything.services();
     left.extend(
         services.iter().filter(|name| !after.slices_of(name).is_empty()).map(|name| format!("slices of {name}")),
     );

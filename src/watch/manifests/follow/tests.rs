@@ -18,10 +18,10 @@ fn service(name: &str, addr: &str) -> String {
 fn summary(event: &Event) -> String {
     match event {
         Event::ServiceApplied(object) => match object.object() {
-            Some(service) => format!("{} {}", service.name.name, service.cluster_ips[0]),
+            Some(service) => format!("{} {}", service.name.name(), service.cluster_ips[0]),
             None => "unreadable".to_owned(),
         },
-        Event::ServiceDeleted(name) => format!("{} gone", name.name.rsplit('/').next().unwrap()),
+        Event::ServiceDeleted(name) => format!("{} gone", name.name().rsplit('/').next().unwrap()),
         other => panic!("{other:?}"),
     }
 }

@@ -1,0 +1,96 @@
+//! What is known of one Service: its object and its slices, in one place, for they are needed together.
+
+use std::sync::Arc;
+
+use super::names::ObjectName;
+use super::object::{EndpointSlice, Service};
+
+/// A Service with its slices. Cloning costs O(1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Its object, while it is there.
+    pub service: Option<Arc<Service>>,
+    slices: Slices,
+}
+
+/// The slices of a Service, ordered by name; nearly always one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Slices {
+    #[default]
+    None,
+    One(Arc<EndpointSlice>),
+    Many(Arc<Vec<Arc<EndpointSlice>>>),
+}
+
+impl Known {
+    /// Whether there is neither a Service nor a slice.
+    pub fn is_nothing(&self) -> bool {
+        self.service.is_none() && self.slices().is_empty()
+    }
+
+    /// The slices, ordered by name.
+    pub fn slices(&self) -> &[Arc<EndpointSlice>] {
+        match &self.slices {
+            Slices::None => &[],
+            Slices::One(slice) => std::slice::from_ref(slice),
+            Slices::Many(slices) => slices,
+        }
+    }
+
+    /// The slice of this name.
+    pub fn slice(&self, name: &ObjectName) -> Option<&Arc<EndpointSlice>> {
+        self.slices().iter().find(|slice| slice.name == *name)
+    }
+
+    /// Adds a slice, or replaces that of the same name.
+    pub fn put_slice(&mut self, slice: Arc<EndpointSlice>) {
+        let mut all = self.without(&slice.name);
+        all.insert(all.partition_point(|other| other.name < slice.name), slice);
+        self.slices = all.into();
+    }
+
+    /// Removes the slice of this name.
+    pub fn remove_slice(&mut self, name: &ObjectName) {
+        self.slices = self.without(name).into();
+    }
+
+    fn without(&self, name: &ObjectName) -> Vec<Arc<EndpointSlice>> {
+        self.slices().iter().filter(|slice| slice.name != *name).cloned().collect()
+    }
+}
+
+impl From<Vec<Arc<EndpointSlice>>> for Slices {
+    fn from(mut all: Vec<Arc<EndpointSlice>>) -> Self {
+        match all.len() {
+            0 => Self::None,
+            1 => all.pop().map_or(Self::None, Self::One),
+            _ => Self::Many(Arc::new(all)),
+        }
+    }
+}
+
+/// Sorted entries in an order in which an empty map takes them with full nodes: every second, then those in between. In the sorted
+/// order it would leave every node half full. Entries with equal keys stay in their order.
+pub(crate) fn spread<K: PartialEq, V>(sorted: Vec<(K, V)>) -> impl Iterator<Item = (K, V)> {
+    let repeated = sorted.windows(2).any(|pair| pair[0].0 == pair[1].0);
+    let mut between = Vec::with_capacity(if repeated { 0 } else { sorted.len() / 2 });
+    let mut first = Vec::with_capacity(sorted.len() - between.capacity());
+    for (n, entry) in sorted.into_iter().enumerate() {
+        if repeated || n % 2 == 0 { first.push(entry) } else { between.push(entry) }
+    }
+    first.into_iter().chain(between)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_second_entry_comes_first_unless_keys_repeat() {
+        let keys =
+            |sorted: &[u32]| spread(sorted.iter().map(|n| (*n, ())).collect()).map(|(n, ())| n).collect::<Vec<_>>();
+        assert_eq!(keys(&[1, 2, 3, 4, 5]), [1, 3, 5, 2, 4]);
+        assert_eq!(keys(&[1, 2, 2, 3]), [1, 2, 2, 3]);
+        assert_eq!(keys(&[]), [0; 0]);
+    }
+}
