@@ -2,13 +2,15 @@
 //!
 //! The kernel works a batch off inside of the system call that sends it, so its answers are there when the call returns.
 
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, ErrorKind, IoSliceMut, Result};
+use std::os::fd::AsRawFd;
 
 use netlink_sys::SocketAddr;
 use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::errno::Errno;
 use nix::libc::{MSG_DONTWAIT, MSG_TRUNC};
-use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimeout, SndBufForce};
+use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, setsockopt};
 use nix::sys::time::TimeVal;
 
 use super::abi::*;
@@ -21,6 +23,9 @@ const SEND_BUFFER: usize = i32::MAX as usize / 2;
 const RECEIVE_BUFFER: usize = 4 << 20;
 /// The kernel writes at most 32 KiB into one part of a dump.
 const PART: usize = 64 << 10;
+/// The answers to small requests, of less than 1 KiB each, are received together: how many, and the room for each.
+const TOGETHER: usize = 64;
+const SMALL: usize = 2 << 10;
 /// How long the kernel may take for the next part of a dump, in seconds.
 const PATIENCE: i64 = 30;
 
@@ -130,12 +135,25 @@ impl Socket {
     ) -> Result<()> {
         self.sequence = next;
         self.send(requests)?;
-        while let Some(part) = self.receive(MSG_DONTWAIT)? {
-            for message in Messages(part) {
-                each(&message, Answer::of(&message).map(|answer| answer.errno));
+        let mut buffers = vec![0; TOGETHER * SMALL];
+        let mut headers = MultiHeaders::<()>::preallocate(TOGETHER, None);
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
+        loop {
+            let mut slices: Vec<[IoSliceMut<'_>; 1]> =
+                buffers.chunks_exact_mut(SMALL).map(|buffer| [IoSliceMut::new(buffer)]).collect();
+            let lengths: Vec<usize> =
+                match recvmmsg(self.inner.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None) {
+                    Ok(received) => received.map(|message| message.bytes).collect(),
+                    Err(Errno::EAGAIN) => return Ok(()),
+                    Err(Errno::EINTR) => continue,
+                    Err(error) => return Err(error.into()),
+                };
+            for (part, length) in buffers.chunks_exact(SMALL).zip(lengths) {
+                for message in Messages(part.get(..length).ok_or(ErrorKind::InvalidData)?) {
+                    each(&message, Answer::of(&message).map(|answer| answer.errno));
+                }
             }
         }
-        Ok(())
     }
 
     fn send(&self, bytes: &[u8]) -> Result<()> {
