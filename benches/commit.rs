@@ -70,12 +70,10 @@ fn main() {
 async fn measure(name: &str, mut backend: impl Backend, size: u32) -> Vec<String> {
     let scope = Scope::dual_stack(Options::default());
     let mut operations = diff(&Acknowledged::nothing(), &Desired::default(), &scope).operations;
-    let class = SetName::Slots(List::Any, Class::of(ENDPOINTS as usize).expect("a class"));
+    let class = SetName::Internal(Class::of(ENDPOINTS as usize).expect("a class"));
     operations.push(Operation::add(Family::Ip, Object::Set(class)));
     for n in 0..size {
-        for set in [SetName::Internal, class] {
-            operations.push(Operation::add_element(Element::member(set, Key::Frontend(frontend(n)))));
-        }
+        operations.push(Operation::add_element(Element::member(class, Key::Frontend(frontend(n)))));
         operations.extend((0..ENDPOINTS).map(|slot| Operation::add_element(element(n, slot, 0))));
     }
     let load = timed(backend.commit(&operations)).await;

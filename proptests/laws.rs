@@ -196,8 +196,18 @@ proptest! {
                 _ => None,
             });
             let affinity = sets.iter().filter_map(SetName::affinity).collect();
-            let parts = Parts { classes: classes.collect(), affinity };
-            prop_assert!(parts.classes.len() <= 4 * (Class::MAX.slots().ilog2() as usize + 1));
+            let internal = sets.iter().filter_map(|set| match set {
+                SetName::Internal(class) => Some(*class),
+                _ => None,
+            });
+            let sources = sets.contains(&SetName::Firewalled);
+            let wanted = proxy.model.expected().into_iter();
+            let mut wanted = wanted.filter(|(frontend, _)| frontend.family() == family);
+            prop_assert_eq!(sources, wanted.any(|(_, expected)| expected.gates.contains(&SetName::Firewalled)));
+            let parts = Parts { internal: internal.collect(), classes: classes.collect(), affinity, sources };
+            // 1 to 8, and the powers of two from 16 on.
+            let most = 8 + Class::MAX.slots().ilog2() as usize - 3;
+            prop_assert!(parts.classes.len() <= 4 * most && parts.internal.len() <= most);
             prop_assert!(parts.affinity.len() <= 2 * 2, "one for each timeout");
             let program = Program::new(family, &scope().options, &parts);
             prop_assert_eq!(table.sets.len(), program.sets.len());
@@ -246,6 +256,8 @@ fn assert_between(held: &Acknowledged, before: &Acknowledged, plan: &Plan) -> Re
             (SetName::Hairpin, _) => prop_assert!(is_held || !any_new, "{} is missing", added.key),
             (SetName::ClusterIps, Key::Addr(addr)) => {
                 let mut of_addr = plan.frontends.iter().filter(|change| change.frontend.addr == addr);
+                let mut balanced = of_addr.clone().filter(|change| change.after.is_some());
+                prop_assert!(is_held || !balanced.any(is_new), "{addr} is not looked up yet");
                 prop_assert!(!is_held || of_addr.all(is_new), "{addr} is refused too early");
             }
             _ => {}

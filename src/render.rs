@@ -209,7 +209,7 @@ impl Contents {
         let mut gates: Vec<SetName> = self.gates.clone();
         gates.retain(|gate| *gate != SetName::Firewalled);
         let outcome = match gates.as_slice() {
-            [SetName::Internal | SetName::External | SetName::Nodeports] => "balanced",
+            [SetName::Internal(_) | SetName::External | SetName::Nodeports] => "balanced",
             [SetName::ExternalLocal | SetName::NodeportsLocal] => "balanced over this node's endpoints",
             [SetName::ExternalLocal, SetName::DropServices] | [SetName::NodeportsLocal, SetName::DropNodeports] => {
                 "dropped from outside: no endpoints on this node"

@@ -181,6 +181,8 @@ fn programs() -> Vec<Vec<Operation>> {
     let parts = Parts {
         classes: lists.filter_map(|(list, n)| Some((list, Class::of(n)?))).collect(),
         affinity: affinity.collect(),
+        internal: [5, 1, 9].into_iter().filter_map(Class::of).collect(),
+        sources: true,
     };
     let program = |options: Options| {
         let mut operations = Vec::new();
@@ -334,8 +336,8 @@ fn three_hundred_thousand_elements_are_one_batch() {
 
 /// Frontends with their class, gate and endpoints: more than the backend reads by a dump.
 fn large_cluster() -> Vec<Operation> {
-    let (endpoints, class) = (5, Class::of(5).expect("a class"));
-    let set = SetName::Slots(List::Any, class);
+    let (endpoints, class) = (9, Class::of(9).expect("a class"));
+    let set = SetName::Internal(class);
     let slots = slots(5_000, endpoints);
     let frontends: BTreeSet<Frontend> = slots
         .iter()
@@ -346,7 +348,6 @@ fn large_cluster() -> Vec<Operation> {
         .collect();
     let member = |set| move |frontend| Operation::add_element(Element::member(set, Key::Frontend(frontend)));
     let mut operations = vec![Operation::add(Family::Ip, Object::Set(set))];
-    operations.extend(frontends.iter().copied().map(member(SetName::Internal)));
     operations.extend(frontends.iter().copied().map(member(set)));
     operations.extend(slots);
     operations
@@ -378,14 +379,14 @@ fn a_large_table_is_read_completely_whatever_somebody_left_in_it() {
         let add = |n, slot| Operation::add_element(slot_of(frontend(n), slot));
         let delete = |n, slot| Operation::delete_element(slot_of(frontend(n), slot));
         // Slots of a frontend in its class come and go, at the end and in the middle.
-        held_after(vec![delete(1, 4), add(2, 5), add(2, 6), add(2, 7)]).await;
+        held_after(vec![delete(1, 8), add(2, 9), add(2, 10), add(2, 11)]).await;
         held_after(vec![delete(3, 1)]).await;
-        held_after(vec![add(3, 1), add(4, 9)]).await;
+        held_after(vec![add(3, 1), add(4, 17)]).await;
         // A frontend that is in no class.
         let stranger = Frontend { port: 81, ..frontend(5) };
-        held_after(vec![delete(4, 9), Operation::add_element(slot_of(stranger, 0))]).await;
+        held_after(vec![delete(4, 17), Operation::add_element(slot_of(stranger, 0))]).await;
         // In two, of which one is larger by as much as another frontend lacks.
-        let two = SetName::Slots(List::Any, Class::of(9).expect("a class"));
+        let two = SetName::Slots(List::Any, Class::of(17).expect("a class"));
         held_after(vec![
             Operation::delete_element(slot_of(stranger, 0)),
             Operation::add(Family::Ip, Object::Set(two)),

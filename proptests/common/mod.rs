@@ -428,7 +428,7 @@ impl Model {
         }
         let list = if service.internal_traffic_local { &lists.local } else { &lists.cluster };
         let gate = match (list.is_empty(), lists.any) {
-            (false, _) => SetName::Internal,
+            (false, _) => SetName::Internal(Class::of(list.len()).expect("not empty")),
             (true, true) => SetName::DropServices,
             (true, false) => SetName::RejectServices,
         };
@@ -513,7 +513,8 @@ pub fn assert_satisfies(held: &Acknowledged, model: &Model) -> Result<(), TestCa
             prop_assert_eq!(slots, (0..endpoints.len()).collect::<Vec<_>>(), "slots of {}", frontend);
             prop_assert_eq!(&installed.endpoints(local).collect::<BTreeSet<_>>(), endpoints, "list of {}", frontend);
             let list = List::of(frontend.is_node_port(), local);
-            classes.extend(Class::of(endpoints.len()).map(|class| SetName::Slots(list, class)));
+            let internal = expected.gates.iter().any(|gate| matches!(gate, SetName::Internal(_)));
+            classes.extend(Class::of(endpoints.len()).filter(|_| !internal).map(|class| SetName::Slots(list, class)));
         }
         let held_classes = installed.memberships.iter().map(|(set, _)| *set);
         let held_classes: BTreeSet<SetName> = held_classes.filter(|set| matches!(set, SetName::Slots(..))).collect();

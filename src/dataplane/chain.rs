@@ -95,7 +95,7 @@ impl Chain {
     }
 }
 
-/// The comment that carries a fingerprint and an order of classes. At most 97 bytes: nft takes 127.
+/// The comment that carries a fingerprint and an order of classes. At most 107 bytes: nft takes 127.
 fn stamp(fingerprint: u64, classes: &[Class]) -> String {
     let mut stamp = format!("program {fingerprint:016x}");
     for (n, class) in classes.iter().enumerate() {

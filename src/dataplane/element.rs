@@ -274,7 +274,7 @@ mod tests {
         vec![
             (SetName::ClusterIps, Key::Addr(FRONTEND.addr), "10.96.0.1"),
             (SetName::ServiceCidrs, Key::Network("10.96.0.0/16".parse().unwrap()), "10.96.0.0/16"),
-            (SetName::Internal, Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
+            (SetName::Internal(Class::MAX), Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
             (SetName::RejectServices, Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
             (SetName::DropServices, Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
             (SetName::Slots(List::Any, Class::MAX), Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn an_element_reads_like_nft() {
-        let member = Element::member(SetName::Internal, Key::Frontend(FRONTEND));
+        let member = Element::member(SetName::External, Key::Frontend(FRONTEND));
         let commented = Element { comment: Some("shop/web:http".into()), ..member.clone() };
         let slot = Element::slot(List::Any, FRONTEND, 3, endpoint("10.1.0.7"));
         assert_eq!(member.to_string(), "10.96.0.1 . tcp . 80");
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_address_decides_the_family() {
-        assert_eq!(Element::member(SetName::Internal, Key::Frontend(FRONTEND)).family(), Family::Ip);
+        assert_eq!(Element::member(SetName::External, Key::Frontend(FRONTEND)).family(), Family::Ip);
         for key in [
             Key::Addr("fd00::1".parse().unwrap()),
             Key::Network("fd00::/64".parse().unwrap()),

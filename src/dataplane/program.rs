@@ -1,15 +1,16 @@
 //! The constant program: what the chains of a table do with any cluster.
 //!
 //! ```text
-//! filter prerouting, output (early) ─▶ check-sources: load-balancer IPs that only some sources may use
-//! nat prerouting, output ─▶ services ─▶ from-internal, from-external, … ─▶ endpoints-any, -local ─▶ pick-P ─▶ dnat
-//! filter input, forward, output ─▶ check-nodeports, check-endpoints (no endpoints: refuse or drop), check-cluster-ips
+//! filter prerouting, output (early) ─▶ check-sources: load-balancer IPs that only some sources may use; only if there are any
+//! nat prerouting, output ─▶ services ─▶ from-internal-P ─▶ pick-P ─▶ dnat
+//!                                    ─▶ from-external, … ─▶ endpoints-any, -local ─▶ pick-P ─▶ dnat
+//! filter input, forward, output ─▶ check-nodeports, check-cluster-ips ─▶ check-endpoints (none: refuse or drop)
 //! nat postrouting ─▶ masquerade (marked, or a connection to oneself)
 //! nat postrouting, input ─▶ remember-clients ─▶ affinity, nodeport-affinity: who was sent where, only with session affinity
 //! ```
 //!
-//! It depends on the options and on which classes and timeouts of session affinity are in use, never on how many Services there
-//! are.
+//! It depends on the options, on which classes and timeouts of session affinity are in use and on whether there are source
+//! ranges, never on how many Services there are.
 
 use std::collections::BTreeSet;
 
@@ -54,10 +55,14 @@ pub struct Options {
 /// The parts of the program that a cluster needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
-    /// The classes in use; those of one list in the order in which they are tested.
+    /// The classes of ClusterIPs in use, in the order in which they are tested.
+    pub internal: Vec<Class>,
+    /// The classes of all other frontends in use; those of one list in the order in which they are tested.
     pub classes: Vec<(List, Class)>,
     /// The kinds of session affinity in use.
     pub affinity: BTreeSet<Affinity>,
+    /// Whether some frontend is only for some sources.
+    pub sources: bool,
 }
 
 /// How this node's pods are told from everybody else (kube-proxy's `detectLocalMode`).
@@ -105,12 +110,20 @@ impl Parts {
         self.classes.iter().filter(move |(of, _)| *of == list).map(|(_, class)| *class)
     }
 
+    /// The classes from which some frontend's endpoint is chosen, each once.
+    fn picks(&self) -> BTreeSet<(List, Class)> {
+        let internal = self.internal.iter().map(|class| (List::Any, *class));
+        internal.chain(self.classes.iter().copied()).collect()
+    }
+
     /// The sets and maps that exist only for these parts.
     fn sets(&self) -> impl Iterator<Item = SetName> {
-        let slots = self.classes.iter().map(|(list, class)| SetName::Slots(*list, *class));
+        let internal = self.internal.iter().copied().map(SetName::Internal);
+        let slots = internal.chain(self.classes.iter().map(|(list, class)| SetName::Slots(*list, *class)));
         let clients = [false, true].into_iter().filter(|node_port| self.has_affinity(*node_port));
         let clients = clients.map(|node_port| SetName::Clients { node_port });
-        slots.chain(self.affinity.iter().copied().map(SetName::WithAffinity)).chain(clients)
+        let sources = SetName::SOURCES.into_iter().filter(|_| self.sources);
+        slots.chain(self.affinity.iter().copied().map(SetName::WithAffinity)).chain(clients).chain(sources)
     }
 }
 
@@ -141,11 +154,16 @@ impl LocalPods {
 impl Program {
     /// The program for one family with these parts.
     pub fn new(family: Family, options: &Options, parts: &Parts) -> Self {
-        let mut chains: Vec<Chain> = parts.classes.iter().map(|(list, class)| pick(family, *list, *class)).collect();
+        let mut chains: Vec<Chain> = parts.picks().into_iter().map(|(list, class)| pick(family, list, class)).collect();
         chains.extend(List::ALL.map(|list| by_class(family, list, parts)));
+        chains.push(Chain::regular("mark-for-masquerade", vec![Rule::new(family, Action::SetMark(mark(options)))]));
+        chains.extend(parts.internal.iter().map(|class| from_internal(family, options, parts, *class)));
         chains.extend(arriving(family, options));
-        chains.push(services(family, options));
+        chains.extend(services(family, options, parts));
         chains.extend(checking(family, options));
+        if parts.sources {
+            chains.extend(checking_sources(family));
+        }
         if !parts.affinity.is_empty() {
             chains.extend(remembering(family, options, parts));
         }
@@ -154,16 +172,17 @@ impl Program {
     }
 }
 
-/// `pick-P`: sends a connection to a random one of a list's P/2+1 to P endpoints.
+/// `pick-P`: sends a connection to a random one of a list's P endpoints, or P/2+1 to P in a large class.
 ///
 /// Each draw hits one of the n endpoints with equal probability, or misses with probability 1 - n/P and the next rule draws
-/// again; the last one draws from P/2 < n, where it always hits.
+/// again; the last one draws from P/2 < n, where it always hits. In a small class n is P, and the first always does.
 fn pick(family: Family, list: List, class: Class) -> Chain {
     let map = SetName::Endpoints(list);
     let draw = |class| Rule::new(family, Action::DnatTo(Expr::key_of(map).random_slot(class), map));
-    let draws = if class.slots() == 1 { 0 } else { DRAWS };
-    let mut rules: Vec<Rule> = (0..draws).map(|_| draw(class)).collect();
-    rules.push(draw(class.halved()));
+    let rules = match class.halved() {
+        Some(half) => (0..DRAWS).map(|_| draw(class)).chain([draw(half)]).collect(),
+        None => vec![draw(class)],
+    };
     Chain::regular(pick_name(list, class), rules)
 }
 
@@ -174,16 +193,21 @@ fn pick_name(list: List, class: Class) -> ChainName {
 /// Sends a client back to the endpoint that it had, or finds the class of the frontend's list.
 fn by_class(family: Family, list: List, parts: &Parts) -> Chain {
     let node_port = list.is_node_port();
-    let clients = SetName::Clients { node_port };
-    let back = Rule::new(family, Action::DnatTo(Expr::key_of(clients), clients));
     let classes: Vec<Class> = parts.classes_of(list).collect();
     let by_class = classes.iter().map(|class| {
         Rule::new(family, Action::Goto(pick_name(list, *class))).when(SetName::Slots(list, *class).into())
     });
     // A list without a class has no endpoints.
-    let back = (parts.has_affinity(node_port) && !classes.is_empty()).then_some(back);
+    let back = back(family, parts, node_port).filter(|_| !classes.is_empty());
     let rules = back.into_iter().chain(by_class).collect();
     Chain { classes, ..Chain::regular(list.chain(), rules) }
+}
+
+/// Sends a client back to the endpoint that it had, if some Service asks for that.
+fn back(family: Family, parts: &Parts, node_port: bool) -> Option<Rule> {
+    let clients = SetName::Clients { node_port };
+    let back = Rule::new(family, Action::DnatTo(Expr::key_of(clients), clients));
+    parts.has_affinity(node_port).then_some(back)
 }
 
 /// Notes where the clients of frontends with session affinity went.
@@ -203,7 +227,7 @@ fn remembering(family: Family, options: &Options, parts: &Parts) -> [Chain; 2] {
             rule = rule.when(Condition::In(asked(with_affinity), with_affinity));
             if affinity.node_port {
                 // The port of some other address may have the same number.
-                let addresses = [SetName::Internal, SetName::External, SetName::ExternalLocal];
+                let addresses = [SetName::ClusterIps, SetName::External, SetName::ExternalLocal];
                 rule = addresses.into_iter().fold(rule, |rule, set| rule.when(Condition::NotIn(asked(set), set)));
                 if !options.every_node_address.contains(&family) {
                     rule = rule.when(Condition::In(asked(SetName::NodeportIps), SetName::NodeportIps));
@@ -223,17 +247,29 @@ fn remember(family: Family) -> Rule {
     Rule::new(family, Action::Jump("remember-clients".into())).when(Condition::CtStatusDnat)
 }
 
-/// The chains that decide, by where a connection comes from, whether it is masqueraded and which list it may use.
-fn arriving(family: Family, options: &Options) -> [Chain; 6] {
+/// `from-internal-P`: a connection to a ClusterIP of this class is masqueraded or not, and sent to an endpoint.
+fn from_internal(family: Family, options: &Options, parts: &Parts, class: Class) -> Chain {
+    let masquerade = Rule::new(family, Action::Jump("mark-for-masquerade".into()));
+    let masquerade = match options.local_pods.conditions(family) {
+        _ if options.masquerade_all => Some(masquerade),
+        Some((_, other)) => Some(masquerade.when(other)),
+        None => None,
+    };
+    let choose = Rule::new(family, Action::Goto(pick_name(List::Any, class)));
+    let rules = masquerade.into_iter().chain(back(family, parts, false)).chain([choose]).collect();
+    Chain::regular(from_internal_name(class), rules)
+}
+
+fn from_internal_name(class: Class) -> ChainName {
+    ChainName::from(format!("from-internal-{}", class.slots()))
+}
+
+/// The chains that decide, by where a connection from outside comes from, whether it is masqueraded and which list it may use.
+fn arriving(family: Family, options: &Options) -> [Chain; 4] {
     let rule = |action| Rule::new(family, action);
     let masquerade = || rule(Action::Jump("mark-for-masquerade".into()));
     let choose = |list: List| rule(Action::Goto(list.chain().into()));
     let local_pod = options.local_pods.conditions(family);
-    let mask_internal = match &local_pod {
-        _ if options.masquerade_all => Some(masquerade()),
-        Some((_, other)) => Some(masquerade().when(other.clone())),
-        None => None,
-    };
     let everyone = |any| vec![masquerade(), choose(any)];
     // Local pods and this host are not confined to local endpoints; the host's source address may not fit the endpoint's route.
     let confined = |any, local| {
@@ -242,8 +278,6 @@ fn arriving(family: Family, options: &Options) -> [Chain; 6] {
         pods.chain(host).chain([choose(local)]).collect()
     };
     [
-        Chain::regular("mark-for-masquerade", vec![rule(Action::SetMark(mark(options)))]),
-        Chain::regular("from-internal", mask_internal.into_iter().chain([choose(List::Any)]).collect()),
         Chain::regular("from-external", everyone(List::Any)),
         Chain::regular("from-external-local", confined(List::Any, List::Local)),
         Chain::regular("from-nodeport", everyone(List::NodeportAny)),
@@ -256,24 +290,32 @@ fn mark(options: &Options) -> u32 {
     1 << (options.masquerade_bit & 31)
 }
 
-/// `services`: what kind of frontend is a connection for?
-fn services(family: Family, options: &Options) -> Chain {
-    let to = |chain: &'static str, set: SetName| Rule::new(family, Action::Goto(chain.into())).when(set.into());
-    let node_port = |chain, set| {
-        let mut rule = Rule::new(family, Action::Goto(ChainName::from(chain)));
-        rule.conditions = on_node_address(family, options);
-        rule.when(set)
+/// `services` and what it consists of: what kind of frontend is a connection for?
+///
+/// Most are for a ClusterIP of the most populous class, and pay a single look-up. What is for no ClusterIP pays two, however many
+/// classes there are.
+fn services(family: Family, options: &Options, parts: &Parts) -> [Chain; 3] {
+    let to = |chain: ChainName, set: SetName| Rule::new(family, Action::Goto(chain)).when(set.into());
+    let to_class = |class: &Class| to(from_internal_name(*class), SetName::Internal(*class));
+    let (first, others) = parts.internal.split_at(parts.internal.len().min(1));
+    let to_cluster_ip =
+        Chain { classes: others.to_vec(), ..Chain::regular("to-cluster-ip", others.iter().map(to_class).collect()) };
+    let to_node =
+        vec![to("from-nodeport".into(), SetName::Nodeports), to("from-nodeport-local".into(), SetName::NodeportsLocal)];
+    let cluster_ip = Rule::new(family, Action::Jump("to-cluster-ip".into())).when(SetName::ClusterIps.into());
+    let mut node = Rule::new(family, Action::Goto("to-node".into()));
+    node.conditions = on_node_address(family, options);
+    let others = [
+        cluster_ip,
+        to("from-external".into(), SetName::External),
+        to("from-external-local".into(), SetName::ExternalLocal),
+        node,
+    ];
+    let services = Chain {
+        classes: first.to_vec(),
+        ..Chain::regular("services", first.iter().map(to_class).chain(others).collect())
     };
-    Chain::regular(
-        "services",
-        vec![
-            to("from-internal", SetName::Internal),
-            to("from-external", SetName::External),
-            to("from-external-local", SetName::ExternalLocal),
-            node_port("from-nodeport", SetName::Nodeports.into()),
-            node_port("from-nodeport-local", SetName::NodeportsLocal.into()),
-        ],
-    )
+    [to_cluster_ip, Chain::regular("to-node", to_node), services]
 }
 
 /// The destination is an address of this node that accepts NodePorts.
@@ -288,15 +330,14 @@ fn on_node_address(family: Family, options: &Options) -> Vec<Condition> {
     vec![Condition::FibDaddrLocal, Condition::DaddrNotIn(loopback)]
 }
 
-/// The chains that refuse or drop what no endpoint answers, and what a source may not ask for.
-fn checking(family: Family, options: &Options) -> [Chain; 5] {
+/// The chains that refuse or drop what no endpoint answers.
+fn checking(family: Family, options: &Options) -> [Chain; 4] {
     let rule = |action| Rule::new(family, action);
     let refuse = || rule(Action::Goto("refuse".into()));
     let on_node = |mut rule: Rule, set: SetName| {
         rule.conditions = on_node_address(family, options);
         rule.when(set.into())
     };
-    let sources = Condition::NotIn(Expr::key_of(SetName::AllowedSources), SetName::AllowedSources);
     [
         // A reset is immediate, where the ICMP answer is subject to the kernel's rate limit.
         Chain::regular(
@@ -309,208 +350,63 @@ fn checking(family: Family, options: &Options) -> [Chain; 5] {
         ),
         Chain::regular(
             "check-nodeports",
-            vec![on_node(rule(Action::Drop), SetName::DropNodeports), on_node(refuse(), SetName::RejectNodeports)],
+            vec![
+                on_node(rule(Action::Drop), SetName::DropNodeports),
+                on_node(refuse(), SetName::RejectNodeports),
+                rule(Action::Goto("check-endpoints".into())),
+            ],
         ),
         Chain::regular(
             "check-cluster-ips",
-            vec![refuse().when(SetName::ClusterIps.into()), rule(Action::Drop).when(SetName::ServiceCidrs.into())],
+            vec![
+                rule(Action::Jump("check-endpoints".into())),
+                refuse().when(SetName::ClusterIps.into()),
+                rule(Action::Drop).when(SetName::ServiceCidrs.into()),
+            ],
         ),
-        Chain::regular("check-sources", vec![rule(Action::Drop).when(SetName::Firewalled.into()).when(sources)]),
     ]
 }
 
-/// The base chains, at kube-proxy's hooks and priorities.
-fn hooks(family: Family, options: &Options, parts: &Parts) -> [Chain; 8] {
+/// The chains that drop what a source may not ask for: before translation, so at hooks that nothing else needs.
+fn checking_sources(family: Family) -> [Chain; 3] {
+    let rule = |action| Rule::new(family, action);
+    let others = Condition::NotIn(Expr::key_of(SetName::AllowedSources), SetName::AllowedSources);
+    let at = |name: &'static str, hook| {
+        let check = rule(Action::Jump("check-sources".into())).when(Condition::CtStateNew);
+        Chain::base(name, ChainType::Filter, hook, BEFORE_DSTNAT, vec![check])
+    };
+    [
+        Chain::regular("check-sources", vec![rule(Action::Drop).when(SetName::Firewalled.into()).when(others)]),
+        at("filter-prerouting", Hook::Prerouting),
+        at("filter-output-early", Hook::Output),
+    ]
+}
+
+/// The base chains that every cluster needs, at kube-proxy's hooks and priorities.
+fn hooks(family: Family, options: &Options, parts: &Parts) -> [Chain; 6] {
     let rule = |action| Rule::new(family, action);
     let services = || vec![rule(Action::Jump("services".into()))];
-    let check = |chain: &'static str| rule(Action::Jump(chain.into())).when(Condition::CtStateNew);
-    let unanswered = || vec![check("check-endpoints"), check("check-cluster-ips")];
+    // What was translated found an endpoint.
+    let unanswered = |chain: &'static str| {
+        let check = rule(Action::Jump(chain.into())).when(Condition::CtStateNew).when(Condition::CtStatusNoDnat);
+        vec![check]
+    };
     let masquerade = [
         rule(Action::ClearMarkAndMasquerade(mark(options))).when(Condition::Mark(mark(options))),
         rule(Action::Masquerade).when(Condition::CtStatusDnat).when(SetName::Hairpin.into()),
     ];
     let remember = (!parts.affinity.is_empty()).then(|| remember(family));
     let leaving = remember.into_iter().chain(masquerade).collect();
-    let for_host = vec![check("check-nodeports"), check("check-endpoints")];
-    let sources = || vec![check("check-sources")];
+    let (for_host, passing) = (unanswered("check-nodeports"), || unanswered("check-cluster-ips"));
     [
-        Chain::base("filter-prerouting", ChainType::Filter, Hook::Prerouting, BEFORE_DSTNAT, sources()),
-        Chain::base("filter-output-early", ChainType::Filter, Hook::Output, BEFORE_DSTNAT, sources()),
         Chain::base("nat-prerouting", ChainType::Nat, Hook::Prerouting, DSTNAT, services()),
         Chain::base("nat-output", ChainType::Nat, Hook::Output, DSTNAT, services()),
         Chain::base("nat-postrouting", ChainType::Nat, Hook::Postrouting, SRCNAT, leaving),
         Chain::base("filter-input", ChainType::Filter, Hook::Input, FILTER, for_host),
-        Chain::base("filter-forward", ChainType::Filter, Hook::Forward, FILTER, unanswered()),
-        Chain::base("filter-output", ChainType::Filter, Hook::Output, FILTER, unanswered()),
+        Chain::base("filter-forward", ChainType::Filter, Hook::Forward, FILTER, passing()),
+        Chain::base("filter-output", ChainType::Filter, Hook::Output, FILTER, passing()),
     ]
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(program: &Program, chain: &str) -> Vec<String> {
-        let chain = program.chains.iter().find(|c| c.name.0 == chain).expect("chain");
-        chain.rules.iter().map(Rule::to_string).collect()
-    }
-
-    fn classes(endpoints: &[usize]) -> Parts {
-        let classes = endpoints.iter().filter_map(|n| Some((List::Any, Class::of(*n)?))).collect();
-        Parts { classes, ..Parts::default() }
-    }
-
-    fn pods_in(network: &str) -> Options {
-        let networks = vec![network.parse().expect("network")];
-        Options { local_pods: LocalPods::Networks(networks), ..Options::default() }
-    }
-
-    #[test]
-    fn rules_read_like_nft() {
-        let options = pods_in("10.128.0.0/16");
-        let program = Program::new(Family::Ip, &options, &classes(&[1, 3]));
-        assert_eq!(
-            text(&program, "services"),
-            [
-                "ip daddr . meta l4proto . th dport @internal goto from-internal",
-                "ip daddr . meta l4proto . th dport @external goto from-external",
-                "ip daddr . meta l4proto . th dport @external-local goto from-external-local",
-                "ip daddr @nodeport-ips meta l4proto . th dport @nodeports goto from-nodeport",
-                "ip daddr @nodeport-ips meta l4proto . th dport @nodeports-local goto from-nodeport-local",
-            ]
-        );
-        assert_eq!(
-            text(&program, "from-nodeport-local"),
-            [
-                "ip saddr 10.128.0.0/16 goto nodeport-any",
-                "fib saddr type local jump mark-for-masquerade",
-                "fib saddr type local goto nodeport-any",
-                "goto nodeport-local",
-            ]
-        );
-        assert_eq!(
-            text(&program, "check-sources"),
-            [
-                "ip daddr . meta l4proto . th dport @firewalled ip daddr . meta l4proto . th dport . ip saddr != @allowed-sources drop"
-            ]
-        );
-        assert_eq!(
-            text(&program, "from-internal"),
-            ["ip saddr != 10.128.0.0/16 jump mark-for-masquerade", "goto endpoints-any"]
-        );
-        assert_eq!(
-            text(&program, "endpoints-any"),
-            [
-                "ip daddr . meta l4proto . th dport @slots-1 goto pick-1",
-                "ip daddr . meta l4proto . th dport @slots-4 goto pick-4",
-            ]
-        );
-        assert_eq!(
-            text(&program, "pick-1"),
-            ["dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @endpoints"]
-        );
-        let four = text(&program, "pick-4");
-        assert_eq!(four.len(), DRAWS + 1);
-        assert!(four[0].contains("mod 4") && four[DRAWS].contains("mod 2"), "{four:?}");
-        assert_eq!(
-            text(&program, "nat-postrouting"),
-            [
-                "meta mark & 0x4000 == 0x4000 meta mark set meta mark ^ 0x4000 masquerade fully-random",
-                "ct status dnat ip saddr . ip daddr . meta l4proto . th dport @hairpin masquerade fully-random",
-            ]
-        );
-    }
-
-    #[test]
-    fn without_a_pod_network_of_the_family_cluster_ips_are_not_masqueraded() {
-        let options = pods_in("10.128.0.0/16");
-        let program = Program::new(Family::Ip6, &options, &Parts::default());
-        assert_eq!(text(&program, "from-internal"), ["goto endpoints-any"]);
-        let all = Program::new(Family::Ip6, &Options { masquerade_all: true, ..options }, &Parts::default());
-        assert_eq!(text(&all, "from-internal"), ["jump mark-for-masquerade", "goto endpoints-any"]);
-    }
-
-    #[test]
-    fn pods_may_be_told_by_interface_and_node_ports_be_on_every_address() {
-        let options = Options {
-            local_pods: LocalPods::Interface("cali*".to_owned()),
-            masquerade_bit: 3,
-            every_node_address: BTreeSet::from([Family::Ip6]),
-            ..Options::default()
-        };
-        let program = Program::new(Family::Ip6, &options, &Parts::default());
-        assert_eq!(
-            text(&program, "from-internal"),
-            ["iifname != \"cali*\" jump mark-for-masquerade", "goto endpoints-any"]
-        );
-        assert_eq!(text(&program, "mark-for-masquerade"), ["meta mark set meta mark | 0x8"]);
-        assert_eq!(
-            text(&program, "check-nodeports"),
-            [
-                "fib daddr type local ip6 daddr != ::1/128 meta l4proto . th dport @drop-nodeports drop",
-                "fib daddr type local ip6 daddr != ::1/128 meta l4proto . th dport @reject-nodeports goto refuse",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_fingerprint_changes_with_the_rules() {
-        let one = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
-        let two = Program::new(Family::Ip, &Options::default(), &classes(&[1, 2]));
-        let fingerprint = |p: &Program, name: &str| p.chains.iter().find(|c| c.name.0 == name).map(Chain::fingerprint);
-        assert_ne!(fingerprint(&one, "endpoints-any"), fingerprint(&two, "endpoints-any"));
-        assert_eq!(fingerprint(&one, "services"), fingerprint(&two, "services"));
-        // Written into kernels by earlier versions: a change of the hash would rewrite every chain once.
-        assert_eq!(fingerprint(&one, "refuse"), Some(0x7dce_c13e_2cee_7f45));
-    }
-
-    #[test]
-    fn classes_are_tested_in_the_order_that_is_given() {
-        let program = Program::new(Family::Ip, &Options::default(), &classes(&[3, 1]));
-        let tested = text(&program, "endpoints-any");
-        assert!(tested[0].ends_with("goto pick-4") && tested[1].ends_with("goto pick-1"), "{tested:?}");
-    }
-
-    #[test]
-    fn clients_are_remembered_only_where_a_service_asks_for_it() {
-        let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
-        let chain = |name: &'static str| without.chains.iter().find(|chain| chain.name.0 == name);
-        assert!(chain("remember-clients").is_none() && chain("nat-input").is_none());
-        assert_eq!(text(&without, "endpoints-any").len(), 1);
-        assert_eq!(text(&without, "nat-postrouting").len(), 2);
-
-        let affinity = BTreeSet::from([Affinity { node_port: false, seconds: 10 }]);
-        let with = Program::new(Family::Ip, &Options::default(), &Parts { affinity, ..classes(&[1]) });
-        assert_eq!(
-            text(&with, "endpoints-any")[0],
-            "dnat ip to ip saddr . ip daddr . meta l4proto . th dport map @affinity"
-        );
-        assert_eq!(text(&with, "nat-postrouting")[0], "ct status dnat jump remember-clients");
-        assert_eq!(text(&with, "nat-input"), ["ct status dnat jump remember-clients"]);
-        let remember = text(&with, "remember-clients");
-        assert_eq!(remember.len(), 3);
-        assert_eq!(
-            remember[0],
-            "meta l4proto tcp ct original ip daddr . meta l4proto . ct original proto-dst @affinity-services-10 \
-             update @affinity { ip saddr . ct original ip daddr . meta l4proto . ct original proto-dst timeout 10s : \
-             ip daddr . th dport }"
-        );
-    }
-
-    #[test]
-    fn clients_of_a_node_port_are_those_that_asked_a_node_address() {
-        let affinity = BTreeSet::from([Affinity { node_port: true, seconds: 60 }]);
-        let program = Program::new(Family::Ip6, &Options::default(), &Parts { affinity, ..Parts::default() });
-        let asked = "ct original ip6 daddr . meta l4proto . ct original proto-dst";
-        assert_eq!(
-            text(&program, "remember-clients")[1],
-            format!(
-                "meta l4proto udp meta l4proto . ct original proto-dst @affinity-nodeports-60 \
-                 {asked} != @internal {asked} != @external {asked} != @external-local \
-                 ct original ip6 daddr @nodeport-ips \
-                 update @nodeport-affinity {{ ip6 saddr . meta l4proto . ct original proto-dst timeout 60s : \
-                 ip6 daddr . th dport }}"
-            )
-        );
-        assert!(!program.sets.contains(&SetName::Clients { node_port: false }));
-    }
-}
+mod tests;

@@ -48,6 +48,8 @@ pub enum Condition {
     CtStateNew,
     /// The connection was translated to another destination.
     CtStatusDnat,
+    /// It was not.
+    CtStatusNoDnat,
     /// The bit is set in the packet mark.
     Mark(u32),
 }
@@ -181,6 +183,7 @@ impl fmt::Display for Rule {
                 Condition::L4Proto(protocol) => write!(f, "meta l4proto {protocol} ")?,
                 Condition::CtStateNew => f.write_str("ct state new ")?,
                 Condition::CtStatusDnat => f.write_str("ct status dnat ")?,
+                Condition::CtStatusNoDnat => f.write_str("ct status ! dnat ")?,
                 Condition::Mark(bit) => write!(f, "meta mark & {bit:#x} == {bit:#x} ")?,
             }
         }

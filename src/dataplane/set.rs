@@ -14,8 +14,8 @@ pub enum SetName {
     ServiceCidrs,
     /// The node's addresses that accept NodePorts.
     NodeportIps,
-    /// ClusterIP frontends with endpoints.
-    Internal,
+    /// ClusterIP frontends with endpoints, by class.
+    Internal(Class),
     /// External and load-balancer IPs with endpoints, `externalTrafficPolicy: Cluster`.
     External,
     /// The same, `externalTrafficPolicy: Local`.
@@ -38,7 +38,7 @@ pub enum SetName {
     AllowedSources,
     /// Endpoints on this node, twice: a connection from an endpoint to itself is masqueraded.
     Hairpin,
-    /// Frontends whose list has more than `P / 2` and at most `P` endpoints.
+    /// All other frontends, by list and class.
     Slots(List, Class),
     /// The endpoints of every frontend, numbered from 0 without gaps.
     Endpoints(List),
@@ -73,9 +73,9 @@ pub enum List {
     NodeportLocal,
 }
 
-/// A power of two, 1 to 65,536: the smallest that is not less than a frontend's number of endpoints.
+/// A number of slots, 1 to 65,536: a frontend's number of endpoints up to 8, beyond that the smallest power of two that is not less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Class(u8);
+pub struct Class(u32);
 
 /// A component of a key or of data, named by where a packet carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,11 +119,10 @@ const NODE_PORT: &[Field] = &[Field::L4Proto, Field::Dport];
 
 impl SetName {
     /// The sets and maps that exist whatever the cluster holds, in the order in which they are created.
-    pub const CONSTANT: [Self; 19] = [
+    pub const CONSTANT: [Self; 16] = [
         Self::ClusterIps,
         Self::ServiceCidrs,
         Self::NodeportIps,
-        Self::Internal,
         Self::External,
         Self::ExternalLocal,
         Self::Nodeports,
@@ -132,8 +131,6 @@ impl SetName {
         Self::DropServices,
         Self::RejectNodeports,
         Self::DropNodeports,
-        Self::Firewalled,
-        Self::AllowedSources,
         Self::Hairpin,
         Self::Endpoints(List::Any),
         Self::Endpoints(List::Local),
@@ -141,13 +138,16 @@ impl SetName {
         Self::Endpoints(List::NodeportLocal),
     ];
 
+    /// The sets that exist while some frontend is only for some sources.
+    pub const SOURCES: [Self; 2] = [Self::Firewalled, Self::AllowedSources];
+
     /// The set's type, the same in both families.
     pub fn definition(self) -> SetDefinition {
         const ENDPOINT: &[Field] = &[Field::Daddr, Field::OriginalDport];
         let (key, data, interval): (&[Field], &[Field], bool) = match self {
             Self::ClusterIps | Self::NodeportIps => (&[Field::Daddr], &[], false),
             Self::ServiceCidrs => (&[Field::Daddr], &[], true),
-            Self::Internal
+            Self::Internal(_)
             | Self::External
             | Self::ExternalLocal
             | Self::RejectServices
@@ -179,6 +179,15 @@ impl SetName {
 }
 
 impl SetName {
+    /// Which list its members have, and of which class that is; `None` if it does not tell.
+    pub fn class(&self) -> Option<(List, Class)> {
+        match self {
+            Self::Internal(class) => Some((List::Any, *class)),
+            Self::Slots(list, class) => Some((*list, *class)),
+            _ => None,
+        }
+    }
+
     /// The kind of session affinity that its members have, if that is what it is about.
     pub fn affinity(&self) -> Option<Affinity> {
         match self {
@@ -247,22 +256,29 @@ impl SetDefinition {
 
 impl Class {
     /// The largest class: 65,536 endpoints.
-    pub const MAX: Self = Self(16);
+    pub const MAX: Self = Self(65_536);
+    /// Up to here every number of endpoints is a class.
+    const EXACT: u32 = 8;
 
     /// The class of a frontend with `endpoints` endpoints; `None` for none. More than 65,536 count as 65,536.
     pub fn of(endpoints: usize) -> Option<Self> {
-        let bits = usize::BITS - endpoints.checked_sub(1)?.leading_zeros();
-        Some(Self(u8::try_from(bits).unwrap_or(u8::MAX)).min(Self::MAX))
+        let endpoints = u32::try_from(endpoints).unwrap_or(u32::MAX).min(Self::MAX.0);
+        match endpoints {
+            0 => None,
+            1..=Self::EXACT => Some(Self(endpoints)),
+            more => Some(Self(more.next_power_of_two())),
+        }
     }
 
-    /// The number of slots: a power of two.
+    /// The number of slots.
     pub fn slots(self) -> u32 {
-        1 << self.0
+        self.0
     }
 
-    /// The next smaller class, and 1 for 1: what the last draw of a pick chain uses, where it always hits.
-    pub fn halved(self) -> Self {
-        Self(self.0.saturating_sub(1))
+    /// The next smaller class of one whose frontends may have fewer endpoints than slots, but always more than that; `None` of one
+    /// whose frontends have an endpoint in each slot.
+    pub fn halved(self) -> Option<Self> {
+        (self.0 > Self::EXACT).then_some(Self(self.0 / 2))
     }
 }
 
@@ -272,7 +288,7 @@ impl fmt::Display for SetName {
             Self::ClusterIps => "cluster-ips",
             Self::ServiceCidrs => "service-cidrs",
             Self::NodeportIps => "nodeport-ips",
-            Self::Internal => "internal",
+            Self::Internal(class) => return write!(f, "internal-{}", class.slots()),
             Self::External => "external",
             Self::ExternalLocal => "external-local",
             Self::Nodeports => "nodeports",
@@ -303,11 +319,16 @@ impl FromStr for SetName {
 
     /// The set of this name; an error for a name that the program does not use.
     fn from_str(text: &str) -> Result<Self, ()> {
+        let class = |slots: &str| {
+            let slots: usize = slots.parse().map_err(|_| ())?;
+            Class::of(slots).filter(|class| class.slots() as usize == slots).ok_or(())
+        };
+        if let Some(slots) = text.strip_prefix("internal-") {
+            return class(slots).map(Self::Internal);
+        }
         if let Some((prefix, slots)) = text.split_once("slots-") {
             let list = List::ALL.into_iter().find(|list| list.prefix() == prefix).ok_or(())?;
-            let slots: usize = slots.parse().map_err(|_| ())?;
-            let class = Class::of(slots).ok_or(())?;
-            return if class.slots() as usize == slots { Ok(Self::Slots(list, class)) } else { Err(()) };
+            return class(slots).map(|class| Self::Slots(list, class));
         }
         let others = [false, true].into_iter().flat_map(|node_port| {
             let kind = if node_port { "affinity-nodeports-" } else { "affinity-services-" };
@@ -315,7 +336,7 @@ impl FromStr for SetName {
             let frontends = seconds.map(|seconds| Self::WithAffinity(Affinity { node_port, seconds }));
             frontends.into_iter().chain([Self::Clients { node_port }])
         });
-        Self::CONSTANT.into_iter().chain(others).find(|set| set.to_string() == text).ok_or(())
+        Self::CONSTANT.into_iter().chain(Self::SOURCES).chain(others).find(|set| set.to_string() == text).ok_or(())
     }
 }
 
@@ -324,11 +345,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_class_is_the_smallest_power_of_two_that_holds_the_endpoints() {
+    fn a_class_is_the_number_of_endpoints_and_above_8_the_smallest_power_of_two_that_holds_them() {
         let slots = |n| Class::of(n).map(Class::slots);
         assert_eq!(slots(0), None);
         for (endpoints, expected) in
-            [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (8, 8), (9, 16), (65_536, 65_536), (70_000, 65_536)]
+            [(1, 1), (2, 2), (3, 3), (5, 5), (8, 8), (9, 16), (16, 16), (17, 32), (65_536, 65_536), (70_000, 65_536)]
         {
             assert_eq!(slots(endpoints), Some(expected), "{endpoints} endpoints");
         }
@@ -336,22 +357,25 @@ mod tests {
 
     #[test]
     fn names_are_read_back_as_they_are_written() {
-        let classes = (0..=16).filter_map(|bits| Class::of(1 << bits));
-        let slots = classes.flat_map(|class| List::ALL.map(|list| SetName::Slots(list, class)));
+        let classes = (1..=8).chain((4..=16).map(|bits| 1 << bits)).filter_map(Class::of);
+        let slots = classes.flat_map(|class| {
+            List::ALL.map(|list| SetName::Slots(list, class)).into_iter().chain([SetName::Internal(class)])
+        });
         let affinity = [false, true].into_iter().flat_map(|node_port| {
             let set = |seconds| SetName::WithAffinity(Affinity { node_port, seconds });
             [set(1), set(10_800), set(86_400), SetName::Clients { node_port }]
         });
-        for set in SetName::CONSTANT.into_iter().chain(slots).chain(affinity) {
+        for set in SetName::CONSTANT.into_iter().chain(SetName::SOURCES).chain(slots).chain(affinity) {
             assert_eq!(set.to_string().parse(), Ok(set));
         }
         for name in [
             "",
             "slots-",
-            "slots-3",
+            "slots-9",
             "slots-0",
             "slots-131072",
-            "internal2",
+            "internal",
+            "internal-9",
             "affinity-services-",
             "affinity-services-010",
         ] {

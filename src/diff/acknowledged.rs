@@ -219,7 +219,7 @@ impl Installed {
         self.sets().find_map(|set| set.affinity()).map(|affinity| affinity.seconds)
     }
 
-    /// The sets that it is a member of, but for the classes of its lists and its session affinity.
+    /// The sets that it is a member of, but for its session affinity and those that only tell the classes of its lists.
     pub fn gates(&self) -> impl Iterator<Item = SetName> {
         self.memberships
             .iter()
@@ -282,7 +282,8 @@ mod tests {
         let world = world();
         let installed = &world.acknowledged.frontends[&frontend("10.96.0.1 80/tcp")];
         assert_eq!(installed.owner(), Some("shop/web:http"));
-        assert_eq!(installed.gates().collect::<Vec<_>>(), [SetName::Internal]);
+        let two = Class::of(2).map(SetName::Internal).unwrap();
+        assert_eq!(installed.gates().collect::<Vec<_>>(), [two]);
         assert_eq!(
             installed.endpoints(false).map(|e| e.to_string()).collect::<Vec<_>>(),
             ["10.1.0.1:8080", "10.1.0.2:8080"]
@@ -291,10 +292,9 @@ mod tests {
 
     #[test]
     fn elements_are_counted_by_family_and_set() {
-        let two = Class::of(2).map(|class| SetName::Slots(List::Any, class)).unwrap();
+        let two = Class::of(2).map(SetName::Internal).unwrap();
         let expected = BTreeMap::from([
             ((Family::Ip, SetName::ClusterIps), 1),
-            ((Family::Ip, SetName::Internal), 1),
             ((Family::Ip, SetName::Hairpin), 1),
             ((Family::Ip, two), 1),
             ((Family::Ip, SetName::Endpoints(List::Any)), 2),

@@ -4,9 +4,9 @@
 //!
 //! 1. **Whole**: the parts together are all operations of `P`: a kernel that commits them in order ends with `P.next`.
 //! 2. **Never in between**: after each part every frontend has all the elements that it had before, or all that it gets.
-//! 3. **Never worse**: a frontend's new elements come with or after the shared elements that its packets need, and elements
-//!    that only restrict (`cluster-ips`, `service-cidrs`) after all frontends. What is shared and not needed any more goes
-//!    last.
+//! 3. **Never worse**: a frontend's new elements come with or after the shared elements that its packets need. An address of
+//!    `cluster-ips`, which the rules also take to refuse what no frontend asks for, comes together with all of its frontends,
+//!    and `service-cidrs`, which only restrict, after all of them. What is shared and not needed any more goes last.
 //! 4. **The cluster's own first**: the API server's Service and DNS come before all others.
 //!
 //! A plan that changes what the rules look up in an existing table has no such places: it is one batch.
@@ -23,6 +23,8 @@ enum Place {
     Needed,
     /// With the frontend of this number in the plan.
     Frontend(usize),
+    /// With all frontends of an address, of which this is the first: they stay together.
+    Address(usize),
     /// A shared element that restricts, or is not needed any more.
     Last,
     /// A range. Ranges must not overlap: their deletions and additions stay together.
@@ -59,7 +61,16 @@ fn is_divisible(operations: &[Operation]) -> bool {
     operations.iter().all(|operation| match (operation.verb, &operation.object) {
         (Verb::Delete, Object::Table | Object::Set(_) | Object::Clients { .. } | Object::UnknownSet { .. }) => false,
         // Frontends become members of these together with all else.
-        (Verb::Add, Object::Set(SetName::Slots(..) | SetName::WithAffinity(_))) => true,
+        (
+            Verb::Add,
+            Object::Set(
+                SetName::Internal(_)
+                | SetName::Slots(..)
+                | SetName::WithAffinity(_)
+                | SetName::Firewalled
+                | SetName::AllowedSources,
+            ),
+        ) => true,
         (Verb::Add, Object::Set(_) | Object::Clients { .. }) => is_new(operation.family),
         _ => true,
     })
@@ -70,7 +81,7 @@ fn places(operations: &[Operation], frontends: &[FrontendChange]) -> Option<Vec<
     let mut last = 0;
     let place = |operation: &Operation| {
         let Object::Element(element) = &operation.object else { return Some(Place::Program) };
-        let Some(frontend) = frontend(element) else { return Some(of_shared(element.set, operation.verb)) };
+        let Some(frontend) = frontend(element) else { return Some(of_shared(element, operation.verb, frontends)) };
         // Nearly always the same one or the next: within a set the elements are in the order of the frontends.
         let is_at = |n: usize| frontends.get(n).is_some_and(|change| change.frontend == frontend);
         last = match last {
@@ -93,22 +104,45 @@ fn frontend(element: &Element) -> Option<Frontend> {
     }
 }
 
-fn of_shared(set: SetName, verb: Verb) -> Place {
-    match (set, verb) {
-        (SetName::ServiceCidrs, _) => Place::Range,
-        (SetName::Hairpin | SetName::NodeportIps, Verb::Add) => Place::Needed,
+fn of_shared(element: &Element, verb: Verb, frontends: &[FrontendChange]) -> Place {
+    match (element.set, element.key, verb) {
+        (SetName::ServiceCidrs, ..) => Place::Range,
+        (SetName::Hairpin | SetName::NodeportIps, _, Verb::Add) => Place::Needed,
+        (SetName::ClusterIps, Key::Addr(addr), Verb::Add) => {
+            let first = frontends.partition_point(|change| change.frontend.addr < addr);
+            let is_there = frontends.get(first).is_some_and(|change| change.frontend.addr == addr);
+            if is_there { Place::Address(first) } else { Place::Last }
+        }
         _ => Place::Last,
     }
+}
+
+/// For each frontend the one that it stays together with: itself, or the first of its address.
+fn leaders(places: &[Place], frontends: &[FrontendChange]) -> Vec<usize> {
+    let mut leaders: Vec<usize> = (0..frontends.len()).collect();
+    for place in places {
+        let Place::Address(first) = *place else { continue };
+        let of_address =
+            frontends[first..].iter().take_while(|one| one.frontend.addr == frontends[first].frontend.addr);
+        leaders[first..].iter_mut().zip(of_address).for_each(|(leader, _)| *leader = first);
+    }
+    leaders
 }
 
 /// The part of each operation, and the number of operations in each part.
 fn parts(places: &[Place], frontends: &[FrontendChange], step: usize) -> (Vec<usize>, Vec<usize>) {
     let count = |wanted| places.iter().filter(|place| **place == wanted).count();
-    let mut of_frontends = vec![0; frontends.len()];
+    let leaders = leaders(places, frontends);
+    // Of each leader: how many operations, and then which part; and whether it comes first.
+    let mut of_leaders = vec![0; frontends.len()];
+    let mut urgent = vec![false; frontends.len()];
     for place in places {
-        if let Place::Frontend(n) = place {
-            of_frontends[*n] += 1;
+        if let Place::Frontend(n) | Place::Address(n) = place {
+            of_leaders[leaders[*n]] += 1;
         }
+    }
+    for (leader, change) in leaders.iter().zip(frontends) {
+        urgent[*leader] |= is_urgent(change);
     }
     let mut sizes = vec![0];
     // Takes operations that stay together and gives their part.
@@ -121,9 +155,9 @@ fn parts(places: &[Place], frontends: &[FrontendChange], step: usize) -> (Vec<us
     };
     let program = put(count(Place::Program));
     let needed: Vec<usize> = (0..count(Place::Needed)).map(|_| put(1)).collect();
-    for urgent in [true, false] {
-        let now = of_frontends.iter_mut().zip(frontends).filter(|(_, change)| is_urgent(change) == urgent);
-        now.for_each(|(operations, _)| *operations = put(*operations));
+    for now in [true, false] {
+        let is_now = |n: &usize| leaders[*n] == *n && urgent[*n] == now;
+        (0..frontends.len()).filter(is_now).for_each(|n| of_leaders[n] = put(of_leaders[n]));
     }
     let last: Vec<usize> = (0..count(Place::Last)).map(|_| put(1)).collect();
     let ranges = put(count(Place::Range));
@@ -131,7 +165,7 @@ fn parts(places: &[Place], frontends: &[FrontendChange], step: usize) -> (Vec<us
     let part = |place: &Place| match place {
         Place::Program => program,
         Place::Needed => needed.next().unwrap_or(program),
-        Place::Frontend(n) => of_frontends[*n],
+        Place::Frontend(n) | Place::Address(n) => of_leaders[leaders[*n]],
         Place::Last => last.next().unwrap_or(ranges),
         Place::Range => ranges,
     };

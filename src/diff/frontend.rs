@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::acknowledged::Installed;
 use crate::dataplane::{Class, Element, Endpoint, Frontend, Key, List, SetName};
-use crate::state::FrontendSpec;
+use crate::state::{Exposure, FrontendSpec};
 
 /// What should be installed for a claim, given what is installed now: endpoints that stay keep their slots where they can.
 pub(super) fn target(frontend: Frontend, installed: Option<&Installed>, spec: &FrontendSpec) -> Installed {
@@ -14,7 +14,9 @@ pub(super) fn target(frontend: Frontend, installed: Option<&Installed>, spec: &F
     let [slots, local_slots] = [false, true].map(|local| {
         let endpoints = spec.endpoints(local);
         let list = List::of(frontend.is_node_port(), local);
-        memberships.extend(Class::of(endpoints.len()).map(|class| (SetName::Slots(list, class), None)));
+        // The gate of a ClusterIP tells its class.
+        let class = Class::of(endpoints.len()).filter(|_| spec.exposure == Exposure::External);
+        memberships.extend(class.map(|class| (SetName::Slots(list, class), None)));
         place(installed.map_or(&[], |installed| installed.list(local)), endpoints).into()
     });
     memberships.sort();

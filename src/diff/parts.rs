@@ -1,4 +1,4 @@
-//! Which parts of the program a table needs: classes, the order in which they are tested, and session affinity.
+//! Which parts of the program a table needs: classes, the order in which they are tested, session affinity and source ranges.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -32,36 +32,90 @@ impl Population {
         self.0.keys().any(|set| set.affinity().is_some())
     }
 
-    fn of(&self, list: List, class: Class) -> u32 {
-        self.0.get(&SetName::Slots(list, class)).copied().unwrap_or_default()
+    fn of(&self, set: SetName) -> u32 {
+        self.0.get(&set).copied().unwrap_or_default()
+    }
+}
+
+/// Frontends whose classes are tested one after the other.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// ClusterIPs.
+    Internal,
+    /// All others with a list of their kind.
+    List(List),
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [
+        Self::Internal,
+        Self::List(List::Any),
+        Self::List(List::Local),
+        Self::List(List::NodeportAny),
+        Self::List(List::NodeportLocal),
+    ];
+
+    /// The set of a class.
+    fn set(self, class: Class) -> SetName {
+        match self {
+            Self::Internal => SetName::Internal(class),
+            Self::List(list) => SetName::Slots(list, class),
+        }
+    }
+
+    /// The class, if it is a set of one of this kind.
+    fn class(self, set: &SetName) -> Option<Class> {
+        set.class().map(|(_, class)| class).filter(|class| self.set(*class) == *set)
+    }
+
+    /// The chains that test the classes, in the order in which packets come to them.
+    fn chains(self) -> Vec<&'static str> {
+        match self {
+            Self::Internal => vec!["services", "to-cluster-ip"],
+            Self::List(list) => vec![list.chain()],
+        }
+    }
+
+    /// The classes among these parts, in order.
+    fn of(self, parts: &Parts) -> Vec<Class> {
+        match self {
+            Self::Internal => parts.internal.clone(),
+            Self::List(list) => parts.classes.iter().filter(|(of, _)| *of == list).map(|(_, class)| *class).collect(),
+        }
+    }
+
+    /// Adds the classes in this order.
+    fn put(self, order: Vec<Class>, parts: &mut Parts) {
+        match self {
+            Self::Internal => parts.internal = order,
+            Self::List(list) => parts.classes.extend(order.into_iter().map(|class| (list, class))),
+        }
     }
 }
 
 /// Whether something follows from how many frontends are in the set.
 fn counts(set: SetName) -> bool {
-    matches!(set, SetName::Slots(..) | SetName::WithAffinity(_))
+    matches!(set, SetName::Internal(_) | SetName::Slots(..) | SetName::WithAffinity(_) | SetName::Firewalled)
 }
 
 /// The parts that a table has, as far as its sets and the notes in its rules tell.
 pub(super) fn found(table: &TableContents) -> Parts {
     let mut parts = Parts::default();
     let sets: Vec<SetName> = table.sets.keys().filter_map(|name| name.parse().ok()).collect();
-    for list in List::ALL {
-        let noted = table.chains.get(list.chain()).map_or(&[][..], |chain| &chain.classes);
-        let has_set = |class: &Class| sets.contains(&SetName::Slots(list, *class));
+    let noted = |chain: &str| table.chains.get(chain).map_or(&[][..], |chain| &chain.classes);
+    for kind in Kind::ALL {
+        let noted = kind.chains().into_iter().flat_map(noted).copied();
+        let has_set = |class: &Class| sets.contains(&kind.set(*class));
         let mut order: Vec<Class> = Vec::new();
-        for class in noted.iter().copied().filter(has_set) {
+        for class in noted.filter(has_set).chain(sets.iter().filter_map(|set| kind.class(set))) {
             if !order.contains(&class) {
                 order.push(class);
             }
         }
-        order.extend(sets.iter().filter_map(|set| match set {
-            SetName::Slots(of, class) if *of == list && !noted.contains(class) => Some(*class),
-            _ => None,
-        }));
-        parts.classes.extend(order.into_iter().map(|class| (list, class)));
+        kind.put(order, &mut parts);
     }
     parts.affinity = sets.iter().filter_map(SetName::affinity).collect();
+    parts.sources = sets.iter().any(|set| SetName::SOURCES.contains(set));
     parts
 }
 
@@ -69,29 +123,26 @@ pub(super) fn found(table: &TableContents) -> Parts {
 ///
 /// Classes that it has stay, used or not. They are ordered by population, as most connections are for a frontend of the class
 /// that is tested first; an order that is still good enough stays, so that hardly any change of a Service rewrites rules.
-/// Session affinity goes with its last frontend, for each new connection has to be looked up for it.
+/// Session affinity and source ranges go with their last frontend, for each new connection has to be looked up for them.
 pub(super) fn needed(held: &Parts, population: &Population) -> Parts {
-    let mut classes = Vec::with_capacity(held.classes.len());
-    for list in List::ALL {
-        let of_list = |(of, class): &(List, Class)| (*of == list).then_some(*class);
-        let before = held.classes.iter().filter_map(of_list);
-        let used = population.0.keys().filter_map(|set| match set {
-            SetName::Slots(of, class) if *of == list => Some(*class),
-            _ => None,
-        });
-        let mut order: Vec<Class> = before.collect();
+    let affinity = population.0.keys().filter_map(SetName::affinity).collect();
+    let sources = population.of(SetName::Firewalled) > 0;
+    let mut parts = Parts { affinity, sources, ..Parts::default() };
+    for kind in Kind::ALL {
+        let population_of = |class: Class| population.of(kind.set(class));
+        let mut order = kind.of(held);
         let known = order.len();
-        for class in used {
+        for class in population.0.keys().filter_map(|set| kind.class(set)) {
             if !order.contains(&class) {
                 order.push(class);
             }
         }
-        if order.len() > known || !is_good(&order, |class| population.of(list, class)) {
-            order.sort_by_key(|class| (Reverse(population.of(list, *class)), *class));
+        if order.len() > known || !is_good(&order, population_of) {
+            order.sort_by_key(|class| (Reverse(population_of(*class)), *class));
         }
-        classes.extend(order.into_iter().map(|class| (list, class)));
+        kind.put(order, &mut parts);
     }
-    Parts { classes, affinity: population.0.keys().filter_map(SetName::affinity).collect() }
+    parts
 }
 
 /// Whether no class is far more populous than one before it: twice, and by more than a few.
@@ -145,10 +196,20 @@ mod tests {
     }
 
     #[test]
+    fn source_ranges_go_with_their_last_frontend() {
+        let mut population = Population::default();
+        assert!(!needed(&Parts::default(), &population).sources);
+        population.add([SetName::Firewalled, SetName::External].into_iter());
+        assert!(needed(&Parts::default(), &population).sources);
+        population.remove([SetName::Firewalled].into_iter());
+        assert_eq!(needed(&Parts { sources: true, ..Parts::default() }, &population), Parts::default());
+    }
+
+    #[test]
     fn affinity_goes_with_its_last_frontend() {
         let set = SetName::WithAffinity(Affinity { node_port: false, seconds: 10 });
         let mut population = Population::default();
-        population.add([set, SetName::Internal].into_iter());
+        population.add([set, SetName::External].into_iter());
         population.add([set].into_iter());
         population.remove([set].into_iter());
         assert_eq!(needed(&Parts::default(), &population).affinity.len(), 1);

@@ -174,9 +174,7 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
         }
         operations.append(&mut change.operations);
         // A set that goes takes its elements along.
-        gone.retain(|(of, set), _| {
-            of != family || set.affinity().is_none_or(|kind| change.table.parts.affinity.contains(&kind))
-        });
+        gone.retain(|(of, set), _| of != family || change.table.sets.contains_key(&set.to_string()));
         next.tables[family.index()] = Some(change.table);
     }
     operations.extend(gone.into_values().flatten().map(Operation::delete_element));

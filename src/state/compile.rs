@@ -12,7 +12,7 @@ use super::cluster::Cluster;
 use super::names::{ObjectName, owner_tag};
 use super::object::{Service, ServicePort};
 use super::select::{Needs, Place, Selection, select};
-use crate::dataplane::{Affinity, Element, Endpoint, Family, Frontend, Key, SetName};
+use crate::dataplane::{Affinity, Class, Element, Endpoint, Family, Frontend, Key, SetName};
 
 /// What one service port asks for on one of its frontends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,7 +201,9 @@ impl FrontendSpec {
         let by_kind = |address: SetName, port: SetName| if node_port { port } else { address };
         let drop = by_kind(SetName::DropServices, SetName::DropNodeports);
         let mut gates = match (&self.outcome, self.exposure) {
-            (Outcome::Balance(_), Exposure::Internal) => vec![SetName::Internal],
+            (Outcome::Balance(any), Exposure::Internal) => {
+                Class::of(any.len()).map(SetName::Internal).into_iter().collect()
+            }
             (Outcome::Balance(_), Exposure::External) => vec![by_kind(SetName::External, SetName::Nodeports)],
             (Outcome::BalanceLocal { local, .. }, _) => {
                 let mut gates = vec![by_kind(SetName::ExternalLocal, SetName::NodeportsLocal)];
@@ -292,7 +294,7 @@ mod tests {
         world.apply(slice("shop/web-1").endpoints("10.1.0.1 R r"));
         world.apply(slice("shop/web-2").ip6().endpoints("fd00:1::1 L r"));
         let (frontends, shared) = compiled(&world, "shop/web");
-        assert_eq!(frontends, ["10.96.0.1:80/tcp drop-services", "[fd00:96::1]:80/tcp internal"]);
+        assert_eq!(frontends, ["10.96.0.1:80/tcp drop-services", "[fd00:96::1]:80/tcp internal-1"]);
         let hairpin = "hairpin fd00:1::1 . fd00:1::1 . tcp . 8080";
         assert_eq!(shared, ["cluster-ips 10.96.0.1", "cluster-ips fd00:96::1", hairpin]);
     }

@@ -103,16 +103,33 @@ pub async fn takes_random_histories(mut backend: impl Backend) {
     println!("{batches} batches accepted");
 }
 
+/// A program with every kind of part.
+fn program() -> Program {
+    let classes: Vec<Class> = [1, 2].into_iter().filter_map(Class::of).collect();
+    let parts = Parts {
+        classes: classes.iter().map(|class| (List::Any, *class)).collect(),
+        internal: classes,
+        affinity: BTreeSet::from([Affinity { node_port: false, seconds: 10 }]),
+        sources: true,
+    };
+    Program::new(Family::Ip, &scope().options, &parts)
+}
+
+/// What it takes to create it.
+fn creation(program: &Program) -> Vec<Operation> {
+    let add = |object| Operation::add(Family::Ip, object);
+    let sets = program.sets.iter().map(|set| add(scope().options.set(*set)));
+    let chains = program.chains.iter().map(|chain| add(Object::Chain(chain.name.clone(), chain.base)));
+    let rules = program.chains.iter().flat_map(|chain| {
+        let rules = chain.stamped_rules().into_iter();
+        rules.map(|rule| add(Object::Rule(chain.name.clone(), Box::new(rule))))
+    });
+    std::iter::once(add(Object::Table)).chain(sets).chain(chains).chain(rules).collect()
+}
+
 /// An operation from a small pool: sensible and absurd ones, so that many batches are refused.
 fn operation() -> impl Strategy<Value = Operation> {
-    let program = Program::new(
-        Family::Ip,
-        &scope().options,
-        &Parts {
-            classes: [1, 2].into_iter().filter_map(|n| Some((List::Any, Class::of(n)?))).collect(),
-            affinity: BTreeSet::from([Affinity { node_port: false, seconds: 10 }]),
-        },
-    );
+    let program = program();
     let chains = program.chains.clone();
     let sets = program.sets.clone();
     let chain = (0..chains.len()).prop_map(move |n| chains[n].clone());
@@ -148,7 +165,7 @@ fn element() -> impl Strategy<Value = Element> {
     // Apart from each other: asked to delete a range that lies within another of a set of concatenations, the kernel deletes the
     // one around it (seen on 6.18). The diff only deletes what is there.
     let sources = prop_oneof![Just("10.96.0.0/16"), Just("10.97.0.0/16"), Just("10.98.0.1/32")];
-    let gate = prop_oneof![Just(SetName::Internal), Just(SetName::RejectServices)];
+    let gate = prop_oneof![Just(SetName::External), Just(SetName::RejectServices)];
     let comment = prop_oneof![Just(None), Just(Some("default/web:http".into()))];
     prop_oneof![
         (gate, frontend.clone(), comment)
@@ -165,10 +182,17 @@ fn element() -> impl Strategy<Value = Element> {
 pub async fn refuses_what_the_model_refuses(mut backend: impl Backend) {
     let mut memory = MemoryKernel::new();
     let mut seen: BTreeSet<Option<Refusal>> = BTreeSet::new();
-    let everything: Vec<Operation> =
-        diff(&Acknowledged::nothing(), &pointsman::state::Desired::default(), &scope()).operations;
-    let batches = sample(prop::collection::vec(operation(), 1..4), 400);
-    for (n, batch) in batches.into_iter().enumerate() {
+    let everything = creation(&program());
+    let random = sample(prop::collection::vec(operation(), 1..4), 400);
+    // A slot that has another endpoint: rare by chance.
+    let anew = vec![Operation::add(Family::Ip, Object::Table), Operation::delete(Family::Ip, Object::Table)];
+    let taken = [0, 1].map(|n| {
+        let frontend = Frontend { addr: [10, 96, 0, 0].into(), protocol: Protocol::Tcp, port: 80 };
+        let to = Endpoint { addr: [10, 1, 0, n].into(), port: 8080 };
+        vec![Operation::add_element(Element::slot(List::Any, frontend, 0, to))]
+    });
+    let batches = random.into_iter().chain([anew, everything.clone()]).chain(taken);
+    for (n, batch) in batches.enumerate() {
         // From time to time a full program, so that there is something to refer to.
         if n % 25 == 0 {
             for batch in [

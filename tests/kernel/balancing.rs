@@ -13,7 +13,7 @@ fn a_single_endpoint_gets_every_connection() {
 }
 
 #[test]
-fn three_endpoints_share_the_four_slots_of_their_class_evenly() {
+fn three_endpoints_share_evenly() {
     assert_balanced(&[11, 12, 13]);
 }
 

@@ -213,6 +213,7 @@ impl Walk<'_> {
             Condition::L4Proto(protocol) => *protocol == self.packet.protocol,
             Condition::CtStateNew => self.packet.opens,
             Condition::CtStatusDnat => state.translated,
+            Condition::CtStatusNoDnat => !state.translated,
             Condition::Mark(bit) => state.mark & bit == *bit,
         }
     }

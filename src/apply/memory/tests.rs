@@ -2,12 +2,12 @@ use super::*;
 use crate::dataplane::{Class, List, Protocol};
 use crate::fixtures::{World, frontend, ip, service, slice};
 
-/// A kernel with a table, the sets `internal`, `service-cidrs` and the map `endpoints`, and the chains `a`, which goes to `b` if
-/// a packet is in `internal`, and `b`.
+/// A kernel with a table, the sets `external`, `service-cidrs` and the map `endpoints`, and the chains `a`, which goes to `b` if
+/// a packet is in `external`, and `b`.
 fn kernel() -> MemoryKernel {
     let mut kernel = MemoryKernel::new();
     let sets =
-        [SetName::Internal, SetName::ServiceCidrs, SetName::Endpoints(List::Any)].map(|set| add(Object::Set(set)));
+        [SetName::External, SetName::ServiceCidrs, SetName::Endpoints(List::Any)].map(|set| add(Object::Set(set)));
     let chains = [add(chain("b")), add(chain("a")), add(rule("a", Action::Goto("b".into())))];
     assert_eq!(kernel.apply(&[&[add(Object::Table)], &sets[..], &chains[..]].concat()), Ok(()));
     kernel
@@ -26,11 +26,11 @@ fn chain(name: &'static str) -> Object {
 }
 
 fn rule(chain: &'static str, action: Action) -> Object {
-    Object::Rule(chain.into(), Box::new(Rule::new(Family::Ip, action).when(SetName::Internal.into())))
+    Object::Rule(chain.into(), Box::new(Rule::new(Family::Ip, action).when(SetName::External.into())))
 }
 
 fn member(comment: Option<&str>) -> Element {
-    let element = Element::member(SetName::Internal, Key::Frontend(frontend("10.96.0.1 80/tcp")));
+    let element = Element::member(SetName::External, Key::Frontend(frontend("10.96.0.1 80/tcp")));
     Element { comment: comment.map(Into::into), ..element }
 }
 
@@ -69,8 +69,8 @@ fn what_is_not_there_is_missing() {
 #[test]
 fn what_is_referred_to_is_busy() {
     assert_eq!(kernel().apply(&[delete(chain("b"))]), Err(Refusal::Busy));
-    assert_eq!(kernel().apply(&[delete(Object::Set(SetName::Internal))]), Err(Refusal::Busy));
-    let freed = [Operation::flush(Family::Ip, "a".into()), delete(chain("b")), delete(Object::Set(SetName::Internal))];
+    assert_eq!(kernel().apply(&[delete(Object::Set(SetName::External))]), Err(Refusal::Busy));
+    let freed = [Operation::flush(Family::Ip, "a".into()), delete(chain("b")), delete(Object::Set(SetName::External))];
     assert_eq!(kernel().apply(&freed), Ok(()));
     assert_eq!(kernel().apply(&[delete(chain("a")), delete(chain("b"))]), Ok(()), "a chain goes with its rules");
 }
@@ -95,7 +95,7 @@ fn what_is_added_again_stays_as_it_was() {
     let again = [
         add(Object::Table),
         add(chain("a")),
-        add(Object::Set(SetName::Internal)),
+        add(Object::Set(SetName::External)),
         Operation::add_element(member(Some("second"))),
         Operation::add_element(slot(1)),
         network("10.96.0.0/16"),
@@ -115,7 +115,7 @@ fn an_element_of_the_wrong_shape_is_refused() {
     let hairpin = Key::Hairpin(Endpoint { addr: ip("10.1.0.1"), port: 80 }, Protocol::Tcp);
     for element in [
         Element::member(SetName::Endpoints(List::Any), frontend),
-        Element::member(SetName::Internal, hairpin),
+        Element::member(SetName::External, hairpin),
         Element { value: slot(1).value, ..member(None) },
         Element { value: None, ..slot(1) },
     ] {

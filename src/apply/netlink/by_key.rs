@@ -3,8 +3,8 @@
 //! The kernel dumps a map in parts, and for each part walks it from its beginning: the time grows with the square of the map. To
 //! ask for an element by its key takes the same time in a map of any size.
 //!
-//! Which keys there are, the sets of the classes tell: a frontend in `slots-P` has its endpoints in the slots from 0 up to at most
-//! P - 1, without gaps. A request for several elements is answered one by one, up to the first that is not there. So one
+//! Which keys there are, the sets of the classes tell: a frontend in `internal-P` or `slots-P` has its endpoints in the slots from 0
+//! up to at most P - 1, without gaps. A request for several elements is answered one by one, up to the first that is not there. So one
 //! request for each frontend gives all of its slots, and the number of elements that the kernel counts in the map tells
 //! whether the map holds any others.
 

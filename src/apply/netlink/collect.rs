@@ -210,10 +210,10 @@ mod tests {
     #[test]
     fn an_element_that_is_dumped_twice_is_noticed() {
         let frontend = |port| Frontend { addr: [10, 96, 0, 1].into(), protocol: Protocol::Tcp, port };
-        let member = |port| Element::member(SetName::Internal, Key::Frontend(frontend(port)));
+        let member = |port| Element::member(SetName::External, Key::Frontend(frontend(port)));
         let mut writer = Writer::default();
         [member(1), member(2), member(1)].iter().for_each(|element| put(&mut writer, element, true));
-        let mut collector = Collector::new(Family::Ip, SetName::Internal);
+        let mut collector = Collector::new(Family::Ip, SetName::External);
         Attributes(&writer.bytes).for_each(|(_, entry)| collector.push(Attributes(entry)));
         assert!(collector.sort());
     }

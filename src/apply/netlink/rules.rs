@@ -53,8 +53,9 @@ impl Steps<'_> {
             Condition::Iifname(name) => self.iifname(name, NFT_CMP_EQ),
             Condition::IifnameNot(name) => self.iifname(name, NFT_CMP_NEQ),
             Condition::L4Proto(protocol) => self.l4proto(*protocol),
-            Condition::CtStateNew => self.ct_bit(NFT_CT_STATE, CT_STATE_NEW),
-            Condition::CtStatusDnat => self.ct_bit(NFT_CT_STATUS, CT_STATUS_DNAT),
+            Condition::CtStateNew => self.ct_bit(NFT_CT_STATE, CT_STATE_NEW, NFT_CMP_NEQ),
+            Condition::CtStatusDnat => self.ct_bit(NFT_CT_STATUS, CT_STATUS_DNAT, NFT_CMP_NEQ),
+            Condition::CtStatusNoDnat => self.ct_bit(NFT_CT_STATUS, CT_STATUS_DNAT, NFT_CMP_EQ),
             Condition::Mark(bit) => {
                 self.load_mark();
                 self.bitwise(&bit.to_ne_bytes(), &[0; 4]);
@@ -184,14 +185,14 @@ impl Steps<'_> {
         self.compare(NFT_CMP_EQ, &[protocol_number(protocol)]);
     }
 
-    /// A bit of the connection's state or status is set.
-    fn ct_bit(&mut self, key: u32, bit: u32) {
+    /// A bit of the connection's state or status is set, or is not: it compares so with 0.
+    fn ct_bit(&mut self, key: u32, bit: u32, operator: u32) {
         self.expression("ct", |out| {
             out.put_u32(NFTA_CT_KEY, key);
             out.put_u32(NFTA_CT_DREG, NFT_REG_1);
         });
         self.bitwise(&bit.to_ne_bytes(), &[0; 4]);
-        self.compare(NFT_CMP_NEQ, &[0; 4]);
+        self.compare(operator, &[0; 4]);
     }
 
     /// An address is one of this host's.

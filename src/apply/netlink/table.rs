@@ -104,10 +104,7 @@ fn endpoints(
 
 /// The members of a list's classes.
 fn members(read: &[(Found, Option<Vec<Element>>)], list: List) -> Vec<(Frontend, Class)> {
-    let class = |set: &Found| match set.ours {
-        Some(SetName::Slots(of, class)) if of == list => Some(class),
-        _ => None,
-    };
+    let class = |set: &Found| set.ours?.class().filter(|(of, _)| *of == list).map(|(_, class)| class);
     let of_list = read.iter().filter_map(|(set, elements)| Some((class(set)?, elements.as_ref()?)));
     let frontend = |element: &Element| match element.key {
         Key::Frontend(frontend) => Some(frontend),

@@ -231,7 +231,7 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn a_key_is_described_as_nft_describes_it() {
         let mut bytes = String::new();
-        for byte in set_userdata(Family::Ip, &SetName::Internal.definition()) {
+        for byte in set_userdata(Family::Ip, &SetName::External.definition()) {
             bytes.push_str(&format!("{byte:02x}"));
         }
         assert_eq!(

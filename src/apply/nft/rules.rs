@@ -120,6 +120,10 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
         Condition::L4Proto(protocol) => is(field(family, Field::L4Proto, None), text(protocol.nft())),
         Condition::CtStateNew => (ct("state"), Operator::IN, text("new")),
         Condition::CtStatusDnat => (ct("status"), Operator::IN, text("dnat")),
+        Condition::CtStatusNoDnat => {
+            let masked = BinaryOperation::AND(ct("status"), text("dnat"));
+            is(Expression::BinaryOperation(Box::new(masked)), Expression::Number(0))
+        }
         Condition::Mark(bit) => {
             let masked = BinaryOperation::AND(mark(), Expression::Number(*bit));
             is(Expression::BinaryOperation(Box::new(masked)), Expression::Number(*bit))

@@ -77,11 +77,30 @@ fn what_frontends_need_comes_first_then_the_clusters_own_services_and_what_restr
         let positions: Vec<usize> = order.iter().enumerate().filter(matching).map(|(n, _)| n).collect();
         (positions[0], positions[positions.len() - 1])
     };
-    let (api, dns) = (position("internal 10.96.0.98 "), position("internal 10.96.0.99 "));
+    let (api, dns) = (position("internal-2 10.96.0.98 "), position("internal-2 10.96.0.99 "));
     assert!(position("hairpin ").1 < api.0.min(dns.0));
-    assert!(api.1.max(dns.1) < position("internal 10.96.0.1 ").0);
-    assert!(position("endpoints 10.96.0.20 ").1 < position("cluster-ips ").0);
+    assert!(api.1.max(dns.1) < position("internal-2 10.96.0.1 ").0);
+    assert!(position("endpoints 10.96.0.20 ").1 < position("service-cidrs ").0);
     assert!(position("cluster-ips ").1 < position("service-cidrs ").0);
+}
+
+#[test]
+fn an_address_comes_together_with_all_of_its_frontends() {
+    let (mut world, _) = cluster();
+    world.apply(service("kube-system/dns").ips(&["10.96.0.99"]).ports(&["dns 53/udp", "metrics 9153/tcp"]));
+    let mut plan = diff(&Acknowledged::nothing(), &world.desired, &scope());
+    let ends = plan.divide(1);
+    for n in [1, 20, 98, 99] {
+        let of_address = |element: &&String| {
+            let (set, key) = element.split_once(' ').unwrap();
+            let is_named = format!("{key} ").starts_with(&format!("10.96.0.{n} "));
+            is_named && set != "service-cidrs"
+        };
+        let parts = parts(&plan, &ends);
+        let having: Vec<_> = parts.iter().filter(|part| part.iter().any(|e| of_address(&e))).collect();
+        assert_eq!(having.len(), 1, "{having:#?}");
+        assert!(having[0].contains(&format!("cluster-ips 10.96.0.{n}")));
+    }
 }
 
 #[test]

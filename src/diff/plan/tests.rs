@@ -2,7 +2,7 @@ use super::*;
 use crate::dataplane::Object;
 use crate::dataplane::{Class, List};
 use crate::fixtures::{World, frontend, name, scope, service, service_cidr, slice};
-use crate::state::Event;
+use crate::state::{Decoded, Event, Service};
 
 /// A programmed world in which shop/web has endpoints 10.1.0.1 to 10.1.0.n on another node.
 fn web(endpoints: u8) -> World {
@@ -26,8 +26,7 @@ fn the_first_endpoint_moves_the_frontend_from_refused_to_balanced() {
         short(&world.sync_after(endpoints_of_web(&[1]))),
         [
             r#"delete reject-services { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
-            r#"add internal { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
-            "add slots-1 { 10.96.0.1 . tcp . 80 }",
+            r#"add internal-1 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
             "add endpoints { 10.96.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080 }",
         ]
     );
@@ -35,20 +34,20 @@ fn the_first_endpoint_moves_the_frontend_from_refused_to_balanced() {
 
 #[test]
 fn one_more_endpoint_within_the_class_is_one_operation() {
-    let mut world = web(3);
-    let added = ["add endpoints { 10.96.0.1 . tcp . 80 . 3 : 10.1.0.9 . 8080 }"];
-    assert_eq!(short(&world.sync_after(endpoints_of_web(&[1, 2, 3, 9]))), added);
+    let mut world = web(9);
+    let added = ["add endpoints { 10.96.0.1 . tcp . 80 . 9 : 10.1.0.99 . 8080 }"];
+    assert_eq!(short(&world.sync_after(endpoints_of_web(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 99]))), added);
 }
 
 #[test]
-fn one_more_endpoint_beyond_a_power_of_two_moves_the_frontend_to_the_next_class() {
+fn one_more_endpoint_beyond_the_class_moves_the_frontend_to_the_next_class() {
     let mut world = web(5);
     world.sync_after(endpoints_of_web(&[1, 2, 3, 4]));
     assert_eq!(
         short(&world.sync_after(endpoints_of_web(&[1, 2, 3, 4, 5]))),
         [
-            "delete slots-4 { 10.96.0.1 . tcp . 80 }",
-            "add slots-8 { 10.96.0.1 . tcp . 80 }",
+            r#"delete internal-4 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
+            r#"add internal-5 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
             "add endpoints { 10.96.0.1 . tcp . 80 . 4 : 10.1.0.5 . 8080 }",
         ]
     );
@@ -59,19 +58,21 @@ fn a_class_that_is_new_to_the_table_comes_with_its_set_and_chain_in_the_same_bat
     let mut world = web(1);
     let operations = world.sync_after(endpoints_of_web(&[1, 2]));
     let program: Vec<&str> = operations.iter().map(String::as_str).filter(|o| !o.contains(" element ")).collect();
-    assert_eq!(program.len(), 18, "{program:#?}");
+    assert_eq!(program.len(), 12, "{program:#?}");
     assert_eq!(
         &program[..4],
         [
-            "flush chain ip pointsman endpoints-any",
-            "add set ip pointsman slots-2 { typeof ip daddr . meta l4proto . th dport; }",
+            "flush chain ip pointsman services",
+            "add set ip pointsman internal-2 { typeof ip daddr . meta l4proto . th dport; }",
             "add chain ip pointsman pick-2",
-            "add rule ip pointsman pick-2 dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map \
-             @endpoints comment \"program cce82298683d3676\"",
+            "add chain ip pointsman from-internal-2",
         ]
     );
-    assert!(program[3..16].iter().all(|o| o.starts_with("add rule ip pointsman pick-2 dnat ")), "13 draws");
-    assert!(program[16..].iter().all(|o| o.starts_with("add rule ip pointsman endpoints-any ")), "both classes");
+    let rules = |chain: &str| {
+        let start = format!("add rule ip pointsman {chain} ");
+        program.iter().filter(|operation| operation.starts_with(&start)).count()
+    };
+    assert_eq!(["pick-2", "from-internal-2", "to-cluster-ip", "services"].map(rules), [1, 1, 1, 5]);
     assert_eq!(operations.len() - program.len(), 3);
 }
 
@@ -89,22 +90,22 @@ fn a_replaced_endpoint_is_two_operations_on_its_slot() {
 
 #[test]
 fn a_removed_endpoint_leaves_its_slot_to_the_last() {
-    let mut world = web(4);
+    let mut world = web(10);
     assert_eq!(
-        short(&world.sync_after(endpoints_of_web(&[1, 3, 4]))),
+        short(&world.sync_after(endpoints_of_web(&[1, 3, 4, 5, 6, 7, 8, 9, 10]))),
         [
             "delete endpoints { 10.96.0.1 . tcp . 80 . 1 : 10.1.0.2 . 8080 }",
-            "delete endpoints { 10.96.0.1 . tcp . 80 . 3 : 10.1.0.4 . 8080 }",
-            "add endpoints { 10.96.0.1 . tcp . 80 . 1 : 10.1.0.4 . 8080 }",
+            "delete endpoints { 10.96.0.1 . tcp . 80 . 9 : 10.1.0.10 . 8080 }",
+            "add endpoints { 10.96.0.1 . tcp . 80 . 1 : 10.1.0.10 . 8080 }",
         ]
     );
 }
 
 #[test]
 fn the_endpoint_in_the_last_slot_goes_with_one_operation() {
-    let mut world = web(4);
-    let deleted = ["delete endpoints { 10.96.0.1 . tcp . 80 . 3 : 10.1.0.4 . 8080 }"];
-    assert_eq!(short(&world.sync_after(endpoints_of_web(&[1, 2, 3]))), deleted);
+    let mut world = web(10);
+    let deleted = ["delete endpoints { 10.96.0.1 . tcp . 80 . 9 : 10.1.0.10 . 8080 }"];
+    assert_eq!(short(&world.sync_after(endpoints_of_web(&[1, 2, 3, 4, 5, 6, 7, 8, 9]))), deleted);
 }
 
 #[test]
@@ -113,8 +114,7 @@ fn the_last_endpoint_moves_the_frontend_from_balanced_to_refused() {
     assert_eq!(
         short(&world.sync_after(endpoints_of_web(&[]))),
         [
-            r#"delete internal { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
-            "delete slots-1 { 10.96.0.1 . tcp . 80 }",
+            r#"delete internal-1 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
             "delete endpoints { 10.96.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080 }",
             r#"add reject-services { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
         ]
@@ -133,9 +133,8 @@ fn a_deleted_service_takes_all_its_elements_along_and_nothing_else() {
         short(&world.sync_after(Event::ServiceDeleted(name("shop/web")))),
         [
             "delete cluster-ips { 10.96.0.1 }",
-            r#"delete internal { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
+            r#"delete internal-1 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
             "delete hairpin { 10.1.0.1 . 10.1.0.1 . tcp . 8080 }",
-            "delete slots-1 { 10.96.0.1 . tcp . 80 }",
             "delete endpoints { 10.96.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080 }",
         ]
     );
@@ -151,9 +150,9 @@ fn an_element_that_two_services_ask_for_stays_until_both_are_gone() {
     ]);
     let hairpin = "delete hairpin { 10.1.0.1 . 10.1.0.1 . tcp . 8080 }";
     let first = short(&world.sync_after(Event::ServiceDeleted(name("shop/web"))));
-    assert!(first.len() == 4 && !first.iter().any(|o| o.contains("hairpin")), "{first:#?}");
+    assert!(first.len() == 3 && !first.iter().any(|o| o.contains("hairpin")), "{first:#?}");
     let second = short(&world.sync_after(Event::ServiceDeleted(name("shop/copy"))));
-    assert!(second.len() == 5 && second.contains(&hairpin.to_owned()), "{second:#?}");
+    assert!(second.len() == 4 && second.contains(&hairpin.to_owned()), "{second:#?}");
 }
 
 #[test]
@@ -186,9 +185,9 @@ fn another_holder_of_a_frontend_is_a_new_comment_and_its_endpoints() {
     assert_eq!(
         short(&world.sync_after(service("lab/web").created(1))),
         [
-            r#"delete internal { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
+            r#"delete internal-2 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
             "delete endpoints { 10.96.0.1 . tcp . 80 . 0 : 10.1.0.1 . 8080 }",
-            r#"add internal { 10.96.0.1 . tcp . 80 comment "lab/web:http" }"#,
+            r#"add internal-2 { 10.96.0.1 . tcp . 80 comment "lab/web:http" }"#,
             "add endpoints { 10.96.0.1 . tcp . 80 . 0 : 10.1.0.7 . 8080 }",
         ]
     );
@@ -205,13 +204,13 @@ fn all_deletions_come_before_all_additions_each_by_family_set_and_key() {
     assert_eq!(
         operations[program..],
         [
-            "delete element ip pointsman slots-4 { 10.96.0.1 . tcp . 80 }",
+            r#"delete element ip pointsman internal-3 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
             "delete element ip pointsman endpoints { 10.96.0.1 . tcp . 80 . 1 : 10.1.0.2 . 8080 }",
             "delete element ip pointsman endpoints { 10.96.0.1 . tcp . 80 . 2 : 10.1.0.3 . 8080 }",
             "add element ip pointsman cluster-ips { 10.96.0.2 }",
             "add element ip pointsman service-cidrs { 10.96.0.0/16 }",
+            r#"add element ip pointsman internal-2 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
             r#"add element ip pointsman reject-services { 10.96.0.2 . tcp . 80 comment "shop/db:http" }"#,
-            "add element ip pointsman slots-2 { 10.96.0.1 . tcp . 80 }",
             "add element ip pointsman endpoints { 10.96.0.1 . tcp . 80 . 1 : 10.1.0.9 . 8080 }",
             "add element ip6 pointsman cluster-ips { fd00:96::2 }",
             "add element ip6 pointsman service-cidrs { fd00:96::/112 }",
@@ -284,4 +283,29 @@ fn what_is_shown_agrees_with_what_is_done() {
     let shared: Vec<_> = plan.shared.iter().map(|c| (c.element.key.to_string(), c.added)).collect();
     assert_eq!(shared, [("10.96.0.1".to_owned(), false), ("10.96.0.2".to_owned(), true)]);
     assert_eq!(plan.tables, []);
+}
+
+#[test]
+fn what_checks_sources_comes_with_the_first_service_that_has_ranges_and_goes_with_the_last() {
+    let exposed = |ranges: &[&str]| {
+        let Decoded::Object(web) = service("shop/web").decoded() else { panic!("a Service") };
+        let source_ranges = ranges.iter().map(|range| range.parse().unwrap()).collect();
+        let load_balancer_ips = vec![crate::fixtures::ip("203.0.113.1")];
+        Event::ServiceApplied(Decoded::Object(Arc::new(Service { load_balancer_ips, source_ranges, ..(*web).clone() })))
+    };
+    let mut world = World::with([exposed(&[]), endpoints_of_web(&[1]).into()]);
+    let come = world.sync_after(exposed(&["192.0.2.0/24"]));
+    let rules = come.iter().filter(|o| o.starts_with("add rule ip pointsman ")).count();
+    assert_eq!((come.len(), rules), (2 + 3 + 3 + 2, 3), "sets, chains, rules, elements: {come:#?}");
+    assert!(come[2..5].iter().all(|o| o.starts_with("add chain ip pointsman ")), "{come:#?}");
+    assert_eq!(short(&world.sync_after(exposed(&["192.0.2.0/24", "198.51.100.0/24"]))).len(), 1);
+    world.restart();
+    assert_eq!(world.sync(), [""; 0]);
+    let go = world.sync_after(exposed(&[]));
+    let all = ["check-sources", "filter-output-early", "filter-prerouting"];
+    let expected = [all.map(|chain| format!("flush chain ip pointsman {chain}")), {
+        all.map(|chain| format!("delete chain ip pointsman {chain}"))
+    }];
+    assert_eq!(go[..6], expected.concat());
+    assert_eq!(go[6..], ["delete set ip pointsman allowed-sources", "delete set ip pointsman firewalled"]);
 }

@@ -3,7 +3,7 @@ use crate::dataplane::{Class, Field, List, Tables};
 use crate::diff::Acknowledged;
 use crate::fixtures::{World, service, slice};
 
-/// A programmed world with frontends of classes 1 and 4 and another family.
+/// A programmed world with frontends of classes 1 and 3 and another family.
 fn world() -> World {
     World::with([
         service("shop/web").ips(&["10.96.0.1", "fd00:96::1"]).into(),
@@ -168,7 +168,7 @@ fn a_foreign_set_that_cannot_be_read_is_no_reason_to_rebuild() {
         let sets = [(name.to_owned(), SetContents { is_map: false, recognised: false, capacity: None })];
         is_incompatible(&InstalledTable { sets: sets.into(), ..InstalledTable::default() }, &Options::default())
     };
-    assert!(!foreign("old-set") && !foreign("slots-3"));
+    assert!(!foreign("old-set") && !foreign("slots-9"));
     assert!(foreign("slots-4") && foreign("endpoints"));
 }
 
@@ -181,14 +181,14 @@ fn a_class_stays_when_nobody_uses_it_any_more() {
     assert_eq!(world.sync(), [""; 0]);
     let names: Vec<String> =
         world.kernel.contents(&[Family::Ip]).get(Family::Ip).unwrap().sets.keys().cloned().collect();
-    assert!(names.contains(&"slots-4".to_owned()));
+    assert!(names.contains(&"internal-3".to_owned()));
 }
 
 #[test]
 fn a_verified_table_is_not_compared_again_unless_a_class_is_new() {
     let classes = |endpoints: &[usize]| {
         let mut population = Population::default();
-        population.add(endpoints.iter().filter_map(|n| Some(SetName::Slots(List::Any, Class::of(*n)?))));
+        population.add(endpoints.iter().filter_map(|n| Class::of(*n).map(SetName::Internal)));
         population
     };
     let options = Options::default();
@@ -202,15 +202,18 @@ fn a_verified_table_is_not_compared_again_unless_a_class_is_new() {
 
 #[test]
 fn other_options_rewrite_only_the_chain_that_they_are_about() {
-    let installed = program_change(Family::Ip, None, &Options::default(), &Population::default()).table;
+    let mut population = Population::default();
+    population.add(Class::of(1).map(SetName::Internal).into_iter());
+    let installed = program_change(Family::Ip, None, &Options::default(), &population).table;
     let unverified = Arc::new(InstalledTable { verified: None, ..InstalledTable::clone(&installed) });
     let options = Options { masquerade_all: true, ..Options::default() };
-    let change = program_change(Family::Ip, Some(&unverified), &options, &Population::default());
+    let change = program_change(Family::Ip, Some(&unverified), &options, &population);
     let text: Vec<String> = change.operations.iter().map(ToString::to_string).collect();
     assert_eq!(text.len(), 3, "{text:#?}");
     assert!(
         text.iter()
-            .all(|o| o.contains(" chain ip pointsman from-internal") || o.contains("rule ip pointsman from-internal"))
+            .all(|o| o.contains(" chain ip pointsman from-internal-1")
+                || o.contains("rule ip pointsman from-internal-1"))
     );
 }
 
@@ -225,7 +228,6 @@ fn every_set_is_created_with_its_type() {
             "add set ip pointsman cluster-ips { typeof ip daddr; }",
             "add set ip pointsman service-cidrs { typeof ip daddr; flags interval; }",
             "add set ip pointsman nodeport-ips { typeof ip daddr; }",
-            "add set ip pointsman internal { typeof ip daddr . meta l4proto . th dport; }",
             "add set ip pointsman external { typeof ip daddr . meta l4proto . th dport; }",
             "add set ip pointsman external-local { typeof ip daddr . meta l4proto . th dport; }",
             "add set ip pointsman nodeports { typeof meta l4proto . th dport; }",
@@ -234,8 +236,6 @@ fn every_set_is_created_with_its_type() {
             "add set ip pointsman drop-services { typeof ip daddr . meta l4proto . th dport; }",
             "add set ip pointsman reject-nodeports { typeof meta l4proto . th dport; }",
             "add set ip pointsman drop-nodeports { typeof meta l4proto . th dport; }",
-            "add set ip pointsman firewalled { typeof ip daddr . meta l4proto . th dport; }",
-            "add set ip pointsman allowed-sources { typeof ip daddr . meta l4proto . th dport . ip saddr; flags interval; }",
             "add set ip pointsman hairpin { typeof ip saddr . ip daddr . meta l4proto . th dport; }",
             "add map ip pointsman endpoints { typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . ct original proto-dst; }",
             "add map ip pointsman local-endpoints { typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . ct original proto-dst; }",

@@ -36,7 +36,7 @@ fn elements_are_written_as_nft_reads_them() {
         (member(SetName::ClusterIps, Key::Addr(ip("10.96.0.1")), None), r#"{"element":{"family":"ip","table":"pointsman","name":"cluster-ips","elem":["10.96.0.1"]}}"#),
         (network("10.96.0.0/16"), r#"{"element":{"family":"ip","table":"pointsman","name":"service-cidrs","elem":[{"prefix":{"addr":"10.96.0.0","len":16}}]}}"#),
         (network("fd00:96::/112"), r#"{"element":{"family":"ip6","table":"pointsman","name":"service-cidrs","elem":[{"prefix":{"addr":"fd00:96::","len":112}}]}}"#),
-        (member(SetName::Internal, web, Some("shop/web:http")), r#"{"element":{"family":"ip","table":"pointsman","name":"internal","elem":[{"elem":{"val":{"concat":["10.96.0.1","tcp",80]},"comment":"shop/web:http"}}]}}"#),
+        (member(SetName::External, web, Some("shop/web:http")), r#"{"element":{"family":"ip","table":"pointsman","name":"external","elem":[{"elem":{"val":{"concat":["10.96.0.1","tcp",80]},"comment":"shop/web:http"}}]}}"#),
         (member(class, web, None), r#"{"element":{"family":"ip","table":"pointsman","name":"slots-65536","elem":[{"concat":["10.96.0.1","tcp",80]}]}}"#),
         (member(SetName::Hairpin, hairpin, None), r#"{"element":{"family":"ip6","table":"pointsman","name":"hairpin","elem":[{"concat":["fd00:1::1","fd00:1::1","sctp",8080]}]}}"#),
         (slot(65_535, 7), r#"{"element":{"family":"ip","table":"pointsman","name":"endpoints","elem":[[{"concat":["10.96.0.1","tcp",80,65535]},{"concat":["10.1.0.7",8080]}]]}}"#),
@@ -48,10 +48,10 @@ fn elements_are_written_as_nft_reads_them() {
 
 #[test]
 fn an_element_is_deleted_by_its_key_alone() {
-    let commented = member(SetName::Internal, Key::Frontend(frontend("10.96.0.1 80/tcp")), Some("shop/web:http"));
+    let commented = member(SetName::External, Key::Frontend(frontend("10.96.0.1 80/tcp")), Some("shop/web:http"));
     #[rustfmt::skip]
     let cases = [
-        (commented, r#"{"delete":{"element":{"family":"ip","table":"pointsman","name":"internal","elem":[{"concat":["10.96.0.1","tcp",80]}]}}}"#),
+        (commented, r#"{"delete":{"element":{"family":"ip","table":"pointsman","name":"external","elem":[{"concat":["10.96.0.1","tcp",80]}]}}}"#),
         (slot(0, 7), r#"{"delete":{"element":{"family":"ip","table":"pointsman","name":"endpoints","elem":[{"concat":["10.96.0.1","tcp",80,0]}]}}}"#),
     ];
     for (element, expected) in cases {
@@ -74,7 +74,7 @@ fn objects_of_the_program_are_written_as_nft_reads_them() {
         (Operation::flush(Family::Ip, "refuse".into()), r#"{"flush":{"chain":{"family":"ip","table":"pointsman","name":"refuse"}}}"#),
         (ip(Object::Set(SetName::ClusterIps)), r#"{"add":{"set":{"family":"ip","table":"pointsman","name":"cluster-ips","type":{"typeof":{"payload":{"protocol":"ip","field":"daddr"}}}}}}"#),
         (ip(Object::Set(SetName::ServiceCidrs)), r#"{"add":{"set":{"family":"ip","table":"pointsman","name":"service-cidrs","type":{"typeof":{"payload":{"protocol":"ip","field":"daddr"}}},"flags":["interval"]}}}"#),
-        (ip(Object::Set(SetName::Internal)), r#"{"add":{"set":{"family":"ip","table":"pointsman","name":"internal","type":{"typeof":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"meta":{"key":"l4proto"}},{"payload":{"protocol":"th","field":"dport"}}]}}}}}"#),
+        (ip(Object::Set(SetName::External)), r#"{"add":{"set":{"family":"ip","table":"pointsman","name":"external","type":{"typeof":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"meta":{"key":"l4proto"}},{"payload":{"protocol":"th","field":"dport"}}]}}}}}"#),
         (ip(Object::Set(SetName::Endpoints(List::Any))), r#"{"add":{"map":{"family":"ip","table":"pointsman","name":"endpoints","type":{"typeof":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"meta":{"key":"l4proto"}},{"payload":{"protocol":"th","field":"dport"}},{"numgen":{"mode":"random","mod":2,"offset":0}}]}},"map":{"typeof":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"ct":{"key":"proto-dst","dir":"original"}}]}}}}}"#),
         (Operation::delete(Family::Ip, Object::Set(SetName::Endpoints(List::Any))), r#"{"delete":{"map":{"family":"ip","table":"pointsman","name":"endpoints"}}}"#),
         (Operation::delete(Family::Ip, unknown(false)), r#"{"delete":{"set":{"family":"ip","table":"pointsman","name":"old"}}}"#),
@@ -87,7 +87,7 @@ fn objects_of_the_program_are_written_as_nft_reads_them() {
 
 #[test]
 fn rules_are_written_as_nft_reads_them() {
-    use crate::dataplane::Condition::{CtStateNew, CtStatusDnat, L4Proto, Mark, SaddrNotIn};
+    use crate::dataplane::Condition::{CtStateNew, CtStatusDnat, CtStatusNoDnat, L4Proto, Mark, SaddrNotIn};
     let rule = |family, action| Rule::new(family, action);
     let random = Expr::key_of(SetName::Endpoints(List::Any)).random_slot(Class::of(4).unwrap());
     let stamped = Rule { comment: Some("program 1".to_owned()), ..rule(Family::Ip, Action::Drop) };
@@ -103,6 +103,7 @@ fn rules_are_written_as_nft_reads_them() {
         (rule(Family::Ip6, Action::Reject), r#""expr":[{"reject":{"type":"icmpv6","expr":"port-unreachable"}}]"#),
         (rule(Family::Ip, Action::SetMark(0x4000)), r#""expr":[{"mangle":{"key":{"meta":{"key":"mark"}},"value":{"|":[{"meta":{"key":"mark"}},16384]}}}]"#),
         (rule(Family::Ip, Action::ClearMarkAndMasquerade(0x4000)).when(Mark(0x4000)), r#""expr":[{"match":{"left":{"&":[{"meta":{"key":"mark"}},16384]},"right":16384,"op":"=="}},{"mangle":{"key":{"meta":{"key":"mark"}},"value":{"^":[{"meta":{"key":"mark"}},16384]}}},{"masquerade":{"flags":["fully-random"]}}]"#),
+        (rule(Family::Ip, Action::Drop).when(CtStatusNoDnat), r#""expr":[{"match":{"left":{"&":[{"ct":{"key":"status"}},"dnat"]},"right":0,"op":"=="}},{"drop":null}]"#),
         (rule(Family::Ip, Action::Masquerade).when(CtStatusDnat), r#""expr":[{"match":{"left":{"ct":{"key":"status"}},"right":"dnat","op":"in"}},{"masquerade":{"flags":["fully-random"]}}]"#),
         (rule(Family::Ip, Action::DnatTo(random, SetName::Endpoints(List::Any))), r#""expr":[{"dnat":{"addr":{"map":{"key":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"meta":{"key":"l4proto"}},{"payload":{"protocol":"th","field":"dport"}},{"numgen":{"mode":"random","mod":4,"offset":0}}]},"data":"@endpoints"}},"family":"ip"}}]"#),
     ];

@@ -36,16 +36,16 @@ fn read_one(object: &Value) -> TableContents {
     read(&json!({"nftables": [{"metainfo": {"json_schema_version": 1}}, {"table": {"name": "pointsman"}}, object]}))
 }
 
-/// Whether a set of the type of `internal` with these members is taken as ours, and the elements read.
-fn read_internal(elements: &Value, more: &[(&str, Value)]) -> (bool, Vec<Element>) {
-    let key = key(Family::Ip, SetName::Internal.definition().key, None);
+/// Whether a set of the type of `external` with these members is taken as ours, and the elements read.
+fn read_external(elements: &Value, more: &[(&str, Value)]) -> (bool, Vec<Element>) {
+    let key = key(Family::Ip, SetName::External.definition().key, None);
     let mut set =
-        json!({"family": "ip", "name": "internal", "table": "pointsman", "type": {"typeof": key}, "elem": elements});
+        json!({"family": "ip", "name": "external", "table": "pointsman", "type": {"typeof": key}, "elem": elements});
     for (name, value) in more {
         set[*name] = value.clone();
     }
     let contents = read_one(&json!({"set": set}));
-    (contents.sets["internal"].recognised, contents.elements)
+    (contents.sets["external"].recognised, contents.elements)
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn elements_are_read_with_and_without_a_comment() {
     let plain = json!({"concat": ["10.96.0.1", "tcp", 80]});
     let commented = json!({"elem": {"val": plain, "comment": "shop/web:http"}});
     for (element, comment) in [(plain.clone(), None), (commented, Some("shop/web:http"))] {
-        let (recognised, elements) = read_internal(&json!([element]), &[]);
+        let (recognised, elements) = read_external(&json!([element]), &[]);
         assert!(recognised);
         assert_eq!(elements[0].key, Key::Frontend(frontend("10.96.0.1 80/tcp")));
         assert_eq!(elements[0].comment.as_deref(), comment);
@@ -88,7 +88,7 @@ fn a_set_that_holds_what_is_never_written_is_not_recognised() {
         json!([null, 1.5, true, [], {}]),
         json!([{"elem": {"val": {"range": ["a", "b"]}, "timeout": 5}}]),
     ] {
-        assert!(!read_internal(&elements, &[]).0, "{elements}");
+        assert!(!read_external(&elements, &[]).0, "{elements}");
     }
 }
 
@@ -104,10 +104,10 @@ fn a_set_of_another_type_or_with_other_flags_is_not_recognised() {
         ("flags", json!(["dynamic", "timeout"])),
         ("flags", json!(7)),
     ] {
-        assert!(!read_internal(&json!([]), &[(field, value.clone())]).0, "{field}: {value}");
+        assert!(!read_external(&json!([]), &[(field, value.clone())]).0, "{field}: {value}");
     }
     for (field, value) in [("handle", json!(9)), ("size", json!(100)), ("flags", json!([]))] {
-        assert!(read_internal(&json!([]), &[(field, value.clone())]).0, "{field}: {value}");
+        assert!(read_external(&json!([]), &[(field, value.clone())]).0, "{field}: {value}");
     }
 }
 

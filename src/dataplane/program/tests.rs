@@ -1,0 +1,221 @@
+use super::*;
+
+fn text(program: &Program, chain: &str) -> Vec<String> {
+    let chain = program.chains.iter().find(|c| c.name.0 == chain).expect("chain");
+    chain.rules.iter().map(Rule::to_string).collect()
+}
+
+fn classes(endpoints: &[usize]) -> Parts {
+    let classes: Vec<Class> = endpoints.iter().filter_map(|n| Class::of(*n)).collect();
+    let external = classes.iter().map(|class| (List::Any, *class)).collect();
+    Parts { internal: classes, classes: external, ..Parts::default() }
+}
+
+fn pods_in(network: &str) -> Options {
+    let networks = vec![network.parse().expect("network")];
+    Options { local_pods: LocalPods::Networks(networks), ..Options::default() }
+}
+
+#[test]
+fn rules_read_like_nft() {
+    let options = pods_in("10.128.0.0/16");
+    let program = Program::new(Family::Ip, &options, &classes(&[1, 4, 9]));
+    assert_eq!(
+        text(&program, "services"),
+        [
+            "ip daddr . meta l4proto . th dport @internal-1 goto from-internal-1",
+            "ip daddr @cluster-ips jump to-cluster-ip",
+            "ip daddr . meta l4proto . th dport @external goto from-external",
+            "ip daddr . meta l4proto . th dport @external-local goto from-external-local",
+            "ip daddr @nodeport-ips goto to-node",
+        ]
+    );
+    assert_eq!(
+        text(&program, "to-cluster-ip"),
+        [
+            "ip daddr . meta l4proto . th dport @internal-4 goto from-internal-4",
+            "ip daddr . meta l4proto . th dport @internal-16 goto from-internal-16",
+        ]
+    );
+    assert_eq!(
+        text(&program, "to-node"),
+        [
+            "meta l4proto . th dport @nodeports goto from-nodeport",
+            "meta l4proto . th dport @nodeports-local goto from-nodeport-local",
+        ]
+    );
+    assert_eq!(
+        text(&program, "from-nodeport-local"),
+        [
+            "ip saddr 10.128.0.0/16 goto nodeport-any",
+            "fib saddr type local jump mark-for-masquerade",
+            "fib saddr type local goto nodeport-any",
+            "goto nodeport-local",
+        ]
+    );
+    assert_eq!(
+        text(&program, "from-internal-4"),
+        ["ip saddr != 10.128.0.0/16 jump mark-for-masquerade", "goto pick-4"]
+    );
+    assert_eq!(
+        text(&program, "endpoints-any"),
+        [
+            "ip daddr . meta l4proto . th dport @slots-1 goto pick-1",
+            "ip daddr . meta l4proto . th dport @slots-4 goto pick-4",
+            "ip daddr . meta l4proto . th dport @slots-16 goto pick-16",
+        ]
+    );
+    for class in [1, 4] {
+        let draw = format!("dnat ip to ip daddr . meta l4proto . th dport . numgen random mod {class} map @endpoints");
+        assert_eq!(text(&program, &format!("pick-{class}")), [draw]);
+    }
+    let sixteen = text(&program, "pick-16");
+    assert_eq!(sixteen.len(), DRAWS + 1);
+    assert!(sixteen[0].contains("mod 16") && sixteen[DRAWS].contains("mod 8"), "{sixteen:?}");
+    assert_eq!(
+        text(&program, "nat-postrouting"),
+        [
+            "meta mark & 0x4000 == 0x4000 meta mark set meta mark ^ 0x4000 masquerade fully-random",
+            "ct status dnat ip saddr . ip daddr . meta l4proto . th dport @hairpin masquerade fully-random",
+        ]
+    );
+}
+
+#[test]
+fn without_a_pod_network_of_the_family_cluster_ips_are_not_masqueraded() {
+    let options = pods_in("10.128.0.0/16");
+    let program = Program::new(Family::Ip6, &options, &classes(&[1]));
+    assert_eq!(text(&program, "from-internal-1"), ["goto pick-1"]);
+    let all = Program::new(Family::Ip6, &Options { masquerade_all: true, ..options }, &classes(&[1]));
+    assert_eq!(text(&all, "from-internal-1"), ["jump mark-for-masquerade", "goto pick-1"]);
+}
+
+#[test]
+fn pods_may_be_told_by_interface_and_node_ports_be_on_every_address() {
+    let options = Options {
+        local_pods: LocalPods::Interface("cali*".to_owned()),
+        masquerade_bit: 3,
+        every_node_address: BTreeSet::from([Family::Ip6]),
+        ..Options::default()
+    };
+    let program = Program::new(Family::Ip6, &options, &classes(&[1]));
+    assert_eq!(text(&program, "from-internal-1"), ["iifname != \"cali*\" jump mark-for-masquerade", "goto pick-1"]);
+    assert_eq!(text(&program, "mark-for-masquerade"), ["meta mark set meta mark | 0x8"]);
+    assert_eq!(
+        text(&program, "check-nodeports"),
+        [
+            "fib daddr type local ip6 daddr != ::1/128 meta l4proto . th dport @drop-nodeports drop",
+            "fib daddr type local ip6 daddr != ::1/128 meta l4proto . th dport @reject-nodeports goto refuse",
+            "goto check-endpoints",
+        ]
+    );
+    assert_eq!(text(&program, "services")[4], "fib daddr type local ip6 daddr != ::1/128 goto to-node");
+}
+
+#[test]
+fn a_fingerprint_changes_with_the_rules() {
+    let one = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
+    let two = Program::new(Family::Ip, &Options::default(), &classes(&[1, 2]));
+    let fingerprint = |p: &Program, name: &str| p.chains.iter().find(|c| c.name.0 == name).map(Chain::fingerprint);
+    assert_ne!(fingerprint(&one, "endpoints-any"), fingerprint(&two, "endpoints-any"));
+    assert_eq!(fingerprint(&one, "services"), fingerprint(&two, "services"), "the first class is the same");
+    // Written into kernels by earlier versions: a change of the hash would rewrite every chain once.
+    assert_eq!(fingerprint(&one, "refuse"), Some(0x7dce_c13e_2cee_7f45));
+}
+
+#[test]
+fn classes_are_tested_in_the_order_that_is_given() {
+    let program = Program::new(Family::Ip, &Options::default(), &classes(&[4, 1]));
+    let tested = text(&program, "endpoints-any");
+    assert!(tested[0].ends_with("goto pick-4") && tested[1].ends_with("goto pick-1"), "{tested:?}");
+    assert!(text(&program, "services")[0].ends_with("goto from-internal-4"));
+    assert!(text(&program, "to-cluster-ip")[0].ends_with("goto from-internal-1"));
+    let noted = |name: &str| program.chains.iter().find(|c| c.name.0 == name).map(|c| c.classes.as_slice());
+    assert_eq!([noted("services"), noted("to-cluster-ip")].map(Option::unwrap).concat(), classes(&[4, 1]).internal);
+}
+
+#[test]
+fn a_class_of_which_there_are_only_cluster_ips_has_a_chain_to_pick_from() {
+    let parts = Parts { classes: Vec::new(), ..classes(&[2]) };
+    let program = Program::new(Family::Ip, &Options::default(), &parts);
+    assert_eq!(text(&program, "pick-2").len(), 1);
+    assert_eq!(text(&program, "endpoints-any"), [""; 0]);
+}
+
+#[test]
+fn only_what_was_not_translated_is_checked() {
+    let program = Program::new(Family::Ip, &Options::default(), &Parts::default());
+    assert_eq!(text(&program, "filter-input"), ["ct state new ct status ! dnat jump check-nodeports"]);
+    for chain in ["filter-forward", "filter-output"] {
+        assert_eq!(text(&program, chain), ["ct state new ct status ! dnat jump check-cluster-ips"]);
+    }
+    assert_eq!(
+        text(&program, "check-cluster-ips"),
+        ["jump check-endpoints", "ip daddr @cluster-ips goto refuse", "ip daddr @service-cidrs drop"]
+    );
+}
+
+#[test]
+fn sources_are_checked_only_where_a_service_asks_for_it() {
+    let early = ["check-sources", "filter-prerouting", "filter-output-early"];
+    let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
+    assert!(without.chains.iter().all(|chain| !early.contains(&&*chain.name.0)));
+    assert!(SetName::SOURCES.iter().all(|set| !without.sets.contains(set)));
+    let with = Program::new(Family::Ip, &Options::default(), &Parts { sources: true, ..classes(&[1]) });
+    assert_eq!(with.chains.len(), without.chains.len() + 3);
+    assert!(SetName::SOURCES.iter().all(|set| with.sets.contains(set)));
+    assert_eq!(
+        text(&with, "check-sources"),
+        [
+            "ip daddr . meta l4proto . th dport @firewalled ip daddr . meta l4proto . th dport . ip saddr != @allowed-sources drop"
+        ]
+    );
+    assert_eq!(text(&with, "filter-prerouting"), ["ct state new jump check-sources"]);
+}
+
+#[test]
+fn clients_are_remembered_only_where_a_service_asks_for_it() {
+    let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
+    let chain = |name: &'static str| without.chains.iter().find(|chain| chain.name.0 == name);
+    assert!(chain("remember-clients").is_none() && chain("nat-input").is_none());
+    assert_eq!(text(&without, "endpoints-any").len(), 1);
+    assert_eq!(text(&without, "nat-postrouting").len(), 2);
+
+    let affinity = BTreeSet::from([Affinity { node_port: false, seconds: 10 }]);
+    let with = Program::new(Family::Ip, &Options::default(), &Parts { affinity, ..classes(&[1]) });
+    assert_eq!(
+        text(&with, "endpoints-any")[0],
+        "dnat ip to ip saddr . ip daddr . meta l4proto . th dport map @affinity"
+    );
+    assert_eq!(text(&with, "from-internal-1").len(), text(&without, "from-internal-1").len() + 1);
+    assert_eq!(text(&with, "from-internal-1")[0], text(&with, "endpoints-any")[0]);
+    assert_eq!(text(&with, "nat-postrouting")[0], "ct status dnat jump remember-clients");
+    assert_eq!(text(&with, "nat-input"), ["ct status dnat jump remember-clients"]);
+    let remember = text(&with, "remember-clients");
+    assert_eq!(remember.len(), 3);
+    assert_eq!(
+        remember[0],
+        "meta l4proto tcp ct original ip daddr . meta l4proto . ct original proto-dst @affinity-services-10 \
+         update @affinity { ip saddr . ct original ip daddr . meta l4proto . ct original proto-dst timeout 10s : \
+         ip daddr . th dport }"
+    );
+}
+
+#[test]
+fn clients_of_a_node_port_are_those_that_asked_a_node_address() {
+    let affinity = BTreeSet::from([Affinity { node_port: true, seconds: 60 }]);
+    let program = Program::new(Family::Ip6, &Options::default(), &Parts { affinity, ..Parts::default() });
+    let to = "ct original ip6 daddr";
+    let asked = "ct original ip6 daddr . meta l4proto . ct original proto-dst";
+    assert_eq!(
+        text(&program, "remember-clients")[1],
+        format!(
+            "meta l4proto udp meta l4proto . ct original proto-dst @affinity-nodeports-60 \
+             {to} != @cluster-ips {asked} != @external {asked} != @external-local \
+             {to} @nodeport-ips \
+             update @nodeport-affinity {{ ip6 saddr . meta l4proto . ct original proto-dst timeout 60s : \
+             ip6 daddr . th dport }}"
+        )
+    );
+    assert!(!program.sets.contains(&SetName::Clients { node_port: false }));
+}
