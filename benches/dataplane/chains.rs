@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use crate::common::cluster::{NODES, Size, cluster_ip, pod_ip};
+use crate::common::cluster::{Size, cluster_ip, pod_ip};
 use crate::common::namespace::Namespace;
 use crate::common::nft;
 use crate::flows::PORT;
-use crate::variant::PODS;
+use crate::variant::{PODS, is_here};
 
 /// Hooks of NAT and nothing in them: connections are tracked, and that is all.
 pub const NOTHING: &str = "
@@ -73,7 +73,7 @@ pub fn text(size: Size) -> String {
     let ips = elements(&mut (0..services).map(|n| cluster_ip(n).to_string()));
     let _ = writeln!(text, "set cluster-ips {{ type ipv4_addr; elements = {{ {ips} }}; }}");
     let _ = writeln!(text, "set nodeport-ips {{ type ipv4_addr; elements = {{ 192.0.2.1 }}; }}");
-    let local = (0..size.pods()).filter(|p| p.is_multiple_of(NODES));
+    let local = (0..size.pods()).filter(|p| is_here(*p));
     let hairpin = elements(&mut local.map(|p| format!("{0} . {0} . udp . {PORT}", pod_ip(p))));
     let key = "ipv4_addr . ipv4_addr . inet_proto . inet_service";
     let _ = writeln!(text, "set hairpin-connections {{ type {key}; elements = {{ {hairpin} }}; }}");

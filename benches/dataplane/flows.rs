@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
-use crate::common::cluster::{self, Size};
+use crate::common::cluster::Size;
 use crate::common::machine::cpu_of_this_thread;
 
 /// Source ports, and flows from each in a round: so few that many rounds go by without an interruption.
@@ -13,9 +13,10 @@ const FLOWS: u32 = 50;
 /// The port of every Service.
 pub const PORT: u16 = 53;
 
-/// Senders in one namespace, to Services all over the cluster.
+/// Senders in one namespace, to Services all over the cluster or to as many addresses of nobody.
 pub struct Flows {
     senders: Vec<UdpSocket>,
+    to: fn(u32) -> Ipv4Addr,
     conntrack: Socket,
     services: u32,
     /// Where the next round begins.
@@ -24,12 +25,12 @@ pub struct Flows {
 
 impl Flows {
     /// Opens sockets in the namespace of this thread.
-    pub fn new(source: Ipv4Addr, size: Size) -> Self {
+    pub fn new(source: Ipv4Addr, to: fn(u32) -> Ipv4Addr, size: Size) -> Self {
         let open = |_| UdpSocket::bind(SocketAddrV4::new(source, 0)).expect("a port");
         let mut conntrack = Socket::new(NETLINK_NETFILTER).expect("a netlink socket");
         conntrack.bind_auto().expect("a netlink address");
         conntrack.connect(&SocketAddr::new(0, 0)).expect("the kernel listens");
-        Self { senders: (0..PORTS).map(open).collect(), conntrack, services: size.services, next: 0 }
+        Self { senders: (0..PORTS).map(open).collect(), to, conntrack, services: size.services, next: 0 }
     }
 
     /// Opens new flows; how many nanoseconds of processor time each took. All of it is spent in this thread, in the kernel.
@@ -40,7 +41,7 @@ impl Flows {
         let to: Vec<Vec<SocketAddrV4>> = (0..u32::from(PORTS))
             .map(|port| {
                 let service = |flow| (self.next + (port * FLOWS + flow) * stride) % self.services;
-                (0..FLOWS).map(|flow| SocketAddrV4::new(cluster::cluster_ip(service(flow)), PORT)).collect()
+                (0..FLOWS).map(|flow| SocketAddrV4::new((self.to)(service(flow)), PORT)).collect()
             })
             .collect();
         self.next = (self.next + u32::from(PORTS) * FLOWS * stride + 1) % self.services;

@@ -5,7 +5,8 @@
 //! moment of the machine is everybody's; the best round of each counts, in processor time of the sender.
 //!
 //! Variants: our program at several sizes, the shape that kube-proxy's nftables mode gives its table ([`chains`]), and connection
-//! tracking with NAT but without rules; and ours with session affinity. Flows come from a pod's address, and from the host's own, which is masqueraded.
+//! tracking with NAT but without rules; and ours with session affinity, and with packets that are for no Service. Flows come from a
+//! pod's address, and from the host's own, which is masqueraded.
 //!
 //! ```text
 //! cargo bench --bench dataplane [-- [--rounds N] [--docs]]        default: 400 rounds; --docs writes docs/performance.md
@@ -37,7 +38,9 @@ fn main() {
     let rounds = rounds.unwrap_or(400);
     let size = |services| Size { services, endpoints: 5 };
     let variants = [
+        ("connection tracking and NAT, no rules", Rules::None, size(100)),
         ("connection tracking and NAT, no rules", Rules::None, size(5_000)),
+        ("connection tracking and NAT, no rules", Rules::None, size(50_000)),
         ("Pointsman", Rules::Program, size(100)),
         ("Pointsman", Rules::Program, size(5_000)),
         ("Pointsman", Rules::Program, size(50_000)),
@@ -45,6 +48,7 @@ fn main() {
         ("a chain for each Service", Rules::Chains, size(5_000)),
         ("Pointsman, some other Services with session affinity", Rules::OneAffinity, size(5_000)),
         ("Pointsman, every Service with session affinity", Rules::Affinity, size(5_000)),
+        ("Pointsman, packets that are for no Service", Rules::Others, size(5_000)),
     ];
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {elapsed}").expect("a template");
     let progress = ProgressBar::new(variants.len() as u64).with_style(style.clone()).with_message("loading rules");
@@ -99,7 +103,9 @@ fn report(variants: &[Variant]) -> String {
     };
     let rows: Vec<Vec<String>> = variants.iter().map(row).collect();
     let mut text = table(&head(&titles), &rows);
-    let [_, small, middle, large, few_chains, chains, others_sticky, sticky] = variants else { return text };
+    let [none_small, _, none, small, middle, large, few_chains, chains, others_sticky, sticky, _] = variants else {
+        return text;
+    };
     let ratio = |of: &Variant, to: &Variant, source: Source| of.times(source).best / to.times(source).best;
     let mut line = |what: &str, of: &Variant, to: &Variant, goal: Option<f64>| {
         let [pod, host] = Source::ALL.map(|source| ratio(of, to, source));
@@ -109,6 +115,7 @@ fn report(variants: &[Variant]) -> String {
         text += &format!("\n- {what}: {pod:.2} from a pod{from_pod}, {host:.2} from the host{from_host}{goal}.");
     };
     line("Pointsman at 50,000 × 5 beside 100 × 5", large, small, Some(GROWTH));
+    line("Without rules, at 50,000 × 5 beside 100 × 5", none, none_small, None);
     line("Pointsman at 5,000 × 5 beside 100 × 5", middle, small, None);
     line("A chain for each Service at 5,000 × 5 beside 100 × 5", chains, few_chains, None);
     line("Pointsman beside a chain for each Service, at 5,000 × 5", middle, chains, Some(BESIDE));

@@ -1,5 +1,6 @@
 //! Our program, filled with Services, as the proxy does it.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use pointsman::state::{Cluster, Decoded, Desired, EndpointSlice, Event, Service}
 use crate::common::cluster::{self, NODE, Size};
 use crate::common::namespace::{Namespace, runtime};
 use crate::flows::PORT;
-use crate::variant::{PODS, Rules};
+use crate::variant::{PODS, Rules, is_here};
 
 /// Programs UDP Services of this size, with as much session affinity as these rules have.
 pub fn load(namespace: &Namespace, size: Size, rules: Rules) {
@@ -20,7 +21,9 @@ pub fn load(namespace: &Namespace, size: Size, rules: Rules) {
     let (measured, others) = match rules {
         Rules::Affinity => (sticky as fn(Event) -> Event, sticky as fn(Event) -> Event),
         Rules::OneAffinity => (plain as fn(Event) -> Event, sticky as fn(Event) -> Event),
-        Rules::None | Rules::Program | Rules::Chains => (plain as fn(Event) -> Event, plain as fn(Event) -> Event),
+        Rules::None | Rules::Program | Rules::Others | Rules::Chains => {
+            (plain as fn(Event) -> Event, plain as fn(Event) -> Event)
+        }
     };
     let events = cluster::all(size).into_iter().map(measured).chain(others_of(size).into_iter().map(others)).map(udp);
     let cluster = events.fold(Cluster::new(NODE), |cluster, event| cluster.apply(event).cluster);
@@ -60,7 +63,7 @@ fn sticky(event: Event) -> Event {
     }
 }
 
-/// The same over UDP.
+/// The same over UDP, and with no more pods on this node than a node has.
 fn udp(event: Event) -> Event {
     match event {
         Event::ServicesReset(all) => Event::ServicesReset(all.into_iter().map(|one| edited(one, service)).collect()),
@@ -77,6 +80,13 @@ fn service(service: &mut Service) {
 
 fn slice(slice: &mut EndpointSlice) {
     slice.ports.iter_mut().for_each(|port| (port.protocol, port.port) = (Protocol::Udp, PORT));
+    let elsewhere: Arc<str> = "node-1".into();
+    for endpoint in slice.endpoints.iter_mut().filter(|endpoint| endpoint.node.as_deref() == Some(NODE)) {
+        let IpAddr::V4(addr) = endpoint.addr else { continue };
+        if !is_here(addr.to_bits().wrapping_sub(cluster::pod_ip(0).to_bits())) {
+            endpoint.node = Some(Arc::clone(&elsewhere));
+        }
+    }
 }
 
 fn edited<T: Clone>(decoded: Decoded<T>, edit: fn(&mut T)) -> Decoded<T> {

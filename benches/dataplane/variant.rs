@@ -3,13 +3,21 @@
 use std::net::Ipv4Addr;
 
 use crate::chains;
-use crate::common::cluster::Size;
+use crate::common::cluster::{NODES, Size, cluster_ip};
 use crate::common::namespace::Namespace;
 use crate::flows::Flows;
 use crate::program;
 
 /// The network that counts as that of local pods: what comes from elsewhere to a ClusterIP is masqueraded.
 pub const PODS: &str = "10.128.0.0/9";
+
+/// How many pods run on this node at most: what kubelet allows unless told otherwise.
+const MOST_PODS: u32 = 110;
+
+/// Whether pod `p` runs on this node.
+pub fn is_here(p: u32) -> bool {
+    p.is_multiple_of(NODES) && p / NODES < MOST_PODS
+}
 
 /// Which rules are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +26,8 @@ pub enum Rules {
     None,
     /// Ours.
     Program,
+    /// Ours, and flows that are for no Service.
+    Others,
     /// Ours, where one Service that no flow goes to keeps its clients.
     OneAffinity,
     /// Ours, where every Service keeps its clients.
@@ -56,6 +66,11 @@ pub struct Times {
     pub median: f64,
 }
 
+/// Address number `n` of those that no Service has.
+fn elsewhere(n: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0x0b00_0000 + 256 + n)
+}
+
 impl Source {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Pod, Self::Host];
@@ -90,10 +105,13 @@ impl Variant {
         namespace.ip("route add default via 192.0.2.254");
         match rules {
             Rules::None => chains::load(&namespace, chains::NOTHING),
-            Rules::Program | Rules::OneAffinity | Rules::Affinity => program::load(&namespace, size, rules),
+            Rules::Program | Rules::Others | Rules::OneAffinity | Rules::Affinity => {
+                program::load(&namespace, size, rules);
+            }
             Rules::Chains => chains::load(&namespace, &chains::text(size)),
         }
-        let flows = Source::ALL.map(|source| namespace.enter(|| Flows::new(source.addr(), size)));
+        let to = if rules == Rules::Others { elsewhere } else { cluster_ip };
+        let flows = Source::ALL.map(|source| namespace.enter(|| Flows::new(source.addr(), to, size)));
         Self { name, size, flows, measured: Default::default(), _namespace: namespace }
     }
 
