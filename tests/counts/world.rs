@@ -52,7 +52,7 @@ impl World {
             one_turn(&mut world);
             world.sent()
         };
-        assert!(operations > 8 * u64::from(services), "everything is programmed: {operations}");
+        assert!(operations > 7 * u64::from(services), "everything is programmed: {operations}");
         world
     }
 
