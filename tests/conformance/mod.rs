@@ -183,8 +183,16 @@ pub async fn refuses_what_the_model_refuses(mut backend: impl Backend) {
     let mut memory = MemoryKernel::new();
     let mut seen: BTreeSet<Option<Refusal>> = BTreeSet::new();
     let everything = creation(&program());
-    let batches = sample(prop::collection::vec(operation(), 1..4), 400);
-    for (n, batch) in batches.into_iter().enumerate() {
+    let random = sample(prop::collection::vec(operation(), 1..4), 400);
+    // A slot that has another endpoint: rare by chance.
+    let anew = vec![Operation::add(Family::Ip, Object::Table), Operation::delete(Family::Ip, Object::Table)];
+    let taken = [0, 1].map(|n| {
+        let frontend = Frontend { addr: [10, 96, 0, 0].into(), protocol: Protocol::Tcp, port: 80 };
+        let to = Endpoint { addr: [10, 1, 0, n].into(), port: 8080 };
+        vec![Operation::add_element(Element::slot(List::Any, frontend, 0, to))]
+    });
+    let batches = random.into_iter().chain([anew, everything.clone()]).chain(taken);
+    for (n, batch) in batches.enumerate() {
         // From time to time a full program, so that there is something to refer to.
         if n % 25 == 0 {
             for batch in [

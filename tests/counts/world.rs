@@ -51,7 +51,7 @@ impl World {
         let first_sync = world.reconciler.run(&mut world.received, Until::FirstSync, &world.shutdown);
         world.runtime.block_on(first_sync).expect("the kernel takes everything");
         let (operations, _) = world.sent();
-        assert!(operations > 8 * u64::from(services), "everything is programmed: {operations}");
+        assert!(operations > 7 * u64::from(services), "everything is programmed: {operations}");
         world
     }
 
