@@ -159,6 +159,15 @@ fn everything(criterion: &mut Criterion) {
         let world = World::new(services);
         let plan = diff(&Acknowledged::nothing(), &world.desired, &scope());
         let id = |step: &str| BenchmarkId::new(step, services);
+        let lists = cluster::all(Size { services, endpoints: 5 });
+        group.bench_function(id("fold"), |bencher| {
+            let fold = |cluster: Cluster, event| cluster.advance(event).cluster;
+            bencher.iter_batched(
+                || lists.clone(),
+                |lists| lists.into_iter().fold(Cluster::new(NODE), fold),
+                BatchSize::LargeInput,
+            );
+        });
         group.bench_function(id("compile"), |bencher| {
             bencher.iter_with_large_drop(|| Desired::of(&world.cluster));
         });

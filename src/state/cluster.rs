@@ -8,12 +8,14 @@ use im::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
 use super::event::{Decoded, Event, Kind};
-use super::known::{Known, spread};
+use super::known::Known;
 use super::names::{ByHash, ObjectName};
 use super::object::{EndpointSlice, Node, Service, ServiceCidr};
 use super::skipped::{ObjectRef, Problem, Reason, Skipped};
 use super::touched::Touched;
 use crate::dataplane::Family;
+
+mod first;
 
 /// Everything that is known of the cluster. Cloning costs O(1); a snapshot never changes.
 #[derive(Clone, Debug, Default)]
@@ -204,24 +206,18 @@ impl Cluster {
         let mut next = Draft { cluster: self, touched: Touched::default(), skipped: Vec::new() };
         let was_complete = next.cluster.is_complete();
         match event {
-            Event::ServicesReset(all) => {
-                next.reset(Kind::Service, all, Draft::services, |service| service.name.clone(), Draft::put_service)
-            }
+            Event::ServicesReset(all) if next.cluster.services.is_empty() => next.first_services(all),
+            Event::ServicesReset(all) => next.reset(Kind::Service, all, Draft::services, Draft::put_service),
             Event::ServiceApplied(service) => next.put(Kind::Service, service, Draft::put_service),
             Event::ServiceDeleted(name) => next.put_service(&name, None),
-            Event::SlicesReset(all) => {
-                next.reset(Kind::EndpointSlice, all, Draft::slices, EndpointSlice::owner, Draft::put_slice)
-            }
+            Event::SlicesReset(all) if !was_complete && next.cluster.slice_owners.is_empty() => next.first_slices(all),
+            Event::SlicesReset(all) => next.reset(Kind::EndpointSlice, all, Draft::slices, Draft::put_slice),
             Event::SliceApplied(slice) => next.put(Kind::EndpointSlice, slice, Draft::put_slice),
             Event::SliceDeleted(name) => next.put_slice(&name, None),
-            Event::ServiceCidrsReset(all) => {
-                next.reset(Kind::ServiceCidr, all, Draft::cidrs, |cidr| cidr.name.clone(), Draft::put_cidr)
-            }
+            Event::ServiceCidrsReset(all) => next.reset(Kind::ServiceCidr, all, Draft::cidrs, Draft::put_cidr),
             Event::ServiceCidrApplied(cidr) => next.put(Kind::ServiceCidr, cidr, Draft::put_cidr),
             Event::ServiceCidrDeleted(name) => next.put_cidr(&name, None),
-            Event::NodesReset(all) => {
-                next.reset(Kind::Node, all, Draft::nodes, |node| node.name.clone(), Draft::put_node)
-            }
+            Event::NodesReset(all) => next.reset(Kind::Node, all, Draft::nodes, Draft::put_node),
             Event::NodeApplied(node) => next.put(Kind::Node, node, Draft::put_node),
             Event::NodeDeleted(name) => next.put_node(&name, None),
             Event::HostAddresses(all) => next.put_host_addresses(all),
@@ -247,43 +243,22 @@ trait Named {
 }
 
 impl Draft {
-    /// Replaces a whole kind: what is not in the list is gone, what could not be read stays as it was. `place` is the name that an
-    /// object is kept under.
+    /// Replaces a whole kind: what is not in the list is gone, what could not be read stays as it was.
     fn reset<T: Named>(
         &mut self,
         kind: Kind,
         all: Vec<Decoded<T>>,
         known: fn(&Self) -> Vec<ObjectName>,
-        place: fn(&T) -> ObjectName,
         put: fn(&mut Self, &ObjectName, Option<Arc<T>>),
     ) {
-        let known = known(self);
-        if known.is_empty() {
-            let reported = self.skipped.len();
-            let mut all: Vec<_> = all
-                .into_iter()
-                .map(|object| {
-                    (
-                        ByHash(object.object().map_or_else(|| decoded_name(&object).clone(), |object| place(object))),
-                        object,
-                    )
-                })
-                .collect();
-            all.sort_by(|(a, _), (b, _)| a.cmp(b));
-            for (_, object) in spread(all) {
-                self.put(kind, object, put);
-            }
-            self.skipped[reported..].sort_by(|a, b| a.object.cmp(&b.object));
-        } else {
-            let mut listed: Vec<&ObjectName> = all.iter().map(decoded_name).collect();
-            listed.sort_unstable();
-            let gone = known.iter().filter(|name| listed.binary_search(name).is_err());
-            for name in gone {
-                put(self, name, None);
-            }
-            for object in all {
-                self.put(kind, object, put);
-            }
+        let mut listed: Vec<&ObjectName> = all.iter().map(decoded_name).collect();
+        listed.sort_unstable();
+        let gone = known(self).into_iter().filter(|name| listed.binary_search(&name).is_err()).collect::<Vec<_>>();
+        for name in gone {
+            put(self, &name, None);
+        }
+        for object in all {
+            self.put(kind, object, put);
         }
         self.cluster.complete.insert(kind);
     }

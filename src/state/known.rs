@@ -23,6 +23,11 @@ enum Slices {
 }
 
 impl Known {
+    /// A Service without slices.
+    pub fn of(service: Arc<Service>) -> Self {
+        Self { service: Some(service), slices: Slices::None }
+    }
+
     /// Whether there is neither a Service nor a slice.
     pub fn is_nothing(&self) -> bool {
         self.service.is_none() && self.slices().is_empty()

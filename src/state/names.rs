@@ -162,6 +162,13 @@ pub fn owner_tag(service: &ObjectName, port: &str) -> Arc<str> {
     let slash = if namespace.is_empty() { "" } else { "/" };
     let parts = [namespace, slash, name, separator, port];
     let mut tag = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    // As it nearly always is.
+    parts.iter().for_each(|part| tag.push_str(part));
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-./:_".contains(&byte);
+    if tag.len() <= MAX_TAG && tag.bytes().all(is_safe) {
+        return tag.into();
+    }
+    tag.clear();
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-./:_".contains(c) { c } else { '_' };
     tag.extend(parts.iter().flat_map(|part| part.chars()).map(safe).take(MAX_TAG));
     tag.into()
