@@ -164,7 +164,16 @@ fn load(results: &Results) -> String {
 
 /// How many times as long things take from each size to the next, beside how many times as large that is.
 fn growth(results: &Results) -> String {
-    let mut titles = head(&["From", "to", "pods", "cold start", "restart", "resident memory"]);
+    let mut titles = head(&[
+        "From",
+        "to",
+        "pods",
+        "cold start",
+        "restart",
+        "cold from memory",
+        "restart from memory",
+        "resident memory",
+    ]);
     let Some(first) = results.sizes.first() else { return String::new() };
     titles.extend(first.in_process.scenarios.iter().map(|scenario| scenario.name.clone()));
     let row = |pair: &[OfSize]| {
@@ -176,6 +185,8 @@ fn growth(results: &Results) -> String {
             times(&|of| f64::from(of.size.pods())),
             times(&|of| of.whole.cold_seconds),
             times(&|of| of.whole.restart_seconds),
+            times(&|of| of.in_process.stages.cold.total()),
+            times(&|of| of.in_process.adopt_seconds),
             times(&|of| of.whole.rss_mib),
         ];
         let scenarios = 0..small.in_process.scenarios.len().min(large.in_process.scenarios.len());
