@@ -29,7 +29,7 @@ pub(super) struct Aside {
     refused: Refused,
     /// When all of them are tried again.
     retry_at: Option<Instant>,
-    /// Whether they are being tried again: what the kernel still refuses is to be found at once.
+    /// Whether some are being tried again: what the kernel still refuses is to be found at once.
     suspects: bool,
     /// What was reported, so that it is not reported at each attempt.
     told: Refused,
@@ -64,7 +64,9 @@ impl Aside {
 
     /// Takes back what is to become something else now: the kernel may accept that.
     pub fn follow(&mut self, desired: &Desired) {
+        let before = self.refused.len();
         self.refused.retain(|frontend, spec| *spec == wanted(desired, frontend));
+        self.suspects |= self.refused.len() < before;
         self.retry_at = self.retry_at.filter(|_| !self.refused.is_empty());
     }
 
