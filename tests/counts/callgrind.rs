@@ -23,9 +23,9 @@ pub fn instructions(services: u32) -> Vec<u64> {
         .output()
         .expect("valgrind is needed to count instructions: install it, or leave out --instructions");
     assert!(output.status.success(), "valgrind: {}", String::from_utf8_lossy(&output.stderr));
-    // A file for each call, numbered from 1: the first is the sync of the whole cluster.
+    // A file for each call, numbered from 1.
     let mut counts = Vec::new();
-    for n in 2.. {
+    for n in 1.. {
         let Ok(text) = fs::read_to_string(file.with_extension(n.to_string())) else { break };
         let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
         counts.push(total.expect("callgrind tells totals"));
