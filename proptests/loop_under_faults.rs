@@ -116,6 +116,17 @@ fn paused<F: Future>(test: F) -> F::Output {
     runtime.expect("a runtime").block_on(test)
 }
 
+/// Runs the loop for so long.
+async fn run_for(reconciler: &mut Reconciler<FaultyKernel>, events: &mut mpsc::Receiver<Received>, time: Duration) {
+    let shutdown = CancellationToken::new();
+    let later = async {
+        tokio::time::sleep(time).await;
+        shutdown.cancel();
+    };
+    let (run, ()) = tokio::join!(reconciler.run(events, Until::Shutdown, &shutdown), later);
+    assert!(run.is_ok());
+}
+
 /// Where the loop looks from.
 fn view() -> View {
     View { node_name: common::NODE.into(), ..View::default() }
@@ -160,13 +171,7 @@ proptest! {
 
             // Silent: an hour without events makes no calls.
             let (commits, reads) = (reconciler.backend().commits, reconciler.backend().reads);
-            let shutdown = CancellationToken::new();
-            let hour = async {
-                tokio::time::sleep(Duration::from_secs(3_600)).await;
-                shutdown.cancel();
-            };
-            let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), hour);
-            prop_assert!(run.is_ok());
+            run_for(&mut reconciler, &mut receiver, Duration::from_secs(3_600)).await;
             prop_assert_eq!((reconciler.backend().commits, reconciler.backend().reads), (commits, reads));
             Ok(())
         })?;
@@ -181,13 +186,7 @@ fn before_all_lists_are_complete_the_kernel_is_read_once_and_nothing_is_written(
         for event in initial().into_iter().take(3) {
             sender.send(Received::now(event)).await.expect("room");
         }
-        let shutdown = CancellationToken::new();
-        let day = async {
-            tokio::time::sleep(Duration::from_secs(86_400)).await;
-            shutdown.cancel();
-        };
-        let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), day);
-        assert!(run.is_ok());
+        run_for(&mut reconciler, &mut receiver, Duration::from_secs(86_400)).await;
         assert_eq!((reconciler.backend().commits, reconciler.backend().reads), (0, 1));
     });
 }
@@ -280,17 +279,7 @@ fn a_frontend_that_the_kernel_refuses_is_set_aside_and_all_others_are_programmed
         for event in many(2_000) {
             sender.send(Received::now(event)).await.expect("room");
         }
-        let run =
-            async |reconciler: &mut Reconciler<FaultyKernel>, receiver: &mut mpsc::Receiver<Received>, seconds| {
-                let shutdown = CancellationToken::new();
-                let later = async {
-                    tokio::time::sleep(Duration::from_secs(seconds)).await;
-                    shutdown.cancel();
-                };
-                let (run, ()) = tokio::join!(reconciler.run(receiver, Until::Shutdown, &shutdown), later);
-                assert!(run.is_ok());
-            };
-        run(&mut reconciler, &mut receiver, 5).await;
+        run_for(&mut reconciler, &mut receiver, Duration::from_secs(5)).await;
         let held = addresses(reconciler.backend());
         assert_eq!((held.len(), held.contains(&refused)), (1_999, false));
         assert!(health.report(Instant::now()).healthy, "the others are up to date");
@@ -304,14 +293,14 @@ fn a_frontend_that_the_kernel_refuses_is_set_aside_and_all_others_are_programmed
         for slice in slices.into_iter().skip(2_000) {
             sender.send(Received::now(Event::SliceApplied(slice))).await.expect("room");
         }
-        run(&mut reconciler, &mut receiver, 1).await;
+        run_for(&mut reconciler, &mut receiver, Duration::from_secs(1)).await;
         assert_eq!(addresses(reconciler.backend()).len(), 2_009);
         assert_eq!(reconciler.backend().commits - commits, 1, "in one batch");
         assert_eq!(reconciler.backend().reads, reads);
 
         // It is tried again, and is there as soon as the kernel accepts it.
         reconciler.backend().refuses = None;
-        run(&mut reconciler, &mut receiver, 31).await;
+        run_for(&mut reconciler, &mut receiver, Duration::from_secs(31)).await;
         assert_eq!(addresses(reconciler.backend()).len(), 2_010);
     });
 }
@@ -360,13 +349,7 @@ fn what_the_kernel_held_of_a_refused_frontend_stays_and_another_version_of_it_is
 
         reconciler.backend().refuses = None;
         sender.send(moved(4)).await.expect("room");
-        let shutdown = CancellationToken::new();
-        let soon = async {
-            tokio::time::sleep(Duration::from_secs(6)).await;
-            shutdown.cancel();
-        };
-        let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), soon);
-        assert!(run.is_ok());
+        run_for(&mut reconciler, &mut receiver, Duration::from_secs(6)).await;
         assert_eq!(endpoint(reconciler.backend()), Some([10, 1, 0, 4].into()));
     });
 }
