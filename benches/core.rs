@@ -15,51 +15,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::cluster::{self, NODE, Size};
+use common::engine::{Stepped, engine, plan};
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use pointsman::apply::{Netlink, encode};
-use pointsman::dataplane::Options;
-use pointsman::diff::{Acknowledged, Plan, Scope, diff};
-use pointsman::state::{Cluster, Decoded, Desired, EndpointSlice, Event, Touched};
-use tokio::time::Instant;
+use pointsman::diff::Acknowledged;
+use pointsman::engine::Engine;
+use pointsman::state::{Cluster, Decoded, Desired, EndpointSlice, Event};
 
 /// Services of 5 endpoints each.
 const SIZES: [u32; 2] = [1_000, 10_000];
 
-/// A cluster that is programmed, and one changed endpoint.
-struct World {
-    cluster: Cluster,
-    desired: Desired,
-    acknowledged: Acknowledged,
-    change: Event,
-}
-
-impl World {
-    fn new(services: u32) -> Self {
-        let events = cluster::all(Size { services, endpoints: 5 });
-        let change = changed(&events, services as usize / 2);
-        let cluster = events.into_iter().fold(Cluster::new(NODE), |cluster, event| cluster.apply(event).cluster);
-        let desired = Desired::of(&cluster);
-        let acknowledged = diff(&Acknowledged::nothing(), &desired, &scope()).next;
-        Self { cluster, desired, acknowledged, change }
-    }
-
-    fn fold(&self) -> (Cluster, Touched) {
-        let step = self.cluster.apply(self.change.clone());
-        (step.cluster, step.touched)
-    }
-
-    fn changed(&self) -> Desired {
-        let (cluster, touched) = self.fold();
-        self.desired.update(&cluster, &touched).0
-    }
-
-    fn plan(&self) -> Plan {
-        diff(&self.acknowledged, &self.changed(), &scope())
-    }
-}
-
-fn scope() -> Scope {
-    Scope::dual_stack(Options::default())
+/// An engine that has programmed a cluster, and the slices of that.
+fn programmed(services: u32) -> (Stepped, Vec<Event>) {
+    let events = cluster::all(Size { services, endpoints: 5 });
+    let mut stepped = Stepped::new(Acknowledged::empty());
+    stepped.run(events.clone(), |_| {});
+    (stepped, events)
 }
 
 /// One endpoint of a Service is replaced.
@@ -76,15 +47,34 @@ fn changed(events: &[Event], service: usize) -> Event {
 fn one_change(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("one endpoint");
     for services in SIZES {
-        let world = World::new(services);
-        let (cluster, touched) = world.fold();
-        let (desired, plan) = (world.changed(), world.plan());
+        let (stepped, events) = programmed(services);
+        let change = changed(&events, services as usize / 2);
+        let folded = || {
+            let mut engine = stepped.engine.clone();
+            engine.fold(change.clone());
+            engine
+        };
+        let compiled = || {
+            let mut engine = folded();
+            engine.compile();
+            engine
+        };
+        let plan = plan(&mut compiled());
+        // Every step starts from a clone that shares everything with its original, as a property test or a replay does.
+        type Step = fn(&mut Engine, &Event);
+        let steps: [(&str, &dyn Fn() -> Engine, Step); 3] = [
+            ("fold", &|| stepped.engine.clone(), |engine, change| drop(engine.fold(change.clone()))),
+            ("compile", &folded, |engine, _| drop(engine.compile())),
+            ("diff", &compiled, |engine, _| drop(black_box(common::engine::plan(engine)))),
+        ];
+        for (step, before, work) in steps {
+            group.bench_function(BenchmarkId::new(step, services), |bencher| {
+                bencher.iter_batched_ref(before, |engine| work(engine, &change), BatchSize::SmallInput);
+            });
+        }
         let mut bench = |step: &str, work: &mut dyn FnMut()| {
             group.bench_function(BenchmarkId::new(step, services), |bencher| bencher.iter(&mut *work));
         };
-        bench("fold", &mut || drop(black_box(world.fold())));
-        bench("compile", &mut || drop(black_box(world.desired.update(&cluster, &touched))));
-        bench("diff", &mut || drop(black_box(diff(&world.acknowledged, &desired, &scope()))));
         bench("encode for netlink", &mut || drop(black_box(Netlink::encode(&plan.operations, Vec::new()))));
         bench("encode for nft", &mut || drop(black_box(encode(&plan.operations))));
     }
@@ -93,9 +83,7 @@ fn one_change(criterion: &mut Criterion) {
 
 /// Changes that go on, each of another Service: what they meet is in no cache of a large cluster.
 struct Followed {
-    cluster: Cluster,
-    desired: Desired,
-    acknowledged: Acknowledged,
+    stepped: Stepped,
     slices: Vec<Arc<EndpointSlice>>,
     changes: u32,
 }
@@ -105,15 +93,12 @@ const STEPS: [&str; 3] = ["fold", "compile", "diff"];
 
 impl Followed {
     fn new(services: u32) -> Self {
-        let events = cluster::all(Size { services, endpoints: 5 });
+        let (stepped, events) = programmed(services);
         let slices = events.iter().find_map(|event| match event {
             Event::SlicesReset(all) => Some(cluster::objects(all)),
             _ => None,
         });
-        let cluster = events.into_iter().fold(Cluster::new(NODE), |cluster, event| cluster.advance(event).cluster);
-        let desired = Desired::of(&cluster);
-        let acknowledged = Acknowledged::nothing().plan(&desired, &scope()).next;
-        Self { cluster, desired, acknowledged, slices: slices.expect("slices"), changes: 0 }
+        Self { stepped, slices: slices.expect("slices"), changes: 0 }
     }
 
     /// The next change, and how long each step of it took.
@@ -124,18 +109,8 @@ impl Followed {
         let slice = Arc::make_mut(&mut self.slices[service]);
         slice.endpoints[4].addr = cluster::later_ip(self.changes % 1_000_000).into();
         let change = Event::SliceApplied(Decoded::Object(Arc::new(slice.clone())));
-        let start = Instant::now();
-        let step = std::mem::take(&mut self.cluster).advance(change);
-        self.cluster = step.cluster;
-        let folded = Instant::now();
-        self.desired = std::mem::take(&mut self.desired).advance(&self.cluster, &step.touched).0;
-        drop(step.touched);
-        let compiled = Instant::now();
-        let plan = std::mem::take(&mut self.acknowledged).plan(&self.desired, &scope());
-        let diffed = Instant::now();
-        self.acknowledged = plan.next;
-        self.desired.settle();
-        [folded - start, compiled - folded, diffed - compiled]
+        let took = self.stepped.run(vec![change], |_| {});
+        [took.fold, took.compile, took.plan]
     }
 }
 
@@ -156,12 +131,14 @@ fn everything(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("everything");
     group.sample_size(10);
     for services in SIZES {
-        let world = World::new(services);
-        let plan = diff(&Acknowledged::nothing(), &world.desired, &scope());
+        let (stepped, lists) = programmed(services);
+        let cluster = stepped.engine.snapshot().cluster();
         let id = |step: &str| BenchmarkId::new(step, services);
-        let lists = cluster::all(Size { services, endpoints: 5 });
         group.bench_function(id("fold"), |bencher| {
-            let fold = |cluster: Cluster, event| cluster.advance(event).cluster;
+            let fold = |mut cluster: Cluster, event| {
+                cluster.apply(event);
+                cluster
+            };
             bencher.iter_batched(
                 || lists.clone(),
                 |lists| lists.into_iter().fold(Cluster::new(NODE), fold),
@@ -169,15 +146,24 @@ fn everything(criterion: &mut Criterion) {
             );
         });
         group.bench_function(id("compile"), |bencher| {
-            bencher.iter_with_large_drop(|| Desired::of(&world.cluster));
+            bencher.iter_with_large_drop(|| Desired::from_cluster(cluster));
         });
+        let before = |held: &Acknowledged| {
+            let mut engine = engine();
+            lists.iter().cloned().for_each(|event| drop(engine.fold(event)));
+            engine.compile();
+            engine.read_back(held.clone(), common::engine::NOW);
+            engine
+        };
         group.bench_function(id("diff with an empty kernel"), |bencher| {
-            bencher.iter_with_large_drop(|| diff(&Acknowledged::nothing(), &world.desired, &scope()));
+            let before = || before(&Acknowledged::empty());
+            bencher.iter_batched_ref(before, |engine| black_box(plan(engine)), BatchSize::LargeInput);
         });
+        let held = stepped.engine.acknowledged().expect("everything is programmed").clone().unverified();
         group.bench_function(id("diff with a kernel that was read"), |bencher| {
-            let read = || world.acknowledged.clone().unverified();
-            bencher.iter_batched(read, |read| diff(&read, &world.desired, &scope()), BatchSize::LargeInput);
+            bencher.iter_batched_ref(|| before(&held), |engine| black_box(plan(engine)), BatchSize::LargeInput);
         });
+        let plan = plan(&mut before(&Acknowledged::empty()));
         group.bench_function(id("encode for netlink"), |bencher| {
             bencher.iter_with_large_drop(|| Netlink::encode(&plan.operations, Vec::new()));
         });

@@ -53,7 +53,7 @@ fn connect(expected: &BTreeMap<Frontend, Expected>, remembered: &mut Remembered)
 /// Forgets as the proxy does after a commit.
 fn forget(proxy: &Proxy, plan: &Plan, remembered: &mut Remembered) {
     remembered.retain(|(frontend, client), endpoint| {
-        !is_stale(&element(*frontend, *client, *endpoint), &proxy.desired, &plan.left)
+        !is_stale(&element(*frontend, *client, *endpoint), proxy.desired(), &plan.vacated)
     });
 }
 

@@ -9,15 +9,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Model, assert_satisfies, cases, event, initial, scope};
+use common::{Model, assert_satisfies, cases, event, initial, settings};
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
 use pointsman::dataplane::{Element, Family, Key, Object, Operation, Protocol, Tables};
 use pointsman::diff::Acknowledged;
-use pointsman::observe::Health;
-use pointsman::reconcile::{Reconciler, Until};
+use pointsman::engine::Settings;
+use pointsman::observe::{Events, Health};
+use pointsman::proxy::{Proxy, Until};
 use pointsman::state::{
     Decoded, EndpointPlace, EndpointSlice, Event, Few, ObjectName, Service, ServiceCidr, ServicePort, SliceEndpoint,
-    SlicePort, View,
+    SlicePort, TrafficPolicy,
 };
 use pointsman::watch::Received;
 use proptest::prelude::*;
@@ -117,19 +118,19 @@ fn paused<F: Future>(test: F) -> F::Output {
 }
 
 /// Runs the loop for so long.
-async fn run_for(reconciler: &mut Reconciler<FaultyKernel>, events: &mut mpsc::Receiver<Received>, time: Duration) {
+async fn run_for(proxy: &mut Proxy<FaultyKernel>, events: &mut mpsc::Receiver<Received>, time: Duration) {
     let shutdown = CancellationToken::new();
     let later = async {
         tokio::time::sleep(time).await;
         shutdown.cancel();
     };
-    let (run, ()) = tokio::join!(reconciler.run(events, Until::Shutdown, &shutdown), later);
+    let (run, ()) = tokio::join!(proxy.run(events, Until::Shutdown, &shutdown), later);
     assert!(run.is_ok());
 }
 
-/// Where the loop looks from.
-fn view() -> View {
-    View { node_name: common::NODE.into(), ..View::default() }
+/// The loop over this kernel.
+fn proxy_over(kernel: FaultyKernel, health: Health) -> Proxy<FaultyKernel> {
+    Proxy::new(kernel, settings()).with_observers(health, Events::default())
 }
 
 proptest! {
@@ -145,7 +146,7 @@ proptest! {
         paused(async {
             let health = Health::default();
             let kernel = FaultyKernel::new(seed, Duration::from_secs(30));
-            let mut reconciler = Reconciler::new(kernel, scope(), view(), health.clone());
+            let mut proxy = proxy_over(kernel, health.clone());
             let (sender, mut receiver) = mpsc::channel(1_000);
             let shutdown = CancellationToken::new();
             let mut model = Model::default();
@@ -162,17 +163,17 @@ proptest! {
                 tokio::time::sleep(Duration::from_secs(100)).await;
                 shutdown.cancel();
             };
-            let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), feed);
+            let (run, ()) = tokio::join!(proxy.run(&mut receiver, Until::Shutdown, &shutdown), feed);
             prop_assert!(run.is_ok());
             let report = health.report(Instant::now());
             prop_assert!(report.healthy && report.last_synced.is_some());
-            let held = Acknowledged::from(reconciler.backend().kernel.contents(&Family::ALL));
+            let held = Acknowledged::from(proxy.backend().kernel.contents(&Family::ALL));
             assert_satisfies(&held, &model)?;
 
             // Silent: an hour without events makes no calls.
-            let (commits, reads) = (reconciler.backend().commits, reconciler.backend().reads);
-            run_for(&mut reconciler, &mut receiver, Duration::from_secs(3_600)).await;
-            prop_assert_eq!((reconciler.backend().commits, reconciler.backend().reads), (commits, reads));
+            let (commits, reads) = (proxy.backend().commits, proxy.backend().reads);
+            run_for(&mut proxy, &mut receiver, Duration::from_secs(3_600)).await;
+            prop_assert_eq!((proxy.backend().commits, proxy.backend().reads), (commits, reads));
             Ok(())
         })?;
     }
@@ -181,13 +182,13 @@ proptest! {
 #[test]
 fn before_all_lists_are_complete_the_kernel_is_read_once_and_nothing_is_written() {
     paused(async {
-        let mut reconciler = Reconciler::new(FaultyKernel::new(0, Duration::ZERO), scope(), view(), Health::default());
+        let mut proxy = proxy_over(FaultyKernel::new(0, Duration::ZERO), Health::default());
         let (sender, mut receiver) = mpsc::channel(10);
         for event in initial().into_iter().take(3) {
             sender.send(Received::now(event)).await.expect("room");
         }
-        run_for(&mut reconciler, &mut receiver, Duration::from_secs(86_400)).await;
-        assert_eq!((reconciler.backend().commits, reconciler.backend().reads), (0, 1));
+        run_for(&mut proxy, &mut receiver, Duration::from_secs(86_400)).await;
+        assert_eq!((proxy.backend().commits, proxy.backend().reads), (0, 1));
     });
 }
 
@@ -196,7 +197,7 @@ fn what_was_read_ahead_is_good_for_a_while_and_then_read_again() {
     paused(async {
         for (wait, reads) in [(Duration::ZERO, 1), (Duration::from_secs(8), 1), (Duration::from_secs(60), 2)] {
             let kernel = FaultyKernel::new(0, Duration::ZERO);
-            let mut reconciler = Reconciler::new(kernel, scope(), view(), Health::default());
+            let mut proxy = proxy_over(kernel, Health::default());
             let (sender, mut receiver) = mpsc::channel(10);
             let feed = async {
                 tokio::time::sleep(wait).await;
@@ -205,9 +206,9 @@ fn what_was_read_ahead_is_good_for_a_while_and_then_read_again() {
                 }
             };
             let shutdown = CancellationToken::new();
-            let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::FirstSync, &shutdown), feed);
+            let (run, ()) = tokio::join!(proxy.run(&mut receiver, Until::FirstSync, &shutdown), feed);
             assert!(run.is_ok());
-            assert_eq!((reconciler.backend().commits, reconciler.backend().reads), (1, reads), "after {wait:?}");
+            assert_eq!((proxy.backend().commits, proxy.backend().reads), (1, reads), "after {wait:?}");
         }
     });
 }
@@ -217,7 +218,7 @@ fn the_first_sync_waits_for_the_kernel_only_as_long_as_reading_takes_from_the_st
     paused(async {
         let begin = Instant::now();
         let kernel = FaultyKernel::new(0, Duration::ZERO);
-        let mut reconciler = Reconciler::new(kernel, scope(), view(), Health::default());
+        let mut proxy = proxy_over(kernel, Health::default());
         let (sender, mut receiver) = mpsc::channel(10);
         let feed = async {
             // As long as this kernel takes to be read.
@@ -227,9 +228,9 @@ fn the_first_sync_waits_for_the_kernel_only_as_long_as_reading_takes_from_the_st
             }
         };
         let shutdown = CancellationToken::new();
-        let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::FirstSync, &shutdown), feed);
+        let (run, ()) = tokio::join!(proxy.run(&mut receiver, Until::FirstSync, &shutdown), feed);
         assert!(run.is_ok());
-        let commit = reconciler.backend().moments[0] - begin;
+        let commit = proxy.backend().moments[0] - begin;
         assert!(commit < Duration::from_millis(30), "{commit:?}");
     });
 }
@@ -239,7 +240,7 @@ fn while_attempts_fail_events_wait_for_the_next_one() {
     paused(async {
         let mut kernel = FaultyKernel::new(0, Duration::ZERO);
         kernel.always_refuses = true;
-        let mut reconciler = Reconciler::new(kernel, scope(), view(), Health::default());
+        let mut proxy = proxy_over(kernel, Health::default());
         let (sender, mut receiver) = mpsc::channel(10_000);
         let shutdown = CancellationToken::new();
         let feed = async {
@@ -253,11 +254,11 @@ fn while_attempts_fail_events_wait_for_the_next_one() {
             }
             shutdown.cancel();
         };
-        let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), feed);
+        let (run, ()) = tokio::join!(proxy.run(&mut receiver, Until::Shutdown, &shutdown), feed);
         assert!(run.is_ok());
         // At once, at once again, and after 0.2, 0.4, 0.8, 1.6 and 3.2 s. The later ones try smaller batches as well.
-        reconciler.backend().moments.dedup();
-        assert_eq!(reconciler.backend().moments.len(), 7);
+        proxy.backend().moments.dedup();
+        assert_eq!(proxy.backend().moments.len(), 7);
     });
 }
 
@@ -274,18 +275,18 @@ fn a_frontend_that_the_kernel_refuses_is_set_aside_and_all_others_are_programmed
         let mut kernel = FaultyKernel::new(0, Duration::ZERO);
         kernel.refuses = Some(refused);
         let health = Health::default();
-        let mut reconciler = Reconciler::new(kernel, scope(), view(), health.clone());
+        let mut proxy = proxy_over(kernel, health.clone());
         let (sender, mut receiver) = mpsc::channel(100);
         for event in many(2_000) {
             sender.send(Received::now(event)).await.expect("room");
         }
-        run_for(&mut reconciler, &mut receiver, Duration::from_secs(5)).await;
-        let held = addresses(reconciler.backend());
+        run_for(&mut proxy, &mut receiver, Duration::from_secs(5)).await;
+        let held = addresses(proxy.backend());
         assert_eq!((held.len(), held.contains(&refused)), (1_999, false));
         assert!(health.report(Instant::now()).healthy, "the others are up to date");
 
         // Others change as ever, without an attempt at the refused one.
-        let (commits, reads) = (reconciler.backend().commits, reconciler.backend().reads);
+        let (commits, reads) = (proxy.backend().commits, proxy.backend().reads);
         let [Event::ServicesReset(more), Event::SlicesReset(slices), ..] = many(2_010) else { unreachable!() };
         for service in more.into_iter().skip(2_000) {
             sender.send(Received::now(Event::ServiceApplied(service))).await.expect("room");
@@ -293,15 +294,15 @@ fn a_frontend_that_the_kernel_refuses_is_set_aside_and_all_others_are_programmed
         for slice in slices.into_iter().skip(2_000) {
             sender.send(Received::now(Event::SliceApplied(slice))).await.expect("room");
         }
-        run_for(&mut reconciler, &mut receiver, Duration::from_secs(1)).await;
-        assert_eq!(addresses(reconciler.backend()).len(), 2_009);
-        assert_eq!(reconciler.backend().commits - commits, 1, "in one batch");
-        assert_eq!(reconciler.backend().reads, reads);
+        run_for(&mut proxy, &mut receiver, Duration::from_secs(1)).await;
+        assert_eq!(addresses(proxy.backend()).len(), 2_009);
+        assert_eq!(proxy.backend().commits - commits, 1, "in one batch");
+        assert_eq!(proxy.backend().reads, reads);
 
         // It is tried again, and is there as soon as the kernel accepts it.
-        reconciler.backend().refuses = None;
-        run_for(&mut reconciler, &mut receiver, Duration::from_secs(31)).await;
-        assert_eq!(addresses(reconciler.backend()).len(), 2_010);
+        proxy.backend().refuses = None;
+        run_for(&mut proxy, &mut receiver, Duration::from_secs(31)).await;
+        assert_eq!(addresses(proxy.backend()).len(), 2_010);
     });
 }
 
@@ -309,7 +310,7 @@ fn a_frontend_that_the_kernel_refuses_is_set_aside_and_all_others_are_programmed
 fn what_the_kernel_held_of_a_refused_frontend_stays_and_another_version_of_it_is_tried_at_once() {
     paused(async {
         let addr: IpAddr = [10, 96, 0, 0].into();
-        let mut reconciler = Reconciler::new(FaultyKernel::new(0, Duration::ZERO), scope(), view(), Health::default());
+        let mut proxy = proxy_over(FaultyKernel::new(0, Duration::ZERO), Health::default());
         let (sender, mut receiver) = mpsc::channel(100);
         let moved = |to: u8| {
             let [_, Event::SlicesReset(slices), ..] = many(1) else { unreachable!() };
@@ -322,13 +323,15 @@ fn what_the_kernel_held_of_a_refused_frontend_stays_and_another_version_of_it_is
         let endpoint = |backend: &FaultyKernel| {
             let held = Acknowledged::from(backend.kernel.contents(&Family::ALL));
             let of_frontend = held.frontends.iter().find(|(frontend, _)| frontend.addr == addr);
-            of_frontend.and_then(|(_, installed)| installed.endpoints(false).next()).map(|endpoint| endpoint.addr)
+            of_frontend
+                .and_then(|(_, installed)| installed.endpoints(TrafficPolicy::Cluster).next())
+                .map(|endpoint| endpoint.addr)
         };
         for event in many(3) {
             sender.send(Received::now(event)).await.expect("room");
         }
-        reconciler.run(&mut receiver, Until::FirstSync, &shutdown).await.expect("a sync");
-        reconciler.backend().refuses = Some(addr);
+        proxy.run(&mut receiver, Until::FirstSync, &shutdown).await.expect("a sync");
+        proxy.backend().refuses = Some(addr);
         for event in [
             moved(2),
             Received::now(another_cidr(1)),
@@ -342,15 +345,15 @@ fn what_the_kernel_held_of_a_refused_frontend_stays_and_another_version_of_it_is
             tokio::time::sleep(Duration::from_secs(3)).await;
             shutdown.cancel();
         };
-        let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), feed);
+        let (run, ()) = tokio::join!(proxy.run(&mut receiver, Until::Shutdown, &shutdown), feed);
         assert!(run.is_ok());
-        assert_eq!(endpoint(reconciler.backend()), Some([10, 1, 0, 1].into()), "as before");
-        assert_eq!(addresses(reconciler.backend()).len(), 2, "the deleted one is gone");
+        assert_eq!(endpoint(proxy.backend()), Some([10, 1, 0, 1].into()), "as before");
+        assert_eq!(addresses(proxy.backend()).len(), 2, "the deleted one is gone");
 
-        reconciler.backend().refuses = None;
+        proxy.backend().refuses = None;
         sender.send(moved(4)).await.expect("room");
-        run_for(&mut reconciler, &mut receiver, Duration::from_secs(6)).await;
-        assert_eq!(endpoint(reconciler.backend()), Some([10, 1, 0, 4].into()));
+        run_for(&mut proxy, &mut receiver, Duration::from_secs(6)).await;
+        assert_eq!(endpoint(proxy.backend()), Some([10, 1, 0, 4].into()));
     });
 }
 
@@ -363,10 +366,10 @@ fn a_restart_over_the_same_content_commits_nothing() {
             for event in initial() {
                 sender.send(Received::now(event)).await.expect("room");
             }
-            let mut reconciler = Reconciler::new(kernel, scope(), view(), Health::default());
-            reconciler.run(&mut receiver, Until::FirstSync, &CancellationToken::new()).await.expect("a sync");
-            assert_eq!(reconciler.backend().commits, expected_commits);
-            kernel = reconciler.into_backend();
+            let mut proxy = proxy_over(kernel, Health::default());
+            proxy.run(&mut receiver, Until::FirstSync, &CancellationToken::new()).await.expect("a sync");
+            assert_eq!(proxy.backend().commits, expected_commits);
+            kernel = proxy.into_backend();
         }
     });
 }
@@ -383,9 +386,9 @@ fn with_once_a_failure_is_the_result() {
             for event in initial() {
                 sender.send(Received::now(event)).await.expect("room");
             }
-            let mut reconciler = Reconciler::new(kernel, scope(), view(), Health::default());
-            failed |= reconciler.run(&mut receiver, Until::FirstSync, &CancellationToken::new()).await.is_err();
-            kernel = reconciler.into_backend();
+            let mut proxy = proxy_over(kernel, Health::default());
+            failed |= proxy.run(&mut receiver, Until::FirstSync, &CancellationToken::new()).await.is_err();
+            kernel = proxy.into_backend();
         }
         assert!(failed, "one of fifty faulty starts fails");
     });
@@ -433,7 +436,7 @@ fn a_large_load_takes_several_batches_and_converges_whichever_of_them_fail() {
         for seed in 0..20 {
             let faults_for = if seed == 0 { Duration::ZERO } else { Duration::from_secs(30) };
             let kernel = FaultyKernel::new(seed, faults_for);
-            let mut reconciler = Reconciler::new(kernel, scope(), view(), Health::default());
+            let mut proxy = proxy_over(kernel, Health::default());
             let (sender, mut receiver) = mpsc::channel(10);
             let mut model = Model::default();
             for event in many(2_000) {
@@ -445,9 +448,9 @@ fn a_large_load_takes_several_batches_and_converges_whichever_of_them_fail() {
                 tokio::time::sleep(Duration::from_secs(100)).await;
                 shutdown.cancel();
             };
-            let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), later);
+            let (run, ()) = tokio::join!(proxy.run(&mut receiver, Until::Shutdown, &shutdown), later);
             assert!(run.is_ok());
-            let backend = reconciler.backend();
+            let backend = proxy.backend();
             assert!(backend.commits > 1 && backend.commits < 200, "{} batches", backend.commits);
             let held = Acknowledged::from(backend.kernel.contents(&Family::ALL));
             assert_satisfies(&held, &model).expect("what the cluster asks for");
@@ -458,8 +461,8 @@ fn a_large_load_takes_several_batches_and_converges_whichever_of_them_fail() {
 /// Runs a loop with these periods over a faultless kernel, one event every 100 ms for 3 s; the moments of its commits.
 async fn commits_with(min: Duration, kernel: FaultyKernel) -> Vec<Duration> {
     let begin = Instant::now();
-    let mut reconciler =
-        Reconciler::new(kernel, scope(), view(), Health::default()).with_periods(min, Duration::from_secs(2));
+    let periods = Settings { min_sync_period: min, longest_pause: Duration::from_secs(2), ..settings() };
+    let mut proxy = Proxy::new(kernel, periods).with_observers(Health::default(), Events::default());
     let (sender, mut receiver) = mpsc::channel(100);
     let shutdown = CancellationToken::new();
     let feed = async {
@@ -473,9 +476,9 @@ async fn commits_with(min: Duration, kernel: FaultyKernel) -> Vec<Duration> {
         tokio::time::sleep(Duration::from_secs(60)).await;
         shutdown.cancel();
     };
-    let (run, ()) = tokio::join!(reconciler.run(&mut receiver, Until::Shutdown, &shutdown), feed);
+    let (run, ()) = tokio::join!(proxy.run(&mut receiver, Until::Shutdown, &shutdown), feed);
     assert!(run.is_ok());
-    reconciler.into_backend().moments.iter().map(|moment| *moment - begin).collect()
+    proxy.into_backend().moments.iter().map(|moment| *moment - begin).collect()
 }
 
 /// A ServiceCIDR that was not there before.

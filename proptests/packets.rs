@@ -16,10 +16,11 @@ use common::{NODE, cases, event, initial, node, service, slice};
 use ipnet::IpNet;
 use pointsman::apply::{Fate, MemoryKernel, Packet};
 use pointsman::dataplane::{Endpoint, Family, LocalPods, Options, Protocol};
-use pointsman::diff::{Acknowledged, Scope, diff};
+use pointsman::diff::{Acknowledged, Scope};
+use pointsman::engine::{Engine, Moment, Next, Settings};
 use pointsman::state::{
-    Cluster, Decoded, Desired, EndpointSlice, Event, Node, NodePortAddresses, ObjectName, Service, ServiceCidr,
-    ServicePort, SliceEndpoint, SlicePort, View,
+    Decoded, EndpointSlice, Event, Node, NodePortAddresses, ObjectName, Service, ServiceCidr, ServicePort,
+    SliceEndpoint, SlicePort, View,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -463,9 +464,7 @@ impl Model {
 /// A node that follows events and programs a kernel in memory.
 struct Programmed {
     setup: Setup,
-    cluster: Cluster,
-    desired: Desired,
-    acknowledged: Acknowledged,
+    engine: Engine,
     kernel: MemoryKernel,
     model: Model,
 }
@@ -475,9 +474,7 @@ impl Programmed {
         let view = View { node_name: NODE.into(), node_ports: setup.node_ports.clone(), ..View::default() };
         let mut new = Self {
             setup: setup.clone(),
-            cluster: Cluster::seen_from(view),
-            desired: Desired::default(),
-            acknowledged: Acknowledged::nothing(),
+            engine: Engine::new(Settings::new(setup.scope(), view)),
             kernel: MemoryKernel::new(),
             model: Model::new(setup),
         };
@@ -488,15 +485,22 @@ impl Programmed {
 
     fn apply(&mut self, event: Event) {
         self.model.apply(&event);
-        let step = self.cluster.apply(event);
-        self.desired = self.desired.update(&step.cluster, &step.touched).0;
-        self.cluster = step.cluster;
+        self.engine.fold(event);
+        self.engine.compile();
     }
 
     fn sync(&mut self) {
-        let plan = diff(&self.acknowledged, &self.desired, &self.setup.scope());
-        self.kernel.apply(&plan.operations).expect("the kernel takes a plan");
-        self.acknowledged = plan.next;
+        let now = Moment::default();
+        loop {
+            match self.engine.next(now) {
+                Next::Commit(plan) => {
+                    self.kernel.apply(&plan.operations).expect("the kernel takes a plan");
+                    self.engine.committed(*plan, now, now);
+                }
+                Next::Read => self.engine.read_back(Acknowledged::from(self.kernel.contents(&Family::ALL)), now),
+                Next::Wait(_) => return,
+            }
+        }
     }
 
     fn check(&self, shots: &[Shot]) -> Result<(), TestCaseError> {

@@ -19,13 +19,16 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::dataplane::{Family, Frontend, Protocol};
-use crate::state::{Cluster, Desired, Touched};
-use stale::Snapshot;
+use crate::engine::{Committed, Failed, Failure};
+use crate::follow::{Effort, Follower};
+use crate::state::{Compiled, Snapshot};
+use stale::changed;
 use worker::Worker;
 
 mod flow;
@@ -35,7 +38,6 @@ mod worker;
 
 pub use flow::Flow;
 pub use kernel::Kernel;
-pub use stale::changed;
 
 /// A table of UDP flows.
 pub trait Table: Send + 'static {
@@ -56,59 +58,82 @@ pub trait Table: Send + 'static {
 
 /// Removes stale flows after commits, on a task of its own.
 #[derive(Debug)]
-pub struct Conntrack {
+pub struct ConntrackFollower {
     families: Vec<Family>,
     newest: watch::Sender<Snapshot>,
-    to_look_at: mpsc::UnboundedSender<BTreeSet<Frontend>>,
-    /// How often the worker was asked.
-    asked: u64,
-    /// How much of that it has done.
+    requests: mpsc::UnboundedSender<BTreeSet<Frontend>>,
+    /// How many requests the worker got.
+    requested: u64,
+    /// How many of them it has done.
     done: Arc<AtomicU64>,
     /// Frontends whose flows lost an endpoint since the last commit; `None` before the first, which is about all of them.
     lost: Option<BTreeSet<Frontend>>,
-    worker: JoinHandle<()>,
+    /// The frontends that failed plans changed: they may be committed in part.
+    changed: BTreeSet<Frontend>,
 }
 
-impl Conntrack {
-    /// Starts the worker, in the current runtime. Nothing is done before the first commit.
-    pub fn start(families: &[Family], table: impl Table) -> Self {
-        let (newest, snapshots) = watch::channel(Snapshot::default());
-        let (to_look_at, requests) = mpsc::unbounded_channel();
-        let done = Arc::new(AtomicU64::new(0));
-        let worker = tokio::spawn(Worker::new(families, table, snapshots, requests, Arc::clone(&done)).run());
-        Self { families: families.to_vec(), newest, to_look_at, asked: 0, done, lost: None, worker }
+impl ConntrackFollower {
+    /// Starts the worker, in the current runtime. It works until the follower is dropped and all that was requested was looked at once.
+    pub fn start(families: &[Family], table: impl Table) -> (Self, JoinHandle<()>) {
+        let (follower, requests) = Self::channel(families);
+        let (newest, done) = (follower.newest.subscribe(), Arc::clone(&follower.done));
+        let worker = tokio::spawn(Worker::new(families, table, newest, requests, done).run());
+        (follower, worker)
     }
 
-    /// To be called whenever events were folded into the cluster, with what they touched.
-    pub fn folded(&mut self, cluster: &Cluster, touched: &Touched) {
+    /// The follower, and the frontends that it asks to look at.
+    fn channel(families: &[Family]) -> (Self, mpsc::UnboundedReceiver<BTreeSet<Frontend>>) {
+        let (requests, received) = mpsc::unbounded_channel();
+        let follower = Self {
+            families: families.to_vec(),
+            newest: watch::Sender::new(Snapshot::default()),
+            requests,
+            requested: 0,
+            done: Arc::new(AtomicU64::new(0)),
+            lost: None,
+            changed: BTreeSet::new(),
+        };
+        (follower, received)
+    }
+}
+
+impl Follower for ConntrackFollower {
+    fn compiled(&mut self, compiled: &Compiled, _: &Snapshot, _: bool) {
         if let Some(lost) = &mut self.lost {
-            lost.extend(cluster.lost_flows(touched, Protocol::Udp));
+            lost.extend(&compiled.lost_flows);
         }
     }
 
-    /// To be called before each commit, with what it is made for.
-    pub fn committing(&self, cluster: &Cluster, desired: &Desired) {
-        self.newest.send_replace(Snapshot { cluster: cluster.clone(), desired: desired.clone() });
+    fn committing(&mut self, snapshot: &Snapshot) {
+        self.newest.send_replace(snapshot.clone());
     }
 
-    /// To be called after each commit that succeeded, with the [changed] frontends; also if nothing had to be committed.
-    pub fn committed(&mut self, changed: BTreeSet<Frontend>) {
-        let all = self.newest.borrow().to_look_at(self.lost.replace(BTreeSet::new()), changed, &self.families);
-        if !all.is_empty() {
-            self.asked += 1;
+    fn committed(&mut self, committed: &Committed, _: &Snapshot, _: Effort) {
+        let mut frontends = std::mem::take(&mut self.changed);
+        frontends.append(&mut changed(&committed.plan.frontends));
+        match &mut self.lost {
+            Some(lost) => frontends.append(lost),
+            // An endpoint may have gone while no proxy ran.
+            None if committed.is_caught_up() => {
+                let newest = self.newest.borrow();
+                let all = newest.desired().frontends.keys();
+                frontends.extend(all.filter(|frontend| frontend.protocol == Protocol::Udp));
+                self.lost = Some(BTreeSet::new());
+            }
+            None => {}
+        }
+        frontends.retain(|frontend| self.families.contains(&frontend.family()));
+        if !frontends.is_empty() {
+            self.requested += 1;
             // A worker that has ended has said why.
-            let _ = self.to_look_at.send(all);
-        } else if self.done.load(Ordering::Acquire) == self.asked {
-            // Nobody needs it: the loop may change in place what nobody shares.
+            let _ = self.requests.send(frontends);
+        } else if self.done.load(Ordering::Acquire) == self.requested {
+            // While the worker holds no snapshot, the engine changes its own in place.
             self.newest.send_replace(Snapshot::default());
         }
     }
 
-    /// Waits until everything was looked at that was asked for, once. What could not be done is logged.
-    pub async fn finish(self) {
-        drop(self.to_look_at);
-        if let Err(error) = self.worker.await {
-            tracing::error!(%error, "removing stale UDP flows broke off");
-        }
+    fn failed(&mut self, failed: &Failed, _: &Failure, _: Duration) {
+        self.changed.append(&mut changed(&failed.plan.frontends));
     }
 }

@@ -10,28 +10,32 @@
 //! 2. **Idempotent**: `diff(P.next, D)` has no operations.
 //! 3. **Minimal**: no element is deleted and added back unchanged, and of all states that satisfy `D`, `P.next` is one that
 //!    needs the fewest element operations: an endpoint that stays keeps its slot unless the slot is beyond the new end.
-//! 4. **Independent of history**: where to look is what changed since the snapshot that `S` was made for, if that is known. The
-//!    answer is not: for `S` without it, as read from a kernel, the operations are the same.
+//! 4. **Independent of what is known**: which keys may differ is a hint that only saves work. For any superset of the keys that differ, as
+//!    for all keys, the operations are the same.
 //! 5. **Deterministic**: the same `S` and `D` give the same operations in the same order: the program, then all deletions,
 //!    then all additions, each by family, set and key.
 //!
-//! Where that is known the cost is O(changes · log n), otherwise O(n). Not promised: that slots are in any particular order,
-//! or that a class which nobody uses any more is removed.
+//! The cost is O(keys · log n). Not promised: that slots are in any particular order, or that a class which no frontend uses any more is
+//! removed.
 //!
-//! A large plan can be committed in several batches: [`Plan::divide`]. Beside the operations a plan names the endpoints that
-//! clients with session affinity left: what packets remember is not an element that anybody asks for, and is forgotten by
-//! other means.
+//! A plan for some of the keys that differ is a smaller plan of the same kind: so the [engine](crate::engine) commits a large change in
+//! slices. Beside the operations a plan names the endpoints that clients with session affinity were sent to and no longer are: what
+//! packets record is not an element that a Service asks for, and is deleted by other means.
 
 mod acknowledged;
-mod batches;
-mod clients;
+mod features;
 mod frontend;
-mod parts;
+mod gates;
 mod plan;
+mod shared;
 mod slots;
+mod stale_clients;
 mod table;
 
 pub use acknowledged::{Acknowledged, Installed};
-pub use clients::is_stale;
-pub use plan::{FrontendChange, Plan, Scope, SharedChange, TableChange, diff};
+pub(crate) use gates::memberships as gates;
+pub use plan::{FrontendChange, Keys, Plan, Scope, SharedChange, TableChange, diff};
+pub(crate) use plan::{Upcoming, is_wanted};
+pub use shared::SharedElement;
 pub use slots::Slots;
+pub use stale_clients::is_stale;

@@ -3,6 +3,7 @@
 //! Names are written `namespace/name`. A Service has the ClusterIP 10.96.0.1 and the port `http`, 80/tcp; a slice belongs to the
 //! Service that its name begins with (`shop/web-1` to `shop/web`) and serves `http` on 8080/tcp.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,10 +11,12 @@ use jiff::Timestamp;
 
 use crate::apply::MemoryKernel;
 use crate::dataplane::{Family, Frontend, Options, Protocol};
-use crate::diff::{Acknowledged, Plan, Scope, diff};
+use crate::diff::{Acknowledged, Plan, Scope};
+use crate::engine::{Engine, Moment, Next, Settings};
+use crate::follow::{Effort, Follower};
 use crate::state::{
-    Claims, Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Few, Node, ObjectName, Outcome, Problem,
-    Reason, Service, ServiceCidr, ServicePort, Skipped, SliceEndpoint, SlicePort, Touched,
+    ChangeSet, Claims, Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Few, Node, ObjectName, Outcome,
+    Problem, Reason, Service, ServiceCidr, ServicePort, Skipped, SliceEndpoint, SlicePort, View,
 };
 
 /// The node that tests look from.
@@ -234,33 +237,36 @@ pub(crate) fn scope() -> Scope {
     Scope::dual_stack(Options::default())
 }
 
-/// A proxy without its effects: the cluster, what it asks for, and a kernel in memory.
+/// A proxy without its effects: the engine, and a kernel in memory.
 #[derive(Clone)]
 pub(crate) struct World {
-    pub cluster: Cluster,
-    pub desired: Desired,
-    pub acknowledged: Acknowledged,
+    pub engine: Engine,
     pub kernel: MemoryKernel,
 }
 
 /// What an event brought.
 pub(crate) struct Seen {
-    pub touched: Touched,
+    pub changes: ChangeSet,
     pub skipped: Vec<Skipped>,
+    pub lost_flows: BTreeSet<Frontend>,
 }
 
+/// Time stands still.
+const NOW: Moment = Moment::from_start(std::time::Duration::ZERO);
+
 impl World {
-    /// Nothing was listed yet.
+    /// No list arrived yet.
     pub fn unlisted() -> Self {
-        Self {
-            cluster: Cluster::new(NODE),
-            desired: Desired::default(),
-            acknowledged: Acknowledged::nothing(),
-            kernel: MemoryKernel::new(),
-        }
+        Self::unlisted_from(View { node_name: NODE.into(), ..View::default() })
     }
 
-    /// Complete, empty lists were seen.
+    /// The same, seen from this place.
+    pub fn unlisted_from(view: View) -> Self {
+        let settings = Settings { slice_goal: None, ..Settings::new(scope(), view) };
+        Self { engine: Engine::new(settings), kernel: MemoryKernel::new() }
+    }
+
+    /// Complete, empty lists arrived.
     pub fn new() -> Self {
         let mut world = Self::unlisted();
         empty_lists().into_iter().for_each(|event| drop(world.apply(event)));
@@ -277,24 +283,69 @@ impl World {
 
     /// Something happens in the cluster.
     pub fn apply(&mut self, event: impl Into<Event>) -> Seen {
-        let step = self.cluster.apply(event.into());
-        let (desired, lost) = self.desired.update(&step.cluster, &step.touched);
-        self.desired = desired;
-        self.cluster = step.cluster;
-        Seen { touched: step.touched, skipped: [step.skipped, lost].concat() }
+        let event = event.into();
+        let applied = self.cluster().clone().apply(event.clone());
+        let folded = self.engine.fold(event);
+        assert_eq!(folded.skipped, applied.skipped);
+        let compiled = self.engine.compile();
+        let skipped = [applied.skipped, compiled.lost_claims].concat();
+        Seen { changes: applied.changes, skipped, lost_flows: compiled.lost_flows }
+    }
+
+    pub fn cluster(&self) -> &Cluster {
+        self.engine.snapshot().cluster()
+    }
+
+    pub fn desired(&self) -> &Desired {
+        self.engine.snapshot().desired()
+    }
+
+    /// What the kernel is known to hold.
+    pub fn acknowledged(&self) -> Acknowledged {
+        self.engine.acknowledged().cloned().unwrap_or_default()
     }
 
     /// What a sync would do now.
     pub fn plan(&self) -> Plan {
-        diff(&self.acknowledged, &self.desired, &scope())
+        self.clone().next().map_or_else(Plan::default, |plan| *plan)
+    }
+
+    /// The next plan, if anything is due.
+    fn next(&mut self) -> Option<Box<Plan>> {
+        loop {
+            match self.engine.next(NOW) {
+                Next::Commit(plan) => return Some(plan),
+                Next::Read => self.read(),
+                Next::Wait(_) => return None,
+            }
+        }
     }
 
     /// Programs what happened, and says how, as nft text.
     pub fn sync(&mut self) -> Vec<String> {
-        let plan = self.plan();
-        assert_eq!(self.kernel.apply(&plan.operations), Ok(()), "{}", crate::render::nft(&plan));
-        self.acknowledged = plan.next;
-        plan.operations.iter().map(ToString::to_string).collect()
+        let mut operations = Vec::new();
+        while let Some(plan) = self.next() {
+            assert_eq!(self.kernel.apply(&plan.operations), Ok(()), "{}", crate::render::nft(&plan));
+            operations.extend(plan.operations.iter().map(ToString::to_string));
+            self.engine.committed(*plan, NOW, NOW);
+        }
+        operations
+    }
+
+    /// Applies events and programs them, with a follower that learns of it.
+    pub fn follow(&mut self, follower: &mut impl Follower, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            self.engine.fold(event);
+            let compiled = self.engine.compile();
+            follower.compiled(&compiled, self.engine.snapshot(), self.engine.is_due());
+        }
+        self.engine.assume_complete();
+        while let Some(plan) = self.next() {
+            follower.committing(self.engine.snapshot());
+            assert_eq!(self.kernel.apply(&plan.operations), Ok(()), "{}", crate::render::nft(&plan));
+            let committed = self.engine.committed(*plan, NOW, NOW);
+            follower.committed(&committed, self.engine.snapshot(), Effort::default());
+        }
     }
 
     /// Applies an event, and says how it is programmed.
@@ -303,15 +354,24 @@ impl World {
         self.sync()
     }
 
-    /// A new process reads the kernel.
+    /// A new process reads the kernel and hears the same of the cluster.
     pub fn restart(&mut self) {
-        self.acknowledged = Acknowledged::from(self.kernel.contents(&Family::ALL));
+        self.read();
+    }
+
+    fn read(&mut self) {
+        self.engine.read_back(Acknowledged::from(self.kernel.contents(&Family::ALL)), NOW);
+    }
+
+    /// The tables turn out to hold this.
+    pub fn hold(&mut self, held: Acknowledged) {
+        self.engine.read_back(held, NOW);
     }
 
     /// What happens at a frontend, as in `shop/web:http -> 10.1.0.1:8080 10.1.0.2:8080`, `shop/web:http rejects`,
     /// `shop/web:http drops` or `nothing`.
     pub fn at(&self, text: &str) -> String {
-        self.desired.frontends.get(&frontend(text)).map_or("nothing".to_owned(), describe)
+        self.desired().frontends.get(&frontend(text)).map_or("nothing".to_owned(), describe)
     }
 }
 
@@ -333,9 +393,9 @@ fn describe(claims: &Claims) -> String {
 }
 
 impl Seen {
-    /// The names of the Services that were touched.
+    /// The names of the Services that changed.
     pub fn services(&self) -> Vec<String> {
-        self.touched.services().iter().map(ToString::to_string).collect()
+        self.changes.services().iter().map(ToString::to_string).collect()
     }
 
     /// What was reported.
@@ -344,7 +404,7 @@ impl Seen {
     }
 
     pub fn assert_nothing(&self) {
-        assert_eq!(self.touched, Touched::default());
+        assert_eq!(self.changes, ChangeSet::default());
         assert_eq!(self.skipped, []);
     }
 }

@@ -1,27 +1,12 @@
 //! Pointsman: a Kubernetes Service proxy for nftables whose updates cost the size of the change.
 //!
-//! ```text
-//!  API server ┐
-//!  manifests  ├─ Event ─▶ Cluster ─▶ Desired ──┐
-//!  journal    ┘  watch     state      state    ├─▶ Plan ─▶ Backend ─▶ nf_tables
-//!                               Acknowledged ──┘   diff     apply
-//!                                    ▲                        │
-//!                                    └── committed, or read ──┘
-//! ```
+//! `docs/architecture.md` draws the pipeline. Events of the cluster ([`watch`]) fold into immutable snapshots ([`state`]); [`diff`] finds the
+//! least operations that bring the kernel in line; [`engine`] decides what to do next; [`proxy`] carries it out through a backend
+//! ([`apply`]) and tells the followers ([`follow`]).
 //!
-//! - [`watch`] turns what sources say into validated [`Event`](state::Event)s.
-//! - [`state`] folds events into immutable snapshots of the cluster, and those into what the dataplane should hold. Here are the rules
-//!   of Kubernetes.
-//! - [`diff`] compares that with what the kernel acknowledged, and plans the least.
-//! - [`apply`] commits plans and reads tables back: over netlink, through nft, or in a kernel in memory.
-//! - [`conntrack`] removes UDP flows to endpoints that are gone, after a commit.
-//! - [`dataplane`] is the typed model that all of them share, and the constant program.
-//! - [`reconcile`] is the loop, the only part that knows all the others; [`forget`] follows it where packets remember; [`cli`],
-//!   [`config`], [`host`], [`observe`] and [`render`] are around it.
-//! - [`takeover`] removes what kube-proxy left on a node; [`doctor`] says what stands against that.
-//!
-//! `state`, `diff` and `dataplane` are functions from values to values: no input or output, no clock, no async.
+//! `dataplane`, `state`, `diff` and `engine` are functions from values to values: no input or output, no clock, no async.
 
+pub mod affinity;
 pub mod apply;
 pub mod cli;
 pub mod config;
@@ -29,14 +14,16 @@ pub mod conntrack;
 pub mod dataplane;
 pub mod diff;
 pub mod doctor;
+pub mod engine;
 #[cfg(test)]
 mod fixtures;
-pub mod forget;
+pub mod follow;
 pub mod host;
 pub mod observe;
 mod program;
-pub mod reconcile;
+pub mod proxy;
 pub mod render;
+mod sorted;
 pub mod state;
 pub mod takeover;
 pub mod watch;

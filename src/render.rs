@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::dataplane::{Endpoint, Key, SetName, TABLE};
 use crate::diff::{FrontendChange, Installed, Plan};
+use crate::state::TrafficPolicy;
 
 /// Whether to mark changes by colour as well as by sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,8 +198,8 @@ impl Contents {
     fn of(installed: &Installed) -> Self {
         Self {
             gates: installed.gates().collect(),
-            endpoints: installed.endpoints(false).collect(),
-            local_endpoints: installed.endpoints(true).collect(),
+            endpoints: installed.endpoints(TrafficPolicy::Cluster).collect(),
+            local_endpoints: installed.endpoints(TrafficPolicy::Local).collect(),
             sources: installed.sources.iter().copied().collect(),
             affinity: installed.affinity().map(|seconds| format!("clients stay for {seconds} s")).into_iter().collect(),
         }

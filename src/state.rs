@@ -1,36 +1,41 @@
-//! What the events add up to: immutable snapshots of the cluster, and the dataplane that this node should hold.
+//! What the events add up to: the cluster, and the dataplane that this node should hold for it.
 //!
 //! ```text
-//! Event ─▶ Cluster (Services, EndpointSlices, ServiceCIDRs, this Node) ─▶ Desired (frontends, shared elements)
+//! Event ─▶ Cluster (Services, EndpointSlices, ServiceCIDRs, this Node) ─▶ Desired (frontends, shared demands)
+//!          └──────────────────────────── Snapshot ────────────────────────────┘
 //! ```
 //!
-//! Everything here is a function from values to values: no input or output, no clock, no async. A snapshot is cloned in
-//! O(1) and never changes; applying an [`Event`] gives the next one and names the Services that it touched.
+//! Everything here is a function from values to values: no input or output, no clock, no async. The rules of Kubernetes are here. How the
+//! dataplane says it in sets and elements is left to [`diff`](crate::diff).
 
+mod change_set;
+mod claims;
 mod cluster;
 mod compile;
 mod desired;
 mod event;
 mod few;
 mod flows;
-mod known;
 mod local;
 mod names;
 mod object;
 mod select;
-mod since;
+mod service_state;
 mod skipped;
-mod touched;
+mod snapshot;
+mod view;
 
-pub use cluster::{Cluster, NodePortAddresses, Step, View};
-pub use compile::{Exposure, FrontendSpec, Outcome, SharedElement};
-pub use desired::{Claims, Desired};
+pub use change_set::ChangeSet;
+pub use claims::Claims;
+pub use cluster::{Applied, Cluster};
+pub use compile::{Exposure, FrontendSpec, Outcome, SharedDemand, TrafficPolicy};
+pub use desired::{ChangedKeys, Compiled, Desired, Weight};
 pub use event::{Decoded, Event, Kind};
 pub use few::Few;
-pub(crate) use known::spread;
 pub use local::{HealthCheck, HealthChecks, WithoutLocal};
 pub use names::{ObjectName, owner_tag};
 pub use object::{EndpointPlace, EndpointSlice, Node, Service, ServiceCidr, ServicePort, SliceEndpoint, SlicePort};
-pub(crate) use since::Mark;
+pub(crate) use service_state::bulk_load_order;
 pub use skipped::{ObjectRef, Problem, Reason, Skipped};
-pub use touched::Touched;
+pub use snapshot::{Folded, Snapshot};
+pub use view::{NodePortAddresses, View};

@@ -10,8 +10,9 @@ use std::time::Duration;
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
 use pointsman::dataplane::{Element, Family, Operation, Options, Tables};
 use pointsman::diff::Scope;
-use pointsman::observe::{Health, Listener, Pages};
-use pointsman::reconcile::{Reconciler, Until};
+use pointsman::engine::Settings;
+use pointsman::observe::{Events, Health, Listener, Pages};
+use pointsman::proxy::{Proxy, Until};
 use pointsman::state::{Event, View};
 use pointsman::watch::Received;
 use serde_json::Value;
@@ -83,10 +84,11 @@ async fn commits_that_fail_for_too_long_are_unhealthy_from_the_first_sync_on_unt
     let broken = Arc::new(AtomicBool::new(true));
     let kernel = Broken { kernel: MemoryKernel::new(), broken: Arc::clone(&broken) };
     let view = View { node_name: "node-a".into(), ..View::default() };
-    let mut reconciler = Reconciler::new(kernel, Scope::dual_stack(Options::default()), view, health);
+    let mut proxy = Proxy::new(kernel, Settings::new(Scope::dual_stack(Options::default()), view))
+        .with_observers(health, Events::default());
     let (events, mut received) = mpsc::channel(10);
     let ending = shutdown.clone();
-    let run = tokio::spawn(async move { reconciler.run(&mut received, Until::Shutdown, &ending).await });
+    let run = tokio::spawn(async move { proxy.run(&mut received, Until::Shutdown, &ending).await });
 
     // Nothing is known yet, so nothing waits; but no load balancer should send traffic here.
     tokio::time::sleep(PATIENCE + Duration::from_millis(100)).await;

@@ -117,7 +117,7 @@ async fn listings(writer: Writer) -> Vec<String> {
         let mut proxy = Proxy::new();
         for step in history.into_iter().chain([Move::Sync]) {
             if let Move::LoseTable(family) = &step
-                && proxy.acknowledged.has_table(*family)
+                && proxy.acknowledged().has_table(*family)
             {
                 both.commit(&[Operation::delete(*family, Object::Table)]).await.expect("the table is there");
             }
@@ -312,7 +312,7 @@ fn slot_of(frontend: Frontend, slot: u32) -> Element {
 
 /// The program of an empty cluster.
 fn program() -> Vec<Operation> {
-    diff(&Acknowledged::nothing(), &Desired::default(), &scope()).operations
+    diff(&Acknowledged::empty(), &Desired::default(), &scope()).operations
 }
 
 fn held(tables: &Tables) -> &TableContents {

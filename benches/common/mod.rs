@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod docs;
+pub mod engine;
 pub mod figures;
 pub mod machine;
 pub mod namespace;

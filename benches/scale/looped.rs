@@ -8,8 +8,9 @@ use indicatif::ProgressBar;
 use pointsman::apply::Backend;
 use pointsman::dataplane::{Family, Options as ProgramOptions};
 use pointsman::diff::{Acknowledged, Scope, diff};
-use pointsman::observe::Health;
-use pointsman::reconcile::{Reconciler, Until};
+use pointsman::engine::Settings;
+use pointsman::observe::{Events, Health};
+use pointsman::proxy::{Proxy, Until};
 use pointsman::state::{Cluster, Desired, Event, View};
 use pointsman::watch::Received;
 use tokio::sync::mpsc;
@@ -114,7 +115,7 @@ pub fn view() -> View {
 /// Whether the kernel holds what a cluster asks for, and nothing else.
 async fn holds<B: Backend>(backend: &mut B, cluster: &Cluster) -> bool {
     let tables = backend.read(&Family::ALL).await.expect("the tables can be read");
-    diff(&Acknowledged::from(tables), &Desired::of(cluster), &scope()).is_empty()
+    diff(&Acknowledged::from(tables), &Desired::from_cluster(cluster), &scope()).is_empty()
 }
 
 impl<B: Backend + 'static> Loop<B> {
@@ -127,12 +128,13 @@ impl<B: Backend + 'static> Loop<B> {
         let ending = shutdown.clone();
         let started = Instant::now();
         let run = async move {
-            let mut reconciler = Reconciler::new(backend, scope(), view(), Health::default());
-            reconciler.run(&mut received, Until::FirstSync, &ending).await.expect("the first sync");
+            let mut proxy = Proxy::new(backend, Settings::new(scope(), view()))
+                .with_observers(Health::default(), Events::default());
+            proxy.run(&mut received, Until::FirstSync, &ending).await.expect("the first sync");
             synced.send(started.elapsed()).expect("somebody waits");
-            reconciler.run(&mut received, Until::Shutdown, &ending).await.expect("an orderly end");
-            let cluster = reconciler.cluster().clone();
-            (reconciler.into_backend().into_inner(), cluster)
+            proxy.run(&mut received, Until::Shutdown, &ending).await.expect("an orderly end");
+            let cluster = proxy.engine().snapshot().cluster().clone();
+            (proxy.into_backend().into_inner(), cluster)
         };
         // As in the program.
         let mut runtime = tokio::runtime::Builder::new_multi_thread();

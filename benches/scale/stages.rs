@@ -3,12 +3,12 @@
 use pointsman::apply::{Backend, Netlink};
 use pointsman::dataplane::{Family, Object, Operation};
 use pointsman::diff::Acknowledged;
-use pointsman::state::{Cluster, Desired, Event, Touched};
+use pointsman::state::Event;
 use tokio::time::Instant;
 
+use crate::common::engine::Stepped;
 use crate::common::figures::{Spread, milliseconds};
 use crate::live::Live;
-use crate::looped::{scope, view};
 use crate::results::{Stages, Steps};
 
 /// How often each is measured.
@@ -16,12 +16,7 @@ const TIMES: u32 = 200;
 
 /// Programs everything, changes single endpoints, and leaves the kernel with what the lists ask for.
 pub async fn measure<B: Backend>(backend: &mut B, lists: &[Event], live: &mut Live) -> Stages {
-    let mut pipeline = Pipeline {
-        cluster: Cluster::seen_from(view()),
-        desired: Desired::default(),
-        acknowledged: Acknowledged::nothing(),
-        backend,
-    };
+    let mut pipeline = Pipeline { stepped: Stepped::new(Acknowledged::empty()), backend };
     let cold = pipeline.step(lists.to_vec()).await;
     let (services, last) = (live.size().services, live.size().endpoints as usize - 1);
     let mut changes = Vec::new();
@@ -51,39 +46,23 @@ pub async fn measure<B: Backend>(backend: &mut B, lists: &[Event], live: &mut Li
 }
 
 struct Pipeline<'a, B> {
-    cluster: Cluster,
-    desired: Desired,
-    acknowledged: Acknowledged,
+    stepped: Stepped,
     backend: &'a mut B,
 }
 
 impl<B: Backend> Pipeline<'_, B> {
     /// Events, one step after the other, up to the kernel's acknowledgement.
     async fn step(&mut self, events: Vec<Event>) -> Steps<f64> {
-        let mut steps = Steps::default();
+        let mut operations = Vec::new();
+        let took = self.stepped.run(events, |plan| operations.clone_from(&plan.operations));
         let started = Instant::now();
-        let mut touched = Touched::default();
-        for event in events {
-            let step = std::mem::take(&mut self.cluster).advance(event);
-            self.cluster = step.cluster;
-            touched.merge(step.touched);
-        }
-        steps.fold = milliseconds(started.elapsed());
+        self.backend.commit(&operations).await.expect("the kernel takes it");
+        let commit = milliseconds(started.elapsed());
         let started = Instant::now();
-        self.desired = std::mem::take(&mut self.desired).advance(&self.cluster, &touched).0;
-        steps.compile = milliseconds(started.elapsed());
-        let started = Instant::now();
-        let plan = std::mem::take(&mut self.acknowledged).plan(&self.desired, &scope());
-        steps.diff = milliseconds(started.elapsed());
-        let started = Instant::now();
-        self.backend.commit(&plan.operations).await.expect("the kernel takes it");
-        steps.commit = milliseconds(started.elapsed());
-        let started = Instant::now();
-        let encoded = Netlink::encode(&plan.operations, Vec::new()).expect("it can be encoded");
-        steps.encode = milliseconds(started.elapsed());
+        let encoded = Netlink::encode(&operations, Vec::new()).expect("it can be encoded");
+        let encode = milliseconds(started.elapsed());
         drop(encoded);
-        self.acknowledged = plan.next;
-        self.desired.settle();
-        steps
+        let [fold, compile, diff] = [took.fold, took.compile, took.plan].map(milliseconds);
+        Steps { fold, compile, diff, commit, encode }
     }
 }

@@ -13,10 +13,11 @@ use pointsman::apply::MemoryKernel;
 use pointsman::dataplane::{
     Endpoint, EndpointList, Family, Frontend, Key, LocalPods, Options, Protocol, SetName, SizeClass,
 };
-use pointsman::diff::{Acknowledged, Plan, Scope, diff};
+use pointsman::diff::{Acknowledged, Plan, Scope};
+use pointsman::engine::{Engine, Moment, Next, Settings};
 use pointsman::state::{
     Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Few, Node, ObjectName, Service, ServiceCidr,
-    ServicePort, SliceEndpoint, SlicePort,
+    ServicePort, SliceEndpoint, SlicePort, TrafficPolicy, View,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -231,11 +232,6 @@ pub fn initial() -> [Event; 4] {
     ]
 }
 
-/// A cluster of which complete, empty lists were seen.
-pub fn empty_cluster() -> Cluster {
-    initial().into_iter().fold(Cluster::new(NODE), |cluster, event| cluster.apply(event).cluster)
-}
-
 /// The scope of all tests: both families, with a pod network.
 pub fn scope() -> Scope {
     let networks = ["10.1.0.0/16", "fd00:1::/64"];
@@ -243,40 +239,84 @@ pub fn scope() -> Scope {
     Scope::dual_stack(Options { local_pods: LocalPods::Networks(networks), ..Options::default() })
 }
 
-/// A proxy without its effects, over a kernel in memory.
+/// A proxy without its effects: the engine, over a kernel in memory.
 pub struct Proxy {
-    pub cluster: Cluster,
-    pub desired: Desired,
-    pub acknowledged: Acknowledged,
+    pub engine: Engine,
     pub kernel: MemoryKernel,
     pub model: Model,
+    /// Everything that was heard, for the next process.
+    heard: Vec<Event>,
 }
 
+/// Time stands still.
+const NOW: Moment = Moment::from_start(std::time::Duration::ZERO);
+
 impl Proxy {
+    /// Every sync is one plan.
     pub fn new() -> Self {
-        Self {
-            cluster: empty_cluster(),
-            desired: Desired::default(),
-            acknowledged: Acknowledged::nothing(),
-            kernel: MemoryKernel::new(),
-            model: Model::default(),
-        }
+        Self::with_settings(Settings { slice_goal: None, ..settings() })
+    }
+
+    pub fn with_settings(settings: Settings) -> Self {
+        let mut proxy =
+            Self { engine: Engine::new(settings), kernel: MemoryKernel::new(), model: Model::default(), heard: vec![] };
+        initial().into_iter().for_each(|event| proxy.fold(event));
+        proxy
+    }
+
+    pub fn cluster(&self) -> &Cluster {
+        self.engine.snapshot().cluster()
+    }
+
+    pub fn desired(&self) -> &Desired {
+        self.engine.snapshot().desired()
+    }
+
+    /// What the engine knows that the kernel holds.
+    pub fn acknowledged(&self) -> Acknowledged {
+        self.engine.acknowledged().cloned().unwrap_or_default()
     }
 
     pub fn event(&mut self, event: Event) {
         self.model.apply(&event);
-        let step = self.cluster.apply(event);
-        self.desired = self.desired.update(&step.cluster, &step.touched).0;
-        self.cluster = step.cluster;
+        self.fold(event);
     }
 
+    fn fold(&mut self, event: Event) {
+        self.heard.push(event.clone());
+        self.engine.fold(event);
+        self.engine.compile();
+    }
+
+    /// Programs everything. The plans, made one: there is only one unless changes are committed in slices.
     pub fn sync(&mut self) -> Plan {
-        let plan = diff(&self.acknowledged, &self.desired, &scope());
-        if let Err(refusal) = self.kernel.apply(&plan.operations) {
-            panic!("the kernel refused a batch: {refusal:?}\n{}", pointsman::render::nft(&plan));
+        let mut all = Plan { next: self.acknowledged(), ..Plan::default() };
+        while let Some(plan) = self.step() {
+            all.operations.extend(plan.operations);
+            all.frontends.extend(plan.frontends);
+            all.shared.extend(plan.shared);
+            all.tables.extend(plan.tables);
+            all.vacated.extend(plan.vacated);
+            all.next = plan.next;
         }
-        self.acknowledged = plan.next.clone();
-        plan
+        all
+    }
+
+    /// Commits the next plan, if anything waits.
+    pub fn step(&mut self) -> Option<Plan> {
+        loop {
+            match self.engine.next(NOW) {
+                Next::Commit(plan) => {
+                    if let Err(refusal) = self.kernel.apply(&plan.operations) {
+                        panic!("the kernel refused a batch: {refusal:?}\n{}", pointsman::render::nft(&plan));
+                    }
+                    self.engine.committed((*plan).clone(), NOW, NOW);
+                    return Some(*plan);
+                }
+                Next::Read => self.engine.read_back(self.read_back(), NOW),
+                Next::Wait(_) => return None,
+            }
+        }
     }
 
     /// What the kernel holds, read back.
@@ -290,16 +330,22 @@ impl Proxy {
             Move::Event(event) => self.event(event),
             Move::Sync => return Some(self.sync()),
             Move::Restart => {
-                self.desired = Desired::of(&self.cluster);
-                self.acknowledged = self.read_back();
+                self.engine = Engine::new(self.engine.settings().clone());
+                std::mem::take(&mut self.heard).into_iter().for_each(|event| self.fold(event));
+                self.engine.read_back(self.read_back(), NOW);
             }
             Move::LoseTable(family) => {
                 self.kernel.remove_table(family);
-                self.acknowledged = self.read_back();
+                self.engine.read_back(self.read_back(), NOW);
             }
         }
         None
     }
+}
+
+/// The engine's settings in all tests.
+pub fn settings() -> Settings {
+    Settings::new(scope(), View { node_name: NODE.into(), ..View::default() })
 }
 
 /// The objects as plain maps, and the rules of the Kubernetes API spelled out naively: the reference.
@@ -504,11 +550,11 @@ pub fn assert_satisfies(held: &Acknowledged, model: &Model) -> Result<(), TestCa
         prop_assert_eq!(installed.affinity(), expected.affinity, "affinity of {}", frontend);
         prop_assert_eq!(installed.sources.iter().copied().collect::<BTreeSet<_>>(), expected.sources.clone());
         let mut classes = BTreeSet::new();
-        for (local, endpoints) in [(false, &expected.any), (true, &expected.local)] {
-            let slots: Vec<usize> = installed.list(local).iter().map(|(slot, _)| slot as usize).collect();
+        for (policy, endpoints) in [(TrafficPolicy::Cluster, &expected.any), (TrafficPolicy::Local, &expected.local)] {
+            let slots: Vec<usize> = installed.slots(policy).iter().map(|(slot, _)| slot as usize).collect();
             prop_assert_eq!(slots, (0..endpoints.len()).collect::<Vec<_>>(), "slots of {}", frontend);
-            prop_assert_eq!(&installed.endpoints(local).collect::<BTreeSet<_>>(), endpoints, "list of {}", frontend);
-            let list = EndpointList::of(frontend.is_node_port(), local);
+            prop_assert_eq!(&installed.endpoints(policy).collect::<BTreeSet<_>>(), endpoints, "list of {}", frontend);
+            let list = EndpointList::of(frontend.is_node_port(), policy == TrafficPolicy::Local);
             let internal = expected.gates.iter().any(|gate| matches!(gate, SetName::Internal(_)));
             classes
                 .extend(SizeClass::of(endpoints.len()).filter(|_| !internal).map(|class| SetName::Slots(list, class)));

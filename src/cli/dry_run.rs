@@ -11,10 +11,10 @@ use super::logging::Progress;
 use super::source::Source;
 use super::{DIFFERENCES, output, source};
 use crate::apply::Backend;
-use crate::diff::{Acknowledged, diff};
+use crate::diff::Acknowledged;
+use crate::engine::{Engine, Moment, Next, Settings};
 use crate::observe::Connection;
-use crate::reconcile::report;
-use crate::state::{Cluster, Desired, View};
+use crate::proxy::log_skipped;
 use crate::watch::Received;
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
@@ -26,48 +26,54 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         Against::Kernel => Some(Chosen::for_reading(args).await?),
         Against::Empty => None,
     };
-    let node_name = args.node_name()?;
+    let view = args.view(&args.node_name()?);
     let Source { mut events, begun } = source::start(args, progress, &Connection::default()).await?;
     begun.await?;
     let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
-    let (cluster, desired) = tokio::select! {
-        cluster = complete(args.view(&node_name), &mut events) => cluster?,
+    let mut engine = Engine::new(Settings { slice_goal: None, ..Settings::new(scope, view) });
+    tokio::select! {
+        complete = fold_until_complete(&mut engine, &mut events) => complete?,
         () = source::asked_to_end() => bail!("interrupted before the lists were complete"),
-    };
+    }
     drop(waiting);
-    let acknowledged = match &mut backend {
-        Some(backend) => {
-            let _reading = progress.show("reading the kernel's tables");
-            Acknowledged::from(backend.read(&scope.families).await?)
+    let now = Moment::default();
+    let plan = loop {
+        match engine.next(now) {
+            Next::Commit(plan) => break plan,
+            Next::Read => {
+                let _reading = progress.show("reading the kernel's tables");
+                let held = match &mut backend {
+                    Some(backend) => Acknowledged::from(backend.read(engine.families()).await?),
+                    None => Acknowledged::empty(),
+                };
+                engine.read_back(held, now);
+            }
+            Next::Wait(_) => bail!("there is no plan, though all lists are complete and the tables were read"),
         }
-        None => Acknowledged::nothing(),
     };
-    let plan = diff(&acknowledged, &desired, &scope.on(cluster.node()));
     output::print(&plan, args.output)?;
     Ok(ExitCode::from(if plan.is_empty() { 0 } else { DIFFERENCES }))
 }
 
-/// Folds events until complete lists were seen, and reports what was left out: the cluster and what it asks for.
-async fn complete(view: View, events: &mut mpsc::Receiver<Received>) -> anyhow::Result<(Cluster, Desired)> {
-    let mut cluster = Cluster::seen_from(view);
-    while !cluster.is_complete() {
+/// Folds events until all lists are complete, compiles them, and logs what was left out.
+async fn fold_until_complete(engine: &mut Engine, events: &mut mpsc::Receiver<Received>) -> anyhow::Result<()> {
+    while !engine.snapshot().cluster().is_complete() {
         let Some(received) = events.recv().await else {
             bail!("the source ended before its lists were complete");
         };
-        let step = cluster.apply(received.event);
-        report(&step.skipped);
-        cluster = step.cluster;
+        engine.fold(received.event).skipped.iter().for_each(log_skipped);
     }
-    let (desired, lost) = Desired::first(&cluster);
-    report(&lost);
-    Ok((cluster, desired))
+    engine.compile().lost_claims.iter().for_each(log_skipped);
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::Options;
+    use crate::diff::Scope;
     use crate::fixtures::{NODE, empty_lists, name, service, slice};
-    use crate::state::Event;
+    use crate::state::{Cluster, Event, View};
 
     async fn complete_after(events: Vec<Event>) -> anyhow::Result<Cluster> {
         let (sender, mut received) = mpsc::channel(events.len().max(1));
@@ -75,7 +81,10 @@ mod tests {
             sender.send(Received::now(event)).await.unwrap();
         }
         drop(sender);
-        complete(View { node_name: NODE.into(), ..View::default() }, &mut received).await.map(|(cluster, _)| cluster)
+        let view = View { node_name: NODE.into(), ..View::default() };
+        let mut engine = Engine::new(Settings::new(Scope::dual_stack(Options::default()), view));
+        fold_until_complete(&mut engine, &mut received).await?;
+        Ok(engine.snapshot().cluster().clone())
     }
 
     #[tokio::test]

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,17 +14,18 @@ use super::logging::Progress;
 use super::source::Source;
 use super::take_over::TakeOver;
 use super::{RECONFIGURED, configuration, pages, source};
-use crate::conntrack::{Conntrack, Kernel};
-use crate::forget;
+use crate::affinity::{self, AffinityFollower};
+use crate::conntrack::{ConntrackFollower, Kernel};
+use crate::engine::Settings;
 use crate::observe::{Health, Note, ServiceHealth, Severity};
-use crate::reconcile::{Reconciler, Until};
+use crate::proxy::{FirstSync, Proxy, ServiceHealthChecks, Until};
 use crate::state::{Kind, ObjectName, ObjectRef};
 
 /// How long what is going on may take when the process ends: pages that a client does not finish reading, Events.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long to wait at the end for clients that are being forgotten.
-const FORGETTING: Duration = Duration::from_secs(2);
+/// How long to wait at the end for the deletion of remembered clients.
+const PURGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `--init-only`: what takes more permission than the rest.
 pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
@@ -38,7 +38,7 @@ pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
     let backend = Chosen::tested(args, &scope.families).await?;
-    let forgetter = backend.another()?;
+    let purger = backend.another()?;
     // Before the health port is ours.
     let take_over = TakeOver::decide(args.take_over).await;
     let health = Health::with_sync_period(settings.sync_period);
@@ -49,7 +49,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events, take_over).await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
-            let _ = tokio::time::timeout(LAST_WORDS, writing).await;
+            let _ = tokio::time::timeout(END_TIMEOUT, writing).await;
             return refused.map(|()| ExitCode::SUCCESS);
         }
         refused?;
@@ -65,21 +65,26 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         ending.cancel();
     });
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
-    let service_health = ServiceHealth::new(health.clone(), &scope.families, &settings.node_ports.unrestricted());
-    let service_health = service_health.with_events(events.clone());
-    let conntrack = Conntrack::start(&scope.families, Kernel::default());
-    let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health)
-        .with_periods(settings.min_sync_period, settings.sync_period)
-        .with_events(events)
-        .with_conntrack(conntrack);
+    let families = scope.families.clone();
+    let (conntrack, looking) = ConntrackFollower::start(&families, Kernel::default());
+    let (affinity, purges) = AffinityFollower::channel(&families);
+    let purging = tokio::spawn(affinity::run(purger, purges));
+    let (first_sync, synced) = FirstSync::channel();
+    let taken_over = tokio::spawn(take_over.after(synced));
+    let periods = Settings {
+        min_sync_period: settings.min_sync_period,
+        longest_pause: settings.sync_period,
+        ..Settings::new(scope, args.view(&node_name))
+    };
+    let mut proxy = Proxy::new(backend, periods)
+        .with_observers(health.clone(), events.clone())
+        .with(affinity)
+        .with(conntrack)
+        .with(first_sync);
     if !args.once {
-        reconciler = reconciler.with_service_health(service_health);
+        let service_health = ServiceHealth::new(health, &families, &settings.node_ports.unrestricted());
+        proxy = proxy.with(ServiceHealthChecks::start(service_health.with_events(events)));
     }
-    let (departures, departed) = mpsc::unbounded_channel();
-    let forgetting = tokio::spawn(forget::run(forgetter, departed));
-    let (synced, first_sync) = oneshot::channel();
-    let taken_over = tokio::spawn(take_over.after(first_sync));
-    reconciler = reconciler.with_departures(departures).telling_first_sync(synced);
     // The end of either ends the other.
     let reconfigured = async {
         tokio::select! {
@@ -90,8 +95,16 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
             () = shutdown.cancelled() => false,
         }
     };
-    let reconciled = async {
-        let done = reconciler.run(&mut received, until, &shutdown).await;
+    let proxied = async {
+        let done = proxy.run(&mut received, until, &shutdown).await;
+        // What waits for the loop must not wait for ever.
+        proxy.end();
+        if args.once && done.is_ok() {
+            tokio::select! {
+                _ = looking => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
         shutdown.cancel();
         done
     };
@@ -108,17 +121,15 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         }
         begun
     };
-    let (done, reconfigured, begun) = tokio::join!(reconciled, reconfigured, begun);
+    let (done, reconfigured, begun) = tokio::join!(proxied, reconfigured, begun);
     drop(working);
-    // What waits for the loop must not wait for ever.
-    reconciler.end();
     if args.once {
         let _ = taken_over.await;
     }
     // What it does not get done now, the next start does.
-    let _ = tokio::time::timeout(FORGETTING, forgetting).await;
+    let _ = tokio::time::timeout(PURGE_TIMEOUT, purging).await;
     tasks.close();
-    let _ = tokio::time::timeout(LAST_WORDS, tasks.wait()).await;
+    let _ = tokio::time::timeout(END_TIMEOUT, tasks.wait()).await;
     begun?;
     done.context("the first sync failed")?;
     Ok(if reconfigured { ExitCode::from(RECONFIGURED) } else { ExitCode::SUCCESS })

@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
+
 use super::args::{Args, Replay};
 use super::output;
-use crate::diff::{Acknowledged, diff};
-use crate::reconcile::report;
-use crate::state::{Cluster, Desired, Event};
+use crate::diff::Acknowledged;
+use crate::engine::{Engine, Moment, Next, Settings};
+use crate::proxy::log_skipped;
+use crate::state::Event;
 use crate::watch::journal::{self, Entry};
 
 pub(super) fn run(args: &Args, replay: &Replay) -> anyhow::Result<ExitCode> {
@@ -15,16 +18,18 @@ pub(super) fn run(args: &Args, replay: &Replay) -> anyhow::Result<ExitCode> {
         Some(name) if args.settings.node_name.is_none() => name,
         _ => args.node_name()?,
     };
-    let mut cluster = Cluster::seen_from(args.view(&node_name));
+    let settings = Settings::new(args.dual_stack(), args.view(&node_name));
+    let mut engine = Engine::new(Settings { slice_goal: None, ..settings });
     for entry in entries {
-        let step = cluster.apply(entry.event);
-        report(&step.skipped);
-        cluster = step.cluster;
+        engine.fold(entry.event).skipped.iter().for_each(log_skipped);
     }
-    if !cluster.is_complete() {
+    if !engine.snapshot().cluster().is_complete() {
         tracing::warn!("the journal ends before all lists were complete: the node would have programmed nothing yet");
+        engine.assume_complete();
     }
-    let plan = diff(&Acknowledged::nothing(), &Desired::of(&cluster), &args.dual_stack().on(cluster.node()));
+    engine.compile().lost_claims.iter().for_each(log_skipped);
+    engine.read_back(Acknowledged::empty(), Moment::default());
+    let Next::Commit(plan) = engine.next(Moment::default()) else { bail!("the journal gives no plan") };
     output::print(&plan, args.output)?;
     Ok(ExitCode::SUCCESS)
 }

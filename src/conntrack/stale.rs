@@ -1,7 +1,7 @@
 //! Which flows are stale: where to look after a commit, and what to make of what is found. No effects.
 //!
 //! A flow to a frontend is stale if its server is not among the endpoints that may keep flows of that frontend
-//! ([`Cluster::may_keep_flows`]). One that was not translated at all is stale too: it is of a time without rules, and no new packet
+//! ([`Cluster::endpoints_that_keep_flows`]). One that was not translated at all is stale too: it is of a time without rules, and no new packet
 //! would go that way. At an address and port that is no frontend any more it is the other way round: what was translated is stale.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,16 +10,9 @@ use std::net::{IpAddr, SocketAddr};
 use super::flow::Flow;
 use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
 use crate::diff::{FrontendChange, Installed};
-use crate::state::{Cluster, Desired};
-
-/// What is right at a moment. Cloning costs O(1).
-#[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// The cluster.
-    pub cluster: Cluster,
-    /// What it asks for.
-    pub desired: Desired,
-}
+#[cfg(doc)]
+use crate::state::Cluster;
+use crate::state::{Snapshot, TrafficPolicy};
 
 /// The UDP frontends among those that a plan changes at which flows can be stale: they come or go, change hands, lose an endpoint,
 /// or get their first ones.
@@ -38,27 +31,7 @@ pub fn changed(changes: &[FrontendChange]) -> BTreeSet<Frontend> {
 
 /// All endpoints of an installation.
 fn endpoints(installed: &Installed) -> BTreeSet<Endpoint> {
-    installed.endpoints(false).chain(installed.endpoints(true)).collect()
-}
-
-impl Snapshot {
-    /// The UDP frontends to look at after a commit that changed `changed`, and since the last of which these lost endpoints.
-    ///
-    /// At the start, when that is not known, these are all: an endpoint may have gone while nobody watched.
-    pub fn to_look_at(
-        &self,
-        lost: Option<BTreeSet<Frontend>>,
-        changed: BTreeSet<Frontend>,
-        families: &[Family],
-    ) -> BTreeSet<Frontend> {
-        let mut all = changed;
-        match lost {
-            Some(lost) => all.extend(lost),
-            None => all.extend(self.desired.frontends.keys().filter(|frontend| frontend.protocol == Protocol::Udp)),
-        }
-        all.retain(|frontend| families.contains(&frontend.family()));
-        all
-    }
+    TrafficPolicy::ALL.into_iter().flat_map(|policy| installed.endpoints(policy)).collect()
 }
 
 /// Judges flows by a snapshot.
@@ -66,7 +39,7 @@ impl Snapshot {
 pub struct Judge<'a> {
     now: &'a Snapshot,
     looked_at: &'a BTreeSet<Frontend>,
-    node_port_ips: BTreeSet<IpAddr>,
+    node_port_addresses: BTreeSet<IpAddr>,
     /// What was found out about frontends.
     valid: BTreeMap<Frontend, BTreeSet<Endpoint>>,
 }
@@ -74,28 +47,32 @@ pub struct Judge<'a> {
 impl<'a> Judge<'a> {
     /// A judge of flows to these frontends and no others.
     pub fn new(now: &'a Snapshot, looked_at: &'a BTreeSet<Frontend>) -> Self {
-        let node_port_ips = now.cluster.all_node_port_ips();
-        Self { now, looked_at, node_port_ips, valid: BTreeMap::new() }
+        let node_port_addresses = now.cluster().all_node_port_addresses();
+        Self { now, looked_at, node_port_addresses, valid: BTreeMap::new() }
     }
 
     /// Whether a flow is to be removed.
     pub fn is_stale(&mut self, flow: &Flow) -> bool {
         let (addr, port) = (flow.destination.ip(), flow.destination.port());
         let frontend = Frontend { addr, protocol: Protocol::Udp, port };
-        let node_port =
-            self.node_port_ips.contains(&addr).then(|| Frontend::node_port(Family::of(addr), Protocol::Udp, port));
+        let node_port = self
+            .node_port_addresses
+            .contains(&addr)
+            .then(|| Frontend::node_port(Family::of(addr), Protocol::Udp, port));
         let mut may_be = [Some(frontend), node_port].into_iter().flatten();
         if !may_be.clone().any(|frontend| self.looked_at.contains(&frontend)) {
             return false;
         }
-        let claimed = may_be.find_map(|frontend| Some((frontend, self.now.desired.frontends.get(&frontend)?)));
+        let claimed = may_be.find_map(|frontend| Some((frontend, self.now.desired().frontends.get(&frontend)?)));
         let Some((frontend, claims)) = claimed else { return flow.is_translated() };
         if !flow.is_translated() {
             // What other zones are for is somebody else's business: the translation may be in another entry.
             return flow.zone == 0;
         }
-        let valid =
-            self.valid.entry(frontend).or_insert_with(|| self.now.cluster.may_keep_flows(frontend, claims.winner()));
+        let valid = self
+            .valid
+            .entry(frontend)
+            .or_insert_with(|| self.now.cluster().endpoints_that_keep_flows(frontend, claims.winner()));
         !valid.contains(&endpoint(flow.server))
     }
 }

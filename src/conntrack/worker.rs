@@ -13,9 +13,10 @@ use tokio::time::Instant;
 use super::Table;
 use super::flow::Flow;
 use super::kernel::advice;
-use super::stale::{Judge, Snapshot};
+use super::stale::Judge;
 use crate::dataplane::{Family, Frontend};
 use crate::observe::metrics::{CONNTRACK_DELETED, CONNTRACK_DURATION, CONNTRACK_FAILURES};
+use crate::state::Snapshot;
 
 /// How often a table is dumped anew because it changed meanwhile. After that what was read has to do: kube-proxy's number.
 const ATTEMPTS: usize = 5;

@@ -134,6 +134,11 @@ impl Frontend {
         Self { addr: family.unspecified(), protocol, port }
     }
 
+    /// Comes before all frontends of an address, or is the first of them.
+    pub fn first_at(addr: IpAddr) -> Self {
+        Self { addr, protocol: Protocol::Tcp, port: 0 }
+    }
+
     /// Whether it is a NodePort.
     pub fn is_node_port(&self) -> bool {
         self.addr.is_unspecified()

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use im::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
-use super::parts::{Population, found};
+use super::features::{FrontendCounts, found};
+use super::plan::Scope;
+use super::shared::SharedElement;
 use super::slots::Slots;
+use super::table::is_incompatible;
 use crate::dataplane::{
     ChainContents, Element, Endpoint, EndpointList, Family, Frontend, Key, Options, ProgramFeatures, SetContents,
     SetName, TableContents, Tables,
 };
-use crate::state::{Mark, SharedElement, spread};
+use crate::state::{TrafficPolicy, bulk_load_order};
 
 /// What the kernel is known to hold, because it was read or because a commit was acknowledged.
 ///
@@ -23,12 +26,12 @@ pub struct Acknowledged {
     pub frontends: OrdMap<Frontend, Arc<Installed>>,
     /// The shared elements.
     pub shared: OrdSet<SharedElement>,
-    /// How many frontends are in the sets that decide about the program.
-    pub(super) population: [Population; 2],
+    /// How many frontends are in the sets that decide about the program, by [`Family::index`].
+    pub(super) counts: [FrontendCounts; 2],
     /// The two tables without their elements.
     pub(super) tables: [Option<Arc<InstalledTable>>; 2],
-    /// The snapshot that all this was made for; `None` after reading a kernel.
-    pub(super) basis: Option<Mark>,
+    /// The tables that cannot be mended in place, by [`Family::index`]: they are removed with all that they hold, and made again.
+    pub(super) to_rebuild: [bool; 2],
 }
 
 /// What is installed for one frontend. What an earlier run or somebody else left may break every rule of law 1.
@@ -36,9 +39,9 @@ pub struct Acknowledged {
 pub struct Installed {
     /// The sets that it is a member of, in order, with the comment of each membership.
     pub memberships: Box<[(SetName, Option<Arc<str>>)]>,
-    /// Its endpoints for everyone.
+    /// Its endpoints for clients without a restriction.
     pub slots: Slots,
-    /// Its endpoints on this node, for traffic that is confined to them.
+    /// Its endpoints on this node, for clients that a policy confines to them.
     pub local_slots: Slots,
     /// The sources that may use it, if it is a member of [`SetName::Firewalled`], in order.
     pub sources: Box<[IpNet]>,
@@ -49,22 +52,21 @@ pub struct Installed {
 pub(super) struct InstalledTable {
     pub chains: BTreeMap<String, ChainContents>,
     pub sets: BTreeMap<String, SetContents>,
-    /// The parts of the program that it has.
-    pub parts: ProgramFeatures,
-    /// The options for which the table is known to hold exactly the program with these parts; `None` if that is still to be
+    /// The features of the program that it has.
+    pub features: ProgramFeatures,
+    /// The options for which the table is known to hold exactly the program with these features; `None` if that is still to be
     /// compared.
     pub verified: Option<Options>,
 }
 
 impl Acknowledged {
     /// An empty kernel: no tables.
-    pub fn nothing() -> Self {
+    pub fn empty() -> Self {
         Self::default()
     }
 
-    /// The same state without the snapshot that it was made for: the next diff compares everything.
+    /// The same state as if it was just read: the program has to be compared, too.
     pub fn unverified(mut self) -> Self {
-        self.basis = None;
         for table in self.tables.iter_mut().flatten() {
             Arc::make_mut(table).verified = None;
         }
@@ -80,9 +82,9 @@ impl Acknowledged {
             for (set, _) in &installed.memberships {
                 *counts.entry((frontend.family(), *set)).or_default() += 1;
             }
-            for local in [false, true] {
-                let list = EndpointList::of(frontend.is_node_port(), local);
-                let slots = installed.list(local).len();
+            for policy in TrafficPolicy::ALL {
+                let list = list_of(*frontend, policy);
+                let slots = installed.slots(policy).len();
                 if slots > 0 {
                     *counts.entry((frontend.family(), SetName::Endpoints(list))).or_default() += slots;
                 }
@@ -99,7 +101,7 @@ impl Acknowledged {
 
     /// Whether some frontend has session affinity.
     pub fn has_affinity(&self) -> bool {
-        self.population.iter().any(Population::has_affinity)
+        self.counts.iter().any(FrontendCounts::has_affinity)
     }
 
     /// Whether there is a table of this family.
@@ -107,13 +109,27 @@ impl Acknowledged {
         self.tables[family.index()].is_some()
     }
 
-    /// Forgets a table: it is about to be removed with all that it holds.
-    pub(super) fn without_table(mut self, family: Family) -> Self {
+    /// The same with tables that cannot be mended in place counted as to be rebuilt: what they hold does not count.
+    #[must_use]
+    pub fn for_scope(self, scope: &Scope) -> Self {
+        let incompatible = |family: &&Family| {
+            let table = self.tables[family.index()].as_ref();
+            table.is_some_and(|table| is_incompatible(table, &scope.options))
+        };
+        let families: Vec<Family> = scope.families.iter().filter(incompatible).copied().collect();
+        families.into_iter().fold(self, |held, family| {
+            let mut held = held.without_table(family);
+            held.to_rebuild[family.index()] = true;
+            held
+        })
+    }
+
+    /// Forgets a table with all that it holds.
+    fn without_table(mut self, family: Family) -> Self {
         self.tables[family.index()] = None;
-        self.population[family.index()] = Population::default();
+        self.counts[family.index()] = FrontendCounts::default();
         self.frontends = self.frontends.into_iter().filter(|(frontend, _)| frontend.family() != family).collect();
         self.shared = self.shared.into_iter().filter(|shared| shared.key.family() != family).collect();
-        self.basis = None;
         self
     }
 }
@@ -139,14 +155,14 @@ impl From<Tables> for Acknowledged {
                     found.add(part);
                 }
                 let installed = found.take_sorted();
-                acknowledged.population[family.index()].add(installed.sets());
+                acknowledged.counts[family.index()].add(installed.sets());
                 frontends.push((of_one[0].0, Arc::new(installed)));
             }
             acknowledged.tables[family.index()] = Some(Arc::new(InstalledTable::from(table)));
         }
         shared.sort();
-        acknowledged.frontends.extend(spread(frontends));
-        acknowledged.shared.extend(spread(shared).map(|(shared, ())| shared));
+        acknowledged.frontends.extend(bulk_load_order(frontends));
+        acknowledged.shared.extend(bulk_load_order(shared).map(|(shared, ())| shared));
         acknowledged
     }
 }
@@ -208,7 +224,7 @@ impl Found {
 
 impl From<&TableContents> for InstalledTable {
     fn from(table: &TableContents) -> Self {
-        Self { chains: table.chains.clone(), sets: table.sets.clone(), parts: found(table), verified: None }
+        Self { chains: table.chains.clone(), sets: table.sets.clone(), features: found(table), verified: None }
     }
 }
 
@@ -236,21 +252,34 @@ impl Installed {
             .filter(|set| !matches!(set, SetName::Slots(..) | SetName::WithAffinity(_)))
     }
 
-    /// The list for everyone, or that of this node.
-    pub fn list(&self, local: bool) -> &Slots {
-        if local { &self.local_slots } else { &self.slots }
+    /// The slots that clients under this policy are balanced over.
+    pub fn slots(&self, policy: TrafficPolicy) -> &Slots {
+        match policy {
+            TrafficPolicy::Cluster => &self.slots,
+            TrafficPolicy::Local => &self.local_slots,
+        }
     }
 
-    /// The endpoints that connections are sent to: those of clients that a policy confines to this node, or of all others.
-    pub fn reachable(&self, confined: bool) -> impl Iterator<Item = Endpoint> {
-        let local = confined && self.sets().any(|set| matches!(set, SetName::ExternalLocal | SetName::NodeportsLocal));
-        self.endpoints(local)
+    /// The endpoints that clients from outside this node are sent to (`Local`), and those that all others are sent to (`Cluster`).
+    pub fn reachable(&self, policy: TrafficPolicy) -> impl Iterator<Item = Endpoint> {
+        let is_confined = self.sets().any(|set| matches!(set, SetName::ExternalLocal | SetName::NodeportsLocal));
+        self.endpoints(if is_confined { policy } else { TrafficPolicy::Cluster })
     }
 
-    /// The endpoints of a list, by slot.
-    pub fn endpoints(&self, local: bool) -> impl Iterator<Item = Endpoint> {
-        self.list(local).iter().map(|(_, endpoint)| endpoint)
+    /// The endpoints that clients under this policy are balanced over, by slot.
+    pub fn endpoints(&self, policy: TrafficPolicy) -> impl Iterator<Item = Endpoint> {
+        self.slots(policy).iter().map(|(_, endpoint)| endpoint)
     }
+
+    /// How many elements the frontend has at least: its slots and a membership.
+    pub(crate) fn size(&self) -> usize {
+        1 + self.slots.len() + self.local_slots.len()
+    }
+}
+
+/// The list of endpoints that a frontend has for clients under a policy.
+pub(super) fn list_of(frontend: Frontend, policy: TrafficPolicy) -> EndpointList {
+    EndpointList::of(frontend.is_node_port(), policy == TrafficPolicy::Local)
 }
 
 #[cfg(test)]
@@ -270,31 +299,30 @@ mod tests {
     fn what_is_read_is_what_was_programmed() {
         let world = world();
         let read = Acknowledged::from(world.kernel.contents(&Family::ALL));
-        assert_eq!(read.frontends, world.acknowledged.frontends);
-        assert_eq!(read.shared, world.acknowledged.shared);
+        assert_eq!(read.frontends, world.acknowledged().frontends);
+        assert_eq!(read.shared, world.acknowledged().shared);
         for family in Family::ALL {
-            let (read, known) = (&read.tables[family.index()], &world.acknowledged.tables[family.index()]);
+            let (read, known) = (&read.tables[family.index()], &world.acknowledged().tables[family.index()]);
             let (read, known) = (read.as_ref().unwrap(), known.as_ref().unwrap());
             assert_eq!((&read.chains, &read.sets), (&known.chains, &known.sets));
         }
     }
 
     #[test]
-    fn what_is_read_has_no_snapshot_and_is_not_taken_for_verified() {
+    fn what_is_read_is_not_taken_for_verified() {
         let read = Acknowledged::from(world().kernel.contents(&Family::ALL));
-        assert_eq!(read.basis, None);
         assert!(read.tables.iter().flatten().all(|table| table.verified.is_none()));
     }
 
     #[test]
     fn a_frontend_tells_its_owner_gate_and_endpoints() {
         let world = world();
-        let installed = &world.acknowledged.frontends[&frontend("10.96.0.1 80/tcp")];
+        let installed = &world.acknowledged().frontends[&frontend("10.96.0.1 80/tcp")];
         assert_eq!(installed.owner(), Some("shop/web:http"));
         let two = SizeClass::of(2).map(SetName::Internal).unwrap();
         assert_eq!(installed.gates().collect::<Vec<_>>(), [two]);
         assert_eq!(
-            installed.endpoints(false).map(|e| e.to_string()).collect::<Vec<_>>(),
+            installed.endpoints(TrafficPolicy::Cluster).map(|e| e.to_string()).collect::<Vec<_>>(),
             ["10.1.0.1:8080", "10.1.0.2:8080"]
         );
     }
@@ -310,13 +338,13 @@ mod tests {
             ((Family::Ip6, SetName::ClusterIps), 1),
             ((Family::Ip6, SetName::RejectServices), 1),
         ]);
-        assert_eq!(world().acknowledged.count_elements(), expected);
-        assert_eq!(Acknowledged::nothing().count_elements(), BTreeMap::new());
+        assert_eq!(world().acknowledged().count_elements(), expected);
+        assert_eq!(Acknowledged::empty().count_elements(), BTreeMap::new());
     }
 
     #[test]
     fn a_forgotten_table_takes_what_it_holds_along() {
-        let left = world().acknowledged.without_table(Family::Ip);
+        let left = world().acknowledged().without_table(Family::Ip);
         assert_eq!(left.frontends.keys().collect::<Vec<_>>(), [&frontend("fd00:96::1 80/tcp")]);
         assert_eq!(left.shared.len(), 1);
         assert_eq!((left.has_table(Family::Ip), left.has_table(Family::Ip6)), (false, true));

@@ -3,24 +3,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::acknowledged::Installed;
+use super::acknowledged::{Installed, list_of};
+use super::gates::{classes, gates};
 use super::slots::Slots;
-use crate::dataplane::{Element, Endpoint, EndpointList, Frontend, Key, SetName, SizeClass};
-use crate::state::{Exposure, FrontendSpec};
+use crate::dataplane::{Element, Endpoint, Frontend, Key, SetName};
+use crate::sorted::{Side, differences};
+use crate::state::{FrontendSpec, TrafficPolicy};
 
 /// What should be installed for a claim, given what is installed now: endpoints that stay keep their slots where they can.
 pub(super) fn target(frontend: Frontend, installed: Option<&Installed>, spec: &FrontendSpec) -> Installed {
     let comment = |set| (set, Some(Arc::clone(&spec.owner)));
-    let mut memberships: Vec<_> = spec.gates(frontend).into_iter().map(comment).collect();
-    let [slots, local_slots] = [false, true].map(|local| {
-        let endpoints = spec.endpoints(local);
-        let list = EndpointList::of(frontend.is_node_port(), local);
-        // The gate of a ClusterIP tells its class.
-        let class = SizeClass::of(endpoints.len()).filter(|_| spec.exposure == Exposure::External);
-        memberships.extend(class.map(|class| (SetName::Slots(list, class), None)));
-        place(installed.map(|installed| installed.list(local)), endpoints)
-    });
-    memberships.sort();
+    let classes = classes(frontend, spec).map(|class| (class, None));
+    let mut memberships: Vec<_> = gates(frontend, spec).map(comment).chain(classes).collect();
+    memberships.sort_unstable();
+    let [slots, local_slots] = TrafficPolicy::ALL
+        .map(|policy| place(installed.map(|installed| installed.slots(policy)), spec.endpoints(policy)));
     let sources = spec.sources.as_deref().unwrap_or_default().into();
     Installed { memberships: memberships.into(), slots, local_slots, sources }
 }
@@ -50,49 +47,42 @@ fn place(installed: Option<&Slots>, wanted: &Arc<[Endpoint]>) -> Slots {
     (0u32..).zip(slots).filter_map(|(slot, kept)| Some((slot, kept.or_else(|| others.next().copied())?))).collect()
 }
 
-/// The elements to delete and to add on the way from one installation to another.
+/// Hands every element to `each` that goes or comes on the way from one installation to another, in order within each set.
 pub(super) fn changes(
     frontend: Frontend,
     before: Option<&Installed>,
     after: Option<&Installed>,
-) -> (Vec<Element>, Vec<Element>) {
-    let before = before.map_or_else(Vec::new, |installed| elements(frontend, installed));
-    let after = after.map_or_else(Vec::new, |installed| elements(frontend, installed));
-    let gone = before.iter().filter(|element| after.binary_search(element).is_err()).cloned().collect();
-    let new = after.into_iter().filter(|element| before.binary_search(element).is_err()).collect();
-    (gone, new)
+    mut each: impl FnMut(Side, Element),
+) {
+    let both = [before, after];
+    let [old, new] = both.map(|installed| installed.into_iter().flat_map(|installed| &installed.memberships));
+    differences(old, new, |side, (set, comment)| {
+        each(side, Element { comment: comment.clone(), ..Element::member(*set, Key::Frontend(frontend)) });
+    });
+    for policy in TrafficPolicy::ALL {
+        let list = list_of(frontend, policy);
+        let [old, new] = both.map(|installed| installed.into_iter().flat_map(|it| it.slots(policy).iter()));
+        differences(old, new, |side, (slot, endpoint)| each(side, Element::slot(list, frontend, slot, endpoint)));
+    }
+    let [old, new] = both.map(|installed| installed.into_iter().flat_map(|installed| &installed.sources));
+    differences(old, new, |side, source| {
+        each(side, Element::member(SetName::AllowedSources, Key::Source(frontend, *source)));
+    });
 }
 
 /// The endpoints that clients with session affinity may have been sent to before and are not sent to afterwards.
 ///
-/// Who may use every endpoint and who is confined to this node's are told apart by the packet, not in what is remembered of them.
-/// So an endpoint that leaves either list is forgotten, also where the other still has it.
-pub(super) fn left_by_clients(before: Option<&Arc<Installed>>, after: Option<&Installed>) -> BTreeSet<Endpoint> {
+/// A remembered client does not tell which list it was balanced over. So an endpoint that leaves one list counts, even if the other
+/// list still has it.
+pub(super) fn vacated_endpoints(before: Option<&Arc<Installed>>, after: Option<&Installed>) -> BTreeSet<Endpoint> {
     let Some(before) = before.filter(|before| before.affinity().is_some()) else { return BTreeSet::new() };
     let after = after.filter(|after| after.affinity().is_some());
-    let mut left = BTreeSet::new();
-    for confined in [false, true] {
-        let stays: BTreeSet<Endpoint> = after.into_iter().flat_map(|after| after.reachable(confined)).collect();
-        left.extend(before.reachable(confined).filter(|endpoint| !stays.contains(endpoint)));
+    let mut vacated = BTreeSet::new();
+    for policy in TrafficPolicy::ALL {
+        let stays: BTreeSet<Endpoint> = after.into_iter().flat_map(|after| after.reachable(policy)).collect();
+        vacated.extend(before.reachable(policy).filter(|endpoint| !stays.contains(endpoint)));
     }
-    left
-}
-
-/// The elements of an installation, sorted.
-fn elements(frontend: Frontend, installed: &Installed) -> Vec<Element> {
-    let members = installed
-        .memberships
-        .iter()
-        .map(|(set, comment)| Element { comment: comment.clone(), ..Element::member(*set, Key::Frontend(frontend)) });
-    let slots = [false, true].into_iter().flat_map(|local| {
-        let list = EndpointList::of(frontend.is_node_port(), local);
-        installed.list(local).iter().map(move |(slot, endpoint)| Element::slot(list, frontend, slot, endpoint))
-    });
-    let source = |source| Element::member(SetName::AllowedSources, Key::Source(frontend, source));
-    let sources = installed.sources.iter().map(|network| source(*network));
-    let mut elements: Vec<Element> = members.chain(slots).chain(sources).collect();
-    elements.sort();
-    elements
+    vacated
 }
 
 #[cfg(test)]
@@ -153,9 +143,9 @@ mod tests {
         };
         let everywhere = Arc::new(installed(SetName::Nodeports, &[]));
         let confined = Arc::new(installed(SetName::NodeportsLocal, &[1]));
-        assert_eq!(left_by_clients(Some(&everywhere), Some(&confined)), BTreeSet::from([endpoint(2)]));
-        assert_eq!(left_by_clients(Some(&confined), Some(&everywhere)), BTreeSet::new());
-        assert_eq!(left_by_clients(Some(&confined), None).len(), 2);
-        assert_eq!(left_by_clients(None, Some(&confined)), BTreeSet::new());
+        assert_eq!(vacated_endpoints(Some(&everywhere), Some(&confined)), BTreeSet::from([endpoint(2)]));
+        assert_eq!(vacated_endpoints(Some(&confined), Some(&everywhere)), BTreeSet::new());
+        assert_eq!(vacated_endpoints(Some(&confined), None).len(), 2);
+        assert_eq!(vacated_endpoints(None, Some(&confined)), BTreeSet::new());
     }
 }

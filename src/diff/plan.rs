@@ -1,13 +1,17 @@
 //! The plan: operations, what they mean, and the state after them.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::acknowledged::{Acknowledged, Installed};
-use super::frontend::{changes, left_by_clients, target};
-use super::table::{is_incompatible, program_change};
+use super::features::FrontendCounts;
+use super::frontend::{changes, target, vacated_endpoints};
+use super::shared::SharedElement;
+use super::table::{keeps_lookups, program_change};
 use crate::dataplane::{Element, Endpoint, Family, Frontend, LocalPods, Object, Operation, Options, SetName};
-use crate::state::{Desired, Node, SharedElement, spread};
+use crate::sorted::Side;
+use crate::state::{Desired, Node, SharedDemand, bulk_load_order};
 
 /// Which tables are ours to write, and with which program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +22,10 @@ pub struct Scope {
     pub options: Options,
     /// Local pods are those of the Node object's networks (`detectLocalMode: NodeCIDR`).
     pub pods_by_node: bool,
-    /// Frontends that are left as they are.
-    pub except: BTreeSet<Frontend>,
 }
 
 /// What has to be done, and what holds afterwards.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// The steps, in an order that a kernel accepts as one batch.
     pub operations: Vec<Operation>,
@@ -37,7 +39,7 @@ pub struct Plan {
     pub tables: Vec<TableChange>,
     /// Endpoints that clients with session affinity may have been sent to and no longer are: these clients must be forgotten
     /// once the operations are committed.
-    pub left: BTreeSet<(Frontend, Endpoint)>,
+    pub vacated: BTreeSet<(Frontend, Endpoint)>,
 }
 
 /// A frontend that changes.
@@ -73,19 +75,51 @@ pub struct TableChange {
     pub operations: usize,
 }
 
+/// The keys that a plan compares: what is not among them is left as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    frontends: Vec<Frontend>,
+    shared: Vec<SharedElement>,
+}
+
+/// Frontends that later plans will add, by [`Family::index`]: the program is made for them from the first plan on.
+pub(crate) type Upcoming = [FrontendCounts; 2];
+
 impl Scope {
     /// Both tables.
     pub fn dual_stack(options: Options) -> Self {
-        Self { families: Family::ALL.to_vec(), options, pods_by_node: false, except: BTreeSet::new() }
+        Self { families: Family::ALL.to_vec(), options, pods_by_node: false }
     }
 
     /// The same, with what the Node object decides filled in.
+    #[must_use]
     pub fn on(&self, node: Option<&Node>) -> Self {
         let mut scope = self.clone();
         if let Some(node) = node.filter(|node| self.pods_by_node && !node.pod_cidrs.is_empty()) {
             scope.options.local_pods = LocalPods::Networks(node.pod_cidrs.clone());
         }
         scope
+    }
+}
+
+impl Keys {
+    /// These keys, in any order and with repetitions.
+    pub fn new(mut frontends: Vec<Frontend>, mut shared: Vec<SharedElement>) -> Self {
+        // Costs little for what is sorted already, or is two such lists.
+        frontends.sort();
+        frontends.dedup();
+        shared.sort();
+        shared.dedup();
+        Self { frontends, shared }
+    }
+
+    /// Every key that a kernel holds or that is asked for.
+    pub fn everything(acknowledged: &Acknowledged, desired: &Desired) -> Self {
+        let wanted = desired.shared.keys().map(|demand| SharedElement::from(*demand));
+        Self::new(
+            acknowledged.frontends.keys().chain(desired.frontends.keys()).copied().collect(),
+            acknowledged.shared.iter().copied().chain(wanted).collect(),
+        )
     }
 }
 
@@ -101,142 +135,167 @@ type Buckets = BTreeMap<(Family, SetName), Vec<Element>>;
 
 /// The least that turns what a kernel holds into what it should hold. The laws are stated in [the module](super).
 pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Plan {
-    acknowledged.clone().plan(desired, scope)
+    let held = acknowledged.clone().for_scope(scope);
+    let keys = Keys::everything(&held, desired);
+    held.plan(desired, scope, &keys, &Upcoming::default())
 }
 
 impl Acknowledged {
-    /// The same as [`diff`], and [`Plan::next`] in place of this state: what nobody else shares is changed where it is.
-    pub fn plan(self, desired: &Desired, scope: &Scope) -> Plan {
-        plan(self, desired, scope)
-    }
-}
-
-fn plan(acknowledged: Acknowledged, desired: &Desired, scope: &Scope) -> Plan {
-    let rebuilt: Vec<Family> = scope
-        .families
-        .iter()
-        .copied()
-        .filter(|family| {
-            acknowledged.tables[family.index()].as_ref().is_some_and(|table| is_incompatible(table, &scope.options))
-        })
-        .collect();
-    let mut next = rebuilt.iter().fold(acknowledged, |acknowledged, family| acknowledged.without_table(*family));
-    let changed_shared = changed_shared(&next, desired);
-    let (mut gone, mut new) = (Buckets::new(), Buckets::new());
-
-    let mut left = BTreeSet::new();
-    let mut frontends = Vec::new();
-    let mut first = next.frontends.is_empty().then(Vec::new);
-    for frontend in changed_frontends(&next, desired) {
-        if !scope.families.contains(&frontend.family()) || scope.except.contains(&frontend) {
-            continue;
-        }
-        let before = next.frontends.get(&frontend).cloned();
-        let before = before.as_ref();
-        let spec = desired.frontends.get(&frontend).map(|claims| claims.winner());
-        let after = spec.map(|spec| target(frontend, before.map(AsRef::as_ref), spec));
-        if before.map(AsRef::as_ref) == after.as_ref() {
-            continue;
-        }
-        let (deleted, added) = changes(frontend, before.map(AsRef::as_ref), after.as_ref());
-        file(&mut gone, deleted);
-        file(&mut new, added);
-        left.extend(left_by_clients(before, after.as_ref()).into_iter().map(|endpoint| (frontend, endpoint)));
-        let population = &mut next.population[frontend.family().index()];
-        population.remove(before.iter().flat_map(|before| before.sets()));
-        population.add(after.iter().flat_map(Installed::sets));
-        let after = after.map(Arc::new);
-        match (&after, &mut first) {
-            (Some(after), Some(first)) => first.push((frontend, Arc::clone(after))),
-            (Some(after), None) => drop(next.frontends.insert(frontend, Arc::clone(after))),
-            (None, _) => drop(next.frontends.remove(&frontend)),
-        }
-        frontends.push(FrontendChange { frontend, before: before.cloned(), after });
+    /// The same as [`diff`] for these keys alone, and [`Plan::next`] in place of this state: what no clone shares is changed in place.
+    pub(crate) fn plan(self, desired: &Desired, scope: &Scope, keys: &Keys, upcoming: &Upcoming) -> Plan {
+        let mut draft =
+            Draft { plan: Plan { next: self, ..Plan::default() }, gone: Buckets::new(), new: Buckets::new() };
+        draft.frontends(desired, scope, keys);
+        draft.shared(desired, scope, keys);
+        draft.programs(scope, upcoming);
+        let Draft { mut plan, gone, new } = draft;
+        plan.operations.extend(gone.into_values().flatten().map(Operation::delete_element));
+        plan.operations.extend(new.into_values().flatten().map(Operation::add_element));
+        plan
     }
 
-    next.frontends.extend(spread(first.unwrap_or_default()));
-
-    let shared: Vec<SharedChange> =
-        changed_shared.into_iter().filter(|change| scope.families.contains(&change.element.key.family())).collect();
-    let is_first = next.shared.is_empty();
-    if is_first {
-        let added = shared.iter().map(|change| (change.element, ())).collect();
-        next.shared.extend(spread(added).map(|(element, ())| element));
+    /// Whether everything that waits has to be committed in one batch: a program has to change so that packets would find less before
+    /// all elements are there.
+    pub(crate) fn needs_one_batch(&self, scope: &Scope, upcoming: &Upcoming) -> bool {
+        self.to_rebuild.contains(&true)
+            || scope.families.iter().any(|family| {
+                let (installed, counts) = (self.tables[family.index()].as_ref(), &self.counts[family.index()]);
+                let change = program_change(*family, installed, &scope.options, counts, &upcoming[family.index()]);
+                !keeps_lookups(&change.operations)
+            })
     }
-    for change in &shared {
-        if change.added {
-            if !is_first {
-                next.shared.insert(change.element);
+
+    /// The frontends that are not installed exactly as they are asked for, in order.
+    pub(crate) fn differing_frontends(&self, desired: &Desired) -> impl Iterator<Item = Frontend> {
+        let (mut held, mut wanted) = (self.frontends.iter().peekable(), desired.frontends.iter().peekable());
+        std::iter::from_fn(move || {
+            loop {
+                let order = match (held.peek(), wanted.peek()) {
+                    (Some((a, _)), Some((b, _))) => a.cmp(b),
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (None, None) => return None,
+                };
+                let installed = if order.is_le() { held.next() } else { None };
+                let claims = if order.is_ge() { wanted.next() } else { None };
+                match (installed, claims) {
+                    (Some((frontend, installed)), Some((_, claims))) => {
+                        if target(*frontend, Some(installed), claims.winner()) != **installed {
+                            return Some(*frontend);
+                        }
+                    }
+                    (Some((frontend, _)), None) | (None, Some((frontend, _))) => return Some(*frontend),
+                    (None, None) => return None,
+                }
             }
-            file(&mut new, [change.element.into()]);
-        } else {
-            next.shared.remove(&change.element);
-            file(&mut gone, [change.element.into()]);
-        }
-    }
-
-    let mut operations = Vec::new();
-    let mut tables = Vec::new();
-    for family in &scope.families {
-        let installed = next.tables[family.index()].as_ref();
-        let mut change = program_change(*family, installed, &scope.options, &next.population[family.index()]);
-        let was_incompatible = rebuilt.contains(family);
-        if was_incompatible {
-            change.operations.insert(0, Operation::delete(*family, Object::Table));
-        }
-        if !change.operations.is_empty() {
-            tables.push(TableChange {
-                family: *family,
-                created: installed.is_none() && !was_incompatible,
-                rebuilt: was_incompatible,
-                operations: change.operations.len(),
-            });
-        }
-        operations.append(&mut change.operations);
-        // A set that goes takes its elements along.
-        gone.retain(|(of, set), _| of != family || change.table.sets.contains_key(&set.to_string()));
-        next.tables[family.index()] = Some(change.table);
-    }
-    operations.extend(gone.into_values().flatten().map(Operation::delete_element));
-    operations.extend(new.into_values().flatten().map(Operation::add_element));
-    next.basis = Some(desired.mark());
-    Plan { operations, next, frontends, shared, tables, left }
-}
-
-/// Puts elements where they are sent from.
-fn file(buckets: &mut Buckets, elements: impl IntoIterator<Item = Element>) {
-    for element in elements {
-        buckets.entry((element.family(), element.set)).or_default().push(element);
-    }
-}
-
-/// The frontends that may differ, in order: those that changed since the last snapshot, or all without one.
-fn changed_frontends(acknowledged: &Acknowledged, desired: &Desired) -> Vec<Frontend> {
-    match acknowledged.basis.as_ref().and_then(|basis| desired.since(basis)) {
-        Some((frontends, _)) => in_order(frontends.to_vec()),
-        None => in_order(acknowledged.frontends.keys().chain(desired.frontends.keys()).copied().collect()),
-    }
-}
-
-/// The shared elements that come and go, in order.
-fn changed_shared(acknowledged: &Acknowledged, desired: &Desired) -> Vec<SharedChange> {
-    let all = match acknowledged.basis.as_ref().and_then(|basis| desired.since(basis)) {
-        Some((_, shared)) => in_order(shared.to_vec()),
-        None => in_order(acknowledged.shared.iter().chain(desired.shared.keys()).copied().collect()),
-    };
-    all.into_iter()
-        .filter_map(|element| {
-            let (held, wanted) = (acknowledged.shared.contains(&element), desired.shared.contains_key(&element));
-            if held == wanted { None } else { Some(SharedChange { element, added: wanted }) }
         })
-        .collect()
+    }
+
+    /// The shared elements that are there and not asked for, or asked for and not there.
+    pub(crate) fn differing_shared(&self, desired: &Desired) -> impl Iterator<Item = SharedElement> {
+        let wanted = desired.shared.keys().map(|demand| SharedElement::from(*demand));
+        let missing = wanted.filter(|element| !self.shared.contains(element));
+        missing.chain(self.shared.iter().copied().filter(|element| !is_wanted(*element, desired)))
+    }
 }
 
-/// Sorted and without repetitions. Costs little for what is sorted already, or is two such lists.
-fn in_order<T: Ord>(mut all: Vec<T>) -> Vec<T> {
-    all.sort();
-    all.dedup();
-    all
+/// Whether a shared element is asked for.
+pub(crate) fn is_wanted(element: SharedElement, desired: &Desired) -> bool {
+    element.demand().is_some_and(|demand: SharedDemand| desired.shared.contains_key(&demand))
+}
+
+/// A plan in the making.
+struct Draft {
+    plan: Plan,
+    gone: Buckets,
+    new: Buckets,
+}
+
+impl Draft {
+    /// Plans the frontends among the keys.
+    fn frontends(&mut self, desired: &Desired, scope: &Scope, keys: &Keys) {
+        let next = &mut self.plan.next;
+        let mut first = next.frontends.is_empty().then(Vec::new);
+        for frontend in keys.frontends.iter().copied().filter(|key| scope.families.contains(&key.family())) {
+            let before = next.frontends.get(&frontend).cloned();
+            let spec = desired.frontends.get(&frontend).map(|claims| claims.winner());
+            let after = spec.map(|spec| target(frontend, before.as_deref(), spec));
+            if before.as_deref() == after.as_ref() {
+                continue;
+            }
+            changes(frontend, before.as_deref(), after.as_ref(), |side, element| {
+                let buckets = if side == Side::Before { &mut self.gone } else { &mut self.new };
+                push(buckets, element);
+            });
+            let vacated = vacated_endpoints(before.as_ref(), after.as_ref());
+            self.plan.vacated.extend(vacated.into_iter().map(|endpoint| (frontend, endpoint)));
+            let counts = &mut next.counts[frontend.family().index()];
+            counts.remove(before.iter().flat_map(|before| before.sets()));
+            counts.add(after.iter().flat_map(Installed::sets));
+            let after = after.map(Arc::new);
+            match (&after, &mut first) {
+                (Some(after), Some(first)) => first.push((frontend, Arc::clone(after))),
+                (Some(after), None) => drop(next.frontends.insert(frontend, Arc::clone(after))),
+                (None, _) => drop(next.frontends.remove(&frontend)),
+            }
+            self.plan.frontends.push(FrontendChange { frontend, before, after });
+        }
+        next.frontends.extend(bulk_load_order(first.unwrap_or_default()));
+    }
+
+    /// Plans the shared elements among the keys.
+    fn shared(&mut self, desired: &Desired, scope: &Scope, keys: &Keys) {
+        let next = &mut self.plan.next;
+        let is_first = next.shared.is_empty();
+        for element in keys.shared.iter().copied().filter(|element| scope.families.contains(&element.key.family())) {
+            let added = is_wanted(element, desired);
+            if added == next.shared.contains(&element) {
+                continue;
+            }
+            push(if added { &mut self.new } else { &mut self.gone }, element.into());
+            match added {
+                true if is_first => {}
+                true => drop(next.shared.insert(element)),
+                false => drop(next.shared.remove(&element)),
+            }
+            self.plan.shared.push(SharedChange { element, added });
+        }
+        if is_first {
+            let added = self.plan.shared.iter().map(|change| (change.element, ())).collect();
+            next.shared.extend(bulk_load_order(added).map(|(element, ())| element));
+        }
+    }
+
+    /// Plans the programs of all tables.
+    fn programs(&mut self, scope: &Scope, upcoming: &Upcoming) {
+        let next = &mut self.plan.next;
+        for family in scope.families.iter().copied() {
+            let installed = next.tables[family.index()].as_ref();
+            let counts = &next.counts[family.index()];
+            let mut change = program_change(family, installed, &scope.options, counts, &upcoming[family.index()]);
+            let was_incompatible = std::mem::take(&mut next.to_rebuild[family.index()]);
+            if was_incompatible {
+                change.operations.insert(0, Operation::delete(family, Object::Table));
+            }
+            if !change.operations.is_empty() {
+                self.plan.tables.push(TableChange {
+                    family,
+                    created: installed.is_none() && !was_incompatible,
+                    rebuilt: was_incompatible,
+                    operations: change.operations.len(),
+                });
+            }
+            self.plan.operations.append(&mut change.operations);
+            // A set that goes takes its elements along.
+            self.gone.retain(|(of, set), _| *of != family || change.table.sets.contains_key(&set.to_string()));
+            next.tables[family.index()] = Some(change.table);
+        }
+    }
+}
+
+/// Puts an element where it is sent from.
+fn push(buckets: &mut Buckets, element: Element) {
+    buckets.entry((element.family(), element.set)).or_default().push(element);
 }
 
 #[cfg(test)]

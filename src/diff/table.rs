@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::acknowledged::InstalledTable;
-use super::parts::{Population, needed};
+use super::features::{FrontendCounts, needed};
 use crate::dataplane::{
     BaseChain, Chain, ChainContents, ChainName, Family, Object, Operation, Options, Program, ProgramFeatures,
-    SetContents, SetName,
+    SetContents, SetName, Verb,
 };
 
 /// Operations on a table's program, and the table after them.
@@ -26,7 +26,7 @@ pub(super) fn is_incompatible(table: &InstalledTable, options: &Options) -> bool
         })
 }
 
-/// Brings a table's program up to date, with the parts that its frontends need.
+/// Brings a table's program up to date, with the features that its frontends need.
 ///
 /// Chains are rewritten only if their fingerprint, number of rules or hook differ; chains and sets that the program does not
 /// know are removed, for the table is ours.
@@ -34,21 +34,46 @@ pub(super) fn program_change(
     family: Family,
     installed: Option<&Arc<InstalledTable>>,
     options: &Options,
-    population: &Population,
+    counts: &FrontendCounts,
+    upcoming: &FrontendCounts,
 ) -> ProgramChange {
     let old = installed.map(Arc::clone).unwrap_or_default();
-    let parts = needed(&old.parts, population);
-    if old.verified.as_ref() == Some(options) && old.parts == parts {
+    let features = needed(&old.features, counts, upcoming);
+    if old.verified.as_ref() == Some(options) && old.features == features {
         return ProgramChange { operations: Vec::new(), table: old };
     }
-    let program = Program::new(family, options, &parts);
+    let program = Program::new(family, options, &features);
     let mut operations = Vec::new();
     if installed.is_none() {
         operations.push(Operation::add(family, Object::Table));
     }
     operations.extend(removals(family, &old, &program));
     operations.extend(additions(family, &old, &program, options));
-    ProgramChange { operations, table: Arc::new(table_of(&program, options, parts)) }
+    ProgramChange { operations, table: Arc::new(table_of(&program, options, features)) }
+}
+
+/// Whether packets are served as before when these operations on the program are committed before the elements that they are for: the
+/// table is new, or its rules look up what they looked up before.
+pub(super) fn keeps_lookups(operations: &[Operation]) -> bool {
+    let adds_table = |operation: &Operation| operation.verb == Verb::Add && operation.object == Object::Table;
+    let is_new = operations.iter().any(adds_table);
+    operations.iter().all(|operation| match (operation.verb, &operation.object) {
+        (Verb::Delete, Object::Table | Object::Set(_) | Object::Clients { .. } | Object::UnknownSet { .. }) => false,
+        // Frontends become members of these together with all their other elements, and packets fill the map of clients.
+        (
+            Verb::Add,
+            Object::Clients { .. }
+            | Object::Set(
+                SetName::Internal(_)
+                | SetName::Slots(..)
+                | SetName::WithAffinity(_)
+                | SetName::Firewalled
+                | SetName::AllowedSources,
+            ),
+        ) => true,
+        (Verb::Add, Object::Set(_)) => is_new,
+        _ => true,
+    })
 }
 
 /// What has to go: rules that will be rewritten, base chains at other hooks, and what the program does not know.
@@ -124,7 +149,7 @@ fn same_rules(chain: &ChainContents, wanted: &Chain) -> bool {
 }
 
 /// The table that holds exactly this program.
-fn table_of(program: &Program, options: &Options, parts: ProgramFeatures) -> InstalledTable {
+fn table_of(program: &Program, options: &Options, features: ProgramFeatures) -> InstalledTable {
     let chains = program.chains.iter().map(|chain| {
         let contents = ChainContents {
             base: chain.base,
@@ -139,7 +164,7 @@ fn table_of(program: &Program, options: &Options, parts: ProgramFeatures) -> Ins
         let capacity = set.is_dynamic().then_some(options.affinity_capacity);
         (set.to_string(), SetContents { is_map: set.definition().is_map(), recognised: true, capacity })
     });
-    InstalledTable { chains: chains.collect(), sets: sets.collect(), parts, verified: Some(options.clone()) }
+    InstalledTable { chains: chains.collect(), sets: sets.collect(), features, verified: Some(options.clone()) }
 }
 
 #[cfg(test)]

@@ -134,11 +134,12 @@ fn a_table_is_created_brought_up_to_date_or_rebuilt() {
 fn slots_that_are_only_repaired_are_told_so() {
     let mut world = World::with([service("shop/web").into(), slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
     let frontend = crate::fixtures::frontend("10.96.0.1 80/tcp");
-    let mut installed = (*world.acknowledged.frontends[&frontend]).clone();
+    let mut installed = (*world.acknowledged().frontends[&frontend]).clone();
     let twice = crate::dataplane::Endpoint { addr: crate::fixtures::ip("10.1.0.1"), port: 8080 };
     installed.slots = [(0, twice), (1, twice)].into_iter().collect();
-    world.acknowledged.frontends.insert(frontend, std::sync::Arc::new(installed));
-    world.acknowledged = world.acknowledged.unverified();
+    let mut held = world.acknowledged();
+    held.frontends.insert(frontend, std::sync::Arc::new(installed));
+    world.hold(held.unverified());
     let printed = text(&world.plan(), Colour::Off);
     assert!(printed.starts_with("~ shop/web:http 10.96.0.1:80/tcp\n    ~ slots repaired\n"), "{printed}");
 }

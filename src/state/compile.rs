@@ -8,12 +8,13 @@ use std::sync::{Arc, LazyLock};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::cluster::{Cluster, View};
-use super::known::Known;
+use super::cluster::Cluster;
 use super::names::{ObjectName, owner_tag};
 use super::object::{EndpointSlice, Node, Service, ServicePort};
 use super::select::{Needs, Place, Selection, select};
-use crate::dataplane::{Affinity, Element, Endpoint, Family, Frontend, Key, SetName, SizeClass};
+use super::service_state::ServiceState;
+use super::view::View;
+use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
 
 /// What one service port asks for on one of its frontends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,13 +63,31 @@ pub enum Outcome {
     Drop,
 }
 
-/// An element that several service ports may ask for.
+/// Something that several service ports may need. The dataplane holds it once, for as long as one of them needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SharedElement {
-    /// The set.
-    pub set: SetName,
-    /// The key in that set.
-    pub key: Key,
+pub enum SharedDemand {
+    /// This address is a ClusterIP. Connections to its ports that no Service has are refused.
+    ClusterIp(IpAddr),
+    /// This endpoint is on this node. When it connects to itself through a Service, its source has to be masqueraded.
+    LocalEndpoint(Endpoint, Protocol),
+    /// This address of the node accepts NodePorts.
+    NodePortAddress(IpAddr),
+    /// ClusterIPs are allocated from this network. Connections to its addresses that no Service has are dropped.
+    ServiceNetwork(IpNet),
+}
+
+/// Which of a frontend's endpoints are meant, in the words of the Service's traffic policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TrafficPolicy {
+    /// Those that clients without a restriction may use.
+    Cluster,
+    /// Those on this node, for clients that the policy `Local` confines to them.
+    Local,
+}
+
+impl TrafficPolicy {
+    /// Both policies.
+    pub const ALL: [Self; 2] = [Self::Cluster, Self::Local];
 }
 
 /// Where a Service is compiled.
@@ -79,29 +98,37 @@ pub(super) struct Site<'a> {
     pub node: Option<&'a Node>,
 }
 
-/// Everything that one Service asks for.
+/// Everything that one Service asks of the dataplane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct ServiceSpec {
-    /// Its frontends.
+pub(super) struct CompiledService {
+    /// Its frontends, in order. Two ports of one Service may ask for the same frontend.
     pub frontends: Vec<(Frontend, Arc<FrontendSpec>)>,
-    /// Elements that others may ask for too, each as often as it is asked for.
-    pub shared: Vec<SharedElement>,
+    /// What it needs together with others, in order, repeated for each port that needs it.
+    pub shared: Vec<SharedDemand>,
 }
 
-/// Compiles one Service as this node sees it; nothing for a Service that is not there.
+/// Compiles one Service as this node sees it. A Service that does not exist asks for nothing.
 ///
-/// A Service has frontends in the families of its ClusterIPs. Costs O(endpoints of the Service).
-pub(super) fn compile(site: Site<'_>, known: &Known) -> ServiceSpec {
-    let mut spec = ServiceSpec::default();
-    let Some(service) = &known.service else { return spec };
+/// A Service has frontends in the families of its ClusterIPs. Costs O(endpoints + frontends, sorted).
+pub(super) fn compile(site: Site<'_>, state: &ServiceState) -> CompiledService {
+    let Some(service) = &state.service else { return CompiledService::default() };
+    let mut compiled = CompiledService {
+        frontends: Vec::with_capacity(service.cluster_ips.len() * service.ports.len()),
+        shared: Vec::with_capacity(service.cluster_ips.len()),
+    };
     for cluster_ip in &service.cluster_ips {
-        spec.shared.push(SharedElement { set: SetName::ClusterIps, key: Key::Addr(*cluster_ip) });
+        compiled.shared.push(SharedDemand::ClusterIp(*cluster_ip));
         let sources = sources(site, service, Family::of(*cluster_ip));
         for port in &service.ports {
-            compile_port(site, (service, known.slices()), *cluster_ip, port, sources.as_ref(), &mut spec);
+            compile_port(site, (service, state.slices()), *cluster_ip, port, sources.as_ref(), &mut compiled);
         }
     }
-    spec
+    // Stable: claims of two ports to the same frontend stay in the order of the ports.
+    compiled.frontends.sort_by_key(|(frontend, _)| *frontend);
+    compiled.shared.sort_unstable();
+    compiled.frontends.shrink_to_fit();
+    compiled.shared.shrink_to_fit();
+    compiled
 }
 
 /// Compiles one port in one family.
@@ -111,7 +138,7 @@ fn compile_port(
     cluster_ip: IpAddr,
     port: &ServicePort,
     sources: Option<&Arc<[IpNet]>>,
-    spec: &mut ServiceSpec,
+    compiled: &mut CompiledService,
 ) {
     let family = Family::of(cluster_ip);
     let exposed = port.node_port.is_some() || !service.external_ips.is_empty() || !service.load_balancer_ips.is_empty();
@@ -120,12 +147,8 @@ fn compile_port(
         local: service.internal_traffic_local || (exposed && service.external_traffic_local),
     };
     let chosen = select(slices, port, family, site.place(), needs);
-    spec.shared.extend(
-        chosen
-            .reachable_here
-            .iter()
-            .map(|endpoint| SharedElement { set: SetName::Hairpin, key: Key::Hairpin(*endpoint, port.protocol) }),
-    );
+    let local_endpoint = |endpoint: &Endpoint| SharedDemand::LocalEndpoint(*endpoint, port.protocol);
+    compiled.shared.extend(chosen.reachable_here.iter().map(local_endpoint));
     let owner = owner_tag(&service.name, &port.name);
     let mut ask = |addr, number, exposure, outcome: &Outcome, sources: Option<&Arc<[IpNet]>>| {
         let frontend = Frontend { addr, protocol: port.protocol, port: number };
@@ -138,7 +161,7 @@ fn compile_port(
             affinity: service.session_affinity,
             sources: sources.cloned(),
         };
-        spec.frontends.push((frontend, Arc::new(asked)));
+        compiled.frontends.push((frontend, Arc::new(asked)));
     };
     ask(cluster_ip, port.port, Exposure::Internal, &internal(service, &chosen), None);
     if !exposed {
@@ -202,14 +225,6 @@ fn sources(site: Site<'_>, service: &Service, family: Family) -> Option<Arc<[IpN
     Some(ranges.into())
 }
 
-impl ServiceSpec {
-    /// Adds what another Service asks for.
-    pub fn extend(&mut self, other: Self) {
-        self.frontends.extend(other.frontends);
-        self.shared.extend(other.shared);
-    }
-}
-
 impl Site<'_> {
     fn place(&self) -> Place<'_> {
         Place { node: &self.view.node_name, zone: self.node.and_then(Node::zone) }
@@ -221,63 +236,34 @@ impl Cluster {
     pub(super) fn site(&self) -> Site<'_> {
         Site { view: self.view(), node: self.node() }
     }
-
-    /// What a Service asks for; nothing if it is not there.
-    #[cfg(test)]
-    fn compile(&self, name: &ObjectName) -> ServiceSpec {
-        self.known(name).map_or_else(ServiceSpec::default, |known| compile(self.site(), known))
-    }
 }
 
 impl FrontendSpec {
-    /// The sets that the frontend is a member of, by what happens to connections, who keeps an endpoint and who may open them.
-    pub fn gates(&self, frontend: Frontend) -> Vec<SetName> {
-        let node_port = frontend.is_node_port();
-        let by_kind = |address: SetName, port: SetName| if node_port { port } else { address };
-        let drop = by_kind(SetName::DropServices, SetName::DropNodeports);
-        let mut gates = match (&self.outcome, self.exposure) {
-            (Outcome::Balance(any), Exposure::Internal) => {
-                SizeClass::of(any.len()).map(SetName::Internal).into_iter().collect()
-            }
-            (Outcome::Balance(_), Exposure::External) => vec![by_kind(SetName::External, SetName::Nodeports)],
-            (Outcome::BalanceLocal { local, .. }, _) => {
-                let mut gates = vec![by_kind(SetName::ExternalLocal, SetName::NodeportsLocal)];
-                // Who is confined to local endpoints and finds none falls through to this.
-                gates.extend(local.is_empty().then_some(drop));
-                gates
-            }
-            (Outcome::Reject, _) => vec![by_kind(SetName::RejectServices, SetName::RejectNodeports)],
-            (Outcome::Drop, _) => vec![drop],
-        };
-        // Without endpoints there is nothing to keep.
-        if !self.endpoints(false).is_empty() {
-            let affinity = self.affinity.map(|seconds| Affinity { node_port, seconds: seconds.get() });
-            gates.extend(affinity.map(SetName::WithAffinity));
-        }
-        gates.extend(self.sources.is_some().then_some(SetName::Firewalled));
-        gates
-    }
-
-    /// The endpoints of the list for everyone (`local` false) or of this node's.
-    pub fn endpoints(&self, local: bool) -> &Arc<[Endpoint]> {
+    /// The endpoints that clients under this policy are balanced over. Empty if there are none, or if all clients share one list.
+    pub fn endpoints(&self, policy: TrafficPolicy) -> &Arc<[Endpoint]> {
         static NONE: LazyLock<Arc<[Endpoint]>> = LazyLock::new(Arc::default);
-        match &self.outcome {
-            Outcome::Balance(any) if !local => any,
-            Outcome::BalanceLocal { any, .. } if !local => any,
-            Outcome::BalanceLocal { local, .. } => local,
+        match (&self.outcome, policy) {
+            (Outcome::Balance(any) | Outcome::BalanceLocal { any, .. }, TrafficPolicy::Cluster) => any,
+            (Outcome::BalanceLocal { local, .. }, TrafficPolicy::Local) => local,
             _ => &NONE,
         }
+    }
+
+    /// How many endpoints the frontend has under both policies.
+    pub fn endpoint_count(&self) -> usize {
+        self.endpoints(TrafficPolicy::Cluster).len() + self.endpoints(TrafficPolicy::Local).len()
+    }
+
+    /// Whether the frontend comes before others when a change is large: the API server's, which this process may depend on, and the
+    /// cluster's DNS.
+    pub fn is_urgent(&self, frontend: Frontend) -> bool {
+        let (namespace, name) = (self.service.namespace(), self.service.name());
+        (namespace == "default" && name == "kubernetes") || (namespace == "kube-system" && frontend.port == 53)
     }
 
     /// Orders claims to one frontend: the older Service first, one of unknown age last, then by namespace, name and port.
     pub(super) fn rank(&self) -> (bool, Option<Timestamp>, &ObjectName, &str) {
         (self.created.is_none(), self.created, &self.service, &self.owner)
-    }
-}
-
-impl From<SharedElement> for Element {
-    fn from(shared: SharedElement) -> Self {
-        Self::member(shared.set, shared.key)
     }
 }
 
@@ -287,19 +273,31 @@ mod tests {
     use crate::fixtures::{World, name, service, slice};
     use crate::state::{Decoded, Event, View};
 
+    fn compile(world: &World, service: &str) -> CompiledService {
+        world
+            .cluster()
+            .service_state(&name(service))
+            .map(|state| super::compile(world.cluster().site(), state))
+            .unwrap()
+    }
+
     fn compiled(world: &World, service: &str) -> (Vec<String>, Vec<String>) {
-        let spec = world.cluster.compile(&name(service));
-        let frontends =
-            spec.frontends.iter().map(|(frontend, spec)| format!("{frontend} {}", spec.gates(*frontend)[0]));
-        let shared = spec.shared.iter().map(|shared| format!("{} {}", shared.set, shared.key));
-        (frontends.collect(), shared.collect())
+        let compiled = compile(world, service);
+        let says = |spec: &FrontendSpec| match &spec.outcome {
+            Outcome::Balance(endpoints) => format!("balances over {}", endpoints.len()),
+            Outcome::BalanceLocal { any, local } => format!("balances over {} or {}", any.len(), local.len()),
+            Outcome::Reject => "rejects".to_owned(),
+            Outcome::Drop => "drops".to_owned(),
+        };
+        let frontends = compiled.frontends.iter().map(|(frontend, spec)| format!("{frontend} {}", says(spec)));
+        (frontends.collect(), compiled.shared.iter().map(|demand| format!("{demand:?}")).collect())
     }
 
     #[test]
-    fn a_service_that_is_not_there_asks_for_nothing() {
+    fn a_service_that_does_not_exist_asks_for_nothing() {
         let mut world = World::new();
         world.apply(slice("shop/web-1").ready(&["10.1.0.1"]));
-        assert_eq!(world.cluster.compile(&name("shop/web")), ServiceSpec::default());
+        assert_eq!(compile(&world, "shop/web"), CompiledService::default());
     }
 
     #[test]
@@ -307,19 +305,18 @@ mod tests {
         let mut world = World::new();
         world.apply(service("shop/portless").ports(&[]));
         world.apply(service("shop/nowhere").ips(&[]));
-        assert_eq!(compiled(&world, "shop/portless"), (vec![], vec!["cluster-ips 10.96.0.1".to_owned()]));
+        assert_eq!(compiled(&world, "shop/portless"), (vec![], vec!["ClusterIp(10.96.0.1)".to_owned()]));
         assert_eq!(compiled(&world, "shop/nowhere"), (vec![], vec![]));
     }
 
     #[test]
     fn external_ips_can_be_left_out() {
         for (ignore_external_ips, expected) in [(false, 2), (true, 1)] {
-            let mut world = World::new();
-            world.cluster = Cluster::seen_from(View { ignore_external_ips, ..world.cluster.view().clone() });
+            let mut world = World::unlisted_from(View { ignore_external_ips, ..View::default() });
             let Decoded::Object(web) = service("shop/web").decoded() else { panic!("a Service") };
             let web = Service { external_ips: vec![crate::fixtures::ip("203.0.113.1")].into(), ..(*web).clone() };
             world.apply(Event::ServiceApplied(Decoded::Object(Arc::new(web))));
-            assert_eq!(world.cluster.compile(&name("shop/web")).frontends.len(), expected);
+            assert_eq!(compile(&world, "shop/web").frontends.len(), expected);
         }
     }
 
@@ -330,9 +327,9 @@ mod tests {
         world.apply(slice("shop/web-1").endpoints("10.1.0.1 R r"));
         world.apply(slice("shop/web-2").ip6().endpoints("fd00:1::1 L r"));
         let (frontends, shared) = compiled(&world, "shop/web");
-        assert_eq!(frontends, ["10.96.0.1:80/tcp drop-services", "[fd00:96::1]:80/tcp internal-1"]);
-        let hairpin = "hairpin fd00:1::1 . fd00:1::1 . tcp . 8080";
-        assert_eq!(shared, ["cluster-ips 10.96.0.1", "cluster-ips fd00:96::1", hairpin]);
+        assert_eq!(frontends, ["10.96.0.1:80/tcp drops", "[fd00:96::1]:80/tcp balances over 1"]);
+        assert_eq!(shared[..2], ["ClusterIp(10.96.0.1)", "ClusterIp(fd00:96::1)"]);
+        assert!(shared.len() == 3 && shared[2].contains("fd00:1::1"), "{shared:?}");
     }
 
     #[test]
@@ -341,6 +338,6 @@ mod tests {
         world.apply(service("shop/web").ports(&["http 80/tcp", "alt 81/tcp"]));
         world.apply(slice("shop/web-1").ports(&["http 8080/tcp", "alt 8080/tcp"]).endpoints("10.1.0.1 L r"));
         let (_, shared) = compiled(&world, "shop/web");
-        assert_eq!(shared.iter().filter(|shared| shared.starts_with("hairpin")).count(), 2);
+        assert_eq!(shared.iter().filter(|shared| shared.starts_with("LocalEndpoint")).count(), 2);
     }
 }

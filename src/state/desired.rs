@@ -1,172 +1,227 @@
 //! The dataplane that this node should hold, in terms of frontends and endpoints.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use im::OrdMap;
-use ipnet::IpNet;
 
+use super::change_set::ChangeSet;
+use super::claims::{Claims, Losers};
 use super::cluster::Cluster;
-use super::compile::{FrontendSpec, ServiceSpec, SharedElement, Site, compile};
+use super::compile::{CompiledService, FrontendSpec, SharedDemand, compile};
 use super::event::Kind;
-use super::known::{Known, spread};
+use super::flows::frontends_that_lost_flows;
 use super::local::{HealthChecks, WithoutLocal};
-use super::since::{Mark, Since};
+use super::names::HashedName;
+use super::service_state::{ServiceState, bulk_load_order};
 use super::skipped::{ObjectRef, Problem, Reason, Skipped};
-use super::touched::Touched;
-use crate::dataplane::{Frontend, Key, SetName};
+use crate::dataplane::{Frontend, Protocol};
+use crate::sorted::{Side, differences};
 
-/// What the dataplane should hold: a persistent map that shares everything unchanged with the snapshot before.
-#[derive(Clone, Debug, Default)]
+mod merge;
+
+use merge::changed_claims;
+
+/// What the dataplane should hold. Cloning costs O(1), and later updates do not change a clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     /// What every frontend is asked to do. Never an empty claim.
     pub frontends: OrdMap<Frontend, Claims>,
-    /// Shared elements and how often each is asked for. Never 0.
-    pub shared: OrdMap<SharedElement, u32>,
+    /// What Services need together, and how often. Never 0.
+    pub shared: OrdMap<SharedDemand, u32>,
     /// What load balancers may ask this node.
     pub health_checks: HealthChecks,
     /// Service ports whose traffic a policy confines to this node, which has no endpoint of theirs.
     pub without_local: WithoutLocal,
-    /// Where it may differ from an earlier snapshot.
-    since: Since,
+    /// What each Service asks for, kept so that its next version is compiled alone and compared with this one.
+    services: OrdMap<HashedName, Arc<CompiledService>>,
+    /// What the ServiceCIDRs ask for, in order.
+    networks: Vec<SharedDemand>,
 }
 
-/// The service ports that ask for one frontend, the winner first.
+/// What an update of [`Desired`] changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compiled {
+    /// The frontends and shared demands that may have changed.
+    pub changed: ChangedKeys,
+    /// The Services that newly lost a frontend to another one.
+    pub lost_claims: Vec<Skipped>,
+    /// UDP frontends whose Service still exists but that lost endpoints which flows may stay at.
+    pub lost_flows: BTreeSet<Frontend>,
+}
+
+/// Frontends and shared demands that may have changed: a superset, in any order and with repetitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claims {
-    winner: Arc<FrontendSpec>,
-    /// The others in order of rank; nearly always none, and then without an allocation.
-    losers: Losers,
+pub enum ChangedKeys {
+    /// All of them.
+    Everything,
+    /// These and no others.
+    These {
+        /// Each with the weight of the change that it belongs to.
+        frontends: Vec<(Weight, Frontend)>,
+        /// The shared demands.
+        shared: Vec<SharedDemand>,
+    },
 }
 
-type Losers = Option<Arc<Vec<Arc<FrontendSpec>>>>;
+/// The size of a change: at most so many elements of the Service's frontends may have to be written. 0 if the change is urgent.
+pub type Weight = u32;
 
-/// The frontends that an update asks something else of, each with those who had lost it before.
+impl Default for ChangedKeys {
+    fn default() -> Self {
+        Self::These { frontends: Vec::new(), shared: Vec::new() }
+    }
+}
+
+/// The frontends with several claims that an update asks something else of, each with the claims that had lost it before.
 type Contested = BTreeMap<Frontend, Losers>;
+
+/// The keys that an update touched so far.
+#[derive(Default)]
+struct Touched {
+    frontends: Vec<(Weight, Frontend)>,
+    shared: Vec<SharedDemand>,
+    contested: Contested,
+}
 
 impl Desired {
     /// Everything that a cluster asks for.
-    pub fn of(cluster: &Cluster) -> Self {
-        Self::first(cluster).0
+    pub fn from_cluster(cluster: &Cluster) -> Self {
+        let mut desired = Self::default();
+        desired.compile_all(cluster);
+        desired
     }
 
-    /// Everything that a cluster asks for, and the Services that lost a frontend to an older one.
-    pub fn first(cluster: &Cluster) -> (Self, Vec<Skipped>) {
-        Self::default().advance(cluster, &cluster.everything())
-    }
-
-    /// The next snapshot, given the cluster and what was touched since the last; and the Services that newly lost a frontend to an
-    /// older one.
-    ///
-    /// Costs O(endpoints of the touched Services).
-    pub fn update(&self, cluster: &Cluster, touched: &Touched) -> (Self, Vec<Skipped>) {
-        self.clone().advance(cluster, touched)
-    }
-
-    /// The next snapshot in place of this one: what nobody else shares is changed where it is.
-    pub fn advance(mut self, cluster: &Cluster, touched: &Touched) -> (Self, Vec<Skipped>) {
-        if touched.is_empty() {
-            return (self, Vec::new());
+    /// Compiles a whole cluster, whatever was compiled before.
+    pub fn compile_all(&mut self, cluster: &Cluster) -> Compiled {
+        *self = Self::default();
+        let site = cluster.site();
+        let mut frontends: Vec<(Frontend, Arc<FrontendSpec>)> = Vec::new();
+        let mut shared = networks(cluster);
+        self.networks.clone_from(&shared);
+        self.health_checks.addresses = cluster.node_port_addresses().into();
+        shared.extend(self.health_checks.addresses.iter().copied().map(SharedDemand::NodePortAddress));
+        let mut services = Vec::with_capacity(cluster.service_count());
+        for (name, state) in cluster.existing_services() {
+            let compiled = compile(site, state);
+            self.health_checks.follow(site, &name.0, state);
+            self.without_local.replace(&CompiledService::default(), &compiled);
+            frontends.extend(compiled.frontends.iter().cloned());
+            shared.extend(&compiled.shared);
+            services.push((name.clone(), Arc::new(compiled)));
         }
-        self.since.step();
-        let mut contested = Contested::new();
-        let (site, nothing) = (cluster.site(), Known::default());
-        let site_before = Site { node: touched.node_before(site.node), ..site };
-        // Nothing is asked for yet, so nothing is withdrawn: everything can be sorted first.
-        let mut first = (self.frontends.is_empty() && self.shared.is_empty()).then(ServiceSpec::default);
-        for (name, known_before) in touched.before() {
-            let known = cluster.known(&name.0).unwrap_or(&nothing);
-            let (before, after) = (compile(site_before, known_before), compile(site, known));
-            self.health_checks.follow(site, &name.0, known);
-            self.without_local.replace(&before, &after);
-            match &mut first {
-                Some(first) => first.extend(after),
-                None => self.replace(before, after, &mut contested),
+        self.services = bulk_load_order(services).collect();
+        let contested = self.fill(frontends, shared);
+        let lost_claims = contested.iter().flat_map(|frontend| self.newly_lost(frontend, &None)).collect();
+        Compiled { changed: ChangedKeys::Everything, lost_claims, lost_flows: BTreeSet::new() }
+    }
+
+    /// Compiles the Services that changed, each once, given the cluster after the changes.
+    ///
+    /// Costs O(endpoints + frontends) of these Services, whatever else the cluster holds.
+    pub fn update(&mut self, cluster: &Cluster, changes: &ChangeSet) -> Compiled {
+        let mut touched = Touched::default();
+        let mut lost_flows = BTreeSet::new();
+        let (site, nothing) = (cluster.site(), ServiceState::default());
+        let mut services = std::mem::take(&mut self.services);
+        for (name, state_before) in &changes.services {
+            let state = cluster.service_state(&name.0).unwrap_or(&nothing);
+            let mut after = compile(site, state);
+            self.health_checks.follow(site, &name.0, state);
+            lost_flows.extend(frontends_that_lost_flows(state_before, state, &after, Protocol::Udp));
+            match services.get_mut(name) {
+                Some(compiled) => {
+                    self.replace(compiled, &mut after, &mut touched);
+                    *compiled = Arc::new(after);
+                }
+                None if state.service.is_some() => {
+                    self.replace(&CompiledService::default(), &mut after, &mut touched);
+                    services.insert(name.clone(), Arc::new(after));
+                }
+                None => {}
+            }
+            if state.service.is_none() {
+                services.remove(name);
             }
         }
-        if let Some(first) = first {
-            self.fill(first, &mut contested);
+        self.services = services;
+        if changes.service_networks {
+            let after = networks(cluster);
+            let before = std::mem::replace(&mut self.networks, after.clone());
+            self.replace_shared(&before, &after, &mut touched);
         }
-        if let Some(before) = touched.networks_before() {
-            self.replace(networks(before), networks(&cluster.service_networks()), &mut contested);
+        if changes.node_port_addresses {
+            let after = cluster.node_port_addresses().into();
+            let before = std::mem::replace(&mut self.health_checks.addresses, Arc::clone(&after));
+            let [before, after] = [before, after]
+                .map(|addresses| addresses.iter().copied().map(SharedDemand::NodePortAddress).collect::<Vec<_>>());
+            self.replace_shared(&before, &after, &mut touched);
         }
-        if let Some(before) = touched.node_port_ips_before() {
-            let ips = cluster.node_port_ips();
-            self.replace(node_port_ips(before), node_port_ips(&ips), &mut contested);
-            self.health_checks.addresses = ips.into();
-        }
-        let lost = contested.iter().flat_map(|(frontend, before)| self.newly_lost(frontend, before)).collect();
-        self.since.bound(self.frontends.len());
-        (self, lost)
+        let lost = touched.contested.iter().flat_map(|(frontend, before)| self.newly_lost(frontend, before));
+        let lost_claims = lost.collect();
+        let changed = ChangedKeys::These { frontends: touched.frontends, shared: touched.shared };
+        Compiled { changed, lost_claims, lost_flows }
     }
 
-    /// The mark of this snapshot: whoever keeps it can ask later what may have changed since.
-    pub(crate) fn mark(&self) -> Mark {
-        self.since.mark()
-    }
-
-    /// Where this snapshot may differ from the marked one; `None` if that is not known.
-    pub(crate) fn since(&self, mark: &Mark) -> Option<(&[Frontend], &[SharedElement])> {
-        self.since.of(mark)
-    }
-
-    /// Forgets where it differs from earlier snapshots: it has been programmed, so nobody will ask. Costs nothing but speed if
-    /// somebody does.
-    pub fn settle(&mut self) {
-        self.since.forget();
-    }
-
-    /// Takes over what is asked for where nothing was asked for before.
-    fn fill(&mut self, mut all: ServiceSpec, contested: &mut Contested) {
-        self.since.forget();
-        all.frontends.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.rank().cmp(&other.rank())));
-        let mut frontends: Vec<(Frontend, Claims)> = Vec::with_capacity(all.frontends.len());
-        for (frontend, spec) in all.frontends {
-            match frontends.last_mut() {
+    /// Takes over everything that is asked for, where nothing was asked for before. Returns the frontends with several claims.
+    fn fill(
+        &mut self,
+        mut frontends: Vec<(Frontend, Arc<FrontendSpec>)>,
+        mut shared: Vec<SharedDemand>,
+    ) -> BTreeSet<Frontend> {
+        let mut contested = BTreeSet::new();
+        frontends.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.rank().cmp(&other.rank())));
+        let mut claimed: Vec<(Frontend, Claims)> = Vec::with_capacity(frontends.len());
+        for (frontend, spec) in frontends {
+            match claimed.last_mut() {
                 Some((last, claims)) if *last == frontend => {
                     claims.add_last(spec);
-                    contested.insert(frontend, None);
+                    contested.insert(frontend);
                 }
-                _ => frontends.push((frontend, Claims::from(spec))),
+                _ => claimed.push((frontend, Claims::from(spec))),
             }
         }
-        for (frontend, claims) in spread(frontends) {
+        for (frontend, claims) in bulk_load_order(claimed) {
             self.frontends.insert(frontend, claims);
         }
-        all.shared.sort_unstable();
+        shared.sort_unstable();
         let counted =
-            all.shared.chunk_by(PartialEq::eq).map(|same| (same[0], u32::try_from(same.len()).unwrap_or(u32::MAX)));
-        for (shared, count) in spread(counted.collect()) {
-            self.shared.insert(shared, count);
+            shared.chunk_by(PartialEq::eq).map(|same| (same[0], u32::try_from(same.len()).unwrap_or(u32::MAX)));
+        for (demand, count) in bulk_load_order(counted.collect()) {
+            self.shared.insert(demand, count);
         }
+        contested
     }
 
-    /// Withdraws what was asked for and asks for something else; what both ask for is not touched.
-    fn replace(&mut self, mut before: ServiceSpec, mut after: ServiceSpec, contested: &mut Contested) {
-        cancel(&mut before.frontends, &mut after.frontends);
-        cancel(&mut before.shared, &mut after.shared);
-        for (frontend, spec) in after.frontends {
-            let same = before.frontends.iter().position(|(other, _)| *other == frontend);
-            let old = same.map(|at| before.frontends.swap_remove(at).1);
-            self.exchange(frontend, old.as_deref(), Some(spec), contested);
-        }
-        for (frontend, old) in before.frontends {
-            self.exchange(frontend, Some(&*old), None, contested);
-        }
-        for shared in after.shared {
-            self.since.shared(shared);
-            *self.shared.entry(shared).or_insert(0) += 1;
-        }
-        for shared in before.shared {
-            self.since.shared(shared);
-            match self.shared.get_mut(&shared) {
-                Some(count) if *count > 1 => *count -= 1,
-                _ => {
-                    self.shared.remove(&shared);
-                }
+    /// Replaces what one Service asked for. What it asks for again stays, also in memory.
+    fn replace(&mut self, before: &CompiledService, after: &mut CompiledService, touched: &mut Touched) {
+        self.without_local.replace(before, after);
+        let begin = touched.frontends.len();
+        let mut weight: usize = 0;
+        let mut urgent = false;
+        changed_claims(&before.frontends, &mut after.frontends, |frontend, old, new| {
+            weight += 1 + [old, new].into_iter().flatten().map(|spec| spec.endpoint_count()).sum::<usize>();
+            urgent |= [old, new].into_iter().flatten().any(|spec| spec.is_urgent(frontend));
+            touched.frontends.push((0, frontend));
+            self.exchange(frontend, old.map(AsRef::as_ref), new.cloned(), &mut touched.contested);
+        });
+        let weight = if urgent { 0 } else { Weight::try_from(weight).unwrap_or(Weight::MAX) };
+        touched.frontends[begin..].iter_mut().for_each(|(of_change, _)| *of_change = weight);
+        self.replace_shared(&before.shared, &after.shared, touched);
+    }
+
+    /// Replaces shared demands; both lists are in order and have each demand as often as it is made.
+    fn replace_shared(&mut self, before: &[SharedDemand], after: &[SharedDemand], touched: &mut Touched) {
+        differences(before, after, |side, demand| {
+            touched.shared.push(*demand);
+            match side {
+                Side::After => *self.shared.entry(*demand).or_insert(0) += 1,
+                Side::Before => match self.shared.get_mut(demand) {
+                    Some(count) if *count > 1 => *count -= 1,
+                    _ => drop(self.shared.remove(demand)),
+                },
             }
-        }
+        });
     }
 
     /// Replaces one claim to a frontend, or adds or withdraws one.
@@ -177,26 +232,19 @@ impl Desired {
         new: Option<Arc<FrontendSpec>>,
         contested: &mut Contested,
     ) {
-        self.since.frontend(frontend);
         let Some(claims) = self.frontends.get_mut(&frontend) else {
-            contested.entry(frontend).or_default();
             self.frontends.extend(new.map(|new| (frontend, Claims::from(new))));
             return;
         };
-        contested.entry(frontend).or_insert_with(|| claims.losers.clone());
-        match new {
-            // Nearly always: another version of the only claim.
-            Some(new) if claims.losers.is_none() && old == Some(&*claims.winner) => claims.winner = new,
-            new => match claims.exchanged(old, new) {
-                Some(changed) => *claims = changed,
-                None => {
-                    self.frontends.remove(&frontend);
-                }
-            },
+        let losers = claims.shared_losers().clone();
+        if !claims.exchange(old, new) {
+            self.frontends.remove(&frontend);
+        } else if losers.is_some() || !claims.losers().is_empty() {
+            contested.entry(frontend).or_insert(losers);
         }
     }
 
-    /// The service ports that have no say on a frontend now and were not in that place before.
+    /// The service ports that lose this frontend now and did not before.
     fn newly_lost(&self, frontend: &Frontend, before: &Losers) -> Vec<Skipped> {
         let Some(claims) = self.frontends.get(frontend) else { return Vec::new() };
         let had_lost = |owner: &str| before.iter().flat_map(|losers| losers.iter()).any(|spec| *spec.owner == *owner);
@@ -213,75 +261,12 @@ impl Desired {
     }
 }
 
-/// Where it came from does not matter.
-impl PartialEq for Desired {
-    fn eq(&self, other: &Self) -> bool {
-        let Self { frontends, shared, health_checks, without_local, since: _ } = self;
-        *frontends == other.frontends
-            && *shared == other.shared
-            && *health_checks == other.health_checks
-            && *without_local == other.without_local
-    }
-}
-
-impl Eq for Desired {}
-
-/// Removes from both lists what is in both.
-fn cancel<T: PartialEq>(before: &mut Vec<T>, after: &mut Vec<T>) {
-    after.retain(|new| {
-        let same = before.iter().position(|old| old == new);
-        same.inspect(|at| drop(before.swap_remove(*at))).is_none()
-    });
-}
-
-impl Claims {
-    /// The service port that holds the frontend: of the oldest Service, then the first by namespace, name and port.
-    pub fn winner(&self) -> &Arc<FrontendSpec> {
-        &self.winner
-    }
-
-    /// The service ports that would like to have it too.
-    pub fn losers(&self) -> &[Arc<FrontendSpec>] {
-        self.losers.as_deref().map_or(&[], Vec::as_slice)
-    }
-
-    /// Adds a claim of the last rank.
-    fn add_last(&mut self, spec: Arc<FrontendSpec>) {
-        Arc::make_mut(self.losers.get_or_insert_default()).push(spec);
-    }
-
-    /// With one claim less and one more; `None` if none is left.
-    fn exchanged(&self, old: Option<&FrontendSpec>, new: Option<Arc<FrontendSpec>>) -> Option<Self> {
-        let mut specs: Vec<_> = std::iter::once(&self.winner).chain(self.losers()).cloned().collect();
-        if let Some(at) = specs.iter().position(|other| old == Some(&**other)) {
-            specs.remove(at);
-        }
-        if let Some(new) = new {
-            specs.insert(specs.partition_point(|other| other.rank() <= new.rank()), new);
-        }
-        let mut specs = specs.into_iter();
-        let mut claims = Self::from(specs.next()?);
-        specs.for_each(|spec| claims.add_last(spec));
-        Some(claims)
-    }
-}
-
-impl From<Arc<FrontendSpec>> for Claims {
-    fn from(winner: Arc<FrontendSpec>) -> Self {
-        Self { winner, losers: None }
-    }
-}
-
-/// What the ServiceCIDRs ask for.
-fn networks(networks: &[IpNet]) -> ServiceSpec {
-    let element = |network: &IpNet| SharedElement { set: SetName::ServiceCidrs, key: Key::Network(*network) };
-    ServiceSpec { shared: networks.iter().map(element).collect(), ..ServiceSpec::default() }
-}
-
-/// What the node's addresses ask for.
-fn node_port_ips(ips: &[IpAddr]) -> ServiceSpec {
-    let element = |addr: &IpAddr| SharedElement { set: SetName::NodeportIps, key: Key::Addr(*addr) };
-    ServiceSpec { shared: ips.iter().map(element).collect(), ..ServiceSpec::default() }
+/// What the ServiceCIDRs ask for, in order.
+fn networks(cluster: &Cluster) -> Vec<SharedDemand> {
+    let mut demands: Vec<SharedDemand> =
+        cluster.service_networks().into_iter().map(SharedDemand::ServiceNetwork).collect();
+    demands.sort_unstable();
+    demands
 }
 
 #[cfg(test)]

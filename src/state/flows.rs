@@ -1,65 +1,69 @@
-//! Where flows may go that exist already. Other rules hold for them than for new connections: see [`Cluster::may_keep_flows`].
+//! Which endpoints existing flows may stay at. The rules differ from those for new connections: see
+//! [`Cluster::endpoints_that_keep_flows`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::cluster::Cluster;
-use super::compile::{FrontendSpec, compile};
-use super::known::Known;
+use super::compile::{CompiledService, FrontendSpec};
 use super::names::owner_tag;
 use super::select::serving;
-use super::touched::Touched;
+use super::service_state::ServiceState;
 use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
 
 impl Cluster {
-    /// The endpoints to which existing flows of a frontend may go on, given its winning claim: all that serve or are ready, on any
-    /// node.
+    /// The endpoints at which existing flows of a frontend may stay, given its winning claim: all that serve or are ready, on any node.
     ///
-    /// That includes those that new connections do not get: terminating ones beside ready ones, and those that a policy or a hint
-    /// keeps from this node. A flow moves when its endpoint stops to serve, and not before.
-    pub fn may_keep_flows(&self, frontend: Frontend, claim: &FrontendSpec) -> BTreeSet<Endpoint> {
-        self.known(&claim.service).map_or_else(BTreeSet::new, |known| known.may_keep_flows(frontend, claim))
-    }
-
-    /// The frontends of `protocol` that had such endpoints that are none now, though the Service is still there, given what was
-    /// touched.
-    ///
-    /// Costs O(endpoints) of each touched Service that uses the protocol.
-    pub fn lost_flows(&self, touched: &Touched, protocol: Protocol) -> BTreeSet<Frontend> {
-        let mut lost = BTreeSet::new();
-        for (name, before) in touched.before() {
-            let Some(known) = self.known(&name.0) else { continue };
-            let uses = known.service.iter().any(|service| service.ports.iter().any(|port| port.protocol == protocol));
-            if !uses || known.slices() == before.slices() {
-                continue;
-            }
-            let frontends = compile(self.site(), known).frontends;
-            for (frontend, claim) in frontends.into_iter().filter(|(frontend, _)| frontend.protocol == protocol) {
-                let had = before.may_keep_flows(frontend, &claim);
-                if !had.is_subset(&known.may_keep_flows(frontend, &claim)) {
-                    lost.insert(frontend);
-                }
-            }
-        }
-        lost
+    /// That includes endpoints that new connections do not get: terminating ones beside ready ones, and those that a policy or a hint
+    /// keeps from this node. A flow moves when its endpoint stops serving, and not before.
+    pub fn endpoints_that_keep_flows(&self, frontend: Frontend, claim: &FrontendSpec) -> BTreeSet<Endpoint> {
+        let state = self.service_state(&claim.service);
+        state.map_or_else(BTreeSet::new, |state| state.endpoints_that_keep_flows(frontend, &claim.owner))
     }
 
     /// The node's addresses that accept NodePorts, as far as they are known: also in families in which every address does.
-    pub fn all_node_port_ips(&self) -> BTreeSet<IpAddr> {
+    pub fn all_node_port_addresses(&self) -> BTreeSet<IpAddr> {
         let unrestricted = self.view().node_ports.unrestricted();
         let of_host = self.host_addresses().iter().copied();
         let everywhere = of_host.filter(|addr| unrestricted.contains(&Family::of(*addr)) && !addr.is_loopback());
-        self.node_port_ips().into_iter().chain(everywhere).collect()
+        self.node_port_addresses().into_iter().chain(everywhere).collect()
     }
 }
 
-impl Known {
-    fn may_keep_flows(&self, frontend: Frontend, claim: &FrontendSpec) -> BTreeSet<Endpoint> {
+/// The frontends of `protocol` at which some flow has to move: the Service still exists, but an endpoint that kept flows does not keep
+/// them any more.
+///
+/// Costs O(endpoints) for each port that uses the protocol, and nothing if the slices did not change.
+pub(super) fn frontends_that_lost_flows(
+    before: &ServiceState,
+    after: &ServiceState,
+    compiled: &CompiledService,
+    protocol: Protocol,
+) -> BTreeSet<Frontend> {
+    let uses = after.service.iter().any(|service| service.ports.iter().any(|port| port.protocol == protocol));
+    if !uses || before.slices() == after.slices() {
+        return BTreeSet::new();
+    }
+    // The addresses of a service port share its endpoints.
+    let mut known: BTreeMap<(&str, Family), bool> = BTreeMap::new();
+    let mut lost = BTreeSet::new();
+    for (frontend, claim) in compiled.frontends.iter().filter(|(frontend, _)| frontend.protocol == protocol) {
+        let has_lost = known.entry((&claim.owner, frontend.family())).or_insert_with(|| {
+            let kept = after.endpoints_that_keep_flows(*frontend, &claim.owner);
+            !before.endpoints_that_keep_flows(*frontend, &claim.owner).is_subset(&kept)
+        });
+        if *has_lost {
+            lost.insert(*frontend);
+        }
+    }
+    lost
+}
+
+impl ServiceState {
+    fn endpoints_that_keep_flows(&self, frontend: Frontend, owner: &str) -> BTreeSet<Endpoint> {
         let Some(service) = &self.service else { return BTreeSet::new() };
-        let port = service
-            .ports
-            .iter()
-            .find(|port| port.protocol == frontend.protocol && owner_tag(&service.name, &port.name) == claim.owner);
+        let mut ports = service.ports.iter().filter(|port| port.protocol == frontend.protocol);
+        let port = ports.find(|port| *owner_tag(&service.name, &port.name) == *owner);
         port.map_or_else(BTreeSet::new, |port| serving(self.slices(), port, frontend.family()))
     }
 }
@@ -83,8 +87,8 @@ mod tests {
 
     fn kept(world: &World, text: &str) -> Vec<String> {
         let frontend = frontend(text);
-        let claims = &world.desired.frontends[&frontend];
-        world.cluster.may_keep_flows(frontend, claims.winner()).iter().map(ToString::to_string).collect()
+        let claims = &world.desired().frontends[&frontend];
+        world.cluster().endpoints_that_keep_flows(frontend, claims.winner()).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -100,8 +104,7 @@ mod tests {
     fn a_frontend_loses_flows_when_one_of_these_stops_to_serve() {
         let lost = |endpoints: &str| {
             let mut world = dns();
-            let touched = world.apply(dns_slice(endpoints)).touched;
-            world.cluster.lost_flows(&touched, Protocol::Udp).iter().map(ToString::to_string).collect::<Vec<_>>()
+            world.apply(dns_slice(endpoints)).lost_flows.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let udp = ["10.96.0.1:53/udp"];
         assert_eq!(lost("10.1.0.1 L r, 10.1.0.2 R t, 10.1.0.3 R s, 10.1.0.6 R r"), udp, "no longer serving");
@@ -114,10 +117,14 @@ mod tests {
     #[test]
     fn what_did_not_change_is_not_looked_at() {
         let mut world = dns();
-        let mut touched = world.apply(service("shop/web").ips(&["10.96.0.2"])).touched;
-        touched.merge(world.apply(slice("shop/web-1").ready(&["10.1.1.1"])).touched);
-        touched.merge(world.apply(slice("shop/web-1")).touched);
-        assert_eq!(world.cluster.lost_flows(&touched, Protocol::Udp), BTreeSet::new());
+        let events: [Event; 3] = [
+            service("shop/web").ips(&["10.96.0.2"]).into(),
+            slice("shop/web-1").ready(&["10.1.1.1"]).into(),
+            slice("shop/web-1").into(),
+        ];
+        for event in events {
+            assert_eq!(world.apply(event).lost_flows, BTreeSet::new());
+        }
     }
 
     #[test]
@@ -125,7 +132,8 @@ mod tests {
         let networks = ["192.0.2.0/24", "::/0"].map(|network| network.parse().unwrap()).to_vec();
         let view = View { node_ports: NodePortAddresses::Networks(networks), ..View::default() };
         let addresses = ["127.0.0.1", "192.0.2.1", "198.51.100.1", "::1", "fd00::1"].map(ip).to_vec();
-        let cluster = Cluster::seen_from(view).apply(Event::HostAddresses(addresses)).cluster;
-        assert_eq!(cluster.all_node_port_ips(), BTreeSet::from([ip("192.0.2.1"), ip("fd00::1")]));
+        let mut cluster = Cluster::seen_from(view);
+        cluster.apply(Event::HostAddresses(addresses));
+        assert_eq!(cluster.all_node_port_addresses(), BTreeSet::from([ip("192.0.2.1"), ip("fd00::1")]));
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use im::OrdMap;
 
-use super::compile::{Exposure, Outcome, ServiceSpec, Site};
-use super::known::Known;
+use super::compile::{CompiledService, Exposure, Outcome, Site};
 use super::names::ObjectName;
 use super::select::ready_here;
+use super::service_state::ServiceState;
 use crate::dataplane::Family;
 
 /// What load balancers may ask this node, and where: a persistent map that shares everything unchanged with the one before.
@@ -43,15 +43,15 @@ pub struct WithoutLocal {
 
 impl HealthChecks {
     /// Takes over what a Service asks for now. Costs O(endpoints of the Service).
-    pub(super) fn follow(&mut self, site: Site<'_>, name: &ObjectName, known: &Known) {
+    pub(super) fn follow(&mut self, site: Site<'_>, name: &ObjectName, state: &ServiceState) {
         if self.checks.is_empty()
-            && known.service.as_ref().is_none_or(|service| service.health_check_node_port.is_none())
+            && state.service.as_ref().is_none_or(|service| service.health_check_node_port.is_none())
         {
             return;
         }
         for family in Family::ALL {
             let key = (name.clone(), family);
-            let check = health_check(site, known, family);
+            let check = health_check(site, state, family);
             match check {
                 _ if self.checks.get(&key) == check.as_ref() => {}
                 Some(check) => {
@@ -66,11 +66,11 @@ impl HealthChecks {
 }
 
 /// The health check of a Service in one family, if it has one there.
-fn health_check(site: Site<'_>, known: &Known, family: Family) -> Option<HealthCheck> {
-    let service = known.service.as_ref()?;
+fn health_check(site: Site<'_>, state: &ServiceState, family: Family) -> Option<HealthCheck> {
+    let service = state.service.as_ref()?;
     let port = service.health_check_node_port?;
     service.cluster_ips.iter().find(|addr| Family::of(**addr) == family)?;
-    let ready = |port| ready_here(known.slices(), port, family, &site.view.node_name);
+    let ready = |port| ready_here(state.slices(), port, family, &site.view.node_name);
     let local: BTreeSet<IpAddr> = service.ports.iter().flat_map(ready).collect();
     Some(HealthCheck { port, local_endpoints: local.len() })
 }
@@ -82,7 +82,7 @@ impl WithoutLocal {
     }
 
     /// Takes over what a Service asks for now, given what it asked for before.
-    pub(super) fn replace(&mut self, before: &ServiceSpec, after: &ServiceSpec) {
+    pub(super) fn replace(&mut self, before: &CompiledService, after: &CompiledService) {
         let (before, after) = (without_local(before), without_local(after));
         for &(exposure, family, _) in after.difference(&before) {
             *self.counts.entry((exposure, family)).or_insert(0) += 1;
@@ -98,7 +98,7 @@ impl WithoutLocal {
 
 /// The ports of one Service without a local endpoint that they need. One with several external frontends counts once; one
 /// without any has no external traffic and does not count.
-fn without_local(spec: &ServiceSpec) -> BTreeSet<(Exposure, Family, &str)> {
+fn without_local(spec: &CompiledService) -> BTreeSet<(Exposure, Family, &str)> {
     let lacks = |outcome: &Outcome| match outcome {
         Outcome::Drop => true,
         Outcome::BalanceLocal { local, .. } => local.is_empty(),

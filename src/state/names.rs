@@ -23,7 +23,7 @@ pub struct ObjectName {
 ///
 /// The hash is the same in every run, and so is the order; but it means nothing, and is never shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ByHash(pub ObjectName);
+pub(super) struct HashedName(pub ObjectName);
 
 /// The form of a name in journals.
 #[derive(Serialize, Deserialize)]
@@ -81,9 +81,9 @@ impl ObjectName {
     }
 }
 
-impl ByHash {
+impl HashedName {
     /// The key of this name.
-    pub fn of(name: &ObjectName) -> Self {
+    pub fn new(name: &ObjectName) -> Self {
         Self(name.clone())
     }
 
@@ -111,7 +111,7 @@ impl PartialOrd for ObjectName {
     }
 }
 
-impl Ord for ByHash {
+impl Ord for HashedName {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.hash.cmp(&other.0.hash).then_with(|| {
             if Arc::ptr_eq(&self.0.text, &other.0.text) { Ordering::Equal } else { self.0.text.cmp(&other.0.text) }
@@ -119,7 +119,7 @@ impl Ord for ByHash {
     }
 }
 
-impl PartialOrd for ByHash {
+impl PartialOrd for HashedName {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -190,8 +190,8 @@ mod tests {
     fn by_hash_names_are_told_apart_even_if_their_hashes_are_equal() {
         let (a, b) = (ObjectName::new("n", "a"), ObjectName::new("n", "b"));
         let b = ObjectName { hash: a.hash, ..b };
-        let first = ByHash::before_all(a.hash);
-        let (a, b) = (ByHash(a), ByHash(b));
+        let first = HashedName::before_all(a.hash);
+        let (a, b) = (HashedName(a), HashedName(b));
         assert!(first < a && a < b && a == a.clone());
     }
 

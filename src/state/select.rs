@@ -38,7 +38,7 @@ pub(super) struct Needs {
     pub local: bool,
 }
 
-/// What is known of one endpoint after merging.
+/// One endpoint after the slices were merged.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     endpoint: &'a SliceEndpoint,
@@ -71,7 +71,7 @@ pub(super) fn select(
     needs: Needs,
 ) -> Selection {
     let candidates = merge(slices, port, family, place.node);
-    let near = Topology::of(&candidates, place);
+    let near = Topology::for_candidates(&candidates, place);
     let ready_or_fallback = |wanted: &dyn Fn(&Candidate<'_>) -> bool| {
         let of = |condition: fn(&Candidate<'_>) -> bool| -> Vec<Endpoint> {
             let chosen = candidates.iter().filter(|(_, c)| condition(c) && wanted(c));
@@ -118,7 +118,7 @@ enum Topology {
 impl Topology {
     /// Hints are followed if every ready endpoint has one and at least one names this node, or else this zone (KEP-2433,
     /// KEP-3015).
-    fn of(candidates: &[(Endpoint, Candidate<'_>)], place: Place<'_>) -> Self {
+    fn for_candidates(candidates: &[(Endpoint, Candidate<'_>)], place: Place<'_>) -> Self {
         let ready = || candidates.iter().filter(|(_, c)| c.ready()).map(|(_, c)| c.endpoint);
         let all = |hinted: fn(&SliceEndpoint) -> bool| ready().next().is_some() && ready().all(hinted);
         let some_allowed = |topology: Self| ready().any(|endpoint| topology.allows(endpoint, place));

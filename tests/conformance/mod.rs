@@ -84,7 +84,7 @@ pub async fn takes_random_histories(mut backend: impl Backend) {
         for step in history.into_iter().chain([Move::Sync]) {
             if let Move::LoseTable(family) = &step {
                 let gone = Operation::delete(*family, Object::Table);
-                let had = proxy.acknowledged.has_table(*family);
+                let had = proxy.acknowledged().has_table(*family);
                 assert_eq!(backend.commit(&[gone]).await.is_ok(), had);
             }
             if let Some(plan) = proxy.make(step) {
@@ -94,7 +94,7 @@ pub async fn takes_random_histories(mut backend: impl Backend) {
                 batches += 1;
                 let read = backend.read(&Family::ALL).await.expect("read");
                 assert_eq!(sorted(&read), sorted(&proxy.kernel.contents(&Family::ALL)));
-                assert!(diff(&Acknowledged::from(read), &proxy.desired, &scope()).is_empty());
+                assert!(diff(&Acknowledged::from(read), proxy.desired(), &scope()).is_empty());
             }
         }
         let tables: Vec<Operation> = Family::ALL.map(|family| Operation::delete(family, Object::Table)).into();

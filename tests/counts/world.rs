@@ -4,8 +4,9 @@ use futures::FutureExt;
 use pointsman::apply::{Backend, Error, Netlink, Receipt};
 use pointsman::dataplane::{Element, Family, Operation, Options, Tables};
 use pointsman::diff::Scope;
-use pointsman::observe::Health;
-use pointsman::reconcile::{Reconciler, Until};
+use pointsman::engine::Settings;
+use pointsman::observe::{Events, Health};
+use pointsman::proxy::{Proxy, Until};
 use pointsman::state::{Event, NodePortAddresses, View};
 use pointsman::watch::Received;
 use tokio::runtime::Runtime;
@@ -18,7 +19,7 @@ use crate::scenarios;
 /// A loop, its events, and what it sent last.
 pub struct World {
     runtime: Runtime,
-    reconciler: Reconciler<Encoder>,
+    proxy: Proxy<Encoder>,
     events: mpsc::Sender<Received>,
     received: mpsc::Receiver<Received>,
     shutdown: CancellationToken,
@@ -42,13 +43,14 @@ impl World {
         let (events, received) = mpsc::channel(64);
         let mut world = Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime"),
-            reconciler: Reconciler::new(Encoder::default(), scope, view, Health::default()),
+            proxy: Proxy::new(Encoder::default(), Settings::new(scope, view))
+                .with_observers(Health::default(), Events::default()),
             events,
             received,
             shutdown: CancellationToken::new(),
         };
         world.give(scenarios::at_first(services));
-        let first_sync = world.reconciler.run(&mut world.received, Until::FirstSync, &world.shutdown);
+        let first_sync = world.proxy.run(&mut world.received, Until::FirstSync, &world.shutdown);
         world.runtime.block_on(first_sync).expect("the kernel takes everything");
         let (operations, _) = world.sent();
         assert!(operations > 7 * u64::from(services), "everything is programmed: {operations}");
@@ -64,7 +66,7 @@ impl World {
 
     /// The operations and bytes of the last turn.
     pub fn sent(&mut self) -> (u64, u64) {
-        let encoder = self.reconciler.backend();
+        let encoder = self.proxy.backend();
         let (operations, bytes) = (std::mem::take(&mut encoder.operations), std::mem::take(&mut encoder.bytes));
         (operations as u64, bytes as u64)
     }
@@ -75,7 +77,7 @@ impl World {
 pub fn one_turn(world: &mut World) {
     let _runtime = world.runtime.enter();
     // The events are there and the backend never waits, so when the loop waits it has done everything.
-    let waiting = world.reconciler.run(&mut world.received, Until::Shutdown, &world.shutdown).now_or_never();
+    let waiting = world.proxy.run(&mut world.received, Until::Shutdown, &world.shutdown).now_or_never();
     assert!(waiting.is_none(), "it goes on for ever");
 }
 

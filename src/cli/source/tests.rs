@@ -33,7 +33,8 @@ async fn manifests_give_complete_lists_and_then_the_source_ends() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("web.yaml"), MANIFEST).unwrap();
     let events = events(&args(&["--manifests", folder.path().to_str().unwrap()])).await;
-    let cluster = events.into_iter().fold(Cluster::new("node-a"), |cluster, event| cluster.apply(event).cluster);
+    let mut cluster = Cluster::new("node-a");
+    events.into_iter().for_each(|event| drop(cluster.apply(event)));
     assert!(cluster.is_complete());
     assert!(cluster.service(&ObjectName::new("shop", "web")).is_some());
 }

@@ -1,4 +1,7 @@
+use tokio::sync::mpsc;
+
 use super::*;
+use crate::conntrack::ConntrackFollower;
 use crate::fixtures::{World, frontend, ip, service, slice};
 use crate::state::{Event, NodePortAddresses, View};
 
@@ -22,7 +25,7 @@ fn world(endpoints: &str) -> World {
     let networks = ["192.0.2.1/32".parse().unwrap(), "fd00:192::1/128".parse().unwrap()].to_vec();
     let node_ports = NodePortAddresses::Networks(networks);
     let view = View { node_name: crate::fixtures::NODE.into(), node_ports, ..View::default() };
-    let mut world = World { cluster: Cluster::seen_from(view), ..World::unlisted() };
+    let mut world = World::unlisted_from(view);
     let host = ["192.0.2.1", "192.0.2.99", "fd00:192::1"].map(ip).to_vec();
     let events =
         crate::fixtures::empty_lists().into_iter().chain([Event::HostAddresses(host), dns(), dns_slice(endpoints)]);
@@ -31,27 +34,34 @@ fn world(endpoints: &str) -> World {
     world
 }
 
-fn snapshot(world: &World) -> Snapshot {
-    Snapshot { cluster: world.cluster.clone(), desired: world.desired.clone() }
-}
-
 /// What is stale of these flows when these frontends are looked at.
 fn stale(world: &World, looked_at: &[Frontend], flows: &[Flow]) -> Vec<bool> {
-    let (now, looked_at) = (snapshot(world), looked_at.iter().copied().collect());
+    let (now, looked_at) = (world.engine.snapshot().clone(), looked_at.iter().copied().collect());
     let mut judge = Judge::new(&now, &looked_at);
     flows.iter().map(|flow| judge.is_stale(flow)).collect()
 }
 
-/// The frontends that a sync would give to look at after these events.
-fn looked_at(world: &mut World, events: impl IntoIterator<Item = Event>) -> Vec<String> {
-    let mut lost = BTreeSet::new();
-    for event in events {
-        let touched = world.apply(event).touched;
-        lost.extend(world.cluster.lost_flows(&touched, Protocol::Udp));
+/// A world and its follower, which has seen the start.
+struct Followed {
+    world: World,
+    follower: ConntrackFollower,
+    requests: mpsc::UnboundedReceiver<BTreeSet<Frontend>>,
+}
+
+impl Followed {
+    fn new(world: World) -> Self {
+        let (follower, requests) = ConntrackFollower::channel(&Family::ALL);
+        let mut followed = Self { world, follower, requests };
+        followed.looked_at([]);
+        followed
     }
-    let changed = changed(&world.plan().frontends);
-    world.sync();
-    snapshot(world).to_look_at(Some(lost), changed, &Family::ALL).iter().map(ToString::to_string).collect()
+
+    /// The frontends that are looked at after these events.
+    fn looked_at(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<String> {
+        self.world.follow(&mut self.follower, events);
+        let requests = std::iter::from_fn(|| self.requests.try_recv().ok());
+        requests.flatten().collect::<BTreeSet<_>>().iter().map(ToString::to_string).collect()
+    }
 }
 
 const CLUSTER_IP: &str = "10.96.0.1:53/udp";
@@ -121,7 +131,7 @@ fn an_address_that_is_a_frontend_itself_comes_before_the_node_port() {
     let mut world = world("10.1.0.1 L r");
     world.apply(service("shop/game").ips(&["10.96.0.2", "fd00:96::2"]).ports(&["game 30053/udp"]));
     world.apply(slice("shop/game-1").ports(&["game 7000/udp"]).ready(&["10.1.0.7"]));
-    let mut external = world.cluster.service(&crate::fixtures::name("shop/game")).unwrap().as_ref().clone();
+    let mut external = world.cluster().service(&crate::fixtures::name("shop/game")).unwrap().as_ref().clone();
     external.external_ips = vec![ip("192.0.2.1")].into();
     world.apply(Event::ServiceApplied(crate::state::Decoded::Object(external.into())));
     let flows = [flow("192.0.2.1:30053", "10.1.0.7:7000"), flow("192.0.2.1:30053", "10.1.0.1:5353")];
@@ -157,47 +167,47 @@ fn flows_over_ipv6_are_judged_alike() {
 
 #[test]
 fn what_comes_goes_or_loses_an_endpoint_is_looked_at() {
-    let mut world = world("10.1.0.1 L r, 10.1.0.2 L r");
-    assert_eq!(looked_at(&mut world, [dns_slice("10.1.0.1 L r")]), [NODE_PORT, CLUSTER_IP]);
-    assert_eq!(looked_at(&mut world, [dns_slice("10.1.0.3 L r")]), [NODE_PORT, CLUSTER_IP], "replaced");
-    assert_eq!(looked_at(&mut world, [dns_slice("")]), [NODE_PORT, CLUSTER_IP], "the last one goes");
-    assert_eq!(looked_at(&mut world, [dns_slice("10.1.0.3 L r")]), [NODE_PORT, CLUSTER_IP], "the first one comes");
+    let mut world = Followed::new(world("10.1.0.1 L r, 10.1.0.2 L r"));
+    assert_eq!(world.looked_at([dns_slice("10.1.0.1 L r")]), [NODE_PORT, CLUSTER_IP]);
+    assert_eq!(world.looked_at([dns_slice("10.1.0.3 L r")]), [NODE_PORT, CLUSTER_IP], "replaced");
+    assert_eq!(world.looked_at([dns_slice("")]), [NODE_PORT, CLUSTER_IP], "the last one goes");
+    assert_eq!(world.looked_at([dns_slice("10.1.0.3 L r")]), [NODE_PORT, CLUSTER_IP], "the first one comes");
     let deleted = Event::ServiceDeleted(crate::fixtures::name("kube/dns"));
-    assert_eq!(looked_at(&mut world, [deleted]), [NODE_PORT, CLUSTER_IP], "the Service goes");
-    assert_eq!(looked_at(&mut world, [dns()]), [NODE_PORT, CLUSTER_IP], "the Service comes");
+    assert_eq!(world.looked_at([deleted]), [NODE_PORT, CLUSTER_IP], "the Service goes");
+    assert_eq!(world.looked_at([dns()]), [NODE_PORT, CLUSTER_IP], "the Service comes");
 }
 
 #[test]
 fn an_endpoint_that_ends_in_two_steps_is_looked_at_after_the_second() {
-    let mut world = world("10.1.0.1 L r, 10.1.0.2 L r");
-    looked_at(&mut world, [dns_slice("10.1.0.1 L st, 10.1.0.2 L r")]);
-    assert_eq!(stale(&world, &both(), &[flow("10.96.0.1:53", "10.1.0.1:5353")]), [false], "it still serves");
-    assert_eq!(looked_at(&mut world, [dns_slice("10.1.0.2 L r")]), [NODE_PORT, CLUSTER_IP]);
-    assert_eq!(stale(&world, &both(), &[flow("10.96.0.1:53", "10.1.0.1:5353")]), [true]);
+    let mut world = Followed::new(world("10.1.0.1 L r, 10.1.0.2 L r"));
+    world.looked_at([dns_slice("10.1.0.1 L st, 10.1.0.2 L r")]);
+    assert_eq!(stale(&world.world, &both(), &[flow("10.96.0.1:53", "10.1.0.1:5353")]), [false], "it still serves");
+    assert_eq!(world.looked_at([dns_slice("10.1.0.2 L r")]), [NODE_PORT, CLUSTER_IP]);
+    assert_eq!(stale(&world.world, &both(), &[flow("10.96.0.1:53", "10.1.0.1:5353")]), [true]);
 }
 
 #[test]
 fn an_endpoint_that_only_the_kernel_knew_is_looked_at() {
-    let mut world = world("10.1.0.1 L r, 10.1.0.2 L r");
-    world.apply(dns_slice("10.1.0.1 L r"));
-    assert_eq!(looked_at(&mut world, []), [NODE_PORT, CLUSTER_IP]);
+    let mut world = Followed::new(world("10.1.0.1 L r, 10.1.0.2 L r"));
+    world.world.apply(dns_slice("10.1.0.1 L r"));
+    assert_eq!(world.looked_at([]), [NODE_PORT, CLUSTER_IP]);
 }
 
 #[test]
 fn what_only_grows_or_is_not_udp_is_not_looked_at() {
-    let mut world = world("10.1.0.1 L r");
-    assert_eq!(looked_at(&mut world, [dns_slice("10.1.0.1 L r, 10.1.0.2 L r")]), [""; 0]);
+    let mut world = Followed::new(world("10.1.0.1 L r"));
+    assert_eq!(world.looked_at([dns_slice("10.1.0.1 L r, 10.1.0.2 L r")]), [""; 0]);
     let tcp = [service("shop/web").ips(&["10.96.0.2"]).into(), slice("shop/web-1").ready(&["10.1.0.9"]).into()];
-    assert_eq!(looked_at(&mut world, tcp), [""; 0]);
-    assert_eq!(looked_at(&mut world, [slice("shop/web-1").into()]), [""; 0]);
+    assert_eq!(world.looked_at(tcp), [""; 0]);
+    assert_eq!(world.looked_at([slice("shop/web-1").into()]), [""; 0]);
 }
 
 #[test]
 fn a_frontend_that_changes_hands_is_looked_at() {
-    let mut world = world("10.1.0.1 L r");
+    let mut world = Followed::new(world("10.1.0.1 L r"));
     let other = service("a/older").ports(&["dns 53/udp"]).created(1);
     let slice = slice("a/older-1").ports(&["dns 5353/udp"]).ready(&["10.1.0.1"]);
-    assert_eq!(looked_at(&mut world, [other.into(), slice.into()]), [CLUSTER_IP]);
+    assert_eq!(world.looked_at([other.into(), slice.into()]), [CLUSTER_IP]);
 }
 
 #[test]
@@ -206,9 +216,10 @@ fn at_the_start_all_is_looked_at_and_also_what_is_gone() {
     world.apply(Event::ServiceDeleted(crate::fixtures::name("kube/dns")));
     world.apply(service("kube/new").ips(&["10.96.0.7", "fd00:96::7"]).ports(&["dns 53/udp", "web 80/tcp"]));
     world.restart();
-    let changed = changed(&world.plan().frontends);
     let all = |families: &[Family]| -> Vec<String> {
-        snapshot(&world).to_look_at(None, changed.clone(), families).iter().map(ToString::to_string).collect()
+        let (mut follower, mut requests) = ConntrackFollower::channel(families);
+        world.clone().follow(&mut follower, []);
+        requests.try_recv().unwrap().iter().map(ToString::to_string).collect()
     };
     assert_eq!(all(&Family::ALL), [NODE_PORT, CLUSTER_IP, "10.96.0.7:53/udp", "[fd00:96::7]:53/udp"]);
     assert_eq!(all(&[Family::Ip6]), ["[fd00:96::7]:53/udp"]);

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::conntrack::{Conntrack, changed};
+use crate::conntrack::ConntrackFollower;
 use crate::fixtures::{World, service, slice};
 use crate::state::Event;
 
@@ -77,24 +77,13 @@ fn dns(endpoints: &str) -> [Event; 2] {
     [service("kube/dns").ports(&["dns 53/udp"]).into(), slice.into()]
 }
 
-/// One sync, as the loop does it.
-fn sync(world: &mut World, conntrack: &mut Conntrack, events: impl IntoIterator<Item = Event>) {
-    for event in events {
-        let touched = world.apply(event).touched;
-        conntrack.folded(&world.cluster, &touched);
-    }
-    let changed = changed(&world.plan().frontends);
-    conntrack.committing(&world.cluster, &world.desired);
-    world.sync();
-    conntrack.committed(changed);
-}
-
 #[tokio::test]
 async fn stale_flows_are_removed_and_valid_ones_stay() {
     let fake = Fake::with(&["10.1.0.1", "10.1.0.2"]);
-    let (mut world, mut conntrack) = (World::new(), Conntrack::start(&Family::ALL, fake.clone()));
-    sync(&mut world, &mut conntrack, dns("10.1.0.1 L r"));
-    conntrack.finish().await;
+    let (mut world, (mut conntrack, worker)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+    world.follow(&mut conntrack, dns("10.1.0.1 L r"));
+    drop(conntrack);
+    worker.await.unwrap();
     assert_eq!(fake.servers(), ["10.1.0.1"]);
     assert_eq!(fake.0.lock().unwrap().dumps, [Family::Ip], "one dump, of the family that changed");
 }
@@ -102,25 +91,26 @@ async fn stale_flows_are_removed_and_valid_ones_stay() {
 #[tokio::test]
 async fn a_sync_that_changes_no_udp_frontend_dumps_nothing() {
     let fake = Fake::default();
-    let (mut world, mut conntrack) = (World::new(), Conntrack::start(&Family::ALL, fake.clone()));
-    sync(&mut world, &mut conntrack, []);
-    sync(&mut world, &mut conntrack, [service("shop/web").into(), slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
-    conntrack.finish().await;
+    let (mut world, (mut conntrack, worker)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+    world.follow(&mut conntrack, []);
+    world.follow(&mut conntrack, [service("shop/web").into(), slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
+    drop(conntrack);
+    worker.await.unwrap();
     assert_eq!(fake.dumps(), 0);
 }
 
 #[tokio::test]
 async fn a_snapshot_is_kept_only_while_flows_are_looked_at() {
-    let (mut world, mut conntrack) = (World::new(), Conntrack::start(&Family::ALL, Fake::default()));
-    let kept = |conntrack: &Conntrack| conntrack.newest.borrow().cluster.service_count();
-    sync(&mut world, &mut conntrack, [service("shop/web").into()]);
+    let (mut world, (mut conntrack, _)) = (World::new(), ConntrackFollower::start(&Family::ALL, Fake::default()));
+    let kept = |conntrack: &ConntrackFollower| conntrack.newest.borrow().cluster().service_count();
+    world.follow(&mut conntrack, [service("shop/web").into()]);
     assert_eq!(kept(&conntrack), 0, "there is nothing to look at");
-    sync(&mut world, &mut conntrack, dns("10.1.0.1 L r"));
+    world.follow(&mut conntrack, dns("10.1.0.1 L r"));
     assert_eq!(kept(&conntrack), 2, "the worker judges by it");
     while conntrack.done.load(Ordering::Acquire) == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    sync(&mut world, &mut conntrack, [slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
+    world.follow(&mut conntrack, [slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
     assert_eq!(kept(&conntrack), 0, "the worker has done what it was asked");
 }
 
@@ -129,9 +119,10 @@ async fn an_interrupted_dump_is_repeated_and_in_the_end_taken_as_it_is() {
     for (interrupted, dumps) in [(2, 3), (100, ATTEMPTS)] {
         let fake = Fake::with(&["10.1.0.2"]);
         fake.0.lock().unwrap().interrupted = interrupted;
-        let (mut world, mut conntrack) = (World::new(), Conntrack::start(&Family::ALL, fake.clone()));
-        sync(&mut world, &mut conntrack, dns("10.1.0.1 L r"));
-        conntrack.finish().await;
+        let (mut world, (mut conntrack, worker)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+        world.follow(&mut conntrack, dns("10.1.0.1 L r"));
+        drop(conntrack);
+        worker.await.unwrap();
         assert_eq!((fake.dumps(), fake.servers()), (dumps, vec![]));
     }
 }
@@ -139,14 +130,15 @@ async fn an_interrupted_dump_is_repeated_and_in_the_end_taken_as_it_is() {
 #[tokio::test]
 async fn a_flow_that_a_commit_allows_during_the_dump_is_not_removed() {
     let fake = Fake::with(&["10.1.0.2", "10.1.0.3"]);
-    let (mut world, mut conntrack) = (World::new(), Conntrack::start(&Family::ALL, fake.clone()));
+    let (mut world, (mut conntrack, worker)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
     let mut later = World::new();
     dns("10.1.0.1 L r, 10.1.0.2 L r").into_iter().for_each(|event| drop(later.apply(event)));
     let newest = conntrack.newest.clone();
-    let meanwhile = move || drop(newest.send_replace(Snapshot { cluster: later.cluster, desired: later.desired }));
+    let meanwhile = move || drop(newest.send_replace(later.engine.snapshot().clone()));
     fake.0.lock().unwrap().meanwhile = Some(Box::new(meanwhile));
-    sync(&mut world, &mut conntrack, dns("10.1.0.1 L r"));
-    conntrack.finish().await;
+    world.follow(&mut conntrack, dns("10.1.0.1 L r"));
+    drop(conntrack);
+    worker.await.unwrap();
     assert_eq!(fake.servers(), ["10.1.0.2"]);
 }
 
@@ -154,26 +146,27 @@ async fn a_flow_that_a_commit_allows_during_the_dump_is_not_removed() {
 async fn what_failed_is_looked_at_again_without_another_change() {
     let fake = Fake::with(&["10.1.0.2"]);
     fake.0.lock().unwrap().failing = 2;
-    let (mut world, mut conntrack) = (World::new(), Conntrack::start(&Family::ALL, fake.clone()));
-    sync(&mut world, &mut conntrack, dns("10.1.0.1 L r"));
+    let (mut world, (mut conntrack, worker)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+    world.follow(&mut conntrack, dns("10.1.0.1 L r"));
     tokio::time::sleep(RETRY / 2).await;
     assert_eq!((fake.dumps(), fake.servers()), (1, vec!["10.1.0.2".to_owned()]));
     tokio::time::sleep(RETRY * 2).await;
     assert_eq!((fake.dumps(), fake.servers()), (3, vec![]));
     tokio::time::sleep(RETRY * 4).await;
     assert_eq!(fake.dumps(), 3, "and then no more");
-    conntrack.finish().await;
+    drop(conntrack);
+    worker.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_failed_is_looked_at_again_with_the_next_change() {
     let fake = Fake::with(&["10.1.0.2"]);
     fake.0.lock().unwrap().failing = 1;
-    let (mut world, mut conntrack) = (World::new(), Conntrack::start(&Family::ALL, fake.clone()));
-    sync(&mut world, &mut conntrack, dns("10.1.0.1 L r"));
+    let (mut world, (mut conntrack, _)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+    world.follow(&mut conntrack, dns("10.1.0.1 L r"));
     tokio::time::sleep(RETRY / 2).await;
     let other = service("kube/other").ips(&["10.96.0.9"]).ports(&["dns 53/udp"]).into();
-    sync(&mut world, &mut conntrack, [other]);
+    world.follow(&mut conntrack, [other]);
     tokio::time::sleep(RETRY / 4).await;
     assert_eq!((fake.dumps(), fake.servers()), (2, vec![]));
 }
@@ -182,8 +175,9 @@ async fn what_failed_is_looked_at_again_with_the_next_change() {
 async fn a_flow_that_cannot_be_deleted_does_not_keep_the_others() {
     let fake = Fake::with(&["10.1.0.2", "10.1.0.3"]);
     fake.0.lock().unwrap().stuck = Some(flow("10.1.0.2"));
-    let (mut world, mut conntrack) = (World::new(), Conntrack::start(&Family::ALL, fake.clone()));
-    sync(&mut world, &mut conntrack, dns("10.1.0.1 L r"));
-    conntrack.finish().await;
+    let (mut world, (mut conntrack, worker)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+    world.follow(&mut conntrack, dns("10.1.0.1 L r"));
+    drop(conntrack);
+    worker.await.unwrap();
     assert_eq!(fake.servers(), ["10.1.0.2"]);
 }

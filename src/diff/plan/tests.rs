@@ -224,12 +224,12 @@ fn a_table_out_of_scope_is_left_alone() {
     let mut world = World::new();
     world.apply(service("shop/web").ips(&["10.96.0.1", "fd00:96::1"]));
     let only_ip = Scope { families: vec![Family::Ip], ..scope() };
-    let plan = diff(&world.acknowledged, &world.desired, &only_ip);
+    let plan = diff(&world.acknowledged(), world.desired(), &only_ip);
     assert!(plan.operations.iter().all(|operation| operation.family == Family::Ip));
     assert_eq!(plan.frontends.iter().map(|c| c.frontend).collect::<Vec<_>>(), [frontend("10.96.0.1 80/tcp")]);
     assert_eq!(plan.shared.len(), 1);
     assert!(!plan.next.has_table(Family::Ip6));
-    assert!(diff(&plan.next, &world.desired, &only_ip).is_empty());
+    assert!(diff(&plan.next, world.desired(), &only_ip).is_empty());
 }
 
 #[test]

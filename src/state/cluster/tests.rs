@@ -1,5 +1,6 @@
 use super::*;
 use crate::fixtures::{World, empty_lists, name, node, problem, service, service_cidr, slice};
+use crate::state::{Decoded, Event};
 
 #[test]
 fn an_event_touches_the_service_that_it_is_about() {
@@ -41,10 +42,10 @@ fn deleting_what_is_unknown_touches_nothing() {
 fn a_snapshot_never_changes() {
     let mut world = World::new();
     world.apply(service("shop/web"));
-    let before = world.cluster.clone();
+    let before = world.cluster().clone();
     world.apply(Event::ServiceDeleted(name("shop/web")));
     assert!(before.service(&name("shop/web")).is_some());
-    assert!(world.cluster.service(&name("shop/web")).is_none());
+    assert!(world.cluster().service(&name("shop/web")).is_none());
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn the_slices_of_a_service_are_in_order_of_their_names_whatever_the_order_of_arr
         world.apply(slice(slice_name));
     }
     let names = |world: &World| -> Vec<String> {
-        world.cluster.slices_of(&name("shop/web")).iter().map(|slice| slice.name.to_string()).collect()
+        world.cluster().slices_of(&name("shop/web")).iter().map(|slice| slice.name.to_string()).collect()
     };
     assert_eq!(names(&world), ["shop/web-a", "shop/web-b", "shop/web-c"]);
     world.apply(slice("shop/web-b").ready(&["10.1.0.1"]));
@@ -69,8 +70,8 @@ fn slices_of_other_services_and_namespaces_are_not_mixed_in() {
     for slice_name in ["shop/web-1", "shop/db-1", "lab/web-1"] {
         world.apply(slice(slice_name));
     }
-    assert_eq!(world.cluster.slices_of(&name("shop/web")).len(), 1);
-    assert_eq!(world.cluster.slices_of(&name("shop/web"))[0].name.namespace(), "shop");
+    assert_eq!(world.cluster().slices_of(&name("shop/web")).len(), 1);
+    assert_eq!(world.cluster().slices_of(&name("shop/web"))[0].name.namespace(), "shop");
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn after_the_last_object_is_gone_nothing_is_left() {
     for event in ["shop/web-1", "shop/web-2", "lab/db-1"] {
         world.apply(Event::SliceDeleted(name(event)));
     }
-    assert!(world.cluster.services.is_empty() && world.cluster.slice_owners.is_empty());
+    assert!(world.cluster().services.is_empty() && world.cluster().slice_owners.is_empty());
 }
 
 #[test]
@@ -130,8 +131,8 @@ fn a_reset_removes_what_is_not_listed_and_touches_only_what_differs() {
     let list = [service("shop/same"), service("shop/changed").local(), service("shop/new")];
     let seen = world.apply(Event::ServicesReset(list.map(|s| s.decoded()).into()));
     assert_eq!(seen.services(), ["shop/changed", "shop/gone", "shop/new"]);
-    assert!(world.cluster.service(&name("shop/gone")).is_none());
-    assert_eq!(world.cluster.service_count(), 3);
+    assert!(world.cluster().service(&name("shop/gone")).is_none());
+    assert_eq!(world.cluster().service_count(), 3);
 
     world.apply(slice("shop/same-1"));
     world.apply(slice("shop/new-1"));
@@ -139,8 +140,8 @@ fn a_reset_removes_what_is_not_listed_and_touches_only_what_differs() {
     assert_eq!(seen.services(), ["shop/same"]);
 
     world.apply(Event::ServiceCidrApplied(service_cidr("kubernetes", &["10.96.0.0/16"])));
-    assert!(world.apply(Event::ServiceCidrsReset(Vec::new())).touched.service_cidrs());
-    assert_eq!(world.cluster.service_networks(), []);
+    assert!(world.apply(Event::ServiceCidrsReset(Vec::new())).changes.service_networks());
+    assert_eq!(world.cluster().service_networks(), []);
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn an_object_that_cannot_be_read_stays_as_it_was_and_is_reported() {
         let seen = world.apply(event);
         assert_eq!(seen.services(), [""; 0]);
         assert_eq!(seen.reports(), ["Service shop/web: spec: what was found (bad-port)"]);
-        assert!(world.cluster.service(&name("shop/web")).is_some());
+        assert!(world.cluster().service(&name("shop/web")).is_some());
     }
 }
 
@@ -233,24 +234,24 @@ fn the_view_is_complete_after_lists_of_all_kinds_in_any_order() {
     for order in [[&a, &b, &c, &d], [&d, &c, &b, &a], [&b, &d, &a, &c]] {
         let mut world = World::unlisted();
         for event in order {
-            assert!(!world.cluster.is_complete(), "before {event:?}");
+            assert!(!world.cluster().is_complete(), "before {event:?}");
             world.apply(event.clone());
         }
-        assert!(world.cluster.is_complete());
+        assert!(world.cluster().is_complete());
     }
     let mut world = World::unlisted();
     world.apply(service("shop/web"));
     world.apply(Event::NodesReset(vec![node("node-a")]));
-    assert!(!world.cluster.is_complete(), "single objects are not a list");
+    assert!(!world.cluster().is_complete(), "single objects are not a list");
 }
 
 #[test]
 fn service_cidrs_are_merged_where_they_overlap() {
     let mut world = World::new();
     for (cidr, networks) in [("a", &["10.96.0.0/16", "fd00:96::/112"][..]), ("b", &["10.96.1.0/24", "10.97.0.0/16"])] {
-        assert!(world.apply(Event::ServiceCidrApplied(service_cidr(cidr, networks))).touched.service_cidrs());
+        assert!(world.apply(Event::ServiceCidrApplied(service_cidr(cidr, networks))).changes.service_networks());
     }
-    let text = |world: &World| world.cluster.service_networks().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let text = |world: &World| world.cluster().service_networks().iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(text(&world), ["10.96.0.0/15", "fd00:96::/112"]);
     world.apply(Event::ServiceCidrDeleted(name("a")));
     assert_eq!(text(&world), ["10.96.1.0/24", "10.97.0.0/16"]);
@@ -260,25 +261,14 @@ fn service_cidrs_are_merged_where_they_overlap() {
 fn only_this_nodes_object_is_kept_and_it_touches_nothing() {
     let mut world = World::new();
     world.apply(Event::NodeApplied(node("node-b"))).assert_nothing();
-    assert_eq!(world.cluster.node(), None);
+    assert_eq!(world.cluster().node(), None);
     world.apply(Event::NodeApplied(node("node-a"))).assert_nothing();
-    assert_eq!(world.cluster.node().unwrap().name.name(), "node-a");
+    assert_eq!(world.cluster().node().unwrap().name.name(), "node-a");
     world.apply(Event::NodeDeleted(name("node-b"))).assert_nothing();
-    assert!(world.cluster.node().is_some());
+    assert!(world.cluster().node().is_some());
     // A node that is gone keeps its last state: its traffic goes on.
     world.apply(Event::NodesReset(Vec::new())).assert_nothing();
-    assert!(world.cluster.node().is_some());
-}
-
-#[test]
-fn everything_is_what_a_change_from_nothing_touches() {
-    let mut world = World::new();
-    assert_eq!(world.cluster.everything(), Touched::default());
-    world.apply(service("shop/web"));
-    world.apply(Event::ServiceCidrApplied(service_cidr("kubernetes", &["10.96.0.0/16"])));
-    let everything = world.cluster.everything();
-    assert_eq!(everything.services(), BTreeSet::from([&name("shop/web")]));
-    assert!(everything.service_cidrs());
+    assert!(world.cluster().node().is_some());
 }
 
 #[test]
@@ -290,9 +280,10 @@ fn a_node_ip_stands_for_the_node_objects_address_of_its_family() {
             addresses: addresses.iter().map(|addr| crate::fixtures::ip(addr)).collect(),
             ..crate::state::Node::default()
         };
-        let step = Cluster::seen_from(view).apply(Event::NodesReset(vec![Decoded::Object(Arc::new(node))]));
-        assert!(step.touched.node_port_ips());
-        step.cluster.node_port_ips().iter().map(ToString::to_string).collect::<Vec<_>>()
+        let mut cluster = Cluster::seen_from(view);
+        let applied = cluster.apply(Event::NodesReset(vec![Decoded::Object(Arc::new(node))]));
+        assert!(applied.changes.node_port_addresses());
+        cluster.node_port_addresses().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let both = ["192.0.2.1", "fd00::1"];
     assert_eq!(ports(None, &both), both);

@@ -24,7 +24,7 @@ fn every_port_of_every_cluster_ip_is_a_frontend() {
     ] {
         assert_eq!(world.at(frontend), expected, "{frontend}");
     }
-    assert_eq!(world.desired.frontends.len(), 4);
+    assert_eq!(world.desired().frontends.len(), 4);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn when_a_loser_leaves_nothing_happens_at_the_frontend() {
     world.apply(service("shop/web").created(1));
     world.apply(service("lab/web").created(2));
     world.apply(Event::ServiceDeleted(name("lab/web")));
-    let claims = world.desired.frontends.get_max().unwrap().1.clone();
+    let claims = world.desired().frontends.get_max().unwrap().1.clone();
     assert_eq!((&*claims.winner().owner, claims.losers().len()), ("shop/web:http", 0));
 }
 
@@ -146,13 +146,13 @@ fn two_ports_of_one_service_on_one_frontend_are_a_clash_that_the_first_by_name_w
     let seen = world.apply(service("shop/web").ports(&["b 80/tcp", "a 80/tcp"]));
     assert_eq!(seen.reports(), [taken("shop/web", "shop/web:a")]);
     world.apply(Event::ServiceDeleted(name("shop/web")));
-    assert_eq!(world.desired, Desired::default());
+    assert_eq!(*world.desired(), Desired::default());
 }
 
 #[test]
 fn a_shared_element_stays_while_somebody_asks_for_it() {
     let mut world = World::new();
-    let count = |world: &World| world.desired.shared.values().copied().collect::<Vec<_>>();
+    let count = |world: &World| world.desired().shared.values().copied().collect::<Vec<_>>();
     world.apply(service("shop/web"));
     world.apply(service("shop/dns").ports(&["dns 53/udp"]));
     assert_eq!(count(&world), [2], "one ClusterIP, asked for twice");
@@ -165,27 +165,31 @@ fn a_shared_element_stays_while_somebody_asks_for_it() {
 #[test]
 fn only_used_endpoints_on_this_node_are_watched_for_connections_to_themselves() {
     for (endpoints, expected) in [
-        ("10.1.0.1 L r, 10.1.0.2 R r", vec!["10.1.0.1 . 10.1.0.1 . tcp . 8080"]),
+        ("10.1.0.1 L r, 10.1.0.2 R r", vec!["10.1.0.1:8080"]),
         ("10.1.0.1 L st, 10.1.0.2 R r", vec![]),
-        ("10.1.0.1 L st, 10.1.0.2 R st", vec!["10.1.0.1 . 10.1.0.1 . tcp . 8080"]),
+        ("10.1.0.1 L st, 10.1.0.2 R st", vec!["10.1.0.1:8080"]),
     ] {
         let mut world = World::new();
         world.apply(service("shop/web"));
         world.apply(slice("shop/web-1").endpoints(endpoints));
-        let of_hairpin = world.desired.shared.keys().filter(|shared| shared.set == SetName::Hairpin);
-        assert_eq!(of_hairpin.map(|shared| shared.key.to_string()).collect::<Vec<_>>(), expected, "{endpoints}");
+        let local = world.desired().shared.keys().filter_map(|demand| match demand {
+            SharedDemand::LocalEndpoint(endpoint, _) => Some(endpoint.to_string()),
+            _ => None,
+        });
+        assert_eq!(local.collect::<Vec<_>>(), expected, "{endpoints}");
     }
 }
 
 #[test]
 fn service_cidrs_replace_each_other() {
     let mut world = World::new();
-    let networks = |world: &World| world.desired.shared.keys().map(|s| s.key.to_string()).collect::<Vec<_>>();
+    let networks =
+        |world: &World| world.desired().shared.keys().map(|demand| format!("{demand:?}")).collect::<Vec<_>>();
     world.apply(Event::ServiceCidrApplied(service_cidr("a", &["10.96.0.0/16"])));
     world.apply(Event::ServiceCidrApplied(service_cidr("b", &["10.96.7.0/24"])));
-    assert_eq!(networks(&world), ["10.96.0.0/16"]);
+    assert_eq!(networks(&world), ["ServiceNetwork(10.96.0.0/16)"]);
     world.apply(Event::ServiceCidrDeleted(name("a")));
-    assert_eq!(networks(&world), ["10.96.7.0/24"]);
+    assert_eq!(networks(&world), ["ServiceNetwork(10.96.7.0/24)"]);
 }
 
 #[test]
@@ -193,12 +197,12 @@ fn a_slice_that_decides_nothing_leaves_the_very_same_snapshot() {
     let mut world = World::new();
     world.apply(service("shop/web"));
     world.apply(slice("shop/web-1").ready(&["10.1.0.1"]));
-    let before = world.desired.clone();
+    let before = world.desired().clone();
     // A starting pod, a port that nobody asks for, an endpoint that another slice has too.
     world.apply(slice("shop/web-1").endpoints("10.1.0.1 R r, 10.1.0.2 R -"));
     world.apply(slice("shop/web-2").ports(&["metrics 9090/tcp"]).ready(&["10.1.0.3"]));
     world.apply(slice("shop/web-3").ready(&["10.1.0.1"]));
-    assert!(world.desired.frontends.ptr_eq(&before.frontends) && world.desired.shared.ptr_eq(&before.shared));
+    assert!(world.desired().frontends.ptr_eq(&before.frontends) && world.desired().shared.ptr_eq(&before.shared));
 }
 
 #[test]
@@ -209,6 +213,6 @@ fn folding_gives_what_compiling_from_scratch_gives() {
     world.apply(service("lab/web").created(1));
     world.apply(Event::ServiceCidrApplied(service_cidr("a", &["10.96.0.0/16"])));
     world.apply(service("lab/web").created(1).local());
-    assert_eq!(world.desired, Desired::of(&world.cluster));
-    assert_eq!(Desired::of(&Cluster::new(NODE)), Desired::default());
+    assert_eq!(*world.desired(), Desired::from_cluster(world.cluster()));
+    assert_eq!(Desired::from_cluster(&Cluster::new(NODE)), Desired::default());
 }

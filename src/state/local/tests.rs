@@ -83,10 +83,9 @@ impl Followed {
     }
 
     fn apply(&mut self, event: Event) {
-        let step = self.cluster.apply(event);
-        self.desired = self.desired.update(&step.cluster, &step.touched).0;
-        self.cluster = step.cluster;
-        assert_eq!(self.desired, Desired::of(&self.cluster), "following and starting afresh are the same");
+        let applied = self.cluster.apply(event);
+        self.desired.update(&self.cluster, &applied.changes);
+        assert_eq!(self.desired, Desired::from_cluster(&self.cluster), "following and starting afresh are the same");
     }
 
     /// The number that the health check of the Service tells in IPv4.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use pointsman::dataplane::{Endpoint, Frontend};
-use pointsman::state::{Claims, Cluster, Desired, Outcome, Touched};
+use pointsman::state::{ChangeSet, Claims, Cluster, Desired, Outcome};
 use pointsman::watch::Manifests;
 
 use crate::common::netns::NODE_NAME;
@@ -96,10 +96,11 @@ impl Unit {
     pub fn check(&self) -> Result<(), String> {
         let empty = Cluster::new(NODE_NAME);
         let before = self.before.as_ref().map_or_else(|| empty.clone(), |objects| list(&empty, objects).0);
-        let (after, touched) = list(&before, &self.given);
-        let desired_before = Desired::of(&before);
-        let desired = desired_before.update(&after, &touched).0;
-        if desired != Desired::of(&after) {
+        let (after, changes) = list(&before, &self.given);
+        let desired_before = Desired::from_cluster(&before);
+        let mut desired = desired_before.clone();
+        desired.update(&after, &changes);
+        if desired != Desired::from_cluster(&after) {
             return Err("what is updated differs from what is made afresh".to_owned());
         }
         for expected in &self.expected {
@@ -107,12 +108,13 @@ impl Unit {
                 Expected::Frontends(wanted) => (sorted(wanted), sorted(&frontends(&desired))),
                 Expected::Lines(wanted) => (sorted(wanted), sorted(&lines(&desired))),
                 Expected::Touched(wanted) => {
-                    (sorted(wanted), touched.services().iter().map(ToString::to_string).collect())
+                    (sorted(wanted), changes.services().iter().map(ToString::to_string).collect())
                 }
                 Expected::NothingSent => (lines(&desired_before), lines(&desired)),
-                Expected::NodePortAddresses(wanted) => {
-                    (sorted(wanted), sorted(&after.node_port_ips().iter().map(ToString::to_string).collect::<Vec<_>>()))
-                }
+                Expected::NodePortAddresses(wanted) => (
+                    sorted(wanted),
+                    sorted(&after.node_port_addresses().iter().map(ToString::to_string).collect::<Vec<_>>()),
+                ),
                 Expected::Empty => (Vec::new(), remains(&before, &after, &desired)),
             };
             if wanted != seen {
@@ -127,19 +129,17 @@ impl Unit {
 }
 
 /// The cluster after complete lists of these objects, and what that changed.
-fn list(cluster: &Cluster, objects: &[String]) -> (Cluster, Touched) {
+fn list(cluster: &Cluster, objects: &[String]) -> (Cluster, ChangeSet) {
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a scratch file");
     std::fs::write(file.path(), objects.join("\n---\n")).expect("the scratch file can be written");
     let (_, events) = Manifests::load(&[file.path().to_owned()], NODE_NAME).expect("the scratch file can be read");
     let mut next = cluster.clone();
-    let mut touched = Touched::default();
+    let mut changes = ChangeSet::default();
     for event in events {
-        let step = next.apply(event);
-        next = step.cluster;
-        touched.merge(step.touched);
+        changes.merge(next.apply(event).changes);
     }
     assert!(next.is_complete(), "every kind was listed");
-    (next, touched)
+    (next, changes)
 }
 
 fn frontends(desired: &Desired) -> Vec<String> {
@@ -165,8 +165,7 @@ fn lines(desired: &Desired) -> Vec<String> {
 fn remains(before: &Cluster, after: &Cluster, desired: &Desired) -> Vec<String> {
     let mut left = lines(desired);
     left.extend(desired.shared.keys().map(|shared| format!("{shared:?}")));
-    let everything = before.everything();
-    let services: BTreeSet<_> = everything.services();
+    let services: BTreeSet<_> = before.service_names().collect();
     left.extend(
         services.iter().filter(|name| !after.slices_of(name).is_empty()).map(|name| format!("slices of {name}")),
     );

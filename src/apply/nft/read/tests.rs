@@ -51,7 +51,7 @@ fn read_external(elements: &Value, more: &[(&str, Value)]) -> (bool, Vec<Element
 #[test]
 fn a_listing_is_read_as_what_was_written() {
     let mut kernel = MemoryKernel::new();
-    let plan = diff(&Acknowledged::nothing(), &world().desired, &scope_of_listing());
+    let plan = diff(&Acknowledged::empty(), world().desired(), &scope_of_listing());
     kernel.apply(&plan.operations).unwrap();
     let mut expected = kernel.contents(&[Family::Ip]).get(Family::Ip).cloned().unwrap();
     let mut found = table(Family::Ip, LISTING.as_bytes()).unwrap();
@@ -243,7 +243,7 @@ fn lean_listing() -> (Value, Vec<String>) {
 fn assert_mends(contents: TableContents) -> Result<(), TestCaseError> {
     let mut tables = crate::dataplane::Tables::default();
     tables.set(Family::Ip, Some(contents));
-    let desired = world().desired;
+    let desired = world().desired().clone();
     let plan = diff(&Acknowledged::from(tables), &desired, &scope());
     prop_assert!(diff(&plan.next.unverified(), &desired, &scope()).is_empty());
     Ok(())

@@ -1,65 +1,69 @@
-//! The first lists: nothing is known yet, so everything can be sorted and put into place at once.
+//! The first lists: the cluster is still empty, so all objects are sorted and inserted together.
 
 use std::sync::Arc;
 
 use super::{Draft, Named, decoded_name};
 use crate::state::event::{Decoded, Kind};
-use crate::state::known::{Known, spread};
-use crate::state::names::ByHash;
+use crate::state::names::HashedName;
 use crate::state::object::{EndpointSlice, Service};
+use crate::state::service_state::{ServiceState, bulk_load_order};
 
-impl Draft {
-    /// The first list of Services, while nothing is known of any.
+impl Draft<'_> {
+    /// The first list of Services, while the cluster has none.
     pub(super) fn first_services(&mut self, all: Vec<Decoded<Service>>) {
         if repeats(&all) {
             return self.reset(Kind::Service, all, Self::services, Self::put_service);
         }
-        let known = |service: Arc<Service>| (ByHash::of(&service.name), Known::of(service));
-        let mut services: Vec<(ByHash, Known)> = self.readable(Kind::Service, all).into_iter().map(known).collect();
+        let entry = |service: Arc<Service>| (HashedName::new(&service.name), ServiceState::without_slices(service));
+        let mut services: Vec<(HashedName, ServiceState)> =
+            self.readable(Kind::Service, all).into_iter().map(entry).collect();
         services.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        self.touched.services = services.iter().map(|(name, _)| (name.clone(), Known::default())).collect();
+        self.changes.services = services.iter().map(|(name, _)| (name.clone(), ServiceState::default())).collect();
         self.cluster.service_count = services.len();
-        self.cluster.services = spread(services).collect();
+        self.cluster.services = bulk_load_order(services).collect();
         self.cluster.complete.insert(Kind::Service);
     }
 
-    /// The first list of slices, before everything is complete and while no slice is known.
+    /// The first list of slices, before all lists are complete and while the cluster has no slice.
     pub(super) fn first_slices(&mut self, all: Vec<Decoded<EndpointSlice>>) {
         if repeats(&all) {
             return self.reset(Kind::EndpointSlice, all, Self::slices, Self::put_slice);
         }
-        let mut slices: Vec<(ByHash, Arc<EndpointSlice>)> =
-            self.readable(Kind::EndpointSlice, all).into_iter().map(|slice| (ByHash(slice.owner()), slice)).collect();
+        let mut slices: Vec<(HashedName, Arc<EndpointSlice>)> = self
+            .readable(Kind::EndpointSlice, all)
+            .into_iter()
+            .map(|slice| (HashedName(slice.owner()), slice))
+            .collect();
         slices.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut owners: Vec<((u64, u64), ())> =
             slices.iter().map(|(owner, slice)| ((slice.name.hash(), owner.0.hash()), ())).collect();
         owners.sort_unstable();
-        self.cluster.slice_owners = spread(owners).map(|(owner, ())| owner).collect();
+        self.cluster.slice_owners = bulk_load_order(owners).map(|(owner, ())| owner).collect();
 
         let (mut before, mut new) = (Vec::with_capacity(slices.len()), Vec::new());
         let mut slices = slices.into_iter().peekable();
         while let Some((owner, slice)) = slices.next() {
-            let put = |known: &mut Known| {
-                known.put_slice(slice);
+            let put = |state: &mut ServiceState| {
+                state.put_slice(slice);
                 while let Some((_, more)) = slices.next_if(|(of, _)| *of == owner) {
-                    known.put_slice(more);
+                    state.put_slice(more);
                 }
             };
             match self.cluster.services.get_mut(&owner) {
-                Some(known) => {
-                    before.push((owner.clone(), known.clone()));
-                    put(known);
+                Some(state) => {
+                    before.push((owner.clone(), state.clone()));
+                    put(state);
                 }
                 None => {
-                    let mut known = Known::default();
-                    put(&mut known);
-                    before.push((owner.clone(), Known::default()));
-                    new.push((owner, known));
+                    let mut state = ServiceState::default();
+                    put(&mut state);
+                    before.push((owner.clone(), ServiceState::default()));
+                    new.push((owner, state));
                 }
             }
         }
-        self.touched.services = before.into_iter().collect();
-        self.cluster.services.extend(spread(new));
+        self.changes.services = before.into_iter().collect();
+        self.cluster.services.extend(bulk_load_order(new));
         self.cluster.complete.insert(Kind::EndpointSlice);
     }
 

@@ -26,22 +26,29 @@ async fn remembered(backend: &mut impl Backend) -> Vec<String> {
     clients.iter().map(ToString::to_string).collect()
 }
 
-/// Removes the first endpoint; returns what that means for clients.
-fn depart(world: &mut World) -> Departure {
-    world.apply(slice("shop/web-1").ready(&["10.1.0.2"]));
-    let left = world.plan().left;
-    world.sync();
-    Departure::of(&left, &world.desired).unwrap()
+/// A follower that has seen the start.
+fn follower(world: &mut World) -> (AffinityFollower, mpsc::UnboundedReceiver<AffinityPurge>) {
+    let (mut follower, mut purges) = AffinityFollower::channel(&Family::ALL);
+    world.follow(&mut follower, []);
+    while purges.try_recv().is_ok() {}
+    (follower, purges)
+}
+
+/// Leaves only the last endpoint; returns what that means for clients.
+fn purge_after(world: &mut World) -> AffinityPurge {
+    let (mut follower, mut purges) = follower(world);
+    world.follow(&mut follower, [slice("shop/web-1").ready(&["10.1.0.2"]).into()]);
+    purges.try_recv().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_clients_of_a_removed_endpoint_are_forgotten_and_nobody_else() {
+async fn the_clients_of_a_removed_endpoint_are_deleted_and_no_others() {
     let mut world = world();
     let clients: Vec<_> = (0..250).map(|n| (n, if n % 2 == 0 { "10.1.0.1" } else { "10.1.0.2" })).collect();
     remember(&mut world.kernel, &clients);
-    let departure = depart(&mut world);
+    let purge = purge_after(&mut world);
     let mut kernel = world.kernel.clone();
-    assert_eq!(sweep(&mut kernel, &departure, &departure.left).await.unwrap(), 125);
+    assert_eq!(sweep(&mut kernel, &purge, &purge.vacated).await.unwrap(), 125);
     let remembered = remembered(&mut kernel).await;
     assert_eq!(remembered.len(), 125);
     assert!(remembered.iter().all(|client| client.ends_with(": 10.1.0.2 . 8080")));
@@ -84,32 +91,33 @@ impl Backend for Busy {
 async fn clients_that_expire_or_appear_meanwhile_are_no_hindrance() {
     let mut world = world();
     remember(&mut world.kernel, &[(1, "10.1.0.1"), (2, "10.1.0.1"), (3, "10.1.0.2")]);
-    let departure = depart(&mut world);
+    let purge = purge_after(&mut world);
     let expires = Some(client(1, "10.1.0.1"));
     let in_flight = Some(client(4, "10.1.0.1"));
     let mut busy = Busy { kernel: world.kernel.clone(), expires, in_flight, reads: 0 };
-    twice(&mut busy, &departure).await.unwrap();
+    twice(&mut busy, &purge).await.unwrap();
     assert_eq!(remembered(&mut busy).await, ["192.0.2.3 . 10.96.0.1 . tcp . 80 : 10.1.0.2 . 8080"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_read_again_when_nobody_was_forgotten() {
+async fn the_map_is_not_dumped_again_when_no_client_was_deleted() {
     let mut world = world();
-    let departure = depart(&mut world);
+    let purge = purge_after(&mut world);
     let mut busy = Busy { kernel: world.kernel.clone(), expires: None, in_flight: None, reads: 0 };
-    twice(&mut busy, &departure).await.unwrap();
+    twice(&mut busy, &purge).await.unwrap();
     assert_eq!(busy.reads, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn departures_that_wait_are_handled_together_and_the_task_ends_with_its_loop() {
+async fn purges_that_wait_are_handled_together_and_the_task_ends_with_its_loop() {
     let mut world = world();
     remember(&mut world.kernel, &[(1, "10.1.0.1"), (2, "10.1.0.2")]);
-    let first = depart(&mut world);
-    world.apply(slice("shop/web-1").ready(&["10.1.0.3"]));
-    let second = Departure::of(&world.plan().left, &world.desired).unwrap();
+    let (mut follower, mut purges) = follower(&mut world);
+    world.follow(&mut follower, [slice("shop/web-1").ready(&["10.1.0.2"]).into()]);
+    world.follow(&mut follower, [slice("shop/web-1").ready(&["10.1.0.3"]).into()]);
+    let (first, second) = (purges.try_recv().unwrap(), purges.try_recv().unwrap());
     let both = first.clone().and_then(second.clone());
-    assert_eq!(both.left.len(), 2);
+    assert_eq!(both.vacated.len(), 2);
     let (send, receive) = mpsc::unbounded_channel();
     send.send(first).unwrap();
     send.send(second).unwrap();
@@ -118,8 +126,25 @@ async fn departures_that_wait_are_handled_together_and_the_task_ends_with_its_lo
 }
 
 #[test]
-fn after_a_start_every_map_is_looked_at() {
-    let departure = Departure::after_start(&BTreeSet::new(), &Desired::default(), &Family::ALL);
-    assert_eq!(departure.maps.len(), 4);
-    assert!(Departure::of(&BTreeSet::new(), &Desired::default()).is_none());
+fn after_a_start_every_map_is_dumped_if_there_is_affinity() {
+    for (mut world, maps) in [(world(), Some(4)), (World::new(), None)] {
+        let (mut follower, mut purges) = AffinityFollower::channel(&Family::ALL);
+        world.follow(&mut follower, []);
+        assert_eq!(purges.try_recv().ok().map(|purge| purge.maps.len()), maps);
+        world.follow(&mut follower, [service("shop/other").ips(&["10.96.0.9"]).into()]);
+        assert!(purges.try_recv().is_err(), "an unrelated change");
+    }
+}
+
+#[test]
+fn endpoints_that_a_failed_plan_vacated_are_purged_after_the_next_one() {
+    let mut world = world();
+    let (mut follower, mut purges) = follower(&mut world);
+    let vacated = BTreeSet::from([(frontend(WEB), Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })]);
+    let plan = crate::diff::Plan { vacated: vacated.clone(), ..Default::default() };
+    let failed = Failed { plan, up_to_date: Vec::new(), failures: 1, is_search: false };
+    let failure = Failure { is_refusal: false, message: String::new() };
+    follower.failed(&failed, &failure, Duration::ZERO);
+    world.follow(&mut follower, []);
+    assert_eq!(purges.try_recv().unwrap().vacated, vacated);
 }

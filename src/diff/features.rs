@@ -7,24 +7,24 @@ use crate::dataplane::{EndpointList, ProgramFeatures, SetName, SizeClass, TableC
 
 /// How many frontends are in each set whose existence or place in the program follows from that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Population(BTreeMap<SetName, u32>);
+pub(crate) struct FrontendCounts(BTreeMap<SetName, u32>);
 
-impl Population {
+impl FrontendCounts {
     /// Counts a frontend that comes to be a member of these sets.
     pub fn add(&mut self, sets: impl Iterator<Item = SetName>) {
-        for set in sets.filter(|set| counts(*set)) {
+        for set in sets.filter(|set| is_counted(*set)) {
             *self.0.entry(set).or_default() += 1;
         }
     }
 
     /// Counts a frontend that was a member of these sets.
     pub fn remove(&mut self, sets: impl Iterator<Item = SetName>) {
-        for set in sets.filter(|set| counts(*set)) {
-            if let Some(count) = self.0.get_mut(&set) {
-                *count = count.saturating_sub(1);
+        for set in sets.filter(|set| is_counted(*set)) {
+            match self.0.get_mut(&set) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(self.0.remove(&set)),
             }
         }
-        self.0.retain(|_, count| *count > 0);
     }
 
     /// Whether some frontend has session affinity.
@@ -32,21 +32,21 @@ impl Population {
         self.0.keys().any(|set| set.affinity().is_some())
     }
 
-    fn of(&self, set: SetName) -> u32 {
+    fn count(&self, set: SetName) -> u32 {
         self.0.get(&set).copied().unwrap_or_default()
     }
 }
 
 /// Frontends whose classes are tested one after the other.
 #[derive(Clone, Copy)]
-enum Kind {
+enum ClassKind {
     /// ClusterIPs.
     Internal,
     /// All others with a list of their kind.
     List(EndpointList),
 }
 
-impl Kind {
+impl ClassKind {
     const ALL: [Self; 5] = [
         Self::Internal,
         Self::List(EndpointList::Any),
@@ -77,7 +77,7 @@ impl Kind {
     }
 
     /// The classes among these parts, in order.
-    fn of(self, parts: &ProgramFeatures) -> Vec<SizeClass> {
+    fn classes(self, parts: &ProgramFeatures) -> Vec<SizeClass> {
         match self {
             Self::Internal => parts.internal.clone(),
             Self::List(list) => parts.classes.iter().filter(|(of, _)| *of == list).map(|(_, class)| *class).collect(),
@@ -94,7 +94,7 @@ impl Kind {
 }
 
 /// Whether something follows from how many frontends are in the set.
-fn counts(set: SetName) -> bool {
+fn is_counted(set: SetName) -> bool {
     matches!(set, SetName::Internal(_) | SetName::Slots(..) | SetName::WithAffinity(_) | SetName::Firewalled)
 }
 
@@ -103,7 +103,7 @@ pub(super) fn found(table: &TableContents) -> ProgramFeatures {
     let mut parts = ProgramFeatures::default();
     let sets: Vec<SetName> = table.sets.keys().filter_map(|name| name.parse().ok()).collect();
     let noted = |chain: &str| table.chains.get(chain).map_or(&[][..], |chain| &chain.classes);
-    for kind in Kind::ALL {
+    for kind in ClassKind::ALL {
         let noted = kind.chains().into_iter().flat_map(noted).copied();
         let has_set = |class: &SizeClass| sets.contains(&kind.set(*class));
         let mut order: Vec<SizeClass> = Vec::new();
@@ -119,38 +119,40 @@ pub(super) fn found(table: &TableContents) -> ProgramFeatures {
     parts
 }
 
-/// The parts that a table needs for these frontends.
+/// The features that a table needs for the frontends that it has (`now`) and for those that later plans add (`upcoming`).
 ///
-/// Classes that it has stay, used or not. They are ordered by population, as most connections are for a frontend of the class
-/// that is tested first; an order that is still good enough stays, so that hardly any change of a Service rewrites rules.
+/// Classes that it has stay, used or not. They are ordered by how many frontends are of them, as most connections are for a frontend of
+/// the class that is tested first. An order that is still good enough stays, so that hardly any change of a Service rewrites rules.
 /// Session affinity and source ranges go with their last frontend, for each new connection has to be looked up for them.
-pub(super) fn needed(held: &ProgramFeatures, population: &Population) -> ProgramFeatures {
-    let affinity = population.0.keys().filter_map(SetName::affinity).collect();
-    let sources = population.of(SetName::Firewalled) > 0;
-    let mut parts = ProgramFeatures { affinity, sources, ..ProgramFeatures::default() };
-    for kind in Kind::ALL {
-        let population_of = |class: SizeClass| population.of(kind.set(class));
-        let mut order = kind.of(held);
-        let known = order.len();
-        for class in population.0.keys().filter_map(|set| kind.class(set)) {
+pub(super) fn needed(held: &ProgramFeatures, now: &FrontendCounts, upcoming: &FrontendCounts) -> ProgramFeatures {
+    let used = || now.0.keys().chain(upcoming.0.keys());
+    let count_of_set = |set| now.count(set) + upcoming.count(set);
+    let affinity = used().filter_map(SetName::affinity).collect();
+    let sources = count_of_set(SetName::Firewalled) > 0;
+    let mut features = ProgramFeatures { affinity, sources, ..ProgramFeatures::default() };
+    for kind in ClassKind::ALL {
+        let count_of = |class: SizeClass| count_of_set(kind.set(class));
+        let mut order = kind.classes(held);
+        let held_count = order.len();
+        for class in used().filter_map(|set| kind.class(set)) {
             if !order.contains(&class) {
                 order.push(class);
             }
         }
-        if order.len() > known || !is_good(&order, population_of) {
-            order.sort_by_key(|class| (Reverse(population_of(*class)), *class));
+        if order.len() > held_count || !is_good(&order, count_of) {
+            order.sort_by_key(|class| (Reverse(count_of(*class)), *class));
         }
-        kind.put(order, &mut parts);
+        kind.put(order, &mut features);
     }
-    parts
+    features
 }
 
 /// Whether no class is far more populous than one before it: twice, and by more than a few.
-fn is_good(order: &[SizeClass], population: impl Fn(SizeClass) -> u32) -> bool {
+fn is_good(order: &[SizeClass], counts: impl Fn(SizeClass) -> u32) -> bool {
     const FEW: u32 = 8;
     let mut most_after = 0;
     order.iter().rev().all(|class| {
-        let here = population(*class);
+        let here = counts(*class);
         let good = most_after <= here.saturating_mul(2).saturating_add(FEW);
         most_after = most_after.max(here);
         good
@@ -166,24 +168,28 @@ mod tests {
         SizeClass::of(endpoints).unwrap()
     }
 
-    fn population(counts: &[(usize, u32)]) -> Population {
+    fn frontend_counts(counts: &[(usize, u32)]) -> FrontendCounts {
         let set = |(endpoints, count): &(usize, u32)| (SetName::Slots(EndpointList::Any, class(*endpoints)), *count);
-        Population(counts.iter().map(set).collect())
+        FrontendCounts(counts.iter().map(set).collect())
     }
 
     fn order(held: &[usize], counts: &[(usize, u32)]) -> Vec<u32> {
         let classes = held.iter().map(|endpoints| (EndpointList::Any, class(*endpoints))).collect();
-        let needed = needed(&ProgramFeatures { classes, ..ProgramFeatures::default() }, &population(counts));
+        let needed = needed(
+            &ProgramFeatures { classes, ..ProgramFeatures::default() },
+            &frontend_counts(counts),
+            &FrontendCounts::default(),
+        );
         needed.classes.iter().map(|(_, class)| class.slots()).collect()
     }
 
     #[test]
-    fn new_classes_are_ordered_by_population_and_then_by_size() {
+    fn new_classes_are_ordered_by_counts_and_then_by_size() {
         assert_eq!(order(&[], &[(1, 5), (4, 100), (8, 20), (16, 5)]), [4, 8, 1, 16]);
     }
 
     #[test]
-    fn a_small_change_of_population_does_not_change_the_order_and_a_large_one_does() {
+    fn a_small_change_of_counts_does_not_change_the_order_and_a_large_one_does() {
         assert_eq!(order(&[4, 1], &[(4, 100), (1, 150)]), [4, 1]);
         assert_eq!(order(&[4, 1], &[(4, 100), (1, 208)]), [4, 1]);
         assert_eq!(order(&[4, 1], &[(4, 100), (1, 209)]), [1, 4]);
@@ -197,13 +203,17 @@ mod tests {
 
     #[test]
     fn source_ranges_go_with_their_last_frontend() {
-        let mut population = Population::default();
-        assert!(!needed(&ProgramFeatures::default(), &population).sources);
-        population.add([SetName::Firewalled, SetName::External].into_iter());
-        assert!(needed(&ProgramFeatures::default(), &population).sources);
-        population.remove([SetName::Firewalled].into_iter());
+        let mut counts = FrontendCounts::default();
+        assert!(!needed(&ProgramFeatures::default(), &counts, &FrontendCounts::default()).sources);
+        counts.add([SetName::Firewalled, SetName::External].into_iter());
+        assert!(needed(&ProgramFeatures::default(), &counts, &FrontendCounts::default()).sources);
+        counts.remove([SetName::Firewalled].into_iter());
         assert_eq!(
-            needed(&ProgramFeatures { sources: true, ..ProgramFeatures::default() }, &population),
+            needed(
+                &ProgramFeatures { sources: true, ..ProgramFeatures::default() },
+                &counts,
+                &FrontendCounts::default()
+            ),
             ProgramFeatures::default()
         );
     }
@@ -211,13 +221,16 @@ mod tests {
     #[test]
     fn affinity_goes_with_its_last_frontend() {
         let set = SetName::WithAffinity(Affinity { node_port: false, seconds: 10 });
-        let mut population = Population::default();
-        population.add([set, SetName::External].into_iter());
-        population.add([set].into_iter());
-        population.remove([set].into_iter());
-        assert_eq!(needed(&ProgramFeatures::default(), &population).affinity.len(), 1);
-        population.remove([set].into_iter());
-        assert_eq!(population, Population::default());
-        assert_eq!(needed(&ProgramFeatures::default(), &population), ProgramFeatures::default());
+        let mut counts = FrontendCounts::default();
+        counts.add([set, SetName::External].into_iter());
+        counts.add([set].into_iter());
+        counts.remove([set].into_iter());
+        assert_eq!(needed(&ProgramFeatures::default(), &counts, &FrontendCounts::default()).affinity.len(), 1);
+        counts.remove([set].into_iter());
+        assert_eq!(counts, FrontendCounts::default());
+        assert_eq!(
+            needed(&ProgramFeatures::default(), &counts, &FrontendCounts::default()),
+            ProgramFeatures::default()
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of one Service: its object and its slices, in one place, for they are needed together.
+//! One Service and its EndpointSlices in one entry: whatever reads one also reads the other.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use super::object::{EndpointSlice, Service};
 
 /// A Service with its slices. Cloning costs O(1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Known {
-    /// Its object, while it is there.
+pub(super) struct ServiceState {
+    /// The Service object, while it exists.
     pub service: Option<Arc<Service>>,
     slices: Slices,
 }
@@ -22,14 +22,14 @@ enum Slices {
     Many(Arc<Vec<Arc<EndpointSlice>>>),
 }
 
-impl Known {
+impl ServiceState {
     /// A Service without slices.
-    pub fn of(service: Arc<Service>) -> Self {
+    pub fn without_slices(service: Arc<Service>) -> Self {
         Self { service: Some(service), slices: Slices::None }
     }
 
     /// Whether there is neither a Service nor a slice.
-    pub fn is_nothing(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.service.is_none() && self.slices().is_empty()
     }
 
@@ -74,9 +74,9 @@ impl From<Vec<Arc<EndpointSlice>>> for Slices {
     }
 }
 
-/// Sorted entries in an order in which an empty map takes them with full nodes: every second, then those in between. In the sorted
-/// order it would leave every node half full. Entries with equal keys stay in their order.
-pub(crate) fn spread<K: PartialEq, V>(sorted: Vec<(K, V)>) -> impl Iterator<Item = (K, V)> {
+/// Puts sorted entries into the order that fills the nodes of an empty `OrdMap`: every second entry, then those in between. Inserted in
+/// sorted order they would leave every node half full. Entries with equal keys keep their order.
+pub(crate) fn bulk_load_order<K: PartialEq, V>(sorted: Vec<(K, V)>) -> impl Iterator<Item = (K, V)> {
     let repeated = sorted.windows(2).any(|pair| pair[0].0 == pair[1].0);
     let mut between = Vec::with_capacity(if repeated { 0 } else { sorted.len() / 2 });
     let mut first = Vec::with_capacity(sorted.len() - between.capacity());
@@ -92,8 +92,9 @@ mod tests {
 
     #[test]
     fn every_second_entry_comes_first_unless_keys_repeat() {
-        let keys =
-            |sorted: &[u32]| spread(sorted.iter().map(|n| (*n, ())).collect()).map(|(n, ())| n).collect::<Vec<_>>();
+        let keys = |sorted: &[u32]| {
+            bulk_load_order(sorted.iter().map(|n| (*n, ())).collect()).map(|(n, ())| n).collect::<Vec<_>>()
+        };
         assert_eq!(keys(&[1, 2, 3, 4, 5]), [1, 3, 5, 2, 4]);
         assert_eq!(keys(&[1, 2, 2, 3]), [1, 2, 2, 3]);
         assert_eq!(keys(&[]), [0; 0]);

@@ -1,0 +1,41 @@
+//! The sets that a frontend is a member of: where the state's words become names of sets.
+
+use super::acknowledged::list_of;
+use crate::dataplane::{Affinity, Frontend, SetName, SizeClass};
+use crate::state::{Exposure, FrontendSpec, Outcome, TrafficPolicy};
+
+/// The sets through which packets reach a frontend: by what happens to connections, whether clients keep their endpoint, and whether
+/// only some sources may connect.
+pub(super) fn gates(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<Item = SetName> {
+    let node_port = frontend.is_node_port();
+    let by_kind = |address: SetName, port: SetName| if node_port { port } else { address };
+    let drop = by_kind(SetName::DropServices, SetName::DropNodeports);
+    let (gate, fallback) = match (&spec.outcome, spec.exposure) {
+        (Outcome::Balance(any), Exposure::Internal) => (SizeClass::of(any.len()).map(SetName::Internal), None),
+        (Outcome::Balance(_), Exposure::External) => (Some(by_kind(SetName::External, SetName::Nodeports)), None),
+        // Clients that are confined to local endpoints fall through to the drop where there are none.
+        (Outcome::BalanceLocal { local, .. }, _) => {
+            (Some(by_kind(SetName::ExternalLocal, SetName::NodeportsLocal)), local.is_empty().then_some(drop))
+        }
+        (Outcome::Reject, _) => (Some(by_kind(SetName::RejectServices, SetName::RejectNodeports)), None),
+        (Outcome::Drop, _) => (Some(drop), None),
+    };
+    // Without endpoints there is none to keep.
+    let keeps = spec.affinity.filter(|_| !spec.endpoints(TrafficPolicy::Cluster).is_empty());
+    let affinity = keeps.map(|seconds| SetName::WithAffinity(Affinity { node_port, seconds: seconds.get() }));
+    let firewalled = spec.sources.is_some().then_some(SetName::Firewalled);
+    [gate, fallback, affinity, firewalled].into_iter().flatten()
+}
+
+/// The sets that tell the classes of the lists of a frontend outside the cluster. The gate of a ClusterIP tells its class itself.
+pub(super) fn classes(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<Item = SetName> {
+    TrafficPolicy::ALL.into_iter().filter(|_| spec.exposure == Exposure::External).filter_map(move |policy| {
+        let class = SizeClass::of(spec.endpoints(policy).len())?;
+        Some(SetName::Slots(list_of(frontend, policy), class))
+    })
+}
+
+/// Every set that a frontend is a member of.
+pub(crate) fn memberships(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<Item = SetName> {
+    gates(frontend, spec).chain(classes(frontend, spec))
+}

@@ -1,0 +1,346 @@
+//! The decisions of the proxy, as one value: no input or output, no clock, no async.
+//!
+//! ```text
+//! Event ─▶ fold ─▶ compile ─▶ next ─▶ Commit(plan) ─▶ committed | failed ─┐
+//!            ▲                  │  └─▶ Read ─▶ read_back | read_failed ────┤
+//!            └── more events ───┴─▶ Wait(until) ◀──────────────────────────┘
+//! ```
+//!
+//! Whoever drives it carries out what [`Engine::next`] asks for and says how it went: the proxy, `--once`, `--dry-run`, `replay`, tests and
+//! benchmarks. Time comes in as a [`Moment`].
+//!
+//! - **Slices.** A change is committed in slices, small changes first, each sized so that the kernel is busy for about
+//!   [`Settings::slice_goal`]. What arrives between two slices is taken into account by the next one. See `backlog`.
+//! - **Applied means acknowledged.** After an error nothing is assumed: the tables are read back and compared. It is tried again at once the
+//!   first time, then after pauses that grow. See `schedule`.
+//! - **Quarantine.** When a plan fails again and again, the frontends that the kernel refuses are found by halving and left alone, and all
+//!   others are programmed. See `bisect` and `quarantine`.
+
+use std::time::Duration;
+
+use crate::dataplane::Family;
+use crate::diff::{Acknowledged, Plan, Scope};
+use crate::state::{Compiled, Event, Folded, Skipped, Snapshot, View};
+use backlog::{Backlog, Comparison, Selection};
+use bisect::Bisect;
+use pace::Pace;
+use quarantine::Quarantine;
+use schedule::Schedule;
+
+mod backlog;
+mod bisect;
+mod moment;
+mod outcome;
+mod pace;
+mod quarantine;
+mod schedule;
+
+pub use moment::Moment;
+pub use outcome::{Committed, Failed, Failure, Next, Progress};
+
+/// For how long tables that were read before there was anything to commit count as read: an earlier process may still have been at work.
+const READ_VALID_FOR: Duration = Duration::from_secs(10);
+/// So many failures in a row, and the refused frontends are searched for.
+const FAILURES_BEFORE_BISECT: u32 = 2;
+
+/// What an engine is made for.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The tables that are written, and their program.
+    pub scope: Scope,
+    /// The place that the cluster is seen from.
+    pub view: View,
+    /// How long the kernel should be busy with one slice; `None` to commit everything in one batch.
+    pub slice_goal: Option<Duration>,
+    /// The most operations of one slice, whatever the kernel's pace; one that may not be divided can be larger.
+    pub max_slice: usize,
+    /// The least time from the end of one sync to the next one, in which changes collect.
+    pub min_sync_period: Duration,
+    /// The longest pause before a failed sync is tried again.
+    pub longest_pause: Duration,
+}
+
+/// The whole decision of the proxy. See [the module](self).
+#[derive(Clone, Debug)]
+pub struct Engine {
+    settings: Settings,
+    /// The scope, with what the Node object decides filled in.
+    scope: Scope,
+    snapshot: Snapshot,
+    kernel: Kernel,
+    backlog: Backlog,
+    bisect: Option<Bisect>,
+    quarantine: Quarantine,
+    schedule: Schedule,
+    pace: Pace,
+}
+
+/// What is known of the kernel's tables.
+#[derive(Clone, Debug)]
+enum Kernel {
+    /// They have to be read.
+    Unknown,
+    /// They are being read.
+    Reading,
+    /// They hold this.
+    Known {
+        held: Box<Acknowledged>,
+        /// When they were read; `None` after a commit was acknowledged.
+        read_at: Option<Moment>,
+    },
+    /// They are being changed.
+    Committing(Box<InFlight>),
+}
+
+/// A plan that was handed out.
+#[derive(Clone, Debug)]
+struct InFlight {
+    /// It covers everything that was compiled since the last plan.
+    has_all_new: bool,
+    /// The first plan after the tables were read.
+    after_reading: bool,
+    /// While refused frontends are searched for.
+    step: Option<SearchStep>,
+}
+
+/// What the search for refused frontends goes on from if the kernel refuses a plan.
+#[derive(Clone, Debug)]
+struct SearchStep {
+    selection: Selection,
+    /// What the tables held before the plan.
+    before: Acknowledged,
+}
+
+impl Settings {
+    /// Both tables with the default program, seen from this place, with kube-proxy's periods.
+    pub fn new(scope: Scope, view: View) -> Self {
+        Self {
+            scope,
+            view,
+            slice_goal: Some(Duration::from_millis(50)),
+            max_slice: usize::MAX,
+            min_sync_period: Duration::ZERO,
+            // kube-proxy's `syncPeriod`.
+            longest_pause: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Engine {
+    /// An engine of an empty cluster, before an unknown kernel.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            scope: settings.scope.clone(),
+            snapshot: Snapshot::seen_from(settings.view.clone()),
+            kernel: Kernel::Unknown,
+            backlog: Backlog::default(),
+            bisect: None,
+            quarantine: Quarantine::default(),
+            schedule: Schedule::new(settings.min_sync_period, settings.longest_pause),
+            pace: Pace::new(settings.slice_goal),
+            settings,
+        }
+    }
+
+    /// What the engine was made for.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The cluster, and what it asked for when it was last compiled.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The families whose tables are written.
+    pub fn families(&self) -> &[Family] {
+        &self.settings.scope.families
+    }
+
+    /// The scope of the next plan, with what the Node object decides filled in.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// What the kernel is known to hold; `None` while it is unknown, read or changed.
+    pub fn acknowledged(&self) -> Option<&Acknowledged> {
+        match &self.kernel {
+            Kernel::Known { held, .. } => Some(held),
+            _ => None,
+        }
+    }
+
+    /// How many attempts failed in a row.
+    pub fn failures(&self) -> u32 {
+        self.schedule.failures()
+    }
+
+    /// Whether anything waits to be committed.
+    pub fn is_due(&self) -> bool {
+        self.schedule.is_due()
+    }
+
+    /// Takes in one event. Costs O(log n), or one comparison for each object of a complete list.
+    pub fn fold(&mut self, event: Event) -> Folded {
+        let is_about_node = matches!(event, Event::NodeApplied(_) | Event::NodesReset(_));
+        let mut folded = self.snapshot.fold(event);
+        if is_about_node && self.settings.scope.pods_by_node {
+            self.scope = self.settings.scope.on(self.snapshot.cluster().node());
+            folded.changed = true;
+        }
+        self.schedule.heard(folded.changed);
+        folded
+    }
+
+    /// Compiles each Service that changed since the last time, once. To be called after events were folded and before [`Self::next`].
+    pub fn compile(&mut self) -> Compiled {
+        let mut compiled = self.snapshot.compile();
+        self.backlog.add(std::mem::take(&mut compiled.changed), self.snapshot.desired());
+        compiled
+    }
+
+    /// Takes what was heard so far for the complete cluster, as at the end of a journal.
+    pub fn assume_complete(&mut self) {
+        self.snapshot.assume_complete();
+        self.schedule.heard(true);
+    }
+
+    /// What to do next.
+    pub fn next(&mut self, now: Moment) -> Next {
+        if self.quarantine.expire(now, &mut self.backlog) {
+            self.schedule.heard(true);
+        }
+        let is_ready = self.schedule.is_due() && self.snapshot.cluster().is_complete();
+        match &self.kernel {
+            Kernel::Reading | Kernel::Committing(_) => return Next::Wait(None),
+            Kernel::Unknown => {
+                if let Some(at) = self.schedule.wait(now).filter(|_| self.schedule.failures() > 0) {
+                    return Next::Wait(Some(at));
+                }
+                self.kernel = Kernel::Reading;
+                return Next::Read;
+            }
+            Kernel::Known { .. } if !is_ready => return Next::Wait(self.quarantine.expires_at()),
+            Kernel::Known { read_at: Some(at), .. } if now.since(*at) > READ_VALID_FOR => {
+                self.kernel = Kernel::Reading;
+                return Next::Read;
+            }
+            Kernel::Known { .. } => {}
+        }
+        match self.schedule.wait(now) {
+            Some(at) => Next::Wait(Some(at)),
+            None => self.plan(),
+        }
+    }
+
+    /// Plans the next slice. The last one of a change may be empty: it says that nothing is left to do.
+    fn plan(&mut self) -> Next {
+        let Kernel::Known { held, read_at } = std::mem::replace(&mut self.kernel, Kernel::Unknown) else {
+            return Next::Wait(None);
+        };
+        let mut held = *held;
+        let after_reading = read_at.is_some();
+        let desired = self.snapshot.desired();
+        let released = self.quarantine.release_changed(desired, &mut self.backlog);
+        if self.bisect.is_none() && (released || self.schedule.failures() >= FAILURES_BEFORE_BISECT) {
+            self.bisect = Some(Bisect::default());
+        }
+        loop {
+            let with = Comparison { held: &held, desired, scope: &self.scope, quarantine: &self.quarantine };
+            let selection = match &mut self.bisect {
+                Some(bisect) => bisect.select(&mut self.backlog, with),
+                None => self.backlog.select(with, self.pace.operations().min(self.settings.max_slice), false),
+            };
+            let has_all_new = selection.has_all_new;
+            let step = self.bisect.as_ref().map(|_| SearchStep { selection: selection.clone(), before: held.clone() });
+            let plan = held.plan(desired, &self.scope, &selection.into_keys(), self.backlog.upcoming());
+            if plan.is_empty() && !self.is_last() {
+                held = plan.next;
+                continue;
+            }
+            self.kernel = Kernel::Committing(Box::new(InFlight { has_all_new, after_reading, step }));
+            return Next::Commit(Box::new(plan));
+        }
+    }
+
+    /// Whether nothing is left to be planned.
+    fn is_last(&self) -> bool {
+        self.backlog.is_empty() && self.bisect.as_ref().is_none_or(Bisect::is_done)
+    }
+
+    /// The kernel acknowledged a plan, or the plan had no operations. `sent` is when the commit was sent.
+    pub fn committed(&mut self, mut plan: Plan, sent: Moment, now: Moment) -> Committed {
+        let held = std::mem::take(&mut plan.next);
+        let has_affinity = held.has_affinity();
+        let before = std::mem::replace(&mut self.kernel, Kernel::Known { held: Box::new(held), read_at: None });
+        let (has_all_new, after_reading) = match before {
+            Kernel::Committing(batch) => (batch.has_all_new, batch.after_reading),
+            _ => (false, false),
+        };
+        self.pace.took(plan.operations.len(), now.since(sent));
+        if let Some(bisect) = &mut self.bisect {
+            bisect.accepted(&plan);
+        }
+        let progress = self.progress(has_all_new);
+        let mut refused = Vec::new();
+        if progress == Progress::CaughtUp {
+            refused = self.conclude_bisect(now);
+            self.schedule.caught_up(now);
+        }
+        Committed { plan, after_reading, progress, has_affinity, refused }
+    }
+
+    fn progress(&self, has_all_new: bool) -> Progress {
+        match (self.is_last(), has_all_new) {
+            (true, _) => Progress::CaughtUp,
+            (false, true) => Progress::Newest,
+            (false, false) => Progress::Partial,
+        }
+    }
+
+    /// Puts what a search found into quarantine. Returns what was left out of which object.
+    fn conclude_bisect(&mut self, now: Moment) -> Vec<Skipped> {
+        let Some(bisect) = self.bisect.take() else {
+            return Vec::new();
+        };
+        let expires_at = now.after(self.settings.longest_pause);
+        self.quarantine.add(bisect.into_refused(), self.snapshot.desired(), expires_at)
+    }
+
+    /// A plan was not acknowledged: some, all or nothing of it may be committed.
+    pub fn failed(&mut self, mut plan: Plan, failure: &Failure, now: Moment) -> Failed {
+        let kernel = std::mem::replace(&mut self.kernel, Kernel::Unknown);
+        plan.next = Acknowledged::default();
+        if let (Kernel::Committing(batch), Some(bisect)) = (kernel, &mut self.bisect)
+            && failure.is_refusal
+            && let Some(step) = batch.step
+            && bisect.refused(step.selection, &failure.message, &mut self.backlog)
+        {
+            self.kernel = Kernel::Known { held: Box::new(step.before), read_at: None };
+            return Failed::searching(plan);
+        }
+        self.bisect = None;
+        let up_to_date = self.families().iter().copied().filter(|family| {
+            !plan.operations.iter().any(|operation| operation.family == *family) && !self.backlog.concerns(*family)
+        });
+        let up_to_date = up_to_date.collect();
+        self.backlog.compare_everything();
+        self.schedule.failed(now);
+        Failed { plan, up_to_date, failures: self.schedule.failures(), is_search: false }
+    }
+
+    /// The tables were read: they hold this.
+    pub fn read_back(&mut self, held: Acknowledged, now: Moment) {
+        self.backlog.compare_everything();
+        self.schedule.heard(true);
+        self.kernel = Kernel::Known { held: Box::new(held.for_scope(&self.scope)), read_at: Some(now) };
+    }
+
+    /// The tables could not be read. Returns how many attempts failed in a row.
+    pub fn read_failed(&mut self, now: Moment) -> u32 {
+        self.kernel = Kernel::Unknown;
+        self.schedule.failed(now);
+        self.schedule.failures()
+    }
+}
+

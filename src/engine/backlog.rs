@@ -1,0 +1,340 @@
+//! What waits to be compared and committed, and in which order it is taken.
+//!
+//! A plan covers some of the keys that wait. The order keeps these promises for every packet while only a part is committed:
+//!
+//! 1. **Never in between**: all elements of a frontend are in one plan. After each plan a frontend has what it had before, or what it gets.
+//! 2. **Never worse**: a shared element that frontends need comes with or before them. An address of `cluster-ips`, which the rules also
+//!    take to refuse what no frontend asks for, comes together with all frontends of that address. `service-cidrs`, which only restrict,
+//!    and what is not needed any more come last.
+//! 3. **Urgent first, then small changes**: the API server's Service and DNS come before all others, and a change of few elements
+//!    before one of many. Each plan takes a share of the largest changes, so that they come to an end under any load.
+
+use std::collections::BTreeSet;
+
+use super::quarantine::Quarantine;
+use crate::dataplane::{Family, Frontend, SetName};
+use crate::diff::{Acknowledged, Keys, Scope, SharedElement, Upcoming, gates, is_wanted};
+use crate::state::{ChangedKeys, Desired, SharedDemand, Weight};
+
+/// So many keys are noted one by one, or a quarter of all frontends. Beyond that they are sorted, so that repetitions go.
+const MAX_NOTED: usize = 1_000;
+/// The share of a plan, one of so many, that the largest changes get while smaller ones wait.
+const SHARE_OF_LARGEST: usize = 4;
+
+/// The keys that wait.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Backlog {
+    /// Every key has to be compared.
+    everything: bool,
+    /// The keys of the newest changes, in any order and with repetitions.
+    new: Noted,
+    /// The frontends of changes that do not fit into one plan, by the weight of their change.
+    queue: BTreeSet<(Weight, Frontend)>,
+    /// Shared elements that have to come with or before the frontends that need them.
+    needed: BTreeSet<SharedElement>,
+    /// All other shared elements that wait.
+    shared: BTreeSet<SharedElement>,
+    /// What `queue` will add to the sets that decide about the program.
+    upcoming: Upcoming,
+}
+
+/// Keys as they were noted.
+#[derive(Clone, Debug, Default)]
+struct Noted {
+    frontends: Vec<(Weight, Frontend)>,
+    shared: Vec<SharedElement>,
+    /// An upper bound of the elements that have to be written.
+    elements: u64,
+}
+
+/// What the keys that wait are compared with.
+#[derive(Clone, Copy)]
+pub(super) struct Comparison<'a> {
+    pub held: &'a Acknowledged,
+    pub desired: &'a Desired,
+    pub scope: &'a Scope,
+    pub quarantine: &'a Quarantine,
+}
+
+/// The keys of one plan.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Selection {
+    pub frontends: Vec<Frontend>,
+    /// Where each group of frontends ends that must be in one plan; empty if the selection is never divided.
+    pub group_ends: Vec<usize>,
+    pub shared: Vec<SharedElement>,
+    /// Nothing of the newest changes was left behind.
+    pub has_all_new: bool,
+}
+
+impl Backlog {
+    /// Whether no key waits.
+    pub fn is_empty(&self) -> bool {
+        !self.everything && self.new.is_empty() && self.is_queue_empty()
+    }
+
+    fn is_queue_empty(&self) -> bool {
+        self.queue.is_empty() && self.needed.is_empty() && self.shared.is_empty()
+    }
+
+    /// What later plans will add to the sets that decide about the program.
+    pub fn upcoming(&self) -> &Upcoming {
+        &self.upcoming
+    }
+
+    /// Adds keys that may have changed.
+    pub fn add(&mut self, changed: ChangedKeys, desired: &Desired) {
+        match changed {
+            ChangedKeys::Everything => self.compare_everything(),
+            _ if self.everything => {}
+            ChangedKeys::These { frontends, shared } => {
+                self.new.add(frontends, shared.into_iter().map(SharedElement::from));
+                if self.new.len() > MAX_NOTED.max(desired.frontends.len() / 4) {
+                    self.queue_new(desired);
+                }
+            }
+        }
+    }
+
+    /// Adds single frontends.
+    pub fn add_frontends(&mut self, frontends: impl IntoIterator<Item = Frontend>) {
+        self.new.add(frontends.into_iter().map(|frontend| (1, frontend)), []);
+    }
+
+    /// Adds single shared elements.
+    pub fn add_shared(&mut self, shared: impl IntoIterator<Item = SharedElement>) {
+        self.new.add([], shared);
+    }
+
+    /// Forgets the single keys: all have to be compared.
+    pub fn compare_everything(&mut self) {
+        *self = Self { everything: true, ..Self::default() };
+    }
+
+    /// Whether a key of this family waits, as far as that is known.
+    pub fn concerns(&self, family: Family) -> bool {
+        let mut frontends = self.new.frontends.iter().chain(&self.queue);
+        let mut shared = self.new.shared.iter().chain(&self.needed).chain(&self.shared);
+        self.everything
+            || frontends.any(|(_, frontend)| frontend.family() == family)
+            || shared.any(|element| element.key.family() == family)
+    }
+
+    /// Takes the keys of the next plan, of about so many operations; `grouped` if it may have to be divided.
+    pub fn select(&mut self, with: Comparison<'_>, operations: usize, grouped: bool) -> Selection {
+        let fits = self.new.elements <= operations as u64;
+        if fits && !grouped && !self.everything && self.is_queue_empty() {
+            return self.take_new(with.quarantine);
+        }
+        let largest_new = self.new.frontends.iter().map(|(weight, _)| *weight).max().unwrap_or_default();
+        self.sort(with);
+        let limit = if with.held.needs_one_batch(with.scope, &self.upcoming) { usize::MAX } else { operations };
+        let mut selection = Selection::default();
+        self.take_needed(with, limit, &mut selection);
+        let mut size = selection.shared.len();
+        while size < limit {
+            let is_turn_of_largest = size >= limit - limit / SHARE_OF_LARGEST;
+            let next = if is_turn_of_largest { self.queue.pop_last() } else { self.queue.pop_first() };
+            let Some((_, frontend)) = next else { break };
+            size += self.take_frontend(frontend, with, grouped, &mut selection);
+        }
+        selection.has_all_new = self.queue.first().is_none_or(|(weight, _)| *weight > largest_new);
+        if self.queue.is_empty() {
+            self.upcoming = Upcoming::default();
+            self.take_last(limit.saturating_sub(size).max(1), &mut selection);
+        }
+        selection
+    }
+
+    /// Takes what all frontends stand on: the program, which every plan has, and the shared elements that they need.
+    pub fn select_foundation(&mut self, with: Comparison<'_>) -> Selection {
+        self.sort(with);
+        let mut selection = Selection::default();
+        self.take_needed(with, usize::MAX, &mut selection);
+        selection
+    }
+
+    /// All of the newest changes, which are small.
+    fn take_new(&mut self, quarantine: &Quarantine) -> Selection {
+        let Noted { frontends, shared, .. } = std::mem::take(&mut self.new);
+        let frontends = frontends.into_iter().map(|(_, frontend)| frontend);
+        let frontends = frontends.filter(|frontend| !quarantine.contains(frontend)).collect();
+        Selection { frontends, shared, has_all_new: true, ..Selection::default() }
+    }
+
+    /// Sorts everything that waits.
+    fn sort(&mut self, with: Comparison<'_>) {
+        if std::mem::take(&mut self.everything) {
+            let Comparison { held, desired, scope, .. } = with;
+            let is_ours = |family: Family| scope.families.contains(&family);
+            let differing = held.differing_frontends(desired).filter(|frontend| is_ours(frontend.family()));
+            let weighted = differing.map(|frontend| (weight(frontend, with), frontend)).collect::<Vec<_>>();
+            weighted.iter().for_each(|(_, frontend)| add_upcoming(&mut self.upcoming, *frontend, desired));
+            self.queue = weighted.into_iter().collect();
+            let shared = held.differing_shared(desired).filter(|element| is_ours(element.key.family()));
+            shared.for_each(|element| self.queue_shared(element, desired));
+        }
+        self.queue_new(with.desired);
+    }
+
+    fn queue_new(&mut self, desired: &Desired) {
+        let Noted { frontends, shared, .. } = std::mem::take(&mut self.new);
+        for (weight, frontend) in frontends {
+            if self.queue.insert((weight, frontend)) {
+                add_upcoming(&mut self.upcoming, frontend, desired);
+            }
+        }
+        shared.into_iter().for_each(|element| self.queue_shared(element, desired));
+    }
+
+    fn queue_shared(&mut self, element: SharedElement, desired: &Desired) {
+        let is_needed = matches!(element.set, SetName::Hairpin | SetName::NodeportIps) && is_wanted(element, desired);
+        let lane = if is_needed { &mut self.needed } else { &mut self.shared };
+        lane.insert(element);
+    }
+
+    fn take_needed(&mut self, with: Comparison<'_>, limit: usize, selection: &mut Selection) {
+        while selection.shared.len() < limit
+            && let Some(element) = self.needed.pop_first()
+        {
+            // It may not be wanted any more.
+            if is_wanted(element, with.desired) {
+                selection.shared.push(element);
+            } else {
+                self.shared.insert(element);
+            }
+        }
+    }
+
+    /// Takes a frontend, with all frontends of its address if that is a new ClusterIP. Returns about how many operations that takes.
+    fn take_frontend(
+        &mut self,
+        frontend: Frontend,
+        with: Comparison<'_>,
+        grouped: bool,
+        selection: &mut Selection,
+    ) -> usize {
+        remove_upcoming(&mut self.upcoming, frontend, with.desired);
+        let address = SharedElement::from(SharedDemand::ClusterIp(frontend.addr));
+        let begin = selection.frontends.len();
+        if self.shared.contains(&address) && is_wanted(address, with.desired) {
+            self.shared.remove(&address);
+            selection.shared.push(address);
+            selection.frontends.extend(with.frontends_at(frontend));
+        } else if !with.quarantine.contains(&frontend) {
+            selection.frontends.push(frontend);
+        }
+        let taken = &selection.frontends[begin..];
+        if grouped && !taken.is_empty() {
+            selection.group_ends.push(selection.frontends.len());
+        }
+        taken.iter().map(|frontend| with.size(*frontend)).sum()
+    }
+
+    /// Takes shared elements that no frontend waits for: those that restrict or are not needed any more. Ranges must not overlap, so
+    /// their deletions and additions stay together.
+    fn take_last(&mut self, limit: usize, selection: &mut Selection) {
+        let is_range = |element: &SharedElement| element.set == SetName::ServiceCidrs;
+        let others: Vec<SharedElement> =
+            self.shared.iter().filter(|element| !is_range(element)).take(limit).copied().collect();
+        for element in &others {
+            self.shared.remove(element);
+        }
+        selection.shared.extend(others);
+        if self.shared.iter().all(is_range) {
+            selection.shared.extend(std::mem::take(&mut self.shared));
+        }
+    }
+}
+
+impl Noted {
+    fn is_empty(&self) -> bool {
+        self.frontends.is_empty() && self.shared.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.frontends.len() + self.shared.len()
+    }
+
+    fn add(
+        &mut self,
+        frontends: impl IntoIterator<Item = (Weight, Frontend)>,
+        shared: impl IntoIterator<Item = SharedElement>,
+    ) {
+        let begin = self.len();
+        let before = self.frontends.len();
+        self.frontends.extend(frontends);
+        self.shared.extend(shared);
+        // The weight is that of a whole change, so its frontends count it together.
+        let weights = self.frontends[before..].chunk_by(|(a, _), (b, _)| a == b);
+        self.elements += weights.map(|change| u64::from(change[0].0)).sum::<u64>();
+        self.elements += (self.len() - begin) as u64;
+    }
+}
+
+impl Selection {
+    /// A selection of these groups of frontends, with the ClusterIPs that have to come with them.
+    pub fn from_groups(groups: &[Vec<Frontend>], with: Comparison<'_>) -> Self {
+        let mut selection = Self::default();
+        for group in groups {
+            selection.frontends.extend(group);
+            selection.group_ends.push(selection.frontends.len());
+            let address = group.first().map(|frontend| SharedElement::from(SharedDemand::ClusterIp(frontend.addr)));
+            let is_new =
+                |address: &SharedElement| is_wanted(*address, with.desired) && !with.held.shared.contains(address);
+            selection.shared.extend(address.filter(is_new));
+        }
+        selection
+    }
+
+    /// The groups of frontends that must be in one plan.
+    pub fn groups(&self) -> Vec<Vec<Frontend>> {
+        let begins = std::iter::once(0).chain(self.group_ends.iter().copied());
+        let groups = begins.zip(&self.group_ends);
+        groups.map(|(begin, end)| self.frontends[begin..*end].to_vec()).collect()
+    }
+
+    /// The keys, to plan.
+    pub fn into_keys(self) -> Keys {
+        Keys::new(self.frontends, self.shared)
+    }
+}
+
+impl Comparison<'_> {
+    /// All frontends of an address that are held or asked for, and may be changed.
+    fn frontends_at(&self, frontend: Frontend) -> BTreeSet<Frontend> {
+        let first = Frontend::first_at(frontend.addr);
+        let here = |other: &&Frontend| other.addr == frontend.addr;
+        let held = self.held.frontends.range(first..).map(|(frontend, _)| frontend).take_while(here);
+        let wanted = self.desired.frontends.range(first..).map(|(frontend, _)| frontend).take_while(here);
+        held.chain(wanted).filter(|frontend| !self.quarantine.contains(frontend)).copied().collect()
+    }
+
+    /// An upper bound of the operations that a frontend takes.
+    fn size(&self, frontend: Frontend) -> usize {
+        let held = self.held.frontends.get(&frontend).map_or(0, |installed| installed.size());
+        let wanted = self.desired.frontends.get(&frontend).map_or(0, |claims| 1 + claims.winner().endpoint_count());
+        held + wanted
+    }
+}
+
+/// The weight of a frontend of which nothing but itself is known to have changed.
+fn weight(frontend: Frontend, with: Comparison<'_>) -> Weight {
+    match with.desired.frontends.get(&frontend) {
+        Some(claims) if claims.winner().is_urgent(frontend) => 0,
+        _ => Weight::try_from(with.size(frontend)).unwrap_or(Weight::MAX),
+    }
+}
+
+fn add_upcoming(upcoming: &mut Upcoming, frontend: Frontend, desired: &Desired) {
+    if let Some(claims) = desired.frontends.get(&frontend) {
+        upcoming[frontend.family().index()].add(gates(frontend, claims.winner()));
+    }
+}
+
+fn remove_upcoming(upcoming: &mut Upcoming, frontend: Frontend, desired: &Desired) {
+    if let Some(claims) = desired.frontends.get(&frontend) {
+        upcoming[frontend.family().index()].remove(gates(frontend, claims.winner()));
+    }
+}
+

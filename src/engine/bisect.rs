@@ -1,0 +1,98 @@
+//! Finding the frontends that the kernel refuses, when whole plans were refused again and again.
+//!
+//! Plans of a moderate size are tried. After the first refusal the foundation is committed alone: the program, and the shared elements that
+//! frontends need. From then on a plan that is refused is halved, down to single frontends, or the few of one new address. It takes about
+//! log2(frontends of a plan) commits for each frontend that is refused. A refused batch changes nothing, so the tables stay known.
+
+use std::collections::BTreeMap;
+
+use super::backlog::{Backlog, Comparison, Selection};
+use crate::dataplane::Frontend;
+use crate::diff::Plan;
+
+/// About how many operations a plan has, to begin with: few enough not to keep the kernel busy for long.
+const OPERATIONS: usize = 2_000;
+/// More frontends than this are not refused each for a reason of its own.
+const MAX_REFUSED: usize = 16;
+
+/// A search.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bisect {
+    foundation: Foundation,
+    /// Groups of frontends that are to be tried together, the next at the end.
+    ahead: Vec<Vec<Vec<Frontend>>>,
+    /// The refused frontends, and what the kernel said.
+    refused: BTreeMap<Frontend, String>,
+    /// How many plans the kernel accepted.
+    accepted: usize,
+}
+
+/// Whether the program and what all frontends need was tried alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Foundation {
+    /// Nothing was refused yet.
+    #[default]
+    Untried,
+    /// It is next.
+    Due,
+    /// It was tried.
+    Tried,
+}
+
+impl Bisect {
+    /// The keys of the next plan.
+    pub fn select(&mut self, backlog: &mut Backlog, with: Comparison<'_>) -> Selection {
+        if self.foundation == Foundation::Due {
+            self.foundation = Foundation::Tried;
+            return backlog.select_foundation(with);
+        }
+        match self.ahead.pop() {
+            Some(groups) => Selection::from_groups(&groups, with),
+            None => backlog.select(with, OPERATIONS, true),
+        }
+    }
+
+    /// Whether nothing is left to be tried but what the backlog has.
+    pub fn is_done(&self) -> bool {
+        self.foundation != Foundation::Due && self.ahead.is_empty()
+    }
+
+    /// The kernel accepted a plan.
+    pub fn accepted(&mut self, plan: &Plan) {
+        self.accepted += usize::from(!plan.is_empty());
+    }
+
+    /// The kernel refused a plan. False if that gives no hope to find single frontends.
+    pub fn refused(&mut self, selection: Selection, says: &str, backlog: &mut Backlog) -> bool {
+        let mut groups = selection.groups();
+        let is_first = self.foundation == Foundation::Untried;
+        if is_first {
+            self.foundation = Foundation::Due;
+        }
+        let is_alone = !is_first && groups.len() == 1 && selection.shared.len() <= 1;
+        backlog.add_shared(selection.shared);
+        match groups.len() {
+            // The first plan may have been refused for its program: the foundation tells.
+            0 => return is_first,
+            1 if is_alone => {
+                let group = groups.remove(0);
+                if self.refused.len() + group.len() > MAX_REFUSED {
+                    return false;
+                }
+                self.refused.extend(group.into_iter().map(|frontend| (frontend, says.to_owned())));
+            }
+            1 => self.ahead.push(groups),
+            _ => {
+                let second = groups.split_off(groups.len() / 2);
+                self.ahead.extend([second, groups]);
+            }
+        }
+        // If the kernel accepts nothing at all, it may be for another reason.
+        self.accepted > 0 || !(self.is_done() && backlog.is_empty())
+    }
+
+    /// The refused frontends, and what the kernel said.
+    pub fn into_refused(self) -> BTreeMap<Frontend, String> {
+        self.refused
+    }
+}

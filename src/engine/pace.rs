@@ -1,0 +1,59 @@
+//! How large a slice may be so that the kernel is busy with it for as long as wished.
+
+use std::time::Duration;
+
+/// The least size of a slice, in operations.
+const MIN_OPERATIONS: usize = 1_000;
+/// The size of the first slice, before anything is known of the kernel's pace.
+const FIRST_OPERATIONS: usize = 2_000;
+/// How much larger than the last slice the next one may be.
+const MAX_GROWTH: usize = 4;
+
+/// The size of the next slice.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    goal: Option<Duration>,
+    operations: usize,
+}
+
+impl Pace {
+    /// Slices that keep the kernel busy for about so long; `None` for no limit.
+    pub fn new(goal: Option<Duration>) -> Self {
+        Self { goal, operations: if goal.is_some() { FIRST_OPERATIONS } else { usize::MAX } }
+    }
+
+    /// About how many operations the next slice may have.
+    pub fn operations(&self) -> usize {
+        self.operations
+    }
+
+    /// A slice of so many operations took so long. Small ones say nothing of the pace.
+    pub fn took(&mut self, operations: usize, time: Duration) {
+        let Some(goal) = self.goal.filter(|_| operations >= MIN_OPERATIONS) else { return };
+        let nanos = time.as_nanos().max(1);
+        let at_this_pace = u128::try_from(operations).unwrap_or(u128::MAX).saturating_mul(goal.as_nanos()) / nanos;
+        let most = operations.saturating_mul(MAX_GROWTH);
+        self.operations = usize::try_from(at_this_pace).unwrap_or(usize::MAX).clamp(MIN_OPERATIONS, most);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(operations: usize, time: Duration) -> usize {
+        let mut pace = Pace::new(Some(Duration::from_millis(50)));
+        pace.took(operations, time);
+        pace.operations()
+    }
+
+    #[test]
+    fn slices_follow_the_kernels_pace_within_limits() {
+        assert_eq!(next(2_000, Duration::from_millis(25)), 4_000);
+        assert_eq!(next(20_000, Duration::from_millis(100)), 10_000);
+        assert_eq!(next(2_000, Duration::from_micros(1)), 8_000, "grows no faster");
+        assert_eq!(next(2_000, Duration::ZERO), 8_000);
+        assert_eq!(next(2_000, Duration::from_secs(60)), MIN_OPERATIONS, "no smaller");
+        assert_eq!(next(3, Duration::from_millis(1)), FIRST_OPERATIONS, "too small to tell");
+    }
+}

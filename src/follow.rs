@@ -1,0 +1,66 @@
+//! The interface of everything that follows commits: affinity, stale UDP flows, health checks, health, metrics, Events, the log.
+
+use std::time::Duration;
+
+use crate::diff::Acknowledged;
+use crate::engine::{Committed, Failed, Failure};
+use crate::state::{Compiled, Folded, Snapshot};
+use crate::watch::Received;
+
+/// What a commit took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Effort {
+    /// Length of the batch in bytes; 0 where nothing was sent or encoded.
+    pub bytes: usize,
+    /// The time from the beginning of the plan to the acknowledgement.
+    pub took: Duration,
+}
+
+/// Follows what the engine decides and what becomes of it. Each method is called at one moment, in the order in which they are here. No
+/// commit waits for work that a follower does: what takes long goes to a task of its own.
+pub trait Follower: Send {
+    /// An event arrived and is about to be folded.
+    fn received(&mut self, received: &Received) {
+        let _ = received;
+    }
+
+    /// The event was folded.
+    fn folded(&mut self, folded: &Folded, snapshot: &Snapshot) {
+        let _ = (folded, snapshot);
+    }
+
+    /// All events that had arrived were folded, and the Services that changed were compiled. `is_due`: something waits to be committed.
+    fn compiled(&mut self, compiled: &Compiled, snapshot: &Snapshot, is_due: bool) {
+        let _ = (compiled, snapshot, is_due);
+    }
+
+    /// The tables are about to be read, after so many failures in a row.
+    fn reading(&mut self, failures: u32) {
+        let _ = failures;
+    }
+
+    /// The tables were read.
+    fn read(&mut self, held: &Acknowledged) {
+        let _ = held;
+    }
+
+    /// The tables could not be read; so many attempts failed in a row.
+    fn read_failed(&mut self, failure: &Failure, failures: u32) {
+        let _ = (failure, failures);
+    }
+
+    /// A plan for this snapshot is about to be committed.
+    fn committing(&mut self, snapshot: &Snapshot) {
+        let _ = snapshot;
+    }
+
+    /// The plan was acknowledged.
+    fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, effort: Effort) {
+        let _ = (committed, snapshot, effort);
+    }
+
+    /// The plan was not acknowledged; making and sending it took so long.
+    fn failed(&mut self, failed: &Failed, failure: &Failure, took: Duration) {
+        let _ = (failed, failure, took);
+    }
+}

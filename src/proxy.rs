@@ -1,0 +1,248 @@
+//! The loop: it waits, folds, asks the engine what to do next, carries that out, and tells the followers.
+//!
+//! It holds no decision of its own. Events and backend are its parameters, and its time is tokio's clock, which tests pause. In the steady
+//! state it sleeps until an event comes: nothing is listed, polled or rebuilt.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::{Backend, Error, Receipt};
+use crate::diff::{Acknowledged, Plan};
+use crate::engine::{Engine, Failure, Moment, Next, Settings};
+use crate::follow::{Effort, Follower};
+use crate::observe::{Events, Health};
+use crate::watch::Received;
+use reading::Reading;
+
+mod followers;
+mod reading;
+
+pub(crate) use followers::log_skipped;
+use followers::{EventNotes, HealthState, Log, Measurements};
+pub use followers::{FirstSync, ServiceHealthChecks};
+
+/// The most events that are folded before the next commit.
+const MAX_EVENTS: usize = 100_000;
+/// How long a running commit may go on when the process is asked to end.
+const COMMIT_TIMEOUT_AT_END: Duration = Duration::from_secs(5);
+
+/// When the loop ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// After the first sync; a failure ends it with the error.
+    FirstSync,
+    /// Never: only when asked to.
+    Shutdown,
+}
+
+/// Keeps a kernel in line with a cluster. Owned by one task.
+pub struct Proxy<B> {
+    engine: Engine,
+    backend: B,
+    followers: Vec<Box<dyn Follower>>,
+    /// The tables are being read.
+    reading: Option<Reading>,
+    /// The beginning of the engine's time.
+    started: Instant,
+}
+
+impl<B: Backend> Proxy<B> {
+    /// A proxy of an empty cluster, before an unknown kernel.
+    pub fn new(backend: B, settings: Settings) -> Self {
+        let settings = Settings { slice_goal: Some(backend.longest_commit()), ..settings };
+        let (engine, started) = (Engine::new(settings), Instant::now());
+        Self { engine, backend, followers: Vec::new(), reading: None, started }
+    }
+
+    /// Tells this follower, too, after those that were added before.
+    #[must_use]
+    pub fn with(mut self, follower: impl Follower + 'static) -> Self {
+        self.followers.push(Box::new(follower));
+        self
+    }
+
+    /// Tells those who observe: the log, the metrics, the proxy's health, and the owners of objects by Events.
+    #[must_use]
+    pub fn with_observers(self, health: Health, events: Events) -> Self {
+        let measurements = Measurements::new(self.engine.families());
+        self.with(Log).with(measurements).with(EventNotes(events)).with(HealthState(health))
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The backend.
+    pub fn backend(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
+    /// Gives the backend back.
+    pub fn into_backend(self) -> B {
+        self.backend
+    }
+
+    /// Ends the loop together with the process: followers learn of it, and the system takes the memory back at once and not object by
+    /// object.
+    pub fn end(self) {
+        drop(self.followers);
+        std::mem::forget(self.engine);
+    }
+
+    /// Runs until shutdown, or until the first sync. The kernel's tables stay as they are at the end.
+    ///
+    /// When the sources end, it goes on with what it has.
+    ///
+    /// # Errors
+    ///
+    /// With [`Until::FirstSync`], what kept the first sync from succeeding. Otherwise none: failures are logged, counted and tried again.
+    pub async fn run(
+        &mut self,
+        events: &mut mpsc::Receiver<Received>,
+        until: Until,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Error> {
+        let mut arrived = Vec::new();
+        let mut wake = Some(self.now());
+        loop {
+            if self.wait(events, &mut arrived, wake, until, shutdown).await?.is_break() {
+                return Ok(());
+            }
+            self.fold(&mut arrived);
+            wake = loop {
+                let began = self.now();
+                match self.engine.next(began) {
+                    Next::Wait(at) => break at,
+                    Next::Read => self.begin_to_read(),
+                    Next::Commit(plan) => {
+                        let done = self.commit(*plan, began, shutdown).await;
+                        match (done, until) {
+                            (Some(Ok(true)), Until::FirstSync) | (None, _) => return Ok(()),
+                            (Some(Err(error)), Until::FirstSync) => return Err(error),
+                            _ => {}
+                        }
+                        // What has arrived meanwhile takes its turn before the next slice.
+                        while arrived.len() < MAX_EVENTS
+                            && let Ok(received) = events.try_recv()
+                        {
+                            arrived.push(received);
+                        }
+                        self.fold(&mut arrived);
+                    }
+                }
+            };
+        }
+    }
+
+    /// Waits for events, the end of a reading, or a moment.
+    async fn wait(
+        &mut self,
+        events: &mut mpsc::Receiver<Received>,
+        arrived: &mut Vec<Received>,
+        wake: Option<Moment>,
+        until: Until,
+        shutdown: &CancellationToken,
+    ) -> Result<ControlFlow<()>, Error> {
+        let (is_open, started) = (!events.is_closed() || !events.is_empty(), self.started);
+        let moment = async {
+            match wake {
+                Some(at) => tokio::time::sleep_until(started + at.since_start()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ok(ControlFlow::Break(())),
+            _ = events.recv_many(arrived, MAX_EVENTS), if is_open => Ok(ControlFlow::Continue(())),
+            read = Reading::finished(&mut self.reading) => match (self.take_read(read), until) {
+                (Err(error), Until::FirstSync) => Err(error),
+                _ => Ok(ControlFlow::Continue(())),
+            },
+            () = moment => Ok(ControlFlow::Continue(())),
+        }
+    }
+
+    /// Folds events, and compiles what they changed.
+    fn fold(&mut self, arrived: &mut Vec<Received>) {
+        for received in arrived.drain(..) {
+            self.followers.iter_mut().for_each(|follower| follower.received(&received));
+            let folded = self.engine.fold(received.event);
+            let snapshot = self.engine.snapshot();
+            self.followers.iter_mut().for_each(|follower| follower.folded(&folded, snapshot));
+        }
+        let compiled = self.engine.compile();
+        let (snapshot, is_due) = (self.engine.snapshot(), self.engine.is_due());
+        self.followers.iter_mut().for_each(|follower| follower.compiled(&compiled, snapshot, is_due));
+    }
+
+    fn begin_to_read(&mut self) {
+        let failures = self.engine.failures();
+        self.followers.iter_mut().for_each(|follower| follower.reading(failures));
+        self.reading = Some(Reading::begin(self.backend.read(self.engine.families())));
+    }
+
+    fn take_read(&mut self, read: Result<Acknowledged, Error>) -> Result<(), Error> {
+        let now = self.now();
+        match read {
+            Ok(held) => {
+                self.followers.iter_mut().for_each(|follower| follower.read(&held));
+                self.engine.read_back(held, now);
+                Ok(())
+            }
+            Err(error) => {
+                let (failure, failures) = (failure(&error), self.engine.read_failed(now));
+                self.followers.iter_mut().for_each(|follower| follower.read_failed(&failure, failures));
+                Err(error)
+            }
+        }
+    }
+
+    /// Commits a plan, made since `began`. Whether everything is programmed after it; `None` if the process ends before the commit does.
+    async fn commit(&mut self, plan: Plan, began: Moment, shutdown: &CancellationToken) -> Option<Result<bool, Error>> {
+        let snapshot = self.engine.snapshot();
+        self.followers.iter_mut().for_each(|follower| follower.committing(snapshot));
+        let sent = self.now();
+        let done = if plan.is_empty() { Ok(Receipt::default()) } else { self.send(&plan, shutdown).await? };
+        let now = self.now();
+        let took = now.since(began);
+        match done {
+            Ok(Receipt { bytes }) => {
+                let committed = self.engine.committed(plan, sent, now);
+                let (snapshot, effort) = (self.engine.snapshot(), Effort { bytes, took });
+                self.followers.iter_mut().for_each(|follower| follower.committed(&committed, snapshot, effort));
+                Some(Ok(committed.is_caught_up()))
+            }
+            Err(error) => {
+                let failure = failure(&error);
+                let failed = self.engine.failed(plan, &failure, now);
+                self.followers.iter_mut().for_each(|follower| follower.failed(&failed, &failure, took));
+                Some(if failed.is_search { Ok(false) } else { Err(error) })
+            }
+        }
+    }
+
+    /// Sends a plan to the kernel; `None` if the process ends before the kernel answers.
+    async fn send(&mut self, plan: &Plan, shutdown: &CancellationToken) -> Option<Result<Receipt, Error>> {
+        let at_end = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(COMMIT_TIMEOUT_AT_END).await;
+        };
+        tokio::select! {
+            done = self.backend.commit(&plan.operations) => Some(done),
+            () = at_end => None,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment::from_start(self.started.elapsed())
+    }
+}
+
+fn failure(error: &Error) -> Failure {
+    Failure { is_refusal: error.refusal().is_some(), message: error.to_string() }
+}

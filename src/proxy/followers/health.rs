@@ -1,0 +1,87 @@
+//! Health: of the proxy itself, and of Services for load balancers.
+
+use jiff::Timestamp;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use crate::engine::{Committed, Failed, Failure};
+use crate::follow::{Effort, Follower};
+use crate::observe::{Health, ServiceHealth};
+use crate::state::{Compiled, Folded, HealthChecks, Snapshot};
+
+/// Keeps the proxy's health: whether changes wait for too long, and whether load balancers may send this node traffic.
+#[derive(Debug)]
+pub struct HealthState(pub Health);
+
+/// Keeps the answers to load balancers that ask for the endpoints of a Service on this node.
+#[derive(Debug)]
+pub struct ServiceHealthChecks(watch::Sender<HealthChecks>);
+
+/// Tells once that everything is programmed.
+#[derive(Debug)]
+pub struct FirstSync(Option<oneshot::Sender<()>>);
+
+impl Follower for HealthState {
+    fn folded(&mut self, folded: &Folded, _: &Snapshot) {
+        if let Some(eligible) = folded.node_eligible {
+            self.0.node(eligible);
+        }
+    }
+
+    fn compiled(&mut self, _: &Compiled, snapshot: &Snapshot, is_due: bool) {
+        if is_due && snapshot.cluster().is_complete() {
+            self.0.requested(Instant::now());
+        }
+    }
+
+    fn committed(&mut self, committed: &Committed, _: &Snapshot, _: Effort) {
+        if committed.is_caught_up() {
+            self.0.synced(Timestamp::now());
+        }
+    }
+
+    fn failed(&mut self, failed: &Failed, _: &Failure, _: std::time::Duration) {
+        // A batch that failed says nothing against families for which nothing waited.
+        failed.up_to_date.iter().for_each(|family| self.0.up_to_date(*family, Timestamp::now()));
+    }
+}
+
+impl ServiceHealthChecks {
+    /// Starts the task that binds ports and answers, in the current runtime.
+    pub fn start(mut service_health: ServiceHealth) -> Self {
+        let (newest, mut changes) = watch::channel(HealthChecks::default());
+        tokio::spawn(async move {
+            while changes.changed().await.is_ok() {
+                let checks = changes.borrow_and_update().clone();
+                service_health.update(&checks).await;
+            }
+        });
+        Self(newest)
+    }
+}
+
+impl Follower for ServiceHealthChecks {
+    fn committed(&mut self, _: &Committed, snapshot: &Snapshot, _: Effort) {
+        // Ports that were taken are tried again with every commit.
+        let _ = self.0.send(snapshot.desired().health_checks.clone());
+    }
+}
+
+impl FirstSync {
+    /// The follower, and where it tells.
+    pub fn channel() -> (Self, oneshot::Receiver<()>) {
+        let (first_sync, told) = oneshot::channel();
+        (Self(Some(first_sync)), told)
+    }
+}
+
+impl Follower for FirstSync {
+    fn committed(&mut self, committed: &Committed, _: &Snapshot, _: Effort) {
+        if committed.is_caught_up()
+            && let Some(first_sync) = self.0.take()
+        {
+            // Nothing may wait for it any more.
+            let _ = first_sync.send(());
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Logs what was left out, committed and refused.
+
+use std::time::Duration;
+
+use crate::engine::{Committed, Failed, Failure};
+use crate::follow::{Effort, Follower};
+use crate::state::{Compiled, Folded, Skipped, Snapshot};
+
+/// Writes the log.
+#[derive(Debug)]
+pub struct Log;
+
+impl Follower for Log {
+    fn folded(&mut self, folded: &Folded, _: &Snapshot) {
+        if folded.node_deleted {
+            tracing::warn!("this node's Node object was deleted; what it said stays in force until there is a new one");
+        }
+        folded.skipped.iter().for_each(log_skipped);
+    }
+
+    fn compiled(&mut self, compiled: &Compiled, _: &Snapshot, _: bool) {
+        compiled.lost_claims.iter().for_each(log_skipped);
+    }
+
+    fn read_failed(&mut self, failure: &Failure, failures: u32) {
+        log_failure(failure, failures);
+    }
+
+    fn committed(&mut self, committed: &Committed, _: &Snapshot, effort: Effort) {
+        committed.refused.iter().for_each(log_skipped);
+        let plan = &committed.plan;
+        if plan.is_empty() {
+            tracing::debug!("nothing to change");
+            return;
+        }
+        tracing::info!(
+            operations = plan.operations.len(),
+            frontends = plan.frontends.len(),
+            bytes = effort.bytes,
+            milliseconds = (effort.took.as_secs_f64() * 1e6).round() / 1e3,
+            "committed"
+        );
+    }
+
+    fn failed(&mut self, failed: &Failed, failure: &Failure, _: Duration) {
+        if failed.is_search {
+            let operations = failed.plan.operations.len();
+            tracing::debug!(
+                error = failure.message,
+                operations,
+                "refused; searching for the frontends that are refused"
+            );
+        } else {
+            log_failure(failure, failed.failures);
+        }
+    }
+}
+
+/// Logs one thing that was left out.
+pub(crate) fn log_skipped(skipped: &Skipped) {
+    let (object, problem) = (&skipped.object, &skipped.problem);
+    tracing::warn!(
+        kind = object.kind.label(),
+        object = %object.name,
+        field = problem.field,
+        reason = problem.reason.label(),
+        "left out: {}",
+        problem.found
+    );
+}
+
+fn log_failure(failure: &Failure, failures: u32) {
+    let error = &failure.message;
+    tracing::error!(error, failures, "sync failed; the proxy will read the kernel's tables and try again");
+}

@@ -1,0 +1,130 @@
+//! Measures what arrives, what is committed, and what fails.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use metrics::{counter, gauge, histogram};
+use tokio::time::Instant;
+
+use crate::dataplane::Family;
+use crate::diff::{Acknowledged, Plan};
+use crate::engine::{Committed, Failed, Failure, Progress};
+use crate::follow::{Effort, Follower};
+use crate::observe::metrics::{self as names, Arrival, ElementCounts, Pending};
+use crate::state::{Compiled, Folded, Snapshot};
+use crate::watch::Received;
+
+/// Keeps the metrics.
+#[derive(Debug)]
+pub struct Measurements {
+    families: Vec<Family>,
+    counts: ElementCounts,
+    /// What was received and is not committed yet.
+    pending: Pending,
+    /// The event that is being folded, and when it was received.
+    arrival: Option<(Arrival, Instant)>,
+    read_began: Instant,
+}
+
+impl Measurements {
+    /// Of the tables of these families.
+    pub fn new(families: &[Family]) -> Self {
+        Self {
+            families: families.to_vec(),
+            counts: ElementCounts::default(),
+            pending: Pending::since(Timestamp::now()),
+            arrival: None,
+            read_began: Instant::now(),
+        }
+    }
+
+    /// Records how long a sync took: a full one for every family, others for the families that they wrote to.
+    fn sync(&self, plan: &Plan, full: bool, took: Duration, succeeded: bool) {
+        let written = |family: &&Family| plan.operations.iter().any(|operation| operation.family == **family);
+        let families = || self.families.iter();
+        if !plan.is_empty() {
+            names::plan(plan);
+        }
+        names::sync_duration(families().filter(|family| full || written(family)), full, took.as_secs_f64());
+        for family in families().filter(|family| !succeeded && written(family)) {
+            counter!(names::SYNC_FAILURES, "ip_family" => family.label()).increment(1);
+        }
+    }
+
+    fn families_at(&self, name: &'static str, at: Timestamp) {
+        for family in &self.families {
+            gauge!(name, "ip_family" => family.label()).set(at.as_duration().as_secs_f64());
+        }
+    }
+}
+
+impl Follower for Measurements {
+    fn received(&mut self, received: &Received) {
+        names::event(&received.event);
+        self.arrival = Some((Arrival::of(received), received.at));
+    }
+
+    fn folded(&mut self, folded: &Folded, _: &Snapshot) {
+        folded.skipped.iter().for_each(names::skipped);
+        if let Some((arrival, at)) = self.arrival.take() {
+            self.pending.folded(arrival, folded.services);
+            if folded.changed {
+                self.pending.waits_since(at);
+            }
+        }
+    }
+
+    fn compiled(&mut self, compiled: &Compiled, snapshot: &Snapshot, is_due: bool) {
+        compiled.lost_claims.iter().for_each(names::skipped);
+        self.pending.show();
+        if is_due && snapshot.cluster().is_complete() {
+            self.families_at(names::SYNC_QUEUED, Timestamp::now());
+        }
+    }
+
+    fn reading(&mut self, failures: u32) {
+        let cause = if failures == 0 { "start" } else { "failure" };
+        counter!(names::READ_BACKS, "cause" => cause).increment(1);
+        self.read_began = Instant::now();
+    }
+
+    fn read(&mut self, held: &Acknowledged) {
+        self.counts.restart(&held.count_elements());
+    }
+
+    fn read_failed(&mut self, _: &Failure, _: u32) {
+        names::sync_duration(&self.families, true, self.read_began.elapsed().as_secs_f64());
+        counter!(names::SYNCS, "result" => "failed").increment(1);
+    }
+
+    fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, effort: Effort) {
+        committed.refused.iter().for_each(names::skipped);
+        let plan = &committed.plan;
+        self.sync(plan, committed.after_reading, effort.took, true);
+        self.counts.follow(&plan.operations);
+        match committed.progress {
+            Progress::CaughtUp | Progress::Newest => self.pending.programmed(Instant::now(), Timestamp::now()),
+            Progress::Partial => {}
+        }
+        if committed.is_caught_up() {
+            self.families_at(names::SYNC_LAST, Timestamp::now());
+            names::without_local(&self.families, &snapshot.desired().without_local);
+            #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^52 Services")]
+            gauge!(names::SERVICES).set(snapshot.cluster().service_count() as f64);
+        }
+        if plan.is_empty() {
+            counter!(names::SYNCS, "result" => "unchanged").increment(1);
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "no batch has 2^52 bytes")]
+        histogram!(names::BATCH_BYTES).record(effort.bytes as f64);
+        counter!(names::SYNCS, "result" => "committed").increment(1);
+    }
+
+    fn failed(&mut self, failed: &Failed, _: &Failure, took: Duration) {
+        if !failed.is_search {
+            self.sync(&failed.plan, false, took, false);
+            counter!(names::SYNCS, "result" => "failed").increment(1);
+        }
+    }
+}

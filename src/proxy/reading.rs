@@ -1,0 +1,40 @@
+//! Reading the tables in a task of its own, while events arrive and are folded.
+
+use std::io;
+
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::apply::Error;
+use crate::dataplane::Tables;
+use crate::diff::Acknowledged;
+
+/// A reading in progress. Dropped, it ends.
+pub(super) struct Reading(AbortOnDropHandle<Result<Acknowledged, Error>>);
+
+impl Reading {
+    /// Begins to read.
+    pub fn begin(tables: impl Future<Output = Result<Tables, Error>> + Send + 'static) -> Self {
+        let read = async {
+            let tables = tables.await?;
+            // Large tables take a while to be taken stock of.
+            tokio::task::spawn_blocking(|| Acknowledged::from(tables)).await.map_err(broken_off)
+        };
+        Self(AbortOnDropHandle::new(tokio::spawn(read)))
+    }
+
+    /// Waits for the end of a reading, and clears it; for ever if there is none.
+    pub async fn finished(reading: &mut Option<Self>) -> Result<Acknowledged, Error> {
+        match reading {
+            Some(running) => {
+                let read = (&mut running.0).await.map_err(broken_off);
+                *reading = None;
+                read?
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn broken_off(error: tokio::task::JoinError) -> Error {
+    Error::Io { doing: "reading our tables", source: io::Error::other(error) }
+}

@@ -1,0 +1,65 @@
+//! The service ports that ask for the same frontend, and which of them has it.
+
+use std::sync::Arc;
+
+use super::compile::FrontendSpec;
+
+/// The service ports that ask for one frontend, the winner first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    winner: Arc<FrontendSpec>,
+    losers: Losers,
+}
+
+/// The claims that lost, in order of rank; nearly always none, and then without an allocation.
+pub(super) type Losers = Option<Arc<Vec<Arc<FrontendSpec>>>>;
+
+impl Claims {
+    /// The service port that has the frontend: of the oldest Service, then the first by namespace, name and port.
+    pub fn winner(&self) -> &Arc<FrontendSpec> {
+        &self.winner
+    }
+
+    /// The service ports that ask for the frontend too, and wait.
+    pub fn losers(&self) -> &[Arc<FrontendSpec>] {
+        self.losers.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// The losers, to keep: cloning costs O(1).
+    pub(super) fn shared_losers(&self) -> &Losers {
+        &self.losers
+    }
+
+    /// Adds a claim of the last rank.
+    pub(super) fn add_last(&mut self, spec: Arc<FrontendSpec>) {
+        Arc::make_mut(self.losers.get_or_insert_default()).push(spec);
+    }
+
+    /// Withdraws the claim `old` and adds the claim `new`. False if no claim is left.
+    pub(super) fn exchange(&mut self, old: Option<&FrontendSpec>, new: Option<Arc<FrontendSpec>>) -> bool {
+        // Nearly always: another version of the only claim.
+        match new {
+            Some(new) if self.losers.is_none() && old == Some(&*self.winner) => self.winner = new,
+            new => {
+                let mut specs: Vec<_> = std::iter::once(&self.winner).chain(self.losers()).cloned().collect();
+                if let Some(at) = specs.iter().position(|other| old == Some(&**other)) {
+                    specs.remove(at);
+                }
+                if let Some(new) = new {
+                    specs.insert(specs.partition_point(|other| other.rank() <= new.rank()), new);
+                }
+                let mut specs = specs.into_iter();
+                let Some(winner) = specs.next() else { return false };
+                *self = Self::from(winner);
+                specs.for_each(|spec| self.add_last(spec));
+            }
+        }
+        true
+    }
+}
+
+impl From<Arc<FrontendSpec>> for Claims {
+    fn from(winner: Arc<FrontendSpec>) -> Self {
+        Self { winner, losers: None }
+    }
+}
