@@ -34,7 +34,7 @@ mod stale;
 mod worker;
 
 pub use flow::Flow;
-pub use kernel::Kernel;
+pub use kernel::ConntrackSocket;
 pub use stale::changed;
 
 /// A table of UDP flows.

@@ -33,6 +33,7 @@ pub mod doctor;
 mod fixtures;
 pub mod forget;
 pub mod host;
+mod netlink;
 pub mod observe;
 mod program;
 pub mod reconcile;

@@ -17,6 +17,7 @@
 
 mod find;
 mod interfaces;
+mod ipset;
 mod ipvs;
 mod legacy;
 mod names;

@@ -13,27 +13,24 @@ use std::io;
 
 use super::{Backend, Error, Receipt};
 use crate::dataplane::{Element, Family, Operation, SetName, TABLE, Tables};
+use crate::netlink::NetfilterSocket;
 use encode::Batch;
-use socket::Socket;
 
 pub use others::{Attached, OtherChain, OtherRule, OtherTable, Removal};
 
-pub(crate) mod abi;
+mod abi;
 mod by_key;
 mod collect;
 mod elements;
 mod encode;
 mod errors;
-mod ipset;
+mod message;
 mod others;
-pub(crate) mod parse;
 mod read;
 mod rules;
 mod self_test;
-pub(crate) mod socket;
 mod table;
 mod types;
-pub(crate) mod write;
 
 /// Batches up to this length are sent on the spot: it takes microseconds. Longer ones would hold up other tasks.
 const SHORT: usize = 16 << 10;
@@ -47,7 +44,7 @@ const MOST_READERS: usize = 4;
 /// The socket belongs to the network namespace of the thread that opened it.
 pub struct Netlink {
     /// `None` after an error that leaves open what answers may still come: the next call opens a new one.
-    socket: Option<Socket>,
+    socket: Option<NetfilterSocket>,
     /// For the next batch.
     buffer: Vec<u8>,
 }
@@ -94,10 +91,10 @@ impl Netlink {
         encoded.map(|batch| batch.bytes).map_err(|n| errors::not_sent("encoding a batch", &operations[n]))
     }
 
-    fn take_socket(&mut self, doing: &'static str) -> Result<Socket, Error> {
+    fn take_socket(&mut self, doing: &'static str) -> Result<NetfilterSocket, Error> {
         match self.socket.take() {
             Some(socket) => Ok(socket),
-            None => Socket::open().map_err(|error| errors::of_socket(doing, error)),
+            None => NetfilterSocket::open().map_err(|error| errors::of_socket(doing, error)),
         }
     }
 
@@ -120,11 +117,11 @@ impl Netlink {
             }
         };
         let (socket, batch, answer) = if batch.bytes.len() <= SHORT {
-            let answer = socket.commit(&batch);
+            let answer = socket.commit(&batch.bytes, batch.first..batch.next());
             (socket, batch, answer)
         } else {
             let send = move || {
-                let answer = socket.commit(&batch);
+                let answer = socket.commit(&batch.bytes, batch.first..batch.next());
                 (socket, batch, answer)
             };
             in_thread(send).await.map_err(|error| errors::of_socket(doing, error))?
@@ -151,9 +148,9 @@ fn read_tables(
 ) -> impl Future<Output = Result<Tables, Error>> + Send + use<> {
     let families = families.to_vec();
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
-    let sockets = Socket::open().map(|first| {
+    let sockets = NetfilterSocket::open().map(|first| {
         // With fewer it takes longer.
-        let others = (1..threads).map_while(|_| Socket::open().ok());
+        let others = (1..threads).map_while(|_| NetfilterSocket::open().ok());
         std::iter::once(first).chain(others).collect::<Vec<_>>()
     });
     let read = move || {

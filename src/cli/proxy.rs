@@ -15,7 +15,7 @@ use super::logging::Progress;
 use super::source::Source;
 use super::take_over::TakeOver;
 use super::{RECONFIGURED, configuration, pages, source};
-use crate::conntrack::{Conntrack, Kernel};
+use crate::conntrack::{Conntrack, ConntrackSocket};
 use crate::forget;
 use crate::observe::{Health, Note, ServiceHealth, Severity};
 use crate::reconcile::{Reconciler, Until};
@@ -67,7 +67,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
     let service_health = ServiceHealth::new(health.clone(), &scope.families, &settings.node_ports.unrestricted());
     let service_health = service_health.with_events(events.clone());
-    let conntrack = Conntrack::start(&scope.families, Kernel::default());
+    let conntrack = Conntrack::start(&scope.families, ConntrackSocket::default());
     let mut reconciler = Reconciler::new(backend, scope, args.view(&node_name), health)
         .with_periods(settings.min_sync_period, settings.sync_period)
         .with_events(events)

@@ -9,13 +9,10 @@ use nix::libc::ENOENT;
 
 use super::Table;
 use super::flow::Flow;
-use crate::apply::netlink::abi::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
-use crate::apply::netlink::parse::{Attributes, Message};
-use crate::apply::netlink::socket::Socket;
-use crate::apply::netlink::write::{Writer, nfproto};
 use crate::dataplane::Family;
+use crate::netlink::abi::{NFNL_SUBSYS_CTNETLINK, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage, nfproto};
 
-const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 const IPCTNL_MSG_CT_NEW: u16 = NFNL_SUBSYS_CTNETLINK << 8;
 const IPCTNL_MSG_CT_GET: u16 = NFNL_SUBSYS_CTNETLINK << 8 | 1;
 const IPCTNL_MSG_CT_DELETE: u16 = NFNL_SUBSYS_CTNETLINK << 8 | 2;
@@ -44,19 +41,19 @@ const IPPROTO_UDP: u8 = 17;
 ///
 /// Of the network namespace of the thread that first asks it.
 #[derive(Default)]
-pub struct Kernel {
+pub struct ConntrackSocket {
     /// `None` before the first request, and after an error that leaves open what answers may still come.
-    socket: Option<Socket>,
+    socket: Option<NetfilterSocket>,
 }
 
-impl Kernel {
+impl ConntrackSocket {
     /// Sends one request and hands the entries that it is answered with to `each`.
-    fn request(&mut self, write: impl FnOnce(&mut Writer, u32), each: &mut dyn FnMut(Flow)) -> Result<bool> {
+    fn request(&mut self, write: impl FnOnce(&mut MessageWriter, u32), each: &mut dyn FnMut(Flow)) -> Result<bool> {
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
-            None => Socket::open()?,
+            None => NetfilterSocket::open()?,
         };
-        let mut writer = Writer::default();
+        let mut writer = MessageWriter::default();
         write(&mut writer, socket.sequence());
         let answer = socket.request(&writer.bytes, |message| {
             if let Some(flow) = flow(message) {
@@ -71,23 +68,23 @@ impl Kernel {
     }
 }
 
-impl std::fmt::Debug for Kernel {
+impl std::fmt::Debug for ConntrackSocket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kernel").finish_non_exhaustive()
+        f.debug_struct("ConntrackSocket").finish_non_exhaustive()
     }
 }
 
-impl Table for Kernel {
+impl Table for ConntrackSocket {
     fn dump(&mut self, family: Family, each: &mut dyn FnMut(Flow)) -> Result<bool> {
-        let dump = |writer: &mut Writer, sequence: u32| {
+        let dump = |writer: &mut MessageWriter, sequence: u32| {
             let flags = NLM_F_REQUEST | NLM_F_DUMP;
-            let message = writer.header(IPCTNL_MSG_CT_GET, flags, sequence, nfproto(family), 0);
+            let message = writer.begin_message(IPCTNL_MSG_CT_GET, flags, sequence, nfproto(family), 0);
             // Kernels before 5.8 do not know the filter and dump all protocols.
-            let filter = writer.nest(CTA_FILTER);
+            let filter = writer.begin_nest(CTA_FILTER);
             writer.put(CTA_FILTER_ORIG_FLAGS, &CTA_FILTER_F_CTA_PROTO_NUM.to_ne_bytes());
             writer.end(filter);
-            let tuple = writer.nest(CTA_TUPLE_ORIG);
-            let proto = writer.nest(CTA_TUPLE_PROTO);
+            let tuple = writer.begin_nest(CTA_TUPLE_ORIG);
+            let proto = writer.begin_nest(CTA_TUPLE_PROTO);
             writer.put(CTA_PROTO_NUM, &[IPPROTO_UDP]);
             writer.end(proto);
             writer.end(tuple);
@@ -108,11 +105,11 @@ impl Table for Kernel {
 /// The deletion of exactly this entry: the kernel finds it by the tuple and compares the number.
 ///
 /// Without a tuple the kernel would delete all entries, so there always is one.
-fn write_delete(writer: &mut Writer, sequence: u32, flow: &Flow) {
+fn write_delete(writer: &mut MessageWriter, sequence: u32, flow: &Flow) {
     let flags = NLM_F_REQUEST | NLM_F_ACK;
-    let message = writer.header(IPCTNL_MSG_CT_DELETE, flags, sequence, nfproto(flow.family()), 0);
-    let tuple = writer.nest(CTA_TUPLE_ORIG);
-    let ip = writer.nest(CTA_TUPLE_IP);
+    let message = writer.begin_message(IPCTNL_MSG_CT_DELETE, flags, sequence, nfproto(flow.family()), 0);
+    let tuple = writer.begin_nest(CTA_TUPLE_ORIG);
+    let ip = writer.begin_nest(CTA_TUPLE_IP);
     for (addr, v4, v6) in
         [(flow.client.ip(), CTA_IP_V4_SRC, CTA_IP_V6_SRC), (flow.destination.ip(), CTA_IP_V4_DST, CTA_IP_V6_DST)]
     {
@@ -122,7 +119,7 @@ fn write_delete(writer: &mut Writer, sequence: u32, flow: &Flow) {
         }
     }
     writer.end(ip);
-    let proto = writer.nest(CTA_TUPLE_PROTO);
+    let proto = writer.begin_nest(CTA_TUPLE_PROTO);
     writer.put(CTA_PROTO_NUM, &[IPPROTO_UDP]);
     writer.put(CTA_PROTO_SRC_PORT, &flow.client.port().to_be_bytes());
     writer.put(CTA_PROTO_DST_PORT, &flow.destination.port().to_be_bytes());
@@ -134,7 +131,7 @@ fn write_delete(writer: &mut Writer, sequence: u32, flow: &Flow) {
 }
 
 /// The UDP entry in a message, if it is one.
-fn flow(message: &Message<'_>) -> Option<Flow> {
+fn flow(message: &NetlinkMessage<'_>) -> Option<Flow> {
     if message.kind != IPCTNL_MSG_CT_NEW {
         return None;
     }
@@ -183,7 +180,7 @@ pub(super) fn advice(error: &std::io::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::netlink::parse::Messages;
+    use crate::netlink::Messages;
 
     #[test]
     fn a_deletion_names_the_entry_and_never_all() {
@@ -193,7 +190,7 @@ mod tests {
         ] {
             let [client, destination, server] = [client, destination, server].map(|text| text.parse().unwrap());
             let flow = Flow { client, destination, server, zone: 7, id: 0xdead_beef };
-            let mut writer = Writer::default();
+            let mut writer = MessageWriter::default();
             write_delete(&mut writer, 3, &flow);
             let message = Messages(&writer.bytes).next().expect("a message");
             assert_eq!((message.kind, message.sequence), (IPCTNL_MSG_CT_DELETE, 3));
@@ -206,9 +203,9 @@ mod tests {
 
     #[test]
     fn odd_messages_are_no_flows() {
-        let mut writer = Writer::default();
-        let message = writer.header(IPCTNL_MSG_CT_NEW, 0, 1, nfproto(Family::Ip), 0);
-        let tuple = writer.nest(CTA_TUPLE_ORIG);
+        let mut writer = MessageWriter::default();
+        let message = writer.begin_message(IPCTNL_MSG_CT_NEW, 0, 1, nfproto(Family::Ip), 0);
+        let tuple = writer.begin_nest(CTA_TUPLE_ORIG);
         writer.put(CTA_TUPLE_IP, &[1, 2, 3]);
         writer.end(tuple);
         writer.end_message(message);

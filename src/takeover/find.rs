@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::interfaces::{Interface, interfaces};
+use super::ipset;
 use super::ipvs::{self, Ipvs};
 use super::legacy;
 pub use super::legacy::Legacy;
@@ -78,9 +79,9 @@ pub async fn find(netlink: &mut Netlink) -> Result<Traces, Error> {
     }
     // Asking for an ipset would load the module.
     if Path::new("/sys/module/ip_set").exists() {
-        match netlink.find_ipsets(names::ipsets()).await {
+        match ipset::find(names::ipsets()).await {
             Ok(found) => traces.ipsets = found,
-            Err(error) => traces.unseen.push(format!("ipsets cannot be looked for: {error}")),
+            Err(error) => traces.unseen.push(format!("cannot look for ipsets of kube-proxy: {error}")),
         }
     }
     match interfaces().await {

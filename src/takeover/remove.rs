@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::find::{Traces, in_iptables_nft};
 use super::interfaces;
+use super::ipset;
 use super::ipvs::{self, Ipvs};
 use super::names::{IPVS_LINK, TABLE};
 use super::selection::Selection;
@@ -60,8 +61,8 @@ pub async fn remove(netlink: &mut Netlink, traces: &Traces) -> Report {
         let done = legacy.remove(selections).await;
         describe(&mut report, &format!("{}, iptables-legacy", legacy.family.nft()), selections, &done);
     }
-    for ipset in &traces.ipsets {
-        report.note(format!("ipset {ipset}"), remove_ipset(netlink, ipset).await);
+    for name in &traces.ipsets {
+        report.note(format!("ipset {name}"), remove_ipset(name).await);
     }
     remove_ipvs(&mut report, &traces.ipvs).await;
     if let Some(link) = &traces.link {
@@ -127,9 +128,9 @@ async fn remove_from_iptables_nft(netlink: &mut Netlink, family: Family) -> Resu
     }
 }
 
-async fn remove_ipset(netlink: &mut Netlink, name: &str) -> Result<(), String> {
+async fn remove_ipset(name: &str) -> Result<(), String> {
     for _ in 0..ATTEMPTS {
-        match netlink.destroy_ipset(name).await {
+        match ipset::destroy(name).await {
             Ok(true) => return Ok(()),
             Ok(false) => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(error.to_string()),

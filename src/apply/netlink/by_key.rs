@@ -16,10 +16,10 @@ use nix::libc::ENOENT;
 use super::abi::*;
 use super::collect::Collector;
 use super::elements;
-use super::parse::{Attributes, Message};
-use super::socket::Socket;
-use super::write::Writer;
+use super::message::begin_message;
 use crate::dataplane::{Element, EndpointList, Family, Frontend, Key, SetName, SizeClass};
+use crate::netlink::abi::NLM_F_REQUEST;
+use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage};
 
 /// How many keys are asked for at once: all answers have to fit into the receive buffer, at less than 1 KiB each.
 const KEYS_AT_ONCE: u32 = 4_000;
@@ -69,21 +69,21 @@ pub(super) fn requests(map: Map<'_>, mut classes: Vec<(Frontend, SizeClass)>) ->
 ///
 /// Hands every message of an answer to `each` as well.
 pub(super) fn ask(
-    socket: &mut Socket,
+    socket: &mut NetfilterSocket,
     family: Family,
     table: &str,
     map: Map<'_>,
     requests: &Requests,
-    mut each: impl FnMut(&Message<'_>),
+    mut each: impl FnMut(&NetlinkMessage<'_>),
 ) -> Result<Option<Vec<Element>>> {
     if requests.is_empty() {
         return Ok(Some(Vec::new()));
     }
     let first = socket.sequence();
-    let mut out = Writer::default();
+    let mut out = MessageWriter::default();
     let mut next = first;
     for (frontend, slots) in requests {
-        let message = out.message(NFT_MSG_GETSETELEM, NLM_F_REQUEST, next, family);
+        let message = begin_message(&mut out, NFT_MSG_GETSETELEM, NLM_F_REQUEST, next, family);
         out.put_name(NFTA_TABLE_NAME, table);
         put_keys(&mut out, map, *frontend, slots.clone());
         out.end_message(message);
@@ -93,7 +93,7 @@ pub(super) fn ask(
     // The keys of each request that are not answered yet; 0 after the first that is not there.
     let mut open: Vec<u32> = requests.iter().map(|(_, slots)| slots.end - slots.start).collect();
     let mut odd = false;
-    socket.requests(&out.bytes, next, |message, errno| {
+    socket.request_all(&out.bytes, next, |message, errno| {
         let request = usize::try_from(message.sequence.wrapping_sub(first)).ok();
         let Some(open) = request.and_then(|request| open.get_mut(request)) else { return };
         match errno {
@@ -114,9 +114,9 @@ pub(super) fn ask(
 }
 
 /// Writes the map and the keys of a request.
-fn put_keys(out: &mut Writer, map: Map<'_>, frontend: Frontend, slots: Range<u32>) {
+fn put_keys(out: &mut MessageWriter, map: Map<'_>, frontend: Frontend, slots: Range<u32>) {
     out.put_name(NFTA_SET_ELEM_LIST_SET, map.name);
-    let list = out.nest(NFTA_SET_ELEM_LIST_ELEMENTS);
+    let list = out.begin_nest(NFTA_SET_ELEM_LIST_ELEMENTS);
     for slot in slots {
         elements::put(out, &Element::member(SetName::Endpoints(map.list), Key::Slot(frontend, slot)), false);
     }
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_longest_request_fits_into_its_length() {
-        let mut out = Writer::default();
+        let mut out = MessageWriter::default();
         put_keys(&mut out, MAP, frontend(1), 0..KEYS_IN_REQUEST);
         let list = Attributes(&out.bytes).nest(NFTA_SET_ELEM_LIST_ELEMENTS).expect("a list");
         assert_eq!(list.count(), 1_000);

@@ -10,9 +10,9 @@ use super::abi::{
     NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA,
 };
 use super::elements::protocol_number;
-use super::parse::{Attributes, host_u32};
 use super::types::{comment, type_of};
 use crate::dataplane::{Element, Endpoint, Family, Field, Key, KeyField, KeyFields, Protocol, SetName};
+use crate::netlink::{Attributes, host_u32};
 
 /// Collects the elements of one set as they are read.
 pub(super) struct Collector {
@@ -194,12 +194,12 @@ fn network(first: IpAddr, last: IpAddr) -> Option<IpNet> {
 mod tests {
     use super::*;
     use crate::apply::netlink::elements::put;
-    use crate::apply::netlink::write::Writer;
     use crate::dataplane::{EndpointList, Frontend};
+    use crate::netlink::MessageWriter;
 
     /// Writes elements and reads them back.
     fn there_and_back(set: SetName, elements: &[Element]) -> Option<Vec<Element>> {
-        let mut writer = Writer::default();
+        let mut writer = MessageWriter::default();
         elements.iter().for_each(|element| put(&mut writer, element, true));
         let mut collector = Collector::new(elements[0].family(), set);
         Attributes(&writer.bytes).for_each(|(_, entry)| collector.push(Attributes(entry)));
@@ -211,7 +211,7 @@ mod tests {
     fn an_element_that_is_dumped_twice_is_noticed() {
         let frontend = |port| Frontend { addr: [10, 96, 0, 1].into(), protocol: Protocol::Tcp, port };
         let member = |port| Element::member(SetName::External, Key::Frontend(frontend(port)));
-        let mut writer = Writer::default();
+        let mut writer = MessageWriter::default();
         [member(1), member(2), member(1)].iter().for_each(|element| put(&mut writer, element, true));
         let mut collector = Collector::new(Family::Ip, SetName::External);
         Attributes(&writer.bytes).for_each(|(_, entry)| collector.push(Attributes(entry)));

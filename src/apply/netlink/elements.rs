@@ -7,13 +7,13 @@ use super::abi::{
     NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA,
 };
 use super::types::{put_comment, put_open_interval};
-use super::write::Writer;
 use crate::dataplane::{Element, KeyField, Protocol};
+use crate::netlink::MessageWriter;
 
 /// Writes an element into a list: one entry, or start and end of a range.
 ///
 /// To delete an element its key is enough.
-pub(super) fn put(out: &mut Writer, element: &Element, adding: bool) {
+pub(super) fn put(out: &mut MessageWriter, element: &Element, adding: bool) {
     let atoms = element.key.atoms();
     let [KeyField::Network(network)] = *atoms else {
         put_entry(out, element, &atoms, adding, false);
@@ -22,7 +22,7 @@ pub(super) fn put(out: &mut Writer, element: &Element, adding: bool) {
     let end = after(network.broadcast());
     put_entry(out, element, &[KeyField::Addr(network.network())], adding, end.is_none());
     if let Some(end) = end {
-        let entry = out.nest(NFTA_LIST_ELEM);
+        let entry = out.begin_nest(NFTA_LIST_ELEM);
         out.put_u32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
         put_value(out, NFTA_SET_ELEM_KEY, &[KeyField::Addr(end)]);
         out.end(entry);
@@ -30,8 +30,8 @@ pub(super) fn put(out: &mut Writer, element: &Element, adding: bool) {
 }
 
 /// One entry. With a range among several components it has two keys, of the first and of the last addresses.
-fn put_entry(out: &mut Writer, element: &Element, key: &[KeyField], adding: bool, open: bool) {
-    let entry = out.nest(NFTA_LIST_ELEM);
+fn put_entry(out: &mut MessageWriter, element: &Element, key: &[KeyField], adding: bool, open: bool) {
+    let entry = out.begin_nest(NFTA_LIST_ELEM);
     put_value(out, NFTA_SET_ELEM_KEY, key);
     if key.iter().any(|atom| matches!(atom, KeyField::Network(_))) {
         let mut last = element.key.atoms();
@@ -60,8 +60,8 @@ fn put_entry(out: &mut Writer, element: &Element, key: &[KeyField], adding: bool
     out.end(entry);
 }
 
-fn put_value(out: &mut Writer, kind: u16, atoms: &[KeyField]) {
-    let outer = out.nest(kind);
+fn put_value(out: &mut MessageWriter, kind: u16, atoms: &[KeyField]) {
+    let outer = out.begin_nest(kind);
     let inner = out.begin(NFTA_DATA_VALUE);
     put_atoms(out, atoms);
     out.end(inner);
@@ -69,7 +69,7 @@ fn put_value(out: &mut Writer, kind: u16, atoms: &[KeyField]) {
 }
 
 /// The components of a concatenation, each padded to 4 bytes; a single one stands for itself.
-fn put_atoms(out: &mut Writer, atoms: &[KeyField]) {
+fn put_atoms(out: &mut MessageWriter, atoms: &[KeyField]) {
     // Padding is relative to the buffer, in which values begin at multiples of 4.
     for atom in atoms {
         put_atom(out, atom);
@@ -79,7 +79,7 @@ fn put_atoms(out: &mut Writer, atoms: &[KeyField]) {
     }
 }
 
-fn put_atom(out: &mut Writer, atom: &KeyField) {
+fn put_atom(out: &mut MessageWriter, atom: &KeyField) {
     let bytes = &mut out.bytes;
     match atom {
         KeyField::Addr(IpAddr::V4(addr)) => bytes.extend_from_slice(&addr.octets()),

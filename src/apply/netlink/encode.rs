@@ -1,10 +1,15 @@
 //! Operations as a batch of messages.
 
 use super::abi::*;
+use super::message::begin_message;
 use super::types::{Type, put_comment, set_userdata, type_of};
-use super::write::Writer;
 use super::{elements, rules};
 use crate::dataplane::{BaseChain, Element, Family, Field, Hook, Object, Operation, Rule, SetName, Verb};
+use crate::netlink::MessageWriter;
+use crate::netlink::abi::{
+    NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE,
+    NLM_F_REQUEST,
+};
 
 /// How long a list of elements may become: its length has 16 bits, and one more element must fit.
 const LIST_LIMIT: usize = 64_000;
@@ -39,7 +44,8 @@ impl Batch {
     /// The number of the first operation that nothing can be sent for.
     pub fn encode(operations: &[Operation], table: &str, first: u32, mut buffer: Vec<u8>) -> Result<Self, usize> {
         buffer.clear();
-        let mut encoder = Encoder { out: Writer { bytes: buffer }, table, sequence: first, spans: Vec::new(), sets: 0 };
+        let mut encoder =
+            Encoder { out: MessageWriter { bytes: buffer }, table, sequence: first, spans: Vec::new(), sets: 0 };
         encoder.frame(NFNL_MSG_BATCH_BEGIN);
         let mut done = 0;
         while let Some(operation) = operations.get(done) {
@@ -75,7 +81,7 @@ impl Batch {
         let (Some(list), Some(offset)) = (span.list, offset) else { return Some(span.operation) };
         let fault = span.start.checked_add(usize::try_from(offset).ok()?)?;
         // Counting again is cheap, and only done for the one that is refused.
-        let (mut at, mut scratch) = (list, Writer::default());
+        let (mut at, mut scratch) = (list, MessageWriter::default());
         for (n, operation) in operations.iter().enumerate().skip(span.operation) {
             let Object::Element(element) = &operation.object else { break };
             scratch.bytes.clear();
@@ -90,7 +96,7 @@ impl Batch {
 }
 
 struct Encoder<'a> {
-    out: Writer,
+    out: MessageWriter,
     table: &'a str,
     sequence: u32,
     spans: Vec<Span>,
@@ -102,7 +108,7 @@ impl Encoder<'_> {
     /// The begin or end of the batch.
     fn frame(&mut self, kind: u16) {
         let sequence = self.next();
-        let message = self.out.header(kind, NLM_F_REQUEST, sequence, 0, NFNL_SUBSYS_NFTABLES);
+        let message = self.out.begin_message(kind, NLM_F_REQUEST, sequence, 0, NFNL_SUBSYS_NFTABLES);
         self.out.end_message(message);
     }
 
@@ -115,7 +121,7 @@ impl Encoder<'_> {
     /// A message about the operation with this number. In every kind of message the first attribute is the table's name.
     fn message(&mut self, operation: usize, family: Family, kind: u16, flags: u16, contents: impl FnOnce(&mut Self)) {
         let sequence = self.next();
-        let message = self.out.message(kind, NLM_F_REQUEST | flags, sequence, family);
+        let message = begin_message(&mut self.out, kind, NLM_F_REQUEST | flags, sequence, family);
         self.spans.push(Span { operation, start: message.start(), list: None });
         self.out.put_name(NFTA_TABLE_NAME, self.table);
         contents(self);
@@ -159,7 +165,7 @@ impl Encoder<'_> {
         let Some(base) = base else { return };
         self.out.put_u32(NFTA_CHAIN_POLICY, NF_ACCEPT);
         self.out.put_name(NFTA_CHAIN_TYPE, base.kind.nft());
-        let hook = self.out.nest(NFTA_CHAIN_HOOK);
+        let hook = self.out.begin_nest(NFTA_CHAIN_HOOK);
         self.out.put_u32(NFTA_HOOK_HOOKNUM, hook_number(base.hook));
         self.out.put(NFTA_HOOK_PRIORITY, &base.priority.to_be_bytes());
         self.out.end(hook);
@@ -167,7 +173,7 @@ impl Encoder<'_> {
 
     fn rule(&mut self, chain: &str, rule: &Rule) {
         self.out.put_name(NFTA_RULE_CHAIN, chain);
-        let expressions = self.out.nest(NFTA_RULE_EXPRESSIONS);
+        let expressions = self.out.begin_nest(NFTA_RULE_EXPRESSIONS);
         rules::put(&mut self.out, rule);
         self.out.end(expressions);
         if let Some(comment) = &rule.comment {
@@ -195,7 +201,7 @@ impl Encoder<'_> {
             self.set_fields(family, definition.key);
         }
         if let Some(capacity) = capacity {
-            let description = self.out.nest(NFTA_SET_DESC);
+            let description = self.out.begin_nest(NFTA_SET_DESC);
             self.out.put_u32(NFTA_SET_DESC_SIZE, capacity);
             self.out.end(description);
         }
@@ -205,10 +211,10 @@ impl Encoder<'_> {
 
     /// The lengths of a key's fields: only for ranges the kernel has to know them.
     fn set_fields(&mut self, family: Family, fields: &[Field]) {
-        let description = self.out.nest(NFTA_SET_DESC);
-        let concatenation = self.out.nest(NFTA_SET_DESC_CONCAT);
+        let description = self.out.begin_nest(NFTA_SET_DESC);
+        let concatenation = self.out.begin_nest(NFTA_SET_DESC_CONCAT);
         for field in fields {
-            let entry = self.out.nest(NFTA_LIST_ELEM);
+            let entry = self.out.begin_nest(NFTA_LIST_ELEM);
             self.out.put_u32(NFTA_SET_FIELD_LEN, u32::try_from(type_of(family, *field).length).unwrap_or(u32::MAX));
             self.out.end(entry);
         }
@@ -232,7 +238,7 @@ impl Encoder<'_> {
         let mut done = first;
         self.message(first, family, kind, flags, |this| {
             this.out.put_name(NFTA_SET_ELEM_LIST_SET, &of.set.to_string());
-            let list = this.out.nest(NFTA_SET_ELEM_LIST_ELEMENTS);
+            let list = this.out.begin_nest(NFTA_SET_ELEM_LIST_ELEMENTS);
             let start = this.out.bytes.len();
             if let Some(span) = this.spans.last_mut() {
                 span.list = Some(start);
@@ -287,8 +293,8 @@ pub(super) fn hook_number(hook: Hook) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::netlink::parse::Messages;
     use crate::dataplane::{Endpoint, EndpointList, Frontend, Protocol};
+    use crate::netlink::{Attributes, Messages};
 
     fn slot(n: u32) -> Element {
         let frontend = Frontend { addr: std::net::Ipv4Addr::from_bits(n).into(), protocol: Protocol::Tcp, port: 80 };
@@ -324,7 +330,7 @@ mod tests {
             assert!(list.len() < usize::from(u16::MAX));
             // Header, table, set and the header of the list.
             let mut offset = 16 + message.payload.len() - list.len();
-            for (_, entry) in crate::apply::netlink::parse::Attributes(list) {
+            for (_, entry) in Attributes(list) {
                 let number = u32::try_from(number).expect("few");
                 found.extend(batch.operation(&operations, number, u32::try_from(offset).ok()));
                 offset += 4 + entry.len();

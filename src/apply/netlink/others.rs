@@ -7,12 +7,15 @@ use std::io;
 use std::time::Duration;
 
 use super::abi::*;
-use super::parse::{Attributes, Message};
-use super::socket::Socket;
-use super::write::{Writer, nfproto};
+use super::message::begin_message;
 use super::{Netlink, errors, in_thread};
 use crate::apply::Error;
 use crate::dataplane::Family;
+use crate::netlink::abi::{
+    NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES, NFPROTO_ARP, NFPROTO_BRIDGE, NFPROTO_INET,
+    NFPROTO_IPV4, NFPROTO_IPV6, NFPROTO_NETDEV, NFPROTO_UNSPEC, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST,
+};
+use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage, nfproto};
 
 /// How often a listing is begun anew because something changed meanwhile; anything in the namespace counts.
 const ATTEMPTS: usize = 20;
@@ -82,8 +85,8 @@ impl Netlink {
     /// If the kernel does not list them.
     pub async fn list_all(&mut self) -> Result<(BTreeSet<OtherTable>, Vec<OtherChain>), Error> {
         self.with_socket("listing the tables of nf_tables", |socket| {
-            let tables = dump(socket, NFT_MSG_GETTABLE, 0, None, table)?;
-            let chains = dump(socket, NFT_MSG_GETCHAIN, 0, None, |message, attributes| {
+            let tables = dump(socket, NFT_MSG_GETTABLE, NFPROTO_UNSPEC, None, table)?;
+            let chains = dump(socket, NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, None, |message, attributes| {
                 let hook = attributes.nest(NFTA_CHAIN_HOOK).and_then(|attached| attached.u32(NFTA_HOOK_HOOKNUM));
                 let drops = attributes.u32(NFTA_CHAIN_POLICY) == u32::try_from(NF_DROP).ok();
                 let base = hook.map(|hook| Attached { hook, drops });
@@ -135,10 +138,10 @@ impl Netlink {
     }
 
     /// Runs what blocks with the socket. After an error of the socket it is not used again.
-    pub(super) async fn with_socket<T: Send + 'static>(
+    async fn with_socket<T: Send + 'static>(
         &mut self,
         doing: &'static str,
-        work: impl FnOnce(&mut Socket) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&mut NetfilterSocket) -> io::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let mut socket = self.take_socket(doing)?;
         let (socket, answer) = in_thread(move || {
@@ -155,16 +158,16 @@ impl Netlink {
 
 /// Objects of one kind of a family, 0 for all, and of one table where one is named. `read` leaves out what it cannot read.
 fn dump<T>(
-    socket: &mut Socket,
+    socket: &mut NetfilterSocket,
     kind: u16,
     family: u8,
     table: Option<&str>,
-    read: impl Fn(&Message<'_>, Attributes<'_>) -> Option<T>,
+    read: impl Fn(&NetlinkMessage<'_>, Attributes<'_>) -> Option<T>,
 ) -> io::Result<Vec<T>> {
     for _ in 0..ATTEMPTS {
         let kind = NFNL_SUBSYS_NFTABLES << 8 | kind;
-        let mut request = Writer::default();
-        let message = request.header(kind, NLM_F_REQUEST | NLM_F_DUMP, socket.sequence(), family, 0);
+        let mut request = MessageWriter::default();
+        let message = request.begin_message(kind, NLM_F_REQUEST | NLM_F_DUMP, socket.sequence(), family, 0);
         if let Some(table) = table {
             request.put_name(NFTA_TABLE_NAME, table);
         }
@@ -186,8 +189,8 @@ fn dump<T>(
 }
 
 /// The table that an object is in, or that it is.
-fn table(message: &Message<'_>, attributes: Attributes<'_>) -> Option<OtherTable> {
-    let family = match *message.payload.first()? {
+fn table(message: &NetlinkMessage<'_>, attributes: Attributes<'_>) -> Option<OtherTable> {
+    let family = match message.nfproto()? {
         NFPROTO_INET => "inet",
         NFPROTO_IPV4 => "ip",
         NFPROTO_ARP => "arp",
@@ -214,9 +217,9 @@ fn target(rule: Attributes<'_>) -> Option<String> {
 /// A batch. All of its messages have the same number, and the last one asks for an acknowledgement: whatever the kernel has to
 /// say then answers one request.
 fn encode(removals: &[Removal], sequence: u32) -> Vec<u8> {
-    let mut out = Writer::default();
-    let frame = |out: &mut Writer, kind| {
-        let message = out.header(kind, NLM_F_REQUEST, sequence, 0, NFNL_SUBSYS_NFTABLES);
+    let mut out = MessageWriter::default();
+    let frame = |out: &mut MessageWriter, kind| {
+        let message = out.begin_message(kind, NLM_F_REQUEST, sequence, 0, NFNL_SUBSYS_NFTABLES);
         out.end_message(message);
     };
     frame(&mut out, NFNL_MSG_BATCH_BEGIN);
@@ -227,7 +230,7 @@ fn encode(removals: &[Removal], sequence: u32) -> Vec<u8> {
             Removal::Rule(family, table, ..) | Removal::Rules(family, table, _) => (NFT_MSG_DELRULE, family, table),
             Removal::Chain(family, table, _) => (NFT_MSG_DELCHAIN, family, table),
         };
-        let message = out.message(kind, NLM_F_REQUEST, sequence, *family);
+        let message = begin_message(&mut out, kind, NLM_F_REQUEST, sequence, *family);
         last = Some(message.start());
         out.put_name(NFTA_TABLE_NAME, table);
         match removal {

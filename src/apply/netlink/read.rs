@@ -12,11 +12,11 @@ use super::abi::*;
 use super::by_key;
 use super::collect::Collector;
 use super::encode::{hook_number, set_flags};
-use super::parse::{Attributes, Message};
-use super::socket::Socket;
+use super::message::{begin_message, generation};
 use super::types::{Type, comment, same_types};
-use super::write::Writer;
 use crate::dataplane::{BaseChain, ChainContents, ChainType, Element, Family, Hook, SetContents, SetName};
+use crate::netlink::abi::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage};
 
 /// How often the elements of a set are read anew because the kernel resizes it meanwhile, and how long to wait before: the first
 /// time, and then twice as long each time.
@@ -24,7 +24,7 @@ const RESIZES: usize = 8;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Reads what packets remember; nothing if there is no such map.
-pub(super) fn clients(socket: &mut Socket, family: Family, name: &str, set: SetName) -> Result<Vec<Element>> {
+pub(super) fn clients(socket: &mut NetfilterSocket, family: Family, name: &str, set: SetName) -> Result<Vec<Element>> {
     match Reader::new(socket, family, name).elements(set) {
         Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(Vec::new()),
         elements => Ok(elements?.unwrap_or_default()),
@@ -33,7 +33,7 @@ pub(super) fn clients(socket: &mut Socket, family: Family, name: &str, set: SetN
 
 /// How many elements a set holds, expired ones that the kernel has not removed yet included; `None` if there is no such set, or the
 /// kernel does not tell.
-pub(super) fn count(socket: &mut Socket, family: Family, name: &str, set: SetName) -> Result<Option<u32>> {
+pub(super) fn count(socket: &mut NetfilterSocket, family: Family, name: &str, set: SetName) -> Result<Option<u32>> {
     let mut count = None;
     let answer = Reader::new(socket, family, name).ask(NFT_MSG_GETSET, NLM_F_ACK, Some(&set.to_string()), |message| {
         count = message.attributes().u32(NFTA_SET_COUNT);
@@ -46,7 +46,7 @@ pub(super) fn count(socket: &mut Socket, family: Family, name: &str, set: SetNam
 
 /// Reads a table over one socket.
 pub(super) struct Reader<'a> {
-    socket: &'a mut Socket,
+    socket: &'a mut NetfilterSocket,
     family: Family,
     name: &'a str,
     /// Nothing has changed since the first answer.
@@ -75,7 +75,7 @@ impl Found {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(socket: &'a mut Socket, family: Family, name: &'a str) -> Self {
+    pub fn new(socket: &'a mut NetfilterSocket, family: Family, name: &'a str) -> Self {
         Self { socket, family, name, consistent: true, generation: None }
     }
 
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
     pub fn by_key(&mut self, map: by_key::Map<'_>, requests: &by_key::Requests) -> Result<Option<Vec<Element>>> {
         let (consistent, generation) = (&mut self.consistent, &mut self.generation);
         by_key::ask(self.socket, self.family, self.name, map, requests, |message| {
-            *consistent &= is_of(message, generation);
+            *consistent &= is_of_generation(message, generation);
         })
     }
 
@@ -177,9 +177,15 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn ask(&mut self, kind: u16, flags: u16, set: Option<&str>, mut each: impl FnMut(&Message<'_>)) -> Result<()> {
-        let mut request = Writer::default();
-        let message = request.message(kind, NLM_F_REQUEST | flags, self.socket.sequence(), self.family);
+    fn ask(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        set: Option<&str>,
+        mut each: impl FnMut(&NetlinkMessage<'_>),
+    ) -> Result<()> {
+        let mut request = MessageWriter::default();
+        let message = begin_message(&mut request, kind, NLM_F_REQUEST | flags, self.socket.sequence(), self.family);
         request.put_name(NFTA_TABLE_NAME, self.name);
         if let Some(set) = set {
             request.put_name(NFTA_SET_NAME, set);
@@ -187,7 +193,7 @@ impl<'a> Reader<'a> {
         request.end_message(message);
         let (mut same, generation) = (true, &mut self.generation);
         same &= self.socket.request(&request.bytes, |message| {
-            same &= is_of(message, generation);
+            same &= is_of_generation(message, generation);
             each(message);
         })?;
         self.consistent &= same;
@@ -195,9 +201,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a message is of this generation of the ruleset; the first decides which one that is.
-fn is_of(message: &Message<'_>, generation: &mut Option<u16>) -> bool {
-    message.generation() == Some(*generation.get_or_insert(message.generation().unwrap_or_default()))
+/// Whether a message is of this generation of the ruleset. The first message decides which generation that is.
+fn is_of_generation(message: &NetlinkMessage<'_>, expected: &mut Option<u16>) -> bool {
+    let found = generation(message);
+    found == Some(*expected.get_or_insert(found.unwrap_or_default()))
 }
 
 /// Whether a set is what we would create under this name.

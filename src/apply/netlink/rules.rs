@@ -8,11 +8,11 @@ use ipnet::IpNet;
 use super::abi::*;
 use super::elements::protocol_number;
 use super::types::type_of;
-use super::write::{Writer, nfproto};
 use crate::dataplane::{Action, Condition, Expr, Family, Field, Protocol, Rule, SetName};
+use crate::netlink::{MessageWriter, nfproto};
 
 /// Writes the expressions of a rule, as entries of a list.
-pub(super) fn put(out: &mut Writer, rule: &Rule) {
+pub(super) fn put(out: &mut MessageWriter, rule: &Rule) {
     let mut steps = Steps { out, family: rule.family };
     rule.conditions.iter().for_each(|condition| steps.condition(condition));
     steps.action(&rule.action);
@@ -30,7 +30,7 @@ enum Lookup {
 }
 
 struct Steps<'a> {
-    out: &'a mut Writer,
+    out: &'a mut MessageWriter,
     family: Family,
 }
 
@@ -244,7 +244,7 @@ impl Steps<'_> {
             out.put_u32(NFTA_BITWISE_DREG, NFT_REG_1);
             out.put_u32(NFTA_BITWISE_LEN, number(mask.len()));
             for (kind, value) in [(NFTA_BITWISE_MASK, mask), (NFTA_BITWISE_XOR, flip)] {
-                let data = out.nest(kind);
+                let data = out.begin_nest(kind);
                 out.put(NFTA_DATA_VALUE, value);
                 out.end(data);
             }
@@ -255,7 +255,7 @@ impl Steps<'_> {
         self.expression("cmp", |out| {
             out.put_u32(NFTA_CMP_SREG, NFT_REG_1);
             out.put_u32(NFTA_CMP_OP, operator);
-            let data = out.nest(NFTA_CMP_DATA);
+            let data = out.begin_nest(NFTA_CMP_DATA);
             out.put(NFTA_DATA_VALUE, value);
             out.end(data);
         });
@@ -299,8 +299,8 @@ impl Steps<'_> {
     fn verdict(&mut self, code: i32, chain: Option<&str>) {
         self.expression("immediate", |out| {
             out.put_u32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-            let data = out.nest(NFTA_IMMEDIATE_DATA);
-            let verdict = out.nest(NFTA_DATA_VERDICT);
+            let data = out.begin_nest(NFTA_IMMEDIATE_DATA);
+            let verdict = out.begin_nest(NFTA_DATA_VERDICT);
             out.put(NFTA_VERDICT_CODE, &code.to_be_bytes());
             if let Some(chain) = chain {
                 out.put_name(NFTA_VERDICT_CHAIN, chain);
@@ -310,10 +310,10 @@ impl Steps<'_> {
         });
     }
 
-    fn expression(&mut self, name: &str, contents: impl FnOnce(&mut Writer)) {
-        let entry = self.out.nest(NFTA_LIST_ELEM);
+    fn expression(&mut self, name: &str, contents: impl FnOnce(&mut MessageWriter)) {
+        let entry = self.out.begin_nest(NFTA_LIST_ELEM);
         self.out.put_name(NFTA_EXPR_NAME, name);
-        let data = self.out.nest(NFTA_EXPR_DATA);
+        let data = self.out.begin_nest(NFTA_EXPR_DATA);
         contents(self.out);
         self.out.end(data);
         self.out.end(entry);

@@ -6,8 +6,8 @@ use std::thread;
 
 use super::by_key::{self, Map};
 use super::read::{Found, Reader};
-use super::socket::Socket;
 use crate::dataplane::{Element, EndpointList, Family, Frontend, Key, SetName, SizeClass, TableContents};
+use crate::netlink::NetfilterSocket;
 
 /// How often a table is read anew because something changed meanwhile.
 ///
@@ -19,7 +19,7 @@ const ATTEMPTS: usize = 5;
 const LARGE: usize = 20_000;
 
 /// Reads a table, with as many threads as there are sockets; `None` if there is no such table.
-pub(super) fn read(sockets: &mut [Socket], family: Family, name: &str) -> Result<Option<TableContents>> {
+pub(super) fn read(sockets: &mut [NetfilterSocket], family: Family, name: &str) -> Result<Option<TableContents>> {
     let mut contents = None;
     for _ in 0..ATTEMPTS {
         let mut readers: Vec<_> = sockets.iter_mut().map(|socket| Reader::new(socket, family, name)).collect();

@@ -5,8 +5,8 @@
 //! 1.1.3 writes.
 
 use super::abi::{CT_ORIGINAL, NFT_CT_DST_IP, NFT_CT_DST_IP6, NFT_CT_PROTO_DST, NFT_META_L4PROTO, NFT_NG_RANDOM};
-use super::parse::text;
 use crate::dataplane::{Family, Field, SetDefinition};
+use crate::netlink::text;
 
 /// `enum datatypes` of nft.
 const TYPE_INTEGER: u32 = 4;
