@@ -17,9 +17,12 @@ mod memory;
 pub(crate) mod netlink;
 mod nft;
 
-pub use memory::{Fate, MemoryKernel, Packet};
-pub use netlink::{Attached, Netlink, OtherChain, OtherRule, OtherTable, Removal};
+pub use memory::{MemoryKernel, Packet, PacketOutcome};
+pub use netlink::{ForeignChain, ForeignHook, ForeignRule, ForeignTable, Netlink, Removal};
 pub use nft::{Nft, encode};
+
+/// The name of the tables in which the self-tests try the kernel, and which they remove again.
+pub const SCRATCH_TABLE: &str = "pointsman-self-test";
 
 /// Somewhere that our tables live.
 pub trait Backend: Send {

@@ -19,7 +19,7 @@ pub enum Colour {
 
 /// What happens to something; its sign in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Sign {
+enum ChangeSign {
     Add,
     Change,
     Remove,
@@ -27,13 +27,13 @@ enum Sign {
 
 /// How many things of the first level come, change and go.
 #[derive(Default)]
-struct Count([usize; 3]);
+struct ChangeCounts([usize; 3]);
 
 /// The plan in Service terms; the last line is `Plan: N to add, N to change, N to remove (M operations)`.
 ///
 /// Counted are the entries of the first level: tables, frontends, and groups of shared elements.
 pub fn text(plan: &Plan, colour: Colour) -> String {
-    let mut out = Text { out: String::new(), colour, count: Count::default() };
+    let mut out = PlanText { out: String::new(), colour, count: ChangeCounts::default() };
     out.tables(plan);
     out.frontends(plan);
     out.shared(plan, SetName::ClusterIps, "cluster IPs: undefined ports are refused");
@@ -61,29 +61,29 @@ pub fn nft(plan: &Plan) -> String {
     text
 }
 
-struct Text {
+struct PlanText {
     out: String,
     colour: Colour,
-    count: Count,
+    count: ChangeCounts,
 }
 
-impl Text {
+impl PlanText {
     /// An entry of the first level.
-    fn entry(&mut self, sign: Sign, what: impl fmt::Display) {
+    fn entry(&mut self, sign: ChangeSign, what: impl fmt::Display) {
         self.count.0[sign as usize] += 1;
         self.line(sign, "", what);
     }
 
     /// A detail below an entry.
-    fn detail(&mut self, sign: Sign, what: impl fmt::Display) {
+    fn detail(&mut self, sign: ChangeSign, what: impl fmt::Display) {
         self.line(sign, "    ", what);
     }
 
-    fn line(&mut self, sign: Sign, indent: &str, what: impl fmt::Display) {
+    fn line(&mut self, sign: ChangeSign, indent: &str, what: impl fmt::Display) {
         let (escape, mark) = match sign {
-            Sign::Add => ("\x1b[32m", '+'),
-            Sign::Change => ("\x1b[33m", '~'),
-            Sign::Remove => ("\x1b[31m", '-'),
+            ChangeSign::Add => ("\x1b[32m", '+'),
+            ChangeSign::Change => ("\x1b[33m", '~'),
+            ChangeSign::Remove => ("\x1b[31m", '-'),
         };
         let _ = match self.colour {
             Colour::On => writeln!(self.out, "{indent}{escape}{mark} {what}\x1b[0m"),
@@ -94,7 +94,7 @@ impl Text {
     fn tables(&mut self, plan: &Plan) {
         for table in &plan.tables {
             let name = format!("table {} {TABLE}", table.family.nft());
-            let sign = if table.created { Sign::Add } else { Sign::Change };
+            let sign = if table.created { ChangeSign::Add } else { ChangeSign::Change };
             self.entry(sign, name);
             let how = match (table.created, table.rebuilt) {
                 (true, _) => "created",
@@ -113,9 +113,9 @@ impl Text {
         for (owner, change) in changes {
             let owner = if owner.is_empty() { "(of no known Service)" } else { owner };
             let sign = match (&change.before, &change.after) {
-                (None, _) => Sign::Add,
-                (Some(_), None) => Sign::Remove,
-                (Some(_), Some(_)) => Sign::Change,
+                (None, _) => ChangeSign::Add,
+                (Some(_), None) => ChangeSign::Remove,
+                (Some(_), Some(_)) => ChangeSign::Change,
             };
             self.entry(sign, format_args!("{owner} {}", change.frontend));
             self.frontend(change);
@@ -123,13 +123,13 @@ impl Text {
     }
 
     fn frontend(&mut self, change: &FrontendChange) {
-        let before = change.before.as_deref().map(Contents::of);
-        let after = change.after.as_deref().map(Contents::of);
+        let before = change.before.as_deref().map(FrontendView::of);
+        let after = change.after.as_deref().map(FrontendView::of);
         let (outcome_before, outcome_after) =
-            (before.as_ref().map(Contents::outcome), after.as_ref().map(Contents::outcome));
+            (before.as_ref().map(FrontendView::outcome), after.as_ref().map(FrontendView::outcome));
         match (&outcome_before, &outcome_after) {
-            (Some(old), Some(new)) if old != new => self.detail(Sign::Change, format_args!("{old} -> {new}")),
-            (None, Some(new)) => self.detail(Sign::Add, new),
+            (Some(old), Some(new)) if old != new => self.detail(ChangeSign::Change, format_args!("{old} -> {new}")),
+            (None, Some(new)) => self.detail(ChangeSign::Add, new),
             _ => {}
         }
         let old_owner = change.before.as_deref().and_then(Installed::owner);
@@ -137,9 +137,9 @@ impl Text {
         if let (Some(old), Some(new)) = (old_owner, new_owner)
             && old != new
         {
-            self.detail(Sign::Change, format_args!("held by {old} -> {new}"));
+            self.detail(ChangeSign::Change, format_args!("held by {old} -> {new}"));
         }
-        let empty = Contents::default();
+        let empty = FrontendView::default();
         let (old, new) = (before.as_ref().unwrap_or(&empty), after.as_ref().unwrap_or(&empty));
         let mut said = outcome_before != outcome_after || old_owner != new_owner;
         said |= self.differences("endpoint", &old.endpoints, &new.endpoints);
@@ -147,17 +147,17 @@ impl Text {
         said |= self.differences("allowed source", &old.sources, &new.sources);
         said |= self.differences("session affinity:", &old.affinity, &new.affinity);
         if !said {
-            self.detail(Sign::Change, "slots repaired");
+            self.detail(ChangeSign::Change, "slots repaired");
         }
     }
 
     /// What is in one set and not in the other; true if there is anything.
     fn differences<T: Ord + fmt::Display>(&mut self, what: &str, old: &BTreeSet<T>, new: &BTreeSet<T>) -> bool {
         for gone in old.difference(new) {
-            self.detail(Sign::Remove, format_args!("{what} {gone}"));
+            self.detail(ChangeSign::Remove, format_args!("{what} {gone}"));
         }
         for added in new.difference(old) {
-            self.detail(Sign::Add, format_args!("{what} {added}"));
+            self.detail(ChangeSign::Add, format_args!("{what} {added}"));
         }
         old != new
     }
@@ -168,13 +168,13 @@ impl Text {
         let (added, removed) = (changes.iter().any(|c| c.added), changes.iter().any(|c| !c.added));
         let sign = match (added, removed) {
             (false, false) => return,
-            (true, false) => Sign::Add,
-            (false, true) => Sign::Remove,
-            (true, true) => Sign::Change,
+            (true, false) => ChangeSign::Add,
+            (false, true) => ChangeSign::Remove,
+            (true, true) => ChangeSign::Change,
         };
         self.entry(sign, title);
         for change in changes {
-            let sign = if change.added { Sign::Add } else { Sign::Remove };
+            let sign = if change.added { ChangeSign::Add } else { ChangeSign::Remove };
             match change.element.key {
                 Key::Hairpin(endpoint, protocol) => self.detail(sign, format_args!("{endpoint}/{protocol}")),
                 key => self.detail(sign, key),
@@ -185,7 +185,7 @@ impl Text {
 
 /// What is shown of a frontend.
 #[derive(Default)]
-struct Contents {
+struct FrontendView {
     gates: Vec<SetName>,
     endpoints: BTreeSet<Endpoint>,
     local_endpoints: BTreeSet<Endpoint>,
@@ -193,7 +193,7 @@ struct Contents {
     affinity: BTreeSet<String>,
 }
 
-impl Contents {
+impl FrontendView {
     fn of(installed: &Installed) -> Self {
         Self {
             gates: installed.gates().collect(),

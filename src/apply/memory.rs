@@ -13,39 +13,39 @@ use crate::dataplane::{
 
 mod packet;
 
-pub use packet::{Fate, Packet};
+pub use packet::{Packet, PacketOutcome};
 
 /// A kernel in memory: what nf_tables does with the operations that we send, and how it refuses them.
 ///
 /// The same tests run against it and against the real kernel.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryKernel {
-    tables: [Option<Table>; 2],
+    tables: [Option<MemoryTable>; 2],
 }
 
 #[derive(Clone, Debug, Default)]
-struct Table {
-    chains: BTreeMap<String, Chain>,
-    sets: BTreeMap<String, Set>,
+struct MemoryTable {
+    chains: BTreeMap<String, MemoryChain>,
+    sets: BTreeMap<String, MemorySet>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Chain {
+struct MemoryChain {
     base: Option<BaseChain>,
     rules: Vec<Rule>,
 }
 
 #[derive(Clone, Debug)]
-struct Set {
+struct MemorySet {
     name: SetName,
     /// How many elements it may have, if packets fill it.
     capacity: Option<u32>,
-    elements: OrdMap<Key, Contents>,
+    elements: OrdMap<Key, ElementData>,
 }
 
 /// Data and comment of an element.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Contents {
+struct ElementData {
     value: Option<Endpoint>,
     comment: Option<Arc<str>>,
 }
@@ -75,7 +75,7 @@ impl MemoryKernel {
     pub fn contents(&self, families: &[Family]) -> Tables {
         let mut tables = Tables::default();
         for family in families {
-            tables.set(*family, self.tables[family.index()].as_ref().map(Table::contents));
+            tables.set(*family, self.tables[family.index()].as_ref().map(MemoryTable::contents));
         }
         tables
     }
@@ -114,9 +114,9 @@ impl MemoryKernel {
     }
 }
 
-impl Table {
+impl MemoryTable {
     fn add_set(&mut self, name: SetName, capacity: Option<u32>) -> Result<(), Refusal> {
-        let new = || Set { name, capacity, elements: OrdMap::new() };
+        let new = || MemorySet { name, capacity, elements: OrdMap::new() };
         self.sets.entry(name.to_string()).or_insert_with(new);
         Ok(())
     }
@@ -126,7 +126,7 @@ impl Table {
             Some(chain) if chain.base == base => Ok(()),
             Some(_) => Err(Refusal::Exists),
             None => {
-                self.chains.insert(name.to_owned(), Chain { base, rules: Vec::new() });
+                self.chains.insert(name.to_owned(), MemoryChain { base, rules: Vec::new() });
                 Ok(())
             }
         }
@@ -166,7 +166,7 @@ impl Table {
         Ok(())
     }
 
-    fn set_of(&mut self, element: &Element) -> Result<&mut Set, Refusal> {
+    fn set_of(&mut self, element: &Element) -> Result<&mut MemorySet, Refusal> {
         if Key::from_atoms(element.family(), element.set, &element.key.atoms()).is_none()
             || element.value.is_some() != element.set.definition().is_map()
         {
@@ -191,14 +191,14 @@ impl Table {
             let is_map = set.name.definition().is_map();
             (name.clone(), SetContents { is_map, recognised: true, capacity: set.capacity })
         });
-        let elements = self.sets.values().filter(|set| !set.name.is_dynamic()).flat_map(Set::contents);
+        let elements = self.sets.values().filter(|set| !set.name.is_dynamic()).flat_map(MemorySet::contents);
         TableContents { chains: chains.collect(), sets: sets.collect(), elements: elements.collect() }
     }
 }
 
-impl Set {
+impl MemorySet {
     fn contents(&self) -> Vec<Element> {
-        let element = |(key, contents): (&Key, &Contents)| Element {
+        let element = |(key, contents): (&Key, &ElementData)| Element {
             set: self.name,
             key: *key,
             value: contents.value,
@@ -222,7 +222,7 @@ impl Set {
         if self.name.definition().interval && self.elements.keys().any(overlaps) {
             return Err(Refusal::Exists);
         }
-        self.elements.insert(element.key, Contents { value: element.value, comment: element.comment.clone() });
+        self.elements.insert(element.key, ElementData { value: element.value, comment: element.comment.clone() });
         Ok(())
     }
 }
@@ -256,7 +256,7 @@ impl Backend for MemoryKernel {
     async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
         let set = SetName::Clients { node_port };
         let table = self.tables[family.index()].as_ref();
-        Ok(table.and_then(|table| table.sets.get(&set.to_string())).map_or_else(Vec::new, Set::contents))
+        Ok(table.and_then(|table| table.sets.get(&set.to_string())).map_or_else(Vec::new, MemorySet::contents))
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

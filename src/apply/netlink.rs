@@ -14,18 +14,18 @@ use std::io;
 use super::{Backend, Error, Receipt};
 use crate::dataplane::{Element, Family, Operation, SetName, TABLE, Tables};
 use crate::netlink::NetfilterSocket;
-use encode::Batch;
+use encode::EncodedBatch;
 
-pub use others::{Attached, OtherChain, OtherRule, OtherTable, Removal};
+pub use foreign::{ForeignChain, ForeignHook, ForeignRule, ForeignTable, Removal};
 
 mod abi;
-mod by_key;
-mod collect;
+mod element_decoder;
 mod elements;
 mod encode;
 mod errors;
+mod foreign;
+mod keyed_read;
 mod message;
-mod others;
 mod read;
 mod rules;
 mod self_test;
@@ -87,7 +87,7 @@ impl Netlink {
     ///
     /// If nothing can be sent for an operation: the first such.
     pub fn encode(operations: &[Operation], buffer: Vec<u8>) -> Result<Vec<u8>, Error> {
-        let encoded = Batch::encode(operations, TABLE, 0, buffer);
+        let encoded = EncodedBatch::encode(operations, TABLE, 0, buffer);
         encoded.map(|batch| batch.bytes).map_err(|n| errors::not_sent("encoding a batch", &operations[n]))
     }
 
@@ -109,7 +109,7 @@ impl Netlink {
         }
         let mut socket = self.take_socket(doing)?;
         let buffer = std::mem::take(&mut self.buffer);
-        let batch = match Batch::encode(operations, table, socket.sequence(), buffer) {
+        let batch = match EncodedBatch::encode(operations, table, socket.sequence(), buffer) {
             Ok(batch) => batch,
             Err(n) => {
                 self.socket = Some(socket);

@@ -13,13 +13,13 @@ use super::args::Args;
 use super::backend::Chosen;
 use super::logging::Progress;
 use super::source::Source;
-use super::take_over::TakeOver;
-use super::{RECONFIGURED, configuration, pages, source};
+use super::{RECONFIGURED, configuration, pages, source, take_over};
 use crate::conntrack::{Conntrack, ConntrackSocket};
 use crate::forget;
 use crate::observe::{Health, Note, ServiceHealth, Severity};
 use crate::reconcile::{Reconciler, Until};
 use crate::state::{Kind, ObjectName, ObjectRef};
+use crate::takeover::TakeOver;
 
 /// How long what is going on may take when the process ends: pages that a client does not finish reading, Events.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -40,13 +40,13 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let backend = Chosen::tested(args, &scope.families).await?;
     let forgetter = backend.another()?;
     // Before the health port is ours.
-    let take_over = TakeOver::decide(args.take_over).await;
+    let decision = TakeOver::decide(args.take_over.into()).await;
     let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     let (events, writing) = source::start_events(args).await?;
     if !args.once {
-        let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events, take_over).await;
+        let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events, decision).await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(LAST_WORDS, writing).await;
@@ -78,7 +78,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let (departures, departed) = mpsc::unbounded_channel();
     let forgetting = tokio::spawn(forget::run(forgetter, departed));
     let (synced, first_sync) = oneshot::channel();
-    let taken_over = tokio::spawn(take_over.after(first_sync));
+    let taken_over = tokio::spawn(take_over::after_first_sync(decision, first_sync));
     reconciler = reconciler.with_departures(departures).telling_first_sync(synced);
     // The end of either ends the other.
     let reconfigured = async {

@@ -38,7 +38,7 @@ impl OldNode {
     pub fn new() -> Option<Self> {
         let nft = requirements::nft_or_skip()?;
         for program in ["iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy", "ipset"] {
-            if !pointsman::takeover::is_there(program) {
+            if !pointsman::takeover::program_exists(program) {
                 let required = std::env::var("POINTSMAN_REQUIRE_KERNEL").is_ok_and(|value| value == "1");
                 assert!(!required, "POINTSMAN_REQUIRE_KERNEL=1, but there is no {program}");
                 println!("skipped: there is no {program}");

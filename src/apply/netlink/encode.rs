@@ -2,7 +2,7 @@
 
 use super::abi::*;
 use super::message::begin_message;
-use super::types::{Type, put_comment, set_userdata, type_of};
+use super::types::{DataType, put_comment, set_userdata, type_of};
 use super::{elements, rules};
 use crate::dataplane::{BaseChain, Element, Family, Field, Hook, Object, Operation, Rule, SetName, Verb};
 use crate::netlink::MessageWriter;
@@ -16,18 +16,18 @@ const LIST_LIMIT: usize = 64_000;
 
 /// A batch, ready to be sent.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct EncodedBatch {
     /// The messages.
     pub bytes: Vec<u8>,
     /// The sequence number of the first message; the others count on from there.
     pub first: u32,
     /// Which operations the messages between begin and end are about.
-    spans: Vec<Span>,
+    spans: Vec<MessageSpan>,
 }
 
 /// The operations of one message.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+struct MessageSpan {
     /// The first operation.
     operation: usize,
     /// Where the message begins.
@@ -36,7 +36,7 @@ struct Span {
     list: Option<usize>,
 }
 
-impl Batch {
+impl EncodedBatch {
     /// Encodes operations on the table `table`, into a buffer that was used before.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Batch {
     pub fn encode(operations: &[Operation], table: &str, first: u32, mut buffer: Vec<u8>) -> Result<Self, usize> {
         buffer.clear();
         let mut encoder =
-            Encoder { out: MessageWriter { bytes: buffer }, table, sequence: first, spans: Vec::new(), sets: 0 };
+            BatchEncoder { out: MessageWriter { bytes: buffer }, table, sequence: first, spans: Vec::new(), sets: 0 };
         encoder.frame(NFNL_MSG_BATCH_BEGIN);
         let mut done = 0;
         while let Some(operation) = operations.get(done) {
@@ -95,16 +95,16 @@ impl Batch {
     }
 }
 
-struct Encoder<'a> {
+struct BatchEncoder<'a> {
     out: MessageWriter,
     table: &'a str,
     sequence: u32,
-    spans: Vec<Span>,
+    spans: Vec<MessageSpan>,
     /// The kernel wants a number for each set that a batch creates.
     sets: u32,
 }
 
-impl Encoder<'_> {
+impl BatchEncoder<'_> {
     /// The begin or end of the batch.
     fn frame(&mut self, kind: u16) {
         let sequence = self.next();
@@ -122,7 +122,7 @@ impl Encoder<'_> {
     fn message(&mut self, operation: usize, family: Family, kind: u16, flags: u16, contents: impl FnOnce(&mut Self)) {
         let sequence = self.next();
         let message = begin_message(&mut self.out, kind, NLM_F_REQUEST | flags, sequence, family);
-        self.spans.push(Span { operation, start: message.start(), list: None });
+        self.spans.push(MessageSpan { operation, start: message.start(), list: None });
         self.out.put_name(NFTA_TABLE_NAME, self.table);
         contents(self);
         self.out.end_message(message);
@@ -189,11 +189,11 @@ impl Encoder<'_> {
         self.sets += 1;
         self.out.put_name(NFTA_SET_NAME, &set.to_string());
         self.out.put_u32(NFTA_SET_FLAGS, set_flags(set));
-        let key = Type::of(family, definition.key);
+        let key = DataType::of(family, definition.key);
         self.out.put_u32(NFTA_SET_KEY_TYPE, key.number);
         self.out.put_u32(NFTA_SET_KEY_LEN, number(key.length));
         if definition.is_map() {
-            let data = Type::of(family, definition.data);
+            let data = DataType::of(family, definition.data);
             self.out.put_u32(NFTA_SET_DATA_TYPE, data.number);
             self.out.put_u32(NFTA_SET_DATA_LEN, number(data.length));
         }
@@ -301,8 +301,8 @@ mod tests {
         Element::slot(EndpointList::Any, frontend, 0, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
     }
 
-    fn encode(operations: &[Operation]) -> Batch {
-        Batch::encode(operations, "pointsman", 100, Vec::new()).expect("sensible operations")
+    fn encode(operations: &[Operation]) -> EncodedBatch {
+        EncodedBatch::encode(operations, "pointsman", 100, Vec::new()).expect("sensible operations")
     }
 
     #[test]
@@ -354,6 +354,6 @@ mod tests {
     fn what_has_no_message_is_named() {
         let senseless = Operation { verb: Verb::Flush, ..Operation::add_element(slot(1)) };
         let operations = [Operation::add(Family::Ip, Object::Table), senseless];
-        assert_eq!(Batch::encode(&operations, "pointsman", 1, Vec::new()).err(), Some(1));
+        assert_eq!(EncodedBatch::encode(&operations, "pointsman", 1, Vec::new()).err(), Some(1));
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use nix::libc::{EACCES, EAFNOSUPPORT, EBUSY, EEXIST, ENOENT, EOPNOTSUPP, EPERM, EPROTONOSUPPORT};
 
-use super::encode::Batch;
+use super::encode::EncodedBatch;
 use crate::apply::{Error, Refusal};
 use crate::dataplane::Operation;
 use crate::netlink::RefusedMessage;
@@ -20,7 +20,12 @@ pub(super) fn of_socket(doing: &'static str, source: io::Error) -> Error {
 }
 
 /// What it means that the kernel found fault with a batch: the operation is named.
-pub(super) fn of_batch(doing: &'static str, fault: RefusedMessage, batch: &Batch, operations: &[Operation]) -> Error {
+pub(super) fn of_batch(
+    doing: &'static str,
+    fault: RefusedMessage,
+    batch: &EncodedBatch,
+    operations: &[Operation],
+) -> Error {
     let says = io::Error::from_raw_os_error(fault.errno);
     let operation = batch.operation(operations, fault.message, fault.offset).and_then(|n| operations.get(n));
     let Some(operation) = operation else {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use nix::libc::ENOENT;
 
 use super::abi::*;
-use super::by_key;
-use super::collect::Collector;
+use super::element_decoder::ElementDecoder;
 use super::encode::{hook_number, set_flags};
+use super::keyed_read;
 use super::message::{begin_message, generation};
-use super::types::{Type, comment, same_types};
+use super::types::{DataType, comment, same_types};
 use crate::dataplane::{BaseChain, ChainContents, ChainType, Element, Family, Hook, SetContents, SetName};
 use crate::netlink::abi::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage};
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Reads what packets remember; nothing if there is no such map.
 pub(super) fn clients(socket: &mut NetfilterSocket, family: Family, name: &str, set: SetName) -> Result<Vec<Element>> {
-    match Reader::new(socket, family, name).elements(set) {
+    match TableReader::new(socket, family, name).elements(set) {
         Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(Vec::new()),
         elements => Ok(elements?.unwrap_or_default()),
     }
@@ -35,9 +35,10 @@ pub(super) fn clients(socket: &mut NetfilterSocket, family: Family, name: &str, 
 /// kernel does not tell.
 pub(super) fn count(socket: &mut NetfilterSocket, family: Family, name: &str, set: SetName) -> Result<Option<u32>> {
     let mut count = None;
-    let answer = Reader::new(socket, family, name).ask(NFT_MSG_GETSET, NLM_F_ACK, Some(&set.to_string()), |message| {
-        count = message.attributes().u32(NFTA_SET_COUNT);
-    });
+    let answer =
+        TableReader::new(socket, family, name).ask(NFT_MSG_GETSET, NLM_F_ACK, Some(&set.to_string()), |message| {
+            count = message.attributes().u32(NFTA_SET_COUNT);
+        });
     match answer {
         Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(None),
         answer => answer.map(|()| count),
@@ -45,7 +46,7 @@ pub(super) fn count(socket: &mut NetfilterSocket, family: Family, name: &str, se
 }
 
 /// Reads a table over one socket.
-pub(super) struct Reader<'a> {
+pub(super) struct TableReader<'a> {
     socket: &'a mut NetfilterSocket,
     family: Family,
     name: &'a str,
@@ -56,7 +57,7 @@ pub(super) struct Reader<'a> {
 }
 
 /// A set as it was found.
-pub(super) struct Found {
+pub(super) struct FoundSet {
     pub name: String,
     pub is_map: bool,
     /// Its name, if it is of the type that the program gives this name.
@@ -67,14 +68,14 @@ pub(super) struct Found {
     pub count: Option<usize>,
 }
 
-impl Found {
+impl FoundSet {
     /// What decides whether it is as the program wants it.
     pub fn contents(&self, recognised: bool) -> SetContents {
         SetContents { is_map: self.is_map, recognised, capacity: self.capacity }
     }
 }
 
-impl<'a> Reader<'a> {
+impl<'a> TableReader<'a> {
     pub fn new(socket: &'a mut NetfilterSocket, family: Family, name: &'a str) -> Self {
         Self { socket, family, name, consistent: true, generation: None }
     }
@@ -122,11 +123,11 @@ impl<'a> Reader<'a> {
         Ok(rules)
     }
 
-    pub fn sets(&mut self) -> Result<Vec<Found>> {
+    pub fn sets(&mut self) -> Result<Vec<FoundSet>> {
         let (mut sets, family) = (Vec::new(), self.family);
         self.dump(NFT_MSG_GETSET, None, |set| {
             if let Some(name) = set.name(NFTA_SET_NAME) {
-                sets.push(Found {
+                sets.push(FoundSet {
                     name: name.to_owned(),
                     is_map: set.u32(NFTA_SET_FLAGS).unwrap_or(0) & NFT_SET_MAP != 0,
                     ours: name.parse().ok().filter(|name| has_our_type(set, family, *name)),
@@ -139,9 +140,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Elements of a map by their keys; `None` if not everything was answered as expected.
-    pub fn by_key(&mut self, map: by_key::Map<'_>, requests: &by_key::Requests) -> Result<Option<Vec<Element>>> {
+    pub fn by_key(
+        &mut self,
+        map: keyed_read::EndpointMap<'_>,
+        requests: &keyed_read::SlotRequests,
+    ) -> Result<Option<Vec<Element>>> {
         let (consistent, generation) = (&mut self.consistent, &mut self.generation);
-        by_key::ask(self.socket, self.family, self.name, map, requests, |message| {
+        keyed_read::ask(self.socket, self.family, self.name, map, requests, |message| {
             *consistent &= is_of_generation(message, generation);
         })
     }
@@ -150,7 +155,7 @@ impl<'a> Reader<'a> {
     pub fn elements(&mut self, set: SetName) -> Result<Option<Vec<Element>>> {
         let mut pause = PAUSE;
         for _ in 0..RESIZES {
-            let mut collector = Collector::new(self.family, set);
+            let mut collector = ElementDecoder::new(self.family, set);
             self.dump(NFT_MSG_GETSETELEM, Some(&set.to_string()), |list| {
                 let entries = list.nest(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten();
                 entries.for_each(|(_, entry)| collector.push(Attributes(entry)));
@@ -211,7 +216,7 @@ fn is_of_generation(message: &NetlinkMessage<'_>, expected: &mut Option<u16>) ->
 fn has_our_type(set: Attributes<'_>, family: Family, name: SetName) -> bool {
     let definition = name.definition();
     let is = |fields, number, length| {
-        let wanted = Type::of(family, fields);
+        let wanted = DataType::of(family, fields);
         set.u32(number) == Some(wanted.number)
             && set.u32(length).and_then(|length| usize::try_from(length).ok()) == Some(wanted.length)
     };

@@ -1,4 +1,4 @@
-//! Rules as the kernel's expressions: small steps over registers.
+//! Rules as the kernel's expressions: small expressions over registers.
 //!
 //! A key is loaded into neighbouring registers from the first one on, so that a lookup finds its components in a row. What a map
 //! gives takes the same place.
@@ -13,14 +13,14 @@ use crate::netlink::{MessageWriter, nfproto};
 
 /// Writes the expressions of a rule, as entries of a list.
 pub(super) fn put(out: &mut MessageWriter, rule: &Rule) {
-    let mut steps = Steps { out, family: rule.family };
-    rule.conditions.iter().for_each(|condition| steps.condition(condition));
-    steps.action(&rule.action);
+    let mut expressions = ExpressionWriter { out, family: rule.family };
+    rule.conditions.iter().for_each(|condition| expressions.condition(condition));
+    expressions.action(&rule.action);
 }
 
 /// What a lookup is for.
 #[derive(Clone, Copy)]
-enum Lookup {
+enum LookupUse {
     /// The rule goes on if the key is there.
     Found,
     /// The rule goes on if it is not.
@@ -29,21 +29,21 @@ enum Lookup {
     Data,
 }
 
-struct Steps<'a> {
+struct ExpressionWriter<'a> {
     out: &'a mut MessageWriter,
     family: Family,
 }
 
-impl Steps<'_> {
+impl ExpressionWriter<'_> {
     fn condition(&mut self, condition: &Condition) {
         match condition {
             Condition::In(key, set) => {
                 self.key(key);
-                self.lookup(*set, Lookup::Found);
+                self.lookup(*set, LookupUse::Found);
             }
             Condition::NotIn(key, set) => {
                 self.key(key);
-                self.lookup(*set, Lookup::NotFound);
+                self.lookup(*set, LookupUse::NotFound);
             }
             Condition::SaddrIn(network) => self.address(Field::Saddr, network, NFT_CMP_EQ),
             Condition::SaddrNotIn(network) => self.address(Field::Saddr, network, NFT_CMP_NEQ),
@@ -79,7 +79,7 @@ impl Steps<'_> {
             }
             Action::DnatTo(key, map) => {
                 self.key(key);
-                self.lookup(*map, Lookup::Data);
+                self.lookup(*map, LookupUse::Data);
                 self.dnat();
             }
             Action::Remember(key, map, seconds) => self.remember(key, *map, *seconds),
@@ -261,14 +261,14 @@ impl Steps<'_> {
         });
     }
 
-    fn lookup(&mut self, set: SetName, what: Lookup) {
+    fn lookup(&mut self, set: SetName, what: LookupUse) {
         self.expression("lookup", |out| {
             out.put_name(NFTA_LOOKUP_SET, &set.to_string());
             out.put_u32(NFTA_LOOKUP_SREG, NFT_REG_1);
             match what {
-                Lookup::Found => {}
-                Lookup::NotFound => out.put_u32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV),
-                Lookup::Data => out.put_u32(NFTA_LOOKUP_DREG, NFT_REG_1),
+                LookupUse::Found => {}
+                LookupUse::NotFound => out.put_u32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV),
+                LookupUse::Data => out.put_u32(NFTA_LOOKUP_DREG, NFT_REG_1),
             }
         });
     }

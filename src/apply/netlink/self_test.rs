@@ -1,14 +1,11 @@
 //! Does this kernel take what we write, and give it back?
 
 use super::{Netlink, read_tables};
-use crate::apply::{Error, Refusal};
+use crate::apply::{Error, Refusal, SCRATCH_TABLE};
 use crate::dataplane::{
     Action, Chain, ChainContents, Element, Endpoint, EndpointList, Expr, Family, Frontend, Key, Object, Operation,
     Protocol, Rule, SetContents, SetName, SizeClass, TableContents,
 };
-
-/// The name of the scratch table.
-const SCRATCH: &str = "pointsman-self-test";
 
 /// The map that the rule translates by.
 const ENDPOINTS: SetName = SetName::Endpoints(EndpointList::Any);
@@ -31,9 +28,9 @@ pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Err
     let rules = chain.stamped_rules().into_iter();
     operations.extend(rules.map(|rule| Operation::add(family, Object::Rule(chain.name.clone(), Box::new(rule)))));
 
-    netlink.commit_to(SCRATCH, &operations, doing).await?;
-    let found = read_tables(&[family], SCRATCH, doing).await;
-    netlink.commit_to(SCRATCH, &[table(Operation::delete)], doing).await?;
+    netlink.commit_to(SCRATCH_TABLE, &operations, doing).await?;
+    let found = read_tables(&[family], SCRATCH_TABLE, doing).await;
+    netlink.commit_to(SCRATCH_TABLE, &[table(Operation::delete)], doing).await?;
     let mut found = found?.get(family).cloned().unwrap_or_default();
 
     elements.sort();

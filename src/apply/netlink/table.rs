@@ -4,8 +4,8 @@ use std::io::{Error, ErrorKind, Result};
 use std::sync::Mutex;
 use std::thread;
 
-use super::by_key::{self, Map};
-use super::read::{Found, Reader};
+use super::keyed_read::{self, EndpointMap};
+use super::read::{FoundSet, TableReader};
 use crate::dataplane::{Element, EndpointList, Family, Frontend, Key, SetName, SizeClass, TableContents};
 use crate::netlink::NetfilterSocket;
 
@@ -22,16 +22,16 @@ const LARGE: usize = 20_000;
 pub(super) fn read(sockets: &mut [NetfilterSocket], family: Family, name: &str) -> Result<Option<TableContents>> {
     let mut contents = None;
     for _ in 0..ATTEMPTS {
-        let mut readers: Vec<_> = sockets.iter_mut().map(|socket| Reader::new(socket, family, name)).collect();
+        let mut readers: Vec<_> = sockets.iter_mut().map(|socket| TableReader::new(socket, family, name)).collect();
         contents = attempt(&mut readers)?;
-        if readers.iter().all(Reader::is_consistent) {
+        if readers.iter().all(TableReader::is_consistent) {
             break;
         }
     }
     Ok(contents)
 }
 
-fn attempt(readers: &mut [Reader<'_>]) -> Result<Option<TableContents>> {
+fn attempt(readers: &mut [TableReader<'_>]) -> Result<Option<TableContents>> {
     let Some((first, others)) = readers.split_first_mut() else { return Err(ErrorKind::NotConnected.into()) };
     if !first.is_there()? {
         return Ok(None);
@@ -47,7 +47,7 @@ fn attempt(readers: &mut [Reader<'_>]) -> Result<Option<TableContents>> {
     let readers = if is_large { readers } else { std::slice::from_mut(first) };
 
     let (maps, dumped): (Vec<_>, Vec<_>) = sets.into_iter().partition(|set| large_map(set).is_some());
-    let dump = |reader: &mut Reader<'_>, set: Found| {
+    let dump = |reader: &mut TableReader<'_>, set: FoundSet| {
         let elements = match set.ours {
             // What packets remember is no part of the table.
             Some(ours) if ours.is_dynamic() => Some(Vec::new()),
@@ -73,7 +73,7 @@ fn attempt(readers: &mut [Reader<'_>]) -> Result<Option<TableContents>> {
 }
 
 /// The list and the number of elements of a map of endpoints that is read by key.
-fn large_map(set: &Found) -> Option<(EndpointList, usize)> {
+fn large_map(set: &FoundSet) -> Option<(EndpointList, usize)> {
     match (set.ours, set.count) {
         (Some(SetName::Endpoints(list)), Some(count)) if count >= LARGE => Some((list, count)),
         _ => None,
@@ -82,13 +82,13 @@ fn large_map(set: &Found) -> Option<(EndpointList, usize)> {
 
 /// The elements of a large map, in parts: by key if the members of its classes tell all keys, else from a dump.
 fn endpoints(
-    readers: &mut [Reader<'_>],
-    set: &Found,
-    read: &[(Found, Option<Vec<Element>>)],
+    readers: &mut [TableReader<'_>],
+    set: &FoundSet,
+    read: &[(FoundSet, Option<Vec<Element>>)],
 ) -> Result<Option<Vec<Vec<Element>>>> {
     if let Some((list, count)) = large_map(set) {
-        let map = Map { name: &set.name, list, count };
-        if let Some(requests) = by_key::requests(map, members(read, list)) {
+        let map = EndpointMap { name: &set.name, list, count };
+        if let Some(requests) = keyed_read::requests(map, members(read, list)) {
             let parts = share(readers, requests, |reader, requests| reader.by_key(map, &requests))?;
             let parts: Option<Vec<Vec<Element>>> = parts.into_iter().collect();
             let parts = parts.filter(|parts| parts.iter().map(Vec::len).sum::<usize>() == count);
@@ -105,8 +105,8 @@ fn endpoints(
 }
 
 /// The members of a list's classes.
-fn members(read: &[(Found, Option<Vec<Element>>)], list: EndpointList) -> Vec<(Frontend, SizeClass)> {
-    let class = |set: &Found| set.ours?.class().filter(|(of, _)| *of == list).map(|(_, class)| class);
+fn members(read: &[(FoundSet, Option<Vec<Element>>)], list: EndpointList) -> Vec<(Frontend, SizeClass)> {
+    let class = |set: &FoundSet| set.ours?.class().filter(|(of, _)| *of == list).map(|(_, class)| class);
     let of_list = read.iter().filter_map(|(set, elements)| Some((class(set)?, elements.as_ref()?)));
     let frontend = |element: &Element| match element.key {
         Key::Frontend(frontend) => Some(frontend),
@@ -119,13 +119,13 @@ fn members(read: &[(Found, Option<Vec<Element>>)], list: EndpointList) -> Vec<(F
 
 /// Works jobs off in a thread for each reader; the results are in no order.
 fn share<J: Send, T: Send>(
-    readers: &mut [Reader<'_>],
+    readers: &mut [TableReader<'_>],
     jobs: Vec<J>,
-    work: impl Fn(&mut Reader<'_>, J) -> Result<T> + Sync,
+    work: impl Fn(&mut TableReader<'_>, J) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
     let jobs = Mutex::new(jobs.into_iter());
     let next = || jobs.lock().ok()?.next();
-    let run = |reader: &mut Reader<'_>| -> Result<Vec<T>> {
+    let run = |reader: &mut TableReader<'_>| -> Result<Vec<T>> {
         let mut done = Vec::new();
         while let Some(job) = next() {
             done.push(work(reader, job)?);

@@ -57,14 +57,14 @@ const SET_ELEM_F_INTERVAL_OPEN: u32 = 1;
 
 /// What the kernel and nft are told about the type of a key or of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Type {
+pub(super) struct DataType {
     /// nft's number for it.
     pub number: u32,
     /// Its length in bytes.
     pub length: usize,
 }
 
-impl Type {
+impl DataType {
     /// The type of these fields together: in a concatenation each is padded to 4 bytes.
     pub fn of(family: Family, fields: &[Field]) -> Self {
         match fields {
@@ -81,7 +81,7 @@ impl Type {
 }
 
 /// The type of one field.
-pub(super) fn type_of(family: Family, field: Field) -> Type {
+pub(super) fn type_of(family: Family, field: Field) -> DataType {
     let (number, length) = match (field, family) {
         (Field::Saddr | Field::Daddr | Field::OriginalDaddr, Family::Ip) => (TYPE_IPADDR, 4),
         (Field::Saddr | Field::Daddr | Field::OriginalDaddr, Family::Ip6) => (TYPE_IP6ADDR, 16),
@@ -89,7 +89,7 @@ pub(super) fn type_of(family: Family, field: Field) -> Type {
         (Field::Dport | Field::OriginalDport, _) => (TYPE_INET_SERVICE, 2),
         (Field::Slot, _) => (TYPE_INTEGER, 4),
     };
-    Type { number, length }
+    DataType { number, length }
 }
 
 /// A set's user data.
@@ -221,10 +221,10 @@ mod tests {
     #[test]
     fn a_concatenation_has_the_number_that_nft_gives_it() {
         let endpoints = SetName::Endpoints(EndpointList::Any).definition();
-        assert_eq!(Type::of(Family::Ip, endpoints.key), Type { number: 0x1c_c344, length: 16 });
-        assert_eq!(Type::of(Family::Ip6, endpoints.key), Type { number: 0x20_c344, length: 28 });
-        assert_eq!(Type::of(Family::Ip, endpoints.data), Type { number: 0x1cd, length: 8 });
-        assert_eq!(Type::of(Family::Ip6, SetName::ClusterIps.definition().key), Type { number: 8, length: 16 });
+        assert_eq!(DataType::of(Family::Ip, endpoints.key), DataType { number: 0x1c_c344, length: 16 });
+        assert_eq!(DataType::of(Family::Ip6, endpoints.key), DataType { number: 0x20_c344, length: 28 });
+        assert_eq!(DataType::of(Family::Ip, endpoints.data), DataType { number: 0x1cd, length: 8 });
+        assert_eq!(DataType::of(Family::Ip6, SetName::ClusterIps.definition().key), DataType { number: 8, length: 16 });
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::rules::{Step, key, steps};
+use super::rules::{RuleStatement, key, rule_statements};
 use crate::dataplane::{
     BaseChain, Element, Family, KeyField, Object, Operation, Rule, SetDefinition, SetName, TABLE, Verb,
 };
@@ -19,21 +19,21 @@ use crate::dataplane::{
 ///
 /// None in practice: every part of an operation can be written as JSON.
 pub fn encode(operations: &[Operation]) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Batch { nftables: Commands(operations) })
+    serde_json::to_vec(&BatchJson { nftables: CommandsJson(operations) })
 }
 
 #[derive(Serialize)]
-struct Batch<'a> {
-    nftables: Commands<'a>,
+struct BatchJson<'a> {
+    nftables: CommandsJson<'a>,
 }
 
-struct Commands<'a>(&'a [Operation]);
+struct CommandsJson<'a>(&'a [Operation]);
 
-impl Serialize for Commands<'_> {
+impl Serialize for CommandsJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut commands = serializer.serialize_seq(None)?;
         for run in self.0.chunk_by(in_one_command) {
-            commands.serialize_element(&Command(run))?;
+            commands.serialize_element(&CommandJson(run))?;
         }
         commands.end()
     }
@@ -48,25 +48,25 @@ fn in_one_command(a: &Operation, b: &Operation) -> bool {
 }
 
 /// One command: a single operation, or several on elements of one set.
-struct Command<'a>(&'a [Operation]);
+struct CommandJson<'a>(&'a [Operation]);
 
-impl Serialize for Command<'_> {
+impl Serialize for CommandJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut command = serializer.serialize_map(Some(1))?;
         if let Some(first) = self.0.first() {
-            command.serialize_entry(first.verb.nft(), &Target { first, run: self.0 })?;
+            command.serialize_entry(first.verb.nft(), &TargetJson { first, run: self.0 })?;
         }
         command.end()
     }
 }
 
 /// What a command is about: `{"element": {…}}`.
-struct Target<'a> {
+struct TargetJson<'a> {
     first: &'a Operation,
     run: &'a [Operation],
 }
 
-impl Serialize for Target<'_> {
+impl Serialize for TargetJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut target = serializer.serialize_map(Some(1))?;
         let family = self.first.family;
@@ -80,7 +80,7 @@ impl Serialize for Target<'_> {
             Object::Set(_) | Object::Clients { .. } => {
                 let Some((set, capacity)) = self.first.object.set() else { return target.end() };
                 let definition = set.definition();
-                let typed = |fields| adding.then(|| Typeof { r#typeof: key(family, fields, None) });
+                let typed = |fields| adding.then(|| TypeofJson { r#typeof: key(family, fields, None) });
                 let json = SetJson {
                     family: family.nft(),
                     table: TABLE,
@@ -168,20 +168,20 @@ struct RuleJson<'a> {
     chain: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     comment: Option<&'a str>,
-    expr: Vec<Step>,
+    expr: Vec<RuleStatement>,
 }
 
 impl<'a> RuleJson<'a> {
     fn new(chain: &'a str, rule: &'a Rule) -> Self {
         let comment = rule.comment.as_deref();
-        Self { family: rule.family.nft(), table: TABLE, chain, comment, expr: steps(rule) }
+        Self { family: rule.family.nft(), table: TABLE, chain, comment, expr: rule_statements(rule) }
     }
 }
 
 /// The type of a key or of data, by example. Data must be given this way too: with a list of type names nft creates the map, but
 /// the next nft process cannot read its key.
 #[derive(Serialize)]
-struct Typeof {
+struct TypeofJson {
     r#typeof: nftables::expr::Expression<'static>,
 }
 
@@ -191,9 +191,9 @@ struct SetJson<'a> {
     table: &'a str,
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    r#type: Option<Typeof>,
+    r#type: Option<TypeofJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    map: Option<Typeof>,
+    map: Option<TypeofJson>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     flags: &'a [&'a str],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,21 +205,21 @@ struct ElementsJson<'a> {
     family: &'a str,
     table: &'a str,
     name: String,
-    elem: ElementList<'a>,
+    elem: ElementListJson<'a>,
 }
 
 impl<'a> ElementsJson<'a> {
     fn new(family: Family, set: SetName, adding: bool, run: &'a [Operation]) -> Self {
-        Self { family: family.nft(), table: TABLE, name: set.to_string(), elem: ElementList { adding, run } }
+        Self { family: family.nft(), table: TABLE, name: set.to_string(), elem: ElementListJson { adding, run } }
     }
 }
 
-struct ElementList<'a> {
+struct ElementListJson<'a> {
     adding: bool,
     run: &'a [Operation],
 }
 
-impl Serialize for ElementList<'_> {
+impl Serialize for ElementListJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.run.len()))?;
         for operation in self.run {
@@ -228,7 +228,7 @@ impl Serialize for ElementList<'_> {
             let key = KeyJson { element, with_comment: self.adding };
             // To delete an element its key is enough.
             if self.adding && !value.is_empty() {
-                list.serialize_element(&(key, Concat(&value)))?;
+                list.serialize_element(&(key, ConcatJson(&value)))?;
             } else {
                 list.serialize_element(&key)?;
             }
@@ -248,24 +248,24 @@ impl Serialize for KeyJson<'_> {
         match &self.element.comment {
             Some(comment) if self.with_comment => {
                 let mut outer = serializer.serialize_map(Some(1))?;
-                outer.serialize_entry("elem", &CommentedJson { val: Concat(&atoms), comment })?;
+                outer.serialize_entry("elem", &CommentedJson { val: ConcatJson(&atoms), comment })?;
                 outer.end()
             }
-            _ => Concat(&atoms).serialize(serializer),
+            _ => ConcatJson(&atoms).serialize(serializer),
         }
     }
 }
 
 #[derive(Serialize)]
 struct CommentedJson<'a> {
-    val: Concat<'a>,
+    val: ConcatJson<'a>,
     comment: &'a str,
 }
 
 /// Several components as `{"concat": […]}`; a single one stands for itself.
-struct Concat<'a>(&'a [KeyField]);
+struct ConcatJson<'a>(&'a [KeyField]);
 
-impl Serialize for Concat<'_> {
+impl Serialize for ConcatJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             [single] => KeyFieldJson(single).serialize(serializer),

@@ -13,7 +13,7 @@ use crate::dataplane::{Action, Condition, Expr, Family, Field, Rule, SetName, Si
 /// A statement of a rule.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(super) enum Step {
+pub(super) enum RuleStatement {
     /// One that the crate has.
     Known(Statement<'static>),
     /// An element that a packet adds to a map or refreshes: the crate has it for sets only.
@@ -45,9 +45,9 @@ struct ExpiringValue {
 }
 
 /// The statements of a rule.
-pub(super) fn steps(rule: &Rule) -> Vec<Step> {
+pub(super) fn rule_statements(rule: &Rule) -> Vec<RuleStatement> {
     let family = rule.family;
-    let mut steps: Vec<Step> = statements(rule).into_iter().map(Step::Known).collect();
+    let mut rule_statements: Vec<RuleStatement> = statements(rule).into_iter().map(RuleStatement::Known).collect();
     if let Action::Remember(expr, map, seconds) = &rule.action {
         let val = key(family, expr.fields, expr.class);
         let map = MapUpdate {
@@ -56,9 +56,9 @@ pub(super) fn steps(rule: &Rule) -> Vec<Step> {
             data: key(family, Expr::DESTINATION, None),
             map: format!("@{map}"),
         };
-        steps.push(Step::Map { map });
+        rule_statements.push(RuleStatement::Map { map });
     }
-    steps
+    rule_statements
 }
 
 /// The conditions of a rule, and its action if the crate has it.

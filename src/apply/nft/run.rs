@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::apply::{Error, Refusal};
-use crate::program::{self, Failure};
+use crate::program::{self, ProgramFailure};
 
 /// How long one run may take. Loading 300,000 elements takes about 4 seconds; listing them about 10.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -13,9 +13,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Runs `nft` with `input` on its standard input and returns what it prints.
 pub(super) async fn run(nft: &Path, args: &[&str], input: Vec<u8>, doing: &'static str) -> Result<Vec<u8>, Error> {
     let output = program::run(nft, args, input, LIMIT).await.map_err(|failure| match failure {
-        Failure::Spawn(source) => Error::NotFound { program: nft.to_owned(), source },
-        Failure::TimedOut => Error::TimedOut { doing, limit: LIMIT },
-        Failure::Io(source) => Error::Io { doing, source },
+        ProgramFailure::Spawn(source) => Error::NotFound { program: nft.to_owned(), source },
+        ProgramFailure::TimedOut => Error::TimedOut { doing, limit: LIMIT },
+        ProgramFailure::Io(source) => Error::Io { doing, source },
     })?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(output.stdout) } else { Err(failure(doing, output.status, &stderr)) }

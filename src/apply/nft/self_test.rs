@@ -7,16 +7,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::rules::{key, steps};
+use super::rules::{key, rule_statements};
 use super::{Nft, run};
-use crate::apply::Error;
+use crate::apply::{Error, SCRATCH_TABLE};
 use crate::dataplane::{Action, EndpointList, Expr, Family, Rule, SetName, SizeClass};
 
 /// The oldest version that takes maps with several fields of data, and `typeof` keys, as JSON.
 const FLOOR: [u32; 3] = [1, 1, 3];
-
-/// The name of the scratch table.
-const SCRATCH: &str = "pointsman-self-test";
 
 /// The program's version, if it is new enough and speaks JSON.
 pub(super) async fn version(program: &Path) -> Result<String, Error> {
@@ -46,11 +43,11 @@ pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
     let (family, definition) = (Family::Ip, SetName::Endpoints(EndpointList::Any).definition());
     // The rule names the map.
     let map_name = SetName::Endpoints(EndpointList::Any).to_string();
-    let table = json!({"family": family.nft(), "name": SCRATCH});
+    let table = json!({"family": family.nft(), "name": SCRATCH_TABLE});
     let typed = |fields| serde_json::to_value(key(family, fields, None));
     let unreadable = |source| Error::Unreadable { doing, source };
     let map = json!({
-        "family": family.nft(), "table": SCRATCH, "name": map_name,
+        "family": family.nft(), "table": SCRATCH_TABLE, "name": map_name,
         "type": {"typeof": typed(definition.key).map_err(unreadable)?},
         "map": {"typeof": typed(definition.data).map_err(unreadable)?},
     });
@@ -58,20 +55,20 @@ pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
         {"elem": {"val": {"concat": ["192.0.2.1", "tcp", 80, 7]}, "comment": "default/web:http"}},
         {"concat": ["192.0.2.2", 8080]},
     ]);
-    let elements = json!({"family": family.nft(), "table": SCRATCH, "name": map_name, "elem": [element]});
+    let elements = json!({"family": family.nft(), "table": SCRATCH_TABLE, "name": map_name, "elem": [element]});
 
     // A scratch table left by a killed run goes first.
     let create = json!([{"add": {"table": table}}, {"delete": {"table": table}}, {"add": {"table": table}}, {"add": {"map": map}}]);
     nft.send(batch(create), doing).await?;
     // The second process: an element, and a rule that translates to what the map holds.
-    let chain = json!({"family": family.nft(), "table": SCRATCH, "name": "chain"});
+    let chain = json!({"family": family.nft(), "table": SCRATCH_TABLE, "name": "chain"});
     let slot = Expr::key_of(SetName::Endpoints(EndpointList::Any)).random_slot(SizeClass::MAX);
     let translate = Rule::new(family, Action::DnatTo(slot, SetName::Endpoints(EndpointList::Any)));
-    let mut rule = json!({"family": family.nft(), "table": SCRATCH, "chain": "chain"});
-    rule["expr"] = serde_json::to_value(steps(&translate)).map_err(unreadable)?;
+    let mut rule = json!({"family": family.nft(), "table": SCRATCH_TABLE, "chain": "chain"});
+    rule["expr"] = serde_json::to_value(rule_statements(&translate)).map_err(unreadable)?;
     let fill = json!([{"add": {"chain": chain}}, {"add": {"element": elements}}, {"add": {"rule": &rule}}]);
     let filled = nft.send(batch(fill), doing).await;
-    let listing = nft.list(family, SCRATCH, doing).await;
+    let listing = nft.list(family, SCRATCH_TABLE, doing).await;
     nft.send(batch(json!([{"delete": {"table": table}}])), doing).await?;
     filled?;
     let listing: Value = serde_json::from_slice(&listing?.unwrap_or_default()).map_err(unreadable)?;

@@ -26,7 +26,7 @@ const BATCH: usize = 5_000;
 
 /// A table of nf_tables, of whatever program.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct OtherTable {
+pub struct ForeignTable {
     /// Its family, as nft calls it: `ip`, `ip6`, `inet`, `arp`, `bridge` or `netdev`.
     pub family: &'static str,
     /// Its name.
@@ -35,18 +35,18 @@ pub struct OtherTable {
 
 /// A chain of any table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OtherChain {
+pub struct ForeignChain {
     /// Its table.
-    pub table: OtherTable,
+    pub table: ForeignTable,
     /// Its name.
     pub name: String,
     /// Where it is attached; none for a chain that is jumped to.
-    pub base: Option<Attached>,
+    pub base: Option<ForeignHook>,
 }
 
 /// Where a base chain is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attached {
+pub struct ForeignHook {
     /// The hook's number (`NF_INET_FORWARD` is 2).
     pub hook: u32,
     /// Whether the policy is to drop.
@@ -55,7 +55,7 @@ pub struct Attached {
 
 /// A rule of any table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OtherRule {
+pub struct ForeignRule {
     /// The chain that it is in.
     pub chain: String,
     /// The kernel's number for it, unique in its table.
@@ -83,15 +83,15 @@ impl Netlink {
     /// # Errors
     ///
     /// If the kernel does not list them.
-    pub async fn list_all(&mut self) -> Result<(BTreeSet<OtherTable>, Vec<OtherChain>), Error> {
+    pub async fn list_all(&mut self) -> Result<(BTreeSet<ForeignTable>, Vec<ForeignChain>), Error> {
         self.with_socket("listing the tables of nf_tables", |socket| {
             let tables = dump(socket, NFT_MSG_GETTABLE, NFPROTO_UNSPEC, None, table)?;
             let chains = dump(socket, NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, None, |message, attributes| {
                 let hook = attributes.nest(NFTA_CHAIN_HOOK).and_then(|attached| attached.u32(NFTA_HOOK_HOOKNUM));
                 let drops = attributes.u32(NFTA_CHAIN_POLICY) == u32::try_from(NF_DROP).ok();
-                let base = hook.map(|hook| Attached { hook, drops });
+                let base = hook.map(|hook| ForeignHook { hook, drops });
                 let name = attributes.name(NFTA_CHAIN_NAME)?.to_owned();
-                Some(OtherChain { table: table(message, attributes)?, name, base })
+                Some(ForeignChain { table: table(message, attributes)?, name, base })
             })?;
             Ok((tables.into_iter().collect(), chains))
         })
@@ -103,13 +103,13 @@ impl Netlink {
     /// # Errors
     ///
     /// If the kernel does not list them.
-    pub async fn list_rules(&mut self, family: Family, name: &str) -> Result<Vec<OtherRule>, Error> {
+    pub async fn list_rules(&mut self, family: Family, name: &str) -> Result<Vec<ForeignRule>, Error> {
         let name = name.to_owned();
         self.with_socket("listing the rules of a table", move |socket| {
             dump(socket, NFT_MSG_GETRULE, nfproto(family), Some(&name), |_, attributes| {
                 let handle = u64::from_be_bytes(attributes.find(NFTA_RULE_HANDLE)?.try_into().ok()?);
                 let chain = attributes.name(NFTA_RULE_CHAIN)?.to_owned();
-                Some(OtherRule { chain, handle, target: target(attributes) })
+                Some(ForeignRule { chain, handle, target: target(attributes) })
             })
         })
         .await
@@ -189,7 +189,7 @@ fn dump<T>(
 }
 
 /// The table that an object is in, or that it is.
-fn table(message: &NetlinkMessage<'_>, attributes: Attributes<'_>) -> Option<OtherTable> {
+fn table(message: &NetlinkMessage<'_>, attributes: Attributes<'_>) -> Option<ForeignTable> {
     let family = match message.nfproto()? {
         NFPROTO_INET => "inet",
         NFPROTO_IPV4 => "ip",
@@ -199,7 +199,7 @@ fn table(message: &NetlinkMessage<'_>, attributes: Attributes<'_>) -> Option<Oth
         NFPROTO_IPV6 => "ip6",
         _ => return None,
     };
-    Some(OtherTable { family, name: attributes.name(NFTA_TABLE_NAME)?.to_owned() })
+    Some(ForeignTable { family, name: attributes.name(NFTA_TABLE_NAME)?.to_owned() })
 }
 
 /// The chain that a rule jumps or goes to: its last expression is then an immediate verdict.

@@ -14,7 +14,7 @@ use std::ops::Range;
 use nix::libc::ENOENT;
 
 use super::abi::*;
-use super::collect::Collector;
+use super::element_decoder::ElementDecoder;
 use super::elements;
 use super::message::begin_message;
 use crate::dataplane::{Element, EndpointList, Family, Frontend, Key, SetName, SizeClass};
@@ -28,18 +28,18 @@ const KEYS_IN_REQUEST: u32 = 1_000;
 
 /// A map of endpoints.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Map<'a> {
+pub(super) struct EndpointMap<'a> {
     pub name: &'a str,
     pub list: EndpointList,
     /// How many elements it has.
     pub count: usize,
 }
 
-/// Requests that are sent together, each for some slots of a frontend.
-pub(super) type Requests = Vec<(Frontend, Range<u32>)>;
+/// SlotRequests that are sent together, each for some slots of a frontend.
+pub(super) type SlotRequests = Vec<(Frontend, Range<u32>)>;
 
 /// What has to be asked for, given the members of the map's classes; `None` if they are not as we leave them.
-pub(super) fn requests(map: Map<'_>, mut classes: Vec<(Frontend, SizeClass)>) -> Option<Vec<Requests>> {
+pub(super) fn requests(map: EndpointMap<'_>, mut classes: Vec<(Frontend, SizeClass)>) -> Option<Vec<SlotRequests>> {
     classes.sort_unstable();
     let slots: u64 = classes.iter().map(|(_, class)| u64::from(class.slots())).sum();
     let in_two_classes = classes.windows(2).any(|pair| pair[0].0 == pair[1].0);
@@ -47,7 +47,7 @@ pub(super) fn requests(map: Map<'_>, mut classes: Vec<(Frontend, SizeClass)>) ->
     if in_two_classes || slots > 2 * u64::try_from(map.count).ok()? {
         return None;
     }
-    let (mut all, mut together, mut keys) = (Vec::new(), Requests::new(), 0);
+    let (mut all, mut together, mut keys) = (Vec::new(), SlotRequests::new(), 0);
     for (frontend, class) in classes {
         let mut slot = 0;
         while slot < class.slots() {
@@ -72,8 +72,8 @@ pub(super) fn ask(
     socket: &mut NetfilterSocket,
     family: Family,
     table: &str,
-    map: Map<'_>,
-    requests: &Requests,
+    map: EndpointMap<'_>,
+    requests: &SlotRequests,
     mut each: impl FnMut(&NetlinkMessage<'_>),
 ) -> Result<Option<Vec<Element>>> {
     if requests.is_empty() {
@@ -89,7 +89,7 @@ pub(super) fn ask(
         out.end_message(message);
         next = next.wrapping_add(1);
     }
-    let mut collector = Collector::new(family, SetName::Endpoints(map.list));
+    let mut collector = ElementDecoder::new(family, SetName::Endpoints(map.list));
     // The keys of each request that are not answered yet; 0 after the first that is not there.
     let mut open: Vec<u32> = requests.iter().map(|(_, slots)| slots.end - slots.start).collect();
     let mut odd = false;
@@ -114,7 +114,7 @@ pub(super) fn ask(
 }
 
 /// Writes the map and the keys of a request.
-fn put_keys(out: &mut MessageWriter, map: Map<'_>, frontend: Frontend, slots: Range<u32>) {
+fn put_keys(out: &mut MessageWriter, map: EndpointMap<'_>, frontend: Frontend, slots: Range<u32>) {
     out.put_name(NFTA_SET_ELEM_LIST_SET, map.name);
     let list = out.begin_nest(NFTA_SET_ELEM_LIST_ELEMENTS);
     for slot in slots {
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use crate::dataplane::Protocol;
 
-    const MAP: Map<'_> = Map { name: "endpoints", list: EndpointList::Any, count: 100_000 };
+    const MAP: EndpointMap<'_> = EndpointMap { name: "endpoints", list: EndpointList::Any, count: 100_000 };
 
     fn frontend(n: u32) -> Frontend {
         Frontend { addr: std::net::Ipv6Addr::from_bits(u128::from(n)).into(), protocol: Protocol::Tcp, port: 80 }

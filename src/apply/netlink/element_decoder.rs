@@ -15,26 +15,26 @@ use crate::dataplane::{Element, Endpoint, Family, Field, Key, KeyField, KeyField
 use crate::netlink::{Attributes, host_u32};
 
 /// Collects the elements of one set as they are read.
-pub(super) struct Collector {
+pub(super) struct ElementDecoder {
     family: Family,
     set: SetName,
     /// Whether entries are starts and ends of ranges.
     bounded: bool,
     elements: Vec<Element>,
-    bounds: Vec<Bound>,
+    bounds: Vec<RangeBound>,
     odd: bool,
 }
 
 /// A start or an end of a range.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Bound {
+struct RangeBound {
     addr: IpAddr,
     /// An end belongs to the range before it, so it comes before a start at the same address.
     start: bool,
     comment: Option<Arc<str>>,
 }
 
-impl Collector {
+impl ElementDecoder {
     pub fn new(family: Family, set: SetName) -> Self {
         let definition = set.definition();
         // Ranges among several fields are entries with two keys.
@@ -119,7 +119,7 @@ impl Collector {
         let [KeyField::Addr(addr)] = *atoms(self.family, self.set.definition().key, key)? else { return None };
         let note = entry.find(NFTA_SET_ELEM_USERDATA).and_then(comment);
         let start = flags & NFT_SET_ELEM_INTERVAL_END == 0;
-        self.bounds.push(Bound { addr, start, comment: note.map(Arc::from) });
+        self.bounds.push(RangeBound { addr, start, comment: note.map(Arc::from) });
         (flags & !NFT_SET_ELEM_INTERVAL_END == 0).then_some(())
     }
 }
@@ -201,7 +201,7 @@ mod tests {
     fn there_and_back(set: SetName, elements: &[Element]) -> Option<Vec<Element>> {
         let mut writer = MessageWriter::default();
         elements.iter().for_each(|element| put(&mut writer, element, true));
-        let mut collector = Collector::new(elements[0].family(), set);
+        let mut collector = ElementDecoder::new(elements[0].family(), set);
         Attributes(&writer.bytes).for_each(|(_, entry)| collector.push(Attributes(entry)));
         assert!(!collector.sort(), "nothing twice");
         collector.finish()
@@ -213,7 +213,7 @@ mod tests {
         let member = |port| Element::member(SetName::External, Key::Frontend(frontend(port)));
         let mut writer = MessageWriter::default();
         [member(1), member(2), member(1)].iter().for_each(|element| put(&mut writer, element, true));
-        let mut collector = Collector::new(Family::Ip, SetName::External);
+        let mut collector = ElementDecoder::new(Family::Ip, SetName::External);
         Attributes(&writer.bytes).for_each(|(_, entry)| collector.push(Attributes(entry)));
         assert!(collector.sort());
     }
