@@ -261,7 +261,7 @@ impl Backend for MemoryKernel {
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
         self.apply(operations).map_err(|refusal| Error::Refused {
-            doing: "committing a batch",
+            doing: "committing a batch to Pointsman's tables",
             refusal,
             detail: format!("{refusal:?}"),
         })?;

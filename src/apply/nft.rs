@@ -67,7 +67,7 @@ impl Nft {
 
 impl Backend for Nft {
     fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
-        let (nft, families, doing) = (self.clone(), families.to_vec(), "reading our tables");
+        let (nft, families, doing) = (self.clone(), families.to_vec(), "reading Pointsman's tables");
         async move {
             let mut tables = Tables::default();
             for family in families {
@@ -92,7 +92,7 @@ impl Backend for Nft {
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
-        let doing = "committing a batch";
+        let doing = "committing a batch to Pointsman's tables";
         let batch = encode(operations).map_err(|source| Error::Unreadable { doing, source })?;
         let bytes = batch.len();
         self.send(batch, doing).await?;

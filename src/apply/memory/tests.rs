@@ -155,7 +155,11 @@ async fn a_refused_commit_tells_why() {
     let mut kernel = MemoryKernel::new();
     let error = kernel.commit(&[delete(Object::Table)]).await.unwrap_err();
     assert_eq!(error.refusal(), Some(Refusal::Missing));
-    assert_eq!(error.to_string(), "refused while committing a batch: Missing");
+    assert_eq!(
+        error.to_string(),
+        "refused while committing a batch to Pointsman's tables; the batch changed nothing: Missing. If this goes on, look \
+         for another program that changes the same objects"
+    );
 }
 
 #[tokio::test]

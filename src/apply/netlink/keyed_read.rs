@@ -1,12 +1,12 @@
 //! Reading a map of endpoints by key, without a dump.
 //!
-//! The kernel dumps a map in parts, and for each part walks it from its beginning: the time grows with the square of the map. To
-//! ask for an element by its key takes the same time in a map of any size.
+//! The kernel dumps a map in parts, and walks the map from its beginning for each part: the time grows with the square of the
+//! map's size. A request for an element by its key takes the same time in a map of any size.
 //!
-//! Which keys there are, the sets of the classes tell: a frontend in `internal-P` or `slots-P` has its endpoints in the slots from 0
-//! up to at most P - 1, without gaps. A request for several elements is answered one by one, up to the first that is not there. So one
-//! request for each frontend gives all of its slots, and the number of elements that the kernel counts in the map tells
-//! whether the map holds any others.
+//! The sets of the size classes tell the keys: a frontend in `internal-P` or `slots-P` has its endpoints in the slots from 0 up to
+//! at most P - 1, without gaps. The kernel answers a request for several elements one by one, up to the first that is missing. So
+//! one request for each frontend yields all its slots, and the kernel's count of the map's elements shows whether the map holds
+//! any others.
 
 use std::io::Result;
 use std::ops::Range;
@@ -21,25 +21,28 @@ use crate::dataplane::{Element, EndpointList, Family, Frontend, Key, SetName, Si
 use crate::netlink::abi::NLM_F_REQUEST;
 use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage};
 
-/// How many keys are asked for at once: all answers have to fit into the receive buffer, at less than 1 KiB each.
-const KEYS_AT_ONCE: u32 = 4_000;
-/// How many keys are in one request: the length of a list has 16 bits.
-const KEYS_IN_REQUEST: u32 = 1_000;
+/// Bounds the keys that are requested together: all answers must fit into the receive buffer, with less than 1 KiB each.
+const MAX_KEYS_TOGETHER: u32 = 4_000;
+/// Bounds the keys in one request: the length of a list has 16 bits.
+const MAX_KEYS_PER_REQUEST: u32 = 1_000;
 
-/// A map of endpoints.
+/// A map of endpoints to be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EndpointMap<'a> {
     pub name: &'a str,
     pub list: EndpointList,
-    /// How many elements it has.
+    /// The number of its elements.
     pub count: usize,
 }
 
 /// SlotRequests that are sent together, each for some slots of a frontend.
 pub(super) type SlotRequests = Vec<(Frontend, Range<u32>)>;
 
-/// What has to be asked for, given the members of the map's classes; `None` if they are not as we leave them.
-pub(super) fn requests(map: EndpointMap<'_>, mut classes: Vec<(Frontend, SizeClass)>) -> Option<Vec<SlotRequests>> {
+/// The requests for all elements of a map, by the members of its size classes; `None` if those are not as Pointsman leaves them.
+pub(super) fn plan_requests(
+    map: EndpointMap<'_>,
+    mut classes: Vec<(Frontend, SizeClass)>,
+) -> Option<Vec<SlotRequests>> {
     classes.sort_unstable();
     let slots: u64 = classes.iter().map(|(_, class)| u64::from(class.slots())).sum();
     let in_two_classes = classes.windows(2).any(|pair| pair[0].0 == pair[1].0);
@@ -51,11 +54,11 @@ pub(super) fn requests(map: EndpointMap<'_>, mut classes: Vec<(Frontend, SizeCla
     for (frontend, class) in classes {
         let mut slot = 0;
         while slot < class.slots() {
-            let end = (slot + KEYS_IN_REQUEST).min(class.slots());
+            let end = (slot + MAX_KEYS_PER_REQUEST).min(class.slots());
             together.push((frontend, slot..end));
             keys += end - slot;
             slot = end;
-            if keys >= KEYS_AT_ONCE {
+            if keys >= MAX_KEYS_TOGETHER {
                 all.push(std::mem::take(&mut together));
                 keys = 0;
             }
@@ -65,10 +68,10 @@ pub(super) fn requests(map: EndpointMap<'_>, mut classes: Vec<(Frontend, SizeCla
     Some(all)
 }
 
-/// Asks, and gives the elements that are there; `None` if not everything was answered as expected.
+/// Sends requests and returns the elements that exist; `None` if an answer is missing or unexpected.
 ///
 /// Hands every message of an answer to `each` as well.
-pub(super) fn ask(
+pub(super) fn read_elements(
     socket: &mut NetfilterSocket,
     family: Family,
     table: &str,
@@ -89,28 +92,28 @@ pub(super) fn ask(
         out.end_message(message);
         next = next.wrapping_add(1);
     }
-    let mut collector = ElementDecoder::new(family, SetName::Endpoints(map.list));
-    // The keys of each request that are not answered yet; 0 after the first that is not there.
-    let mut open: Vec<u32> = requests.iter().map(|(_, slots)| slots.end - slots.start).collect();
-    let mut odd = false;
+    let mut decoder = ElementDecoder::new(family, SetName::Endpoints(map.list));
+    // The number of keys of each request that are not answered yet; 0 after the first missing element.
+    let mut unanswered: Vec<u32> = requests.iter().map(|(_, slots)| slots.end - slots.start).collect();
+    let mut unexpected = false;
     socket.request_all(&out.bytes, next, |message, errno| {
         let request = usize::try_from(message.sequence.wrapping_sub(first)).ok();
-        let Some(open) = request.and_then(|request| open.get_mut(request)) else { return };
+        let Some(unanswered) = request.and_then(|request| unanswered.get_mut(request)) else { return };
         match errno {
-            Some(ENOENT) => *open = 0,
-            Some(_) => odd = true,
+            Some(ENOENT) => *unanswered = 0,
+            Some(_) => unexpected = true,
             None => {
                 each(message);
                 for (_, entry) in message.attributes().nest(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten() {
-                    collector.push(Attributes(entry));
-                    odd |= *open == 0;
-                    *open = open.saturating_sub(1);
+                    decoder.push(Attributes(entry));
+                    unexpected |= *unanswered == 0;
+                    *unanswered = unanswered.saturating_sub(1);
                 }
             }
         }
     })?;
-    let answered = !odd && open.iter().all(|open| *open == 0);
-    Ok(if answered { collector.finish() } else { None })
+    let complete = !unexpected && unanswered.iter().all(|keys| *keys == 0);
+    Ok(if complete { decoder.finish() } else { None })
 }
 
 /// Writes the map and the keys of a request.
@@ -139,13 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn every_slot_of_a_class_is_asked_for_once_and_not_too_many_at_a_time() {
+    fn every_slot_of_a_class_is_requested_once_and_not_too_many_together() {
         for (count, endpoints) in [(5_000, 5), (3, 65_536), (1, 1), (0, 1)] {
-            let all = requests(MAP, members(count, endpoints)).expect("as we leave them");
+            let all = plan_requests(MAP, members(count, endpoints)).expect("as Pointsman leaves them");
             let mut asked = Vec::new();
             for together in &all {
                 let keys: u32 = together.iter().map(|(_, slots)| slots.end - slots.start).sum();
-                assert!(keys < KEYS_AT_ONCE + KEYS_IN_REQUEST);
+                assert!(keys < MAX_KEYS_TOGETHER + MAX_KEYS_PER_REQUEST);
                 asked.extend(together.iter().flat_map(|(frontend, slots)| slots.clone().map(|slot| (*frontend, slot))));
             }
             let slots = SizeClass::of(endpoints).map_or(0, SizeClass::slots);
@@ -155,16 +158,16 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_somebody_else_filled_are_not_relied_on() {
+    fn size_classes_that_another_program_changed_are_not_relied_on() {
         let twice = [members(9, 2), members(1, 5)].concat();
-        assert_eq!(requests(MAP, twice), None, "a frontend in two classes");
-        assert_eq!(requests(MAP, members(4, 65_536)), None, "more slots than the map has elements");
+        assert_eq!(plan_requests(MAP, twice), None, "a frontend in two classes");
+        assert_eq!(plan_requests(MAP, members(4, 65_536)), None, "more slots than the map has elements");
     }
 
     #[test]
-    fn the_longest_request_fits_into_its_length() {
+    fn the_length_of_the_longest_request_fits_into_its_field() {
         let mut out = MessageWriter::default();
-        put_keys(&mut out, MAP, frontend(1), 0..KEYS_IN_REQUEST);
+        put_keys(&mut out, MAP, frontend(1), 0..MAX_KEYS_PER_REQUEST);
         let list = Attributes(&out.bytes).nest(NFTA_SET_ELEM_LIST_ELEMENTS).expect("a list");
         assert_eq!(list.count(), 1_000);
     }
