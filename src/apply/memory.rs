@@ -15,7 +15,7 @@ mod packet;
 
 pub use packet::{Packet, PacketOutcome};
 
-/// A kernel in memory: what nf_tables does with the operations that we send, and how it refuses them.
+/// A kernel in memory: does what nf_tables does with the operations of a batch, and refuses what it refuses.
 ///
 /// The same tests run against it and against the real kernel.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +38,7 @@ struct MemoryChain {
 #[derive(Clone, Debug)]
 struct MemorySet {
     name: SetName,
-    /// How many elements it may have, if packets fill it.
+    /// The maximum number of elements, if packets fill it.
     capacity: Option<u32>,
     elements: OrdMap<Key, ElementData>,
 }
@@ -51,12 +51,16 @@ struct ElementData {
 }
 
 impl MemoryKernel {
-    /// A kernel without our tables.
+    /// A kernel without Pointsman's tables.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Applies a batch, or nothing of it.
+    /// Applies a whole batch.
+    ///
+    /// # Errors
+    ///
+    /// The cause, if an operation is refused. Then nothing is applied.
     pub fn apply(&mut self, operations: &[Operation]) -> Result<(), Refusal> {
         let mut next = self.clone();
         for operation in operations {
@@ -66,12 +70,12 @@ impl MemoryKernel {
         Ok(())
     }
 
-    /// Removes a table behind the proxy's back.
+    /// Removes a table, as another program might.
     pub fn remove_table(&mut self, family: Family) {
         self.tables[family.index()] = None;
     }
 
-    /// What it holds.
+    /// The tables of these families.
     pub fn contents(&self, families: &[Family]) -> Tables {
         let mut tables = Tables::default();
         for family in families {
@@ -132,7 +136,7 @@ impl MemoryTable {
         }
     }
 
-    /// A chain goes with its rules, unless another chain's rule leads to it.
+    /// Deletes a chain with its rules, unless a rule of another chain leads to it.
     fn delete_chain(&mut self, name: &str) -> Result<(), Refusal> {
         let chain = self.chains.remove(name).ok_or(Refusal::Missing)?;
         if self.rules().any(|rule| rule_target(rule) == Some(name)) {
@@ -167,7 +171,7 @@ impl MemoryTable {
     }
 
     fn set_of(&mut self, element: &Element) -> Result<&mut MemorySet, Refusal> {
-        if Key::from_atoms(element.family(), element.set, &element.key.atoms()).is_none()
+        if Key::from_fields(element.family(), element.set, &element.key.fields()).is_none()
             || element.value.is_some() != element.set.definition().is_map()
         {
             return Err(Refusal::Other);
@@ -207,7 +211,7 @@ impl MemorySet {
         self.elements.iter().map(element).collect()
     }
 
-    /// Adds an element. One that is there already stays as it is, comment included; other data is an error, and so is a range
+    /// Adds an element. One that exists stays as it is, comment included. Other data for the same key is refused, and so is a range
     /// that overlaps another.
     fn add(&mut self, element: &Element) -> Result<(), Refusal> {
         if let Some(held) = self.elements.get(&element.key) {

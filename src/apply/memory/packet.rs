@@ -1,7 +1,7 @@
-//! What the rules of a kernel in memory make of a packet.
+//! Running the rules of a kernel in memory on a packet.
 //!
-//! The way through the hooks is the real one's, as far as it matters here: destination translation is decided once for a connection,
-//! by its first packet; what this host sends to itself leaves by the loopback interface and arrives again.
+//! A packet passes the hooks as in a real kernel, as far as it matters here: the first packet of a connection decides its
+//! destination translation, and a packet that this host sends to itself leaves by the loopback interface and arrives again.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,30 +15,30 @@ use crate::dataplane::{
 /// A packet with ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Where it comes from.
+    /// The source address.
     pub saddr: IpAddr,
-    /// Where it is sent to.
+    /// The destination address.
     pub daddr: IpAddr,
     /// The transport protocol.
     pub protocol: Protocol,
-    /// The port that it is sent to.
+    /// The destination port.
     pub dport: u16,
-    /// The interface by which it arrived; `None` if this host sends it.
+    /// The interface by which it arrives; `None` if this host sends it.
     pub iif: Option<String>,
-    /// It opens a connection.
+    /// Whether it opens a connection.
     pub opens: bool,
 }
 
-/// What becomes of a packet.
+/// What the rules do with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PacketOutcome {
     /// It goes on.
     Goes {
-        /// Where to.
+        /// Its destination.
         to: Endpoint,
-        /// That is not where it was sent to.
+        /// Whether this is another destination than the packet had.
         translated: bool,
-        /// Its source address becomes one of this host's.
+        /// Whether its source address becomes one of this host's.
         masqueraded: bool,
     },
     /// It is dropped.
@@ -50,10 +50,10 @@ pub enum PacketOutcome {
 }
 
 impl MemoryKernel {
-    /// Everything that can become of a packet, whatever random numbers are drawn, on a host with these addresses.
+    /// Every outcome that a packet can have, over all random numbers, on a host with these addresses.
     pub fn outcomes(&self, packet: &Packet, host: &BTreeSet<IpAddr>) -> BTreeSet<PacketOutcome> {
         let family = Family::of(packet.daddr);
-        let sent = PacketState::of(packet);
+        let sent = PacketState::from_packet(packet);
         let Some(table) = &self.tables[family.index()] else { return BTreeSet::from([sent.outcome()]) };
         let mut walk = PacketWalk { table, packet, host, family, outcomes: BTreeSet::new() };
         let states = BTreeSet::from([sent]);
@@ -64,7 +64,7 @@ impl MemoryKernel {
     }
 }
 
-/// What can change about a packet.
+/// What rules can change about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct PacketState {
     to: Endpoint,
@@ -76,24 +76,24 @@ struct PacketState {
 /// How a packet leaves a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ChainExit {
-    /// To the chain that it came from.
+    /// It returns to the chain that it came from.
     Back,
-    /// For good, with all chains at this place in the hook.
+    /// It is accepted: no other chain at this priority of the hook sees it.
     Accepted,
 }
 
-/// One packet on its way.
+/// The way of one packet through the hooks.
 struct PacketWalk<'a> {
     table: &'a MemoryTable,
     packet: &'a Packet,
     host: &'a BTreeSet<IpAddr>,
     family: Family,
-    /// What has become of it where it went no further.
+    /// The outcomes of the ways that ended.
     outcomes: BTreeSet<PacketOutcome>,
 }
 
 impl PacketState {
-    fn of(packet: &Packet) -> Self {
+    fn from_packet(packet: &Packet) -> Self {
         let to = Endpoint { addr: packet.daddr, port: packet.dport };
         Self { to, translated: false, masqueraded: false, mark: 0 }
     }
@@ -108,7 +108,7 @@ impl PacketState {
 }
 
 impl PacketWalk<'_> {
-    /// A packet that arrived: for this host or through it.
+    /// Runs the hooks for a packet that arrives: for this host, or to be forwarded.
     fn arrives(&mut self, states: BTreeSet<PacketState>) -> BTreeSet<PacketState> {
         let states = self.hook(Hook::Prerouting, true, states);
         let (here, elsewhere) = self.by_route(states);
@@ -118,18 +118,18 @@ impl PacketWalk<'_> {
         left
     }
 
-    /// A packet that this host sends: away, or to itself.
+    /// Runs the hooks for a packet that this host sends: to another host, or to itself.
     fn is_sent(&mut self, states: BTreeSet<PacketState>) -> BTreeSet<PacketState> {
         let states = self.hook(Hook::Output, true, states);
         let states = self.hook(Hook::Postrouting, true, states);
         let (here, mut left) = self.by_route(states);
-        // The connection is known by now, and where it goes decided.
+        // The connection is tracked by now, and its translation decided.
         let here = self.hook(Hook::Prerouting, false, here);
         left.extend(self.hook(Hook::Input, false, here));
         left
     }
 
-    /// Those for this host, and the others.
+    /// Splits by the destination: this host, and others.
     fn by_route(&self, states: BTreeSet<PacketState>) -> (BTreeSet<PacketState>, BTreeSet<PacketState>) {
         states.into_iter().partition(|state| self.host.contains(&state.to.addr))
     }
@@ -170,7 +170,7 @@ impl PacketWalk<'_> {
         left
     }
 
-    /// Does what a rule says. A packet then goes on to the `next` rule, has `left` the chain, or is not there any more.
+    /// Does what a rule says. The packet then goes on to the `next` rule, has `left` the chain, or has ended.
     fn act(
         &mut self,
         action: &Action,
@@ -199,7 +199,7 @@ impl PacketWalk<'_> {
                     }
                 }
             }
-            // What is remembered is for the next connection.
+            // An affinity map matters for the next connection only.
             Action::Remember(..) => drop(next.insert(state)),
             Action::SetMark(bit) => drop(next.insert(PacketState { mark: state.mark | bit, ..state })),
             Action::ClearMarkAndMasquerade(bit) => {
@@ -245,7 +245,7 @@ impl PacketWalk<'_> {
         }
     }
 
-    /// What a map gives for the key made of these fields.
+    /// The data of a map for the key made of these fields.
     fn value(&self, expr: &Expr, map: SetName, slot: u32, state: PacketState) -> Option<Endpoint> {
         let key = self.key(expr, map, slot, state)?;
         self.table.sets.get(&map.to_string())?.elements.get(&key)?.value
@@ -262,12 +262,12 @@ impl PacketWalk<'_> {
             Field::OriginalDport => KeyField::Port(self.packet.dport),
             Field::Slot => KeyField::Slot(slot),
         };
-        let atoms: Vec<KeyField> = expr.fields.iter().map(field).collect();
-        Key::from_atoms(self.family, set, &atoms)
+        let fields: Vec<KeyField> = expr.fields.iter().map(field).collect();
+        Key::from_fields(self.family, set, &fields)
     }
 }
 
-/// Whether an interface has this name, or begins so if that ends in `*`.
+/// Whether an interface has this name; a pattern that ends in `*` matches the beginning.
 fn matches(pattern: &str, name: &str) -> bool {
     pattern.strip_suffix('*').map_or(name == pattern, |prefix| name.starts_with(prefix))
 }
@@ -279,7 +279,7 @@ mod tests {
     use crate::fixtures::{World, ip, service, service_cidr, slice};
     use crate::state::Event;
 
-    /// What becomes of a connection from 192.0.2.2 to the TCP port of this address.
+    /// The outcomes of a connection, on a host with the address 192.0.2.1.
     fn outcomes(world: &World, from: &str, to: &str, dport: u16, protocol: Protocol) -> Vec<String> {
         let iif = Some("eth0".to_owned());
         let packet = Packet { saddr: ip(from), daddr: ip(to), protocol, dport, iif, opens: true };
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_remembered_goes_where_it_went_and_others_anywhere() {
+    fn a_client_in_the_affinity_map_keeps_its_endpoint_and_others_get_any() {
         let mut world = web();
         world.apply(service("shop/web").affinity(60));
         world.sync();
@@ -324,14 +324,14 @@ mod tests {
     }
 
     #[test]
-    fn who_reaches_itself_is_masqueraded() {
+    fn a_connection_of_an_endpoint_to_itself_is_masqueraded() {
         let outcomes = outcomes(&web(), "10.1.0.1", "10.96.0.1", 80, Protocol::Tcp);
         assert_eq!(outcomes[0], "10.1.0.1:8080 translated masqueraded");
         assert_eq!(outcomes[1], "10.1.0.2:8080 translated");
     }
 
     #[test]
-    fn what_nobody_answers_is_refused_or_dropped_and_the_rest_passes() {
+    fn unserved_frontends_are_refused_or_dropped_and_other_packets_pass() {
         let world = web();
         let client = "192.0.2.2";
         assert_eq!(outcomes(&world, client, "10.96.0.2", 80, Protocol::Tcp), ["Reset"]);

@@ -1,4 +1,4 @@
-//! Operations as a batch of messages.
+//! Encoding operations as a batch of messages.
 
 use super::abi::*;
 use super::message::begin_message;
@@ -11,8 +11,8 @@ use crate::netlink::abi::{
     NLM_F_REQUEST,
 };
 
-/// How long a list of elements may become: its length has 16 bits, and one more element must fit.
-const LIST_LIMIT: usize = 64_000;
+/// Up to this length a list of elements grows: its length has 16 bits, and one more element must fit.
+const MAX_LIST_BYTES: usize = 64_000;
 
 /// A batch, ready to be sent.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct EncodedBatch {
     pub bytes: Vec<u8>,
     /// The sequence number of the first message; the others count on from there.
     pub first: u32,
-    /// Which operations the messages between begin and end are about.
+    /// The operations of each message between begin and end.
     spans: Vec<MessageSpan>,
 }
 
@@ -30,23 +30,23 @@ pub(super) struct EncodedBatch {
 struct MessageSpan {
     /// The first operation.
     operation: usize,
-    /// Where the message begins.
+    /// Where the message begins in the batch.
     start: usize,
-    /// Where its list of elements begins, if it has one.
+    /// Where its list of elements begins in the batch, if it has one.
     list: Option<usize>,
 }
 
 impl EncodedBatch {
-    /// Encodes operations on the table `table`, into a buffer that was used before.
+    /// Encodes operations on the table `table`, into a buffer that may have been used before.
     ///
     /// # Errors
     ///
-    /// The number of the first operation that nothing can be sent for.
+    /// The number of the first operation that has no message.
     pub fn encode(operations: &[Operation], table: &str, first: u32, mut buffer: Vec<u8>) -> Result<Self, usize> {
         buffer.clear();
         let mut encoder =
             BatchEncoder { out: MessageWriter { bytes: buffer }, table, sequence: first, spans: Vec::new(), sets: 0 };
-        encoder.frame(NFNL_MSG_BATCH_BEGIN);
+        encoder.batch_delimiter(NFNL_MSG_BATCH_BEGIN);
         let mut done = 0;
         while let Some(operation) = operations.get(done) {
             done = match &operation.object {
@@ -56,11 +56,11 @@ impl EncodedBatch {
                 _ => encoder.single(operation, done).map(|()| done + 1).ok_or(done)?,
             };
         }
-        // Its answer comes after the commit. Kernels before 6.10 do not acknowledge the frame, so the last message inside is asked.
+        // The kernel answers after the commit. Before 6.10 it does not acknowledge the batch's end, so the last message inside asks.
         if let Some(last) = encoder.spans.last() {
             encoder.out.add_flag(last.start, NLM_F_ACK);
         }
-        encoder.frame(NFNL_MSG_BATCH_END);
+        encoder.batch_delimiter(NFNL_MSG_BATCH_END);
         Ok(Self { bytes: encoder.out.bytes, first, spans: encoder.spans })
     }
 
@@ -74,20 +74,20 @@ impl EncodedBatch {
         self.last().wrapping_add(2)
     }
 
-    /// The number of the operation that an answer is about: `message` counts from the batch's begin, `offset` is where in the
-    /// message the kernel found fault.
+    /// The number of the operation that a refusal is about. `message` is the number of the message in the batch, whose begin is 0,
+    /// and `offset` the byte of the message that the kernel objects to. `None` for the begin and the end.
     pub fn operation(&self, operations: &[Operation], message: u32, offset: Option<u32>) -> Option<usize> {
         let span = self.spans.get(usize::try_from(message.checked_sub(1)?).ok()?)?;
         let (Some(list), Some(offset)) = (span.list, offset) else { return Some(span.operation) };
-        let fault = span.start.checked_add(usize::try_from(offset).ok()?)?;
-        // Counting again is cheap, and only done for the one that is refused.
+        let refused = span.start.checked_add(usize::try_from(offset).ok()?)?;
+        // Encoding the elements again finds the right one. This happens only after a refusal.
         let (mut at, mut scratch) = (list, MessageWriter::default());
         for (n, operation) in operations.iter().enumerate().skip(span.operation) {
             let Object::Element(element) = &operation.object else { break };
             scratch.bytes.clear();
             elements::put(&mut scratch, element, operation.verb == Verb::Add);
             at += scratch.bytes.len();
-            if fault < at {
+            if refused < at {
                 return Some(n);
             }
         }
@@ -95,18 +95,19 @@ impl EncodedBatch {
     }
 }
 
+/// Writes the messages of a batch.
 struct BatchEncoder<'a> {
     out: MessageWriter,
     table: &'a str,
     sequence: u32,
     spans: Vec<MessageSpan>,
-    /// The kernel wants a number for each set that a batch creates.
+    /// The number of the last set: the kernel wants one for each set that a batch creates.
     sets: u32,
 }
 
 impl BatchEncoder<'_> {
-    /// The begin or end of the batch.
-    fn frame(&mut self, kind: u16) {
+    /// Writes the begin or end of the batch.
+    fn batch_delimiter(&mut self, kind: u16) {
         let sequence = self.next();
         let message = self.out.begin_message(kind, NLM_F_REQUEST, sequence, 0, NFNL_SUBSYS_NFTABLES);
         self.out.end_message(message);
@@ -118,7 +119,7 @@ impl BatchEncoder<'_> {
         sequence
     }
 
-    /// A message about the operation with this number. In every kind of message the first attribute is the table's name.
+    /// Writes a message for the operation with this number. In every kind of message the first attribute is the table's name.
     fn message(&mut self, operation: usize, family: Family, kind: u16, flags: u16, contents: impl FnOnce(&mut Self)) {
         let sequence = self.next();
         let message = begin_message(&mut self.out, kind, NLM_F_REQUEST | flags, sequence, family);
@@ -128,7 +129,7 @@ impl BatchEncoder<'_> {
         self.out.end_message(message);
     }
 
-    /// An operation on anything but an element; `None` if there is no message for it.
+    /// Writes an operation on any object but an element; `None` if it has no message.
     fn single(&mut self, operation: &Operation, n: usize) -> Option<()> {
         let family = operation.family;
         match (operation.verb, &operation.object) {
@@ -189,11 +190,11 @@ impl BatchEncoder<'_> {
         self.sets += 1;
         self.out.put_name(NFTA_SET_NAME, &set.to_string());
         self.out.put_u32(NFTA_SET_FLAGS, set_flags(set));
-        let key = DataType::of(family, definition.key);
+        let key = DataType::of_fields(family, definition.key);
         self.out.put_u32(NFTA_SET_KEY_TYPE, key.number);
         self.out.put_u32(NFTA_SET_KEY_LEN, number(key.length));
         if definition.is_map() {
-            let data = DataType::of(family, definition.data);
+            let data = DataType::of_fields(family, definition.data);
             self.out.put_u32(NFTA_SET_DATA_TYPE, data.number);
             self.out.put_u32(NFTA_SET_DATA_LEN, number(data.length));
         }
@@ -209,7 +210,7 @@ impl BatchEncoder<'_> {
         self.out.put(NFTA_SET_USERDATA, &set_userdata(family, &definition));
     }
 
-    /// The lengths of a key's fields: only for ranges the kernel has to know them.
+    /// Writes the lengths of a key's fields. The kernel needs them only for ranges.
     fn set_fields(&mut self, family: Family, fields: &[Field]) {
         let description = self.out.begin_nest(NFTA_SET_DESC);
         let concatenation = self.out.begin_nest(NFTA_SET_DESC_CONCAT);
@@ -226,8 +227,8 @@ impl BatchEncoder<'_> {
         self.message(n, family, NFT_MSG_DELSET, 0, |this| this.out.put_name(NFTA_SET_NAME, name));
     }
 
-    /// The elements from `first` on, as far as they belong to one set, are treated alike and fit into one message. Returns the
-    /// number of the operation after them.
+    /// Writes one message for the operations from `first` on, as far as they are alike, belong to one set and fit. Returns the number
+    /// of the operation after them.
     fn elements(&mut self, operations: &[Operation], first: usize, of: &Element) -> usize {
         let Some(operation) = operations.get(first) else { return first };
         let (verb, family) = (operation.verb, operation.family);
@@ -253,7 +254,7 @@ impl BatchEncoder<'_> {
                     _ => break,
                 }
                 done += 1;
-                if this.out.bytes.len() - start > LIST_LIMIT {
+                if this.out.bytes.len() - start > MAX_LIST_BYTES {
                     break;
                 }
             }
@@ -273,13 +274,13 @@ pub(super) fn set_flags(set: SetName) -> u32 {
     interval | map | fields | dynamic
 }
 
-/// Whether a set's keys have several fields, each of them a range. The kernel keeps such sets in another way.
+/// Whether a set's keys have several fields, each a range. The kernel has another kind of set for these.
 pub(super) fn is_ranges_of_several_fields(set: SetName) -> bool {
     let definition = set.definition();
     definition.interval && definition.key.len() > 1
 }
 
-/// The hook as the kernel numbers it.
+/// The kernel's number for a hook.
 pub(super) fn hook_number(hook: Hook) -> u32 {
     match hook {
         Hook::Prerouting => NF_INET_PRE_ROUTING,
@@ -302,7 +303,7 @@ mod tests {
     }
 
     fn encode(operations: &[Operation]) -> EncodedBatch {
-        EncodedBatch::encode(operations, "pointsman", 100, Vec::new()).expect("sensible operations")
+        EncodedBatch::encode(operations, "pointsman", 100, Vec::new()).expect("operations with messages")
     }
 
     #[test]
@@ -313,13 +314,13 @@ mod tests {
         assert_eq!(kinds, [NFNL_MSG_BATCH_BEGIN, NFT_MSG_DELSETELEM, NFT_MSG_NEWSETELEM, NFNL_MSG_BATCH_END]);
         assert_eq!(messages.iter().map(|message| message.sequence).collect::<Vec<_>>(), [100, 101, 102, 103]);
         let asked: Vec<bool> = messages.iter().map(|message| message.flags & NLM_F_ACK != 0).collect();
-        assert_eq!(asked, [false, false, true, false], "only the last one is acknowledged");
+        assert_eq!(asked, [false, false, true, false], "only the last one asks for an acknowledgement");
         assert_eq!((batch.last(), batch.next()), (102, 104));
         assert_eq!(batch.bytes.len(), 224);
     }
 
     #[test]
-    fn long_lists_are_cut_and_every_element_is_found_by_its_place() {
+    fn long_lists_are_split_and_every_element_is_found_by_its_offset() {
         let operations: Vec<Operation> = (0..5_000).map(|n| Operation::add_element(slot(n))).collect();
         let batch = encode(&operations);
         let messages: Vec<_> = Messages(&batch.bytes).collect();
@@ -340,18 +341,18 @@ mod tests {
     }
 
     #[test]
-    fn places_that_are_in_no_element_do_not_matter() {
+    fn an_offset_outside_of_all_elements_names_the_first_operation() {
         let operations = [Operation::add(Family::Ip, Object::Table), Operation::add_element(slot(1))];
         let batch = encode(&operations);
-        assert_eq!(batch.operation(&operations, 0, None), None, "the frame");
+        assert_eq!(batch.operation(&operations, 0, None), None, "the begin or end");
         assert_eq!(batch.operation(&operations, 1, Some(0)), Some(0));
         assert_eq!(batch.operation(&operations, 2, None), Some(1));
         assert_eq!(batch.operation(&operations, 2, Some(u32::MAX)), Some(1));
-        assert_eq!(batch.operation(&operations, 3, None), None, "the frame");
+        assert_eq!(batch.operation(&operations, 3, None), None, "the begin or end");
     }
 
     #[test]
-    fn what_has_no_message_is_named() {
+    fn an_operation_without_a_message_is_named() {
         let senseless = Operation { verb: Verb::Flush, ..Operation::add_element(slot(1)) };
         let operations = [Operation::add(Family::Ip, Object::Table), senseless];
         assert_eq!(EncodedBatch::encode(&operations, "pointsman", 1, Vec::new()).err(), Some(1));

@@ -186,7 +186,7 @@ fn dump<T>(
         }
         std::thread::sleep(RETRY_PAUSE);
     }
-    Err(io::Error::other("the rules changed during each of 20 attempts to list them"))
+    Err(io::Error::other(format!("the rules changed during each of {MAX_ATTEMPTS} attempts to list them")))
 }
 
 /// The table of an object, or the table itself.

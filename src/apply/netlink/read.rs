@@ -162,7 +162,7 @@ impl<'a> TableReader<'a> {
                 let entries = list.nest(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten();
                 entries.for_each(|(_, entry)| decoder.push(Attributes(entry)));
             })?;
-            if !decoder.sort() {
+            if !decoder.sort_and_find_duplicates() {
                 return Ok(decoder.finish());
             }
             tracing::debug!(%set, "the kernel resized a set while it was read: reading it again");
@@ -221,7 +221,7 @@ fn is_of_generation(message: &NetlinkMessage<'_>, expected: &mut Option<u16>) ->
 fn has_type_of(set: Attributes<'_>, family: Family, name: SetName) -> bool {
     let definition = name.definition();
     let has = |fields, number, length| {
-        let wanted = DataType::of(family, fields);
+        let wanted = DataType::of_fields(family, fields);
         set.u32(number) == Some(wanted.number)
             && set.u32(length).and_then(|length| usize::try_from(length).ok()) == Some(wanted.length)
     };

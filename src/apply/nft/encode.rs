@@ -1,7 +1,7 @@
-//! Operations as the JSON that `nft -j -f -` reads.
+//! Encoding operations as the JSON that `nft -j -f -` reads.
 //!
-//! The envelope, sets, maps and elements are our own types: the `nftables` crate 0.6 has no `typeof` keys, no maps with several
-//! fields of data, and writes `null` for every unset member of an element.
+//! The envelope, sets, maps and elements have types of their own here: the `nftables` crate 0.6 has no `typeof` keys, no maps with
+//! several fields of data, and writes `null` for every unset member of an element.
 
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
@@ -39,7 +39,7 @@ impl Serialize for CommandsJson<'_> {
     }
 }
 
-/// Whether two neighbours are elements of the same set, to be treated alike.
+/// Whether two neighbours are the same verb on elements of the same set.
 fn in_one_command(a: &Operation, b: &Operation) -> bool {
     match (&a.object, &b.object) {
         (Object::Element(x), Object::Element(y)) => a.verb == b.verb && a.family == b.family && x.set == y.set,
@@ -60,7 +60,7 @@ impl Serialize for CommandJson<'_> {
     }
 }
 
-/// What a command is about: `{"element": {…}}`.
+/// The object of a command: `{"element": {…}}`.
 struct TargetJson<'a> {
     first: &'a Operation,
     run: &'a [Operation],
@@ -154,7 +154,7 @@ impl<'a> ChainJson<'a> {
             name,
             r#type: base.map(|base| base.kind.nft()),
             hook: base.map(|base| base.hook.nft()),
-            // A number: nft takes a name here without a word and creates a chain without a hook.
+            // A number: given a name, nft reports no error and creates a chain without a hook.
             prio: base.map(|base| base.priority),
             policy: base.map(|_| "accept"),
         }
@@ -178,8 +178,8 @@ impl<'a> RuleJson<'a> {
     }
 }
 
-/// The type of a key or of data, by example. Data must be given this way too: with a list of type names nft creates the map, but
-/// the next nft process cannot read its key.
+/// The type of a key or of data, by an expression of that type. Data needs this too: with a list of type names nft creates the
+/// map, but the next nft process cannot read its key.
 #[derive(Serialize)]
 struct TypeofJson {
     r#typeof: nftables::expr::Expression<'static>,
@@ -224,9 +224,9 @@ impl Serialize for ElementListJson<'_> {
         let mut list = serializer.serialize_seq(Some(self.run.len()))?;
         for operation in self.run {
             let Object::Element(element) = &operation.object else { continue };
-            let value = element.value_atoms();
+            let value = element.value_fields();
             let key = KeyJson { element, with_comment: self.adding };
-            // To delete an element its key is enough.
+            // The key is enough to delete an element.
             if self.adding && !value.is_empty() {
                 list.serialize_element(&(key, ConcatJson(&value)))?;
             } else {
@@ -244,14 +244,14 @@ struct KeyJson<'a> {
 
 impl Serialize for KeyJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let atoms = self.element.key.atoms();
+        let fields = self.element.key.fields();
         match &self.element.comment {
             Some(comment) if self.with_comment => {
                 let mut outer = serializer.serialize_map(Some(1))?;
-                outer.serialize_entry("elem", &CommentedJson { val: ConcatJson(&atoms), comment })?;
+                outer.serialize_entry("elem", &CommentedJson { val: ConcatJson(&fields), comment })?;
                 outer.end()
             }
-            _ => ConcatJson(&atoms).serialize(serializer),
+            _ => ConcatJson(&fields).serialize(serializer),
         }
     }
 }
@@ -262,16 +262,16 @@ struct CommentedJson<'a> {
     comment: &'a str,
 }
 
-/// Several components as `{"concat": […]}`; a single one stands for itself.
+/// Several fields as `{"concat": […]}`; a single field without it.
 struct ConcatJson<'a>(&'a [KeyField]);
 
 impl Serialize for ConcatJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             [single] => KeyFieldJson(single).serialize(serializer),
-            atoms => {
+            fields => {
                 let mut outer = serializer.serialize_map(Some(1))?;
-                outer.serialize_entry("concat", &atoms.iter().map(KeyFieldJson).collect::<Vec<_>>())?;
+                outer.serialize_entry("concat", &fields.iter().map(KeyFieldJson).collect::<Vec<_>>())?;
                 outer.end()
             }
         }

@@ -1,6 +1,6 @@
 //! Reading a table back from `nft -j list table`.
 //!
-//! Tolerant of everything that is not ours: unknown objects are noted or skipped, never an error.
+//! Objects that the program does not know are recorded or skipped, never an error.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,11 @@ use crate::dataplane::{
     TableContents,
 };
 
-/// Reads a listing of one table.
+/// Parses a listing of one table.
+///
+/// # Errors
+///
+/// If it is not JSON of the expected shape.
 pub(super) fn table(family: Family, json: &[u8]) -> Result<TableContents, serde_json::Error> {
     let listing: Listing = serde_json::from_slice(json)?;
     let mut contents = TableContents::default();
@@ -47,7 +51,7 @@ pub(super) fn table(family: Family, json: &[u8]) -> Result<TableContents, serde_
     Ok(contents)
 }
 
-/// Reads what packets remember from a listing of one such map.
+/// Parses a listing of an affinity map, which packets fill.
 pub(super) fn clients(family: Family, json: &[u8]) -> Result<Vec<Element>, serde_json::Error> {
     let listing: Listing = serde_json::from_slice(json)?;
     let mut clients = Vec::new();
@@ -59,7 +63,7 @@ pub(super) fn clients(family: Family, json: &[u8]) -> Result<Vec<Element>, serde
     Ok(clients)
 }
 
-/// Takes the elements of a set that is ours; false if it is not of our type or holds something that we would never write.
+/// Collects the elements of a set of the program. False if the set has another type, or an element that the program never writes.
 fn read_set(family: Family, set: ListedSet, is_map: bool, elements: &mut Vec<Element>) -> bool {
     let Ok(name) = set.name.parse::<SetName>() else { return false };
     let definition = name.definition();
@@ -75,7 +79,7 @@ fn read_set(family: Family, set: ListedSet, is_map: bool, elements: &mut Vec<Ele
     if is_map != definition.is_map() || !same_type || !same_flags {
         return false;
     }
-    // What packets remember is no part of the table.
+    // Elements that packets add are no part of the table.
     for node in set.elem.into_iter().filter(|_| !definition.dynamic) {
         match element(family, name, &node) {
             Some(element) => elements.push(element),
@@ -85,7 +89,7 @@ fn read_set(family: Family, set: ListedSet, is_map: bool, elements: &mut Vec<Ele
     true
 }
 
-/// The element that a node describes.
+/// The element that a value describes.
 fn element(family: Family, set: SetName, node: &ListedValue) -> Option<Element> {
     let (node, value) = match node {
         ListedValue::List(pair) => match pair.as_slice() {
@@ -98,41 +102,41 @@ fn element(family: Family, set: SetName, node: &ListedValue) -> Option<Element> 
         ListedValue::Elem { val, comment } => (&**val, comment.as_deref()),
         plain => (plain, None),
     };
-    let value = match value.map(atoms) {
+    let value = match value.map(fields) {
         None => None,
-        Some(atoms) => match atoms?.as_slice() {
+        Some(fields) => match fields?.as_slice() {
             [KeyField::Addr(addr), KeyField::Port(port)] => Some(Endpoint { addr: *addr, port: *port }),
             _ => return None,
         },
     };
-    let key = key_of(family, set, &atoms(node)?)?;
+    let key = key_from_fields(family, set, &fields(node)?)?;
     (value.is_some() == set.definition().is_map()).then(|| Element { set, key, value, comment: comment.map(Arc::from) })
 }
 
-/// The key with these components. In a listing slots and ports are both numbers: the set tells which is which.
-fn key_of(family: Family, set: SetName, atoms: &[KeyField]) -> Option<Key> {
-    match (set, atoms) {
+/// The key with these fields. A listing has numbers for slots and for ports: the set tells which is which.
+fn key_from_fields(family: Family, set: SetName, fields: &[KeyField]) -> Option<Key> {
+    match (set, fields) {
         (SetName::Endpoints(_), [others @ .., KeyField::Port(slot)]) => {
             let slot = KeyField::Slot(u32::from(*slot));
-            Key::from_atoms(family, set, &[others, &[slot]].concat())
+            Key::from_fields(family, set, &[others, &[slot]].concat())
         }
-        _ => Key::from_atoms(family, set, atoms),
+        _ => Key::from_fields(family, set, fields),
     }
 }
 
-fn atoms(node: &ListedValue) -> Option<Vec<KeyField>> {
-    match node {
-        ListedValue::Concat(nodes) => nodes.iter().map(atom).collect(),
-        single => Some(vec![atom(single)?]),
+fn fields(value: &ListedValue) -> Option<Vec<KeyField>> {
+    match value {
+        ListedValue::Concat(values) => values.iter().map(field).collect(),
+        single => Some(vec![field(single)?]),
     }
 }
 
-fn atom(node: &ListedValue) -> Option<KeyField> {
-    match node {
+fn field(value: &ListedValue) -> Option<KeyField> {
+    match value {
         ListedValue::Text(text) => {
             text.parse().map(KeyField::Addr).ok().or_else(|| text.parse().map(KeyField::Protocol).ok())
         }
-        // Slot numbers end at 65,535 too: the largest class has 65,536 slots.
+        // Slot numbers end at 65,535 as ports do: the largest class has 65,536 slots.
         ListedValue::Number(number) => u16::try_from(*number).ok().map(KeyField::Port),
         ListedValue::Prefix { addr, len } => {
             IpNet::new(addr.parse().ok()?, u8::try_from(*len).ok()?).ok().map(KeyField::Network)
@@ -180,7 +184,7 @@ struct ListedSet {
 }
 
 impl ListedChain {
-    /// Where the chain is attached, if the program could have written it so.
+    /// Where the chain is attached; `None` if the program never attaches one so.
     fn base(&self) -> Option<BaseChain> {
         let kind =
             [ChainType::Filter, ChainType::Nat].into_iter().find(|kind| self.r#type.as_deref() == Some(kind.nft()));
@@ -195,7 +199,7 @@ impl ListedChain {
     }
 }
 
-/// An element, or a part of one, as nft writes it.
+/// An element, or a part of an element, in nft's JSON.
 enum ListedValue {
     Text(String),
     Number(u64),
