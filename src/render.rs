@@ -1,4 +1,4 @@
-//! A plan for people: in Service terms, or as nft commands.
+//! Rendering a plan as text: in Service terms, or as nft commands.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -8,16 +8,16 @@ use ipnet::IpNet;
 use crate::dataplane::{Endpoint, Key, SetName, TABLE};
 use crate::diff::{FrontendChange, Installed, Plan};
 
-/// Whether to mark changes by colour as well as by sign.
+/// Whether to mark changes with colours, in addition to signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
-    /// ANSI escapes, for a terminal.
+    /// With ANSI escapes, for a terminal.
     On,
     /// Plain text.
     Off,
 }
 
-/// What happens to something; its sign in the text.
+/// What happens to an object, which decides its sign in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ChangeSign {
     Add,
@@ -25,13 +25,13 @@ enum ChangeSign {
     Remove,
 }
 
-/// How many things of the first level come, change and go.
+/// The number of entries of the first level that are added, changed and removed.
 #[derive(Default)]
 struct ChangeCounts([usize; 3]);
 
-/// The plan in Service terms; the last line is `Plan: N to add, N to change, N to remove (M operations)`.
+/// Renders a plan in Service terms. The last line is `Plan: N to add, N to change, N to remove (M operations)`.
 ///
-/// Counted are the entries of the first level: tables, frontends, and groups of shared elements.
+/// It counts the entries of the first level: tables, frontends, and groups of shared elements.
 pub fn text(plan: &Plan, colour: Colour) -> String {
     let mut out = PlanText { out: String::new(), colour, count: ChangeCounts::default() };
     out.tables(plan);
@@ -47,12 +47,12 @@ pub fn text(plan: &Plan, colour: Colour) -> String {
     if operations == 0 {
         text.push_str("No differences.\n");
     }
-    // Writing to a String cannot fail, here and below.
+    // Writing to a String cannot fail; this holds below too.
     let _ = writeln!(text, "Plan: {add} to add, {change} to change, {remove} to remove ({operations} {noun})");
     text
 }
 
-/// The plan as commands that `nft -f` reads, one operation a line.
+/// Renders a plan as commands that `nft -f` reads, one operation per line.
 pub fn nft(plan: &Plan) -> String {
     let mut text = String::new();
     for operation in &plan.operations {
@@ -61,6 +61,7 @@ pub fn nft(plan: &Plan) -> String {
     text
 }
 
+/// Writes the text of a plan.
 struct PlanText {
     out: String,
     colour: Colour,
@@ -68,13 +69,13 @@ struct PlanText {
 }
 
 impl PlanText {
-    /// An entry of the first level.
+    /// Writes an entry of the first level.
     fn entry(&mut self, sign: ChangeSign, what: impl fmt::Display) {
         self.count.0[sign as usize] += 1;
         self.line(sign, "", what);
     }
 
-    /// A detail below an entry.
+    /// Writes a detail below an entry.
     fn detail(&mut self, sign: ChangeSign, what: impl fmt::Display) {
         self.line(sign, "    ", what);
     }
@@ -105,7 +106,7 @@ impl PlanText {
         }
     }
 
-    /// Frontends, by Service.
+    /// Writes the changed frontends, ordered by Service.
     fn frontends(&mut self, plan: &Plan) {
         let mut changes: Vec<(&str, &FrontendChange)> =
             plan.frontends.iter().map(|change| (owner(change).unwrap_or_default(), change)).collect();
@@ -123,8 +124,8 @@ impl PlanText {
     }
 
     fn frontend(&mut self, change: &FrontendChange) {
-        let before = change.before.as_deref().map(FrontendView::of);
-        let after = change.after.as_deref().map(FrontendView::of);
+        let before = change.before.as_deref().map(FrontendView::from_installed);
+        let after = change.after.as_deref().map(FrontendView::from_installed);
         let (outcome_before, outcome_after) =
             (before.as_ref().map(FrontendView::outcome), after.as_ref().map(FrontendView::outcome));
         match (&outcome_before, &outcome_after) {
@@ -141,17 +142,17 @@ impl PlanText {
         }
         let empty = FrontendView::default();
         let (old, new) = (before.as_ref().unwrap_or(&empty), after.as_ref().unwrap_or(&empty));
-        let mut said = outcome_before != outcome_after || old_owner != new_owner;
-        said |= self.differences("endpoint", &old.endpoints, &new.endpoints);
-        said |= self.differences("local endpoint", &old.local_endpoints, &new.local_endpoints);
-        said |= self.differences("allowed source", &old.sources, &new.sources);
-        said |= self.differences("session affinity:", &old.affinity, &new.affinity);
-        if !said {
+        let mut described = outcome_before != outcome_after || old_owner != new_owner;
+        described |= self.differences("endpoint", &old.endpoints, &new.endpoints);
+        described |= self.differences("local endpoint", &old.local_endpoints, &new.local_endpoints);
+        described |= self.differences("allowed source", &old.sources, &new.sources);
+        described |= self.differences("session affinity:", &old.affinity, &new.affinity);
+        if !described {
             self.detail(ChangeSign::Change, "slots repaired");
         }
     }
 
-    /// What is in one set and not in the other; true if there is anything.
+    /// Writes what only one of two sets contains; true if they differ.
     fn differences<T: Ord + fmt::Display>(&mut self, what: &str, old: &BTreeSet<T>, new: &BTreeSet<T>) -> bool {
         for gone in old.difference(new) {
             self.detail(ChangeSign::Remove, format_args!("{what} {gone}"));
@@ -162,7 +163,7 @@ impl PlanText {
         old != new
     }
 
-    /// Shared elements of one set, as one entry.
+    /// Writes the changed shared elements of one set, as one entry.
     fn shared(&mut self, plan: &Plan, set: SetName, title: &str) {
         let changes: Vec<_> = plan.shared.iter().filter(|change| change.element.set == set).collect();
         let (added, removed) = (changes.iter().any(|c| c.added), changes.iter().any(|c| !c.added));
@@ -183,7 +184,7 @@ impl PlanText {
     }
 }
 
-/// What is shown of a frontend.
+/// The properties of a frontend that the text shows.
 #[derive(Default)]
 struct FrontendView {
     gates: Vec<SetName>,
@@ -194,7 +195,7 @@ struct FrontendView {
 }
 
 impl FrontendView {
-    fn of(installed: &Installed) -> Self {
+    fn from_installed(installed: &Installed) -> Self {
         Self {
             gates: installed.gates().collect(),
             endpoints: installed.endpoints(false).collect(),
@@ -204,7 +205,7 @@ impl FrontendView {
         }
     }
 
-    /// What happens to a new connection, in words.
+    /// What happens to a new connection.
     fn outcome(&self) -> String {
         let mut gates: Vec<SetName> = self.gates.clone();
         gates.retain(|gate| *gate != SetName::Firewalled);
@@ -224,7 +225,7 @@ impl FrontendView {
     }
 }
 
-/// The service port that a change is about: the one that will hold the frontend, else the one that held it.
+/// The service port that a change belongs to: the one that will hold the frontend, or else the one that held it.
 fn owner(change: &FrontendChange) -> Option<&str> {
     change.after.as_deref().and_then(Installed::owner).or_else(|| change.before.as_deref().and_then(Installed::owner))
 }

@@ -1,4 +1,4 @@
-//! Elements: the cluster, as entries of sets and maps.
+//! Elements: the entries of sets and maps, which represent the cluster.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,15 +15,15 @@ use super::set::{EndpointList, Field, SetName};
 pub struct Element {
     /// The set or map that it belongs to.
     pub set: SetName,
-    /// Its key, of the shape that the set defines.
+    /// Its key, with the fields that the set defines.
     pub key: Key,
     /// The data, for a map.
     pub value: Option<Endpoint>,
-    /// For people: which service port asked for it. At most 191 bytes of `[A-Za-z0-9-./:_]`.
+    /// The service port that it belongs to, for readers of listings. At most 191 bytes of `[A-Za-z0-9-./:_]`.
     pub comment: Option<Arc<str>>,
 }
 
-/// The key of an element.
+/// The key of an element, with its fields in nft's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// `daddr`
@@ -32,7 +32,7 @@ pub enum Key {
     Network(IpNet),
     /// `daddr . l4proto . dport`; of a NodePort `l4proto . dport`
     Frontend(Frontend),
-    /// The same and `. slot`
+    /// The fields of a frontend, then `slot`
     Slot(Frontend, u32),
     /// `daddr . l4proto . dport . saddr`, the source a range
     Source(Frontend, IpNet),
@@ -42,7 +42,7 @@ pub enum Key {
     Client(Frontend, IpAddr),
 }
 
-/// One component of a key or of data.
+/// One field of a key or of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyField {
     /// An address.
@@ -57,7 +57,7 @@ pub enum KeyField {
     Slot(u32),
 }
 
-/// The components of a key or of data, in place: keys are taken apart by the hundred thousand.
+/// The fields of a key or of data, without an allocation: a sync may take hundreds of thousands of keys apart.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyFields {
     fields: [KeyField; KeyFields::MAX_FIELDS],
@@ -80,7 +80,7 @@ impl Element {
         self.key.family()
     }
 
-    /// The components of the data; empty for a member of a plain set.
+    /// The fields of the data; empty for a member of a plain set.
     pub fn value_fields(&self) -> KeyFields {
         self.value.map_or_else(KeyFields::default, |to| {
             KeyFields::concat(&[&[KeyField::Addr(to.addr), KeyField::Port(to.port)]])
@@ -102,9 +102,9 @@ impl Key {
         }
     }
 
-    /// The components, in the order of the set's definition.
+    /// The fields, in the order of the set's definition.
     pub fn fields(&self) -> KeyFields {
-        let of = |before: &[KeyField], f: &Frontend, after: &[KeyField]| {
+        let with_frontend = |before: &[KeyField], f: &Frontend, after: &[KeyField]| {
             let addr = [KeyField::Addr(f.addr)];
             let addr = if f.is_node_port() { &[][..] } else { &addr };
             KeyFields::concat(&[before, addr, &[KeyField::Protocol(f.protocol), KeyField::Port(f.port)], after])
@@ -112,10 +112,10 @@ impl Key {
         match self {
             Self::Addr(addr) => KeyFields::concat(&[&[KeyField::Addr(*addr)]]),
             Self::Network(network) => KeyFields::concat(&[&[KeyField::Network(*network)]]),
-            Self::Frontend(f) => of(&[], f, &[]),
-            Self::Slot(f, slot) => of(&[], f, &[KeyField::Slot(*slot)]),
-            Self::Source(f, source) => of(&[], f, &[KeyField::Network(*source)]),
-            Self::Client(f, client) => of(&[KeyField::Addr(*client)], f, &[]),
+            Self::Frontend(f) => with_frontend(&[], f, &[]),
+            Self::Slot(f, slot) => with_frontend(&[], f, &[KeyField::Slot(*slot)]),
+            Self::Source(f, source) => with_frontend(&[], f, &[KeyField::Network(*source)]),
+            Self::Client(f, client) => with_frontend(&[KeyField::Addr(*client)], f, &[]),
             Self::Hairpin(endpoint, protocol) => {
                 let addr = KeyField::Addr(endpoint.addr);
                 KeyFields::concat(&[&[addr, addr, KeyField::Protocol(*protocol), KeyField::Port(endpoint.port)]])
@@ -123,8 +123,7 @@ impl Key {
         }
     }
 
-    /// The key of an element of `set` in the table of `family` with these components; `None` if they do not fit the set's
-    /// definition.
+    /// The key with these fields of an element of `set` in the table of `family`; `None` if they do not fit the set's definition.
     pub fn from_fields(family: Family, set: SetName, fields: &[KeyField]) -> Option<Self> {
         let frontend = |addr, protocol, port| Frontend { addr, protocol, port };
         let key = match (set, fields) {
@@ -177,19 +176,19 @@ impl Key {
 }
 
 impl KeyFields {
-    /// The most components that a key has.
+    /// The largest number of fields.
     pub const MAX_FIELDS: usize = 8;
 
     fn concat(parts: &[&[KeyField]]) -> Self {
         let mut fields = Self::default();
         for field in parts.iter().copied().flatten() {
-            // No key has more.
+            // No key has more fields than fit.
             let _ = fields.push(*field);
         }
         fields
     }
 
-    /// Appends a component; `None` if there are too many.
+    /// Appends a field; `None` if there are too many.
     pub fn push(&mut self, field: KeyField) -> Option<()> {
         *self.fields.get_mut(self.count)? = field;
         self.count += 1;
@@ -229,7 +228,7 @@ impl fmt::Display for KeyField {
     }
 }
 
-/// Writes components joined by ` . `, as nft does.
+/// Writes fields joined by ` . `, as nft does.
 fn write_concat(f: &mut fmt::Formatter<'_>, fields: &[KeyField]) -> fmt::Result {
     for (n, field) in fields.iter().enumerate() {
         if n > 0 {
@@ -310,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_reads_like_nft_and_has_a_component_for_each_field() {
+    fn a_key_reads_like_nft_and_has_the_fields_of_its_set() {
         for (set, key, text) in keys() {
             assert_eq!(key.to_string(), text);
             assert_eq!(key.fields().len(), set.definition().key.len(), "{set}");
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_made_from_its_components_and_from_those_of_no_other_shape() {
+    fn a_key_is_built_from_its_own_fields_and_from_no_others() {
         for (set, key, _) in keys() {
             assert_eq!(Key::from_fields(key.family(), set, &key.fields()), Some(key));
             let other = if key.family() == Family::Ip { Family::Ip6 } else { Family::Ip };
@@ -326,7 +325,7 @@ mod tests {
             assert_eq!(Key::from_fields(key.family(), set, &key.fields()[1..]), None);
             assert_eq!(Key::from_fields(key.family(), set, &[&key.fields()[..], &key.fields()].concat()), None);
             for (other, foreign, _) in keys() {
-                // Wherever a packet carries an address, it is one.
+                // Source and destination addresses look the same in a key.
                 let shape = |set: SetName| {
                     let key = set.definition().key.iter();
                     key.map(|field| if *field == Field::Saddr { Field::Daddr } else { *field }).collect::<Vec<_>>()

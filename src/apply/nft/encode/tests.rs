@@ -121,7 +121,7 @@ fn an_empty_batch_has_no_commands() {
     assert_eq!(commands(&[]), "");
 }
 
-/// How many elements each command of a batch carries.
+/// The number of elements in each command of a batch.
 fn runs(operations: &[Operation]) -> Vec<usize> {
     let batch: serde_json::Value = serde_json::from_slice(&encode(operations).unwrap()).unwrap();
     let commands = batch["nftables"].as_array().unwrap().iter();
@@ -133,7 +133,7 @@ fn runs(operations: &[Operation]) -> Vec<usize> {
 }
 
 #[test]
-fn neighbours_of_one_set_share_a_command_and_nothing_else_does() {
+fn only_neighbouring_elements_of_one_set_share_a_command() {
     let add = |element: &Element| Operation::add_element(element.clone());
     let delete = |element: &Element| Operation::delete_element(element.clone());
     let (a, b, other) = (slot(0, 1), slot(1, 2), network("10.96.0.0/16"));
