@@ -12,7 +12,7 @@
 //! While both are there, the first nat chain that translates a connection decides; of equal priorities Linux calls the chain
 //! first that was attached last (`nf_hook_entries_grow`), which is Pointsman's unless kube-proxy attaches its chains again.
 //!
-//! Two callers decide by who serves health checks on the node ([`HealthServer`]): [`TakeOver`] for `--take-over` after the first
+//! Two callers decide by who serves health checks on the node ([`HealthServer`]): [`TakeOverDecision`] for `--take-over` after the first
 //! sync, and [`clean_up`] for `--cleanup`.
 //!
 //! What other programs own stays: rules that only mention a chain of kube-proxy, `KUBE-FIREWALL` and the other chains of the
@@ -33,7 +33,7 @@ mod ruleset;
 mod selection;
 
 pub use cleanup::{CleanUpError, CleanUpScope, clean_up};
-pub use decision::{TakeOver, TakeOverOutcome, TakeOverPolicy};
+pub use decision::{TakeOverDecision, TakeOverOutcome, TakeOverPolicy};
 pub use find::{KubeProxyArtifacts, LegacyIptables, find_artifacts};
 pub use interfaces::{Interface, interfaces};
 pub use ipvs::{IpvsServices, VirtualService};

@@ -12,7 +12,7 @@ use super::proxy::about_node;
 use super::take_over::explain;
 use crate::dataplane::Family;
 use crate::observe::{About, ClientCounts, Events, Health, Listener, Pages, Severity, metrics};
-use crate::takeover::TakeOver;
+use crate::takeover::TakeOverDecision;
 
 /// Starts the HTTP pages.
 pub(super) async fn serve(
@@ -22,7 +22,7 @@ pub(super) async fn serve(
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
     events: &Events,
-    take_over: TakeOver,
+    take_over: TakeOverDecision,
 ) -> anyhow::Result<()> {
     let recorder = metrics::recorder().context("cannot set up metrics")?;
     let metrics = recorder.handle();

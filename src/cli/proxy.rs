@@ -19,7 +19,7 @@ use crate::forget;
 use crate::observe::{Health, Note, ServiceHealth, Severity};
 use crate::reconcile::{Reconciler, Until};
 use crate::state::{Kind, ObjectName, ObjectRef};
-use crate::takeover::TakeOver;
+use crate::takeover::TakeOverDecision;
 
 /// How long what is going on may take when the process ends: pages that a client does not finish reading, Events.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let backend = Chosen::tested(args, &scope.families).await?;
     let forgetter = backend.another()?;
     // Before the health port is ours.
-    let decision = TakeOver::decide(args.take_over.into()).await;
+    let decision = TakeOverDecision::decide(args.take_over.into()).await;
     let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::args;
-use crate::takeover::{RemovalReport, TakeOver, TakeOverOutcome, TakeOverPolicy};
+use crate::takeover::{RemovalReport, TakeOverDecision, TakeOverOutcome, TakeOverPolicy};
 
 impl From<args::TakeOver> for TakeOverPolicy {
     fn from(chosen: args::TakeOver) -> Self {
@@ -16,7 +16,7 @@ impl From<args::TakeOver> for TakeOverPolicy {
 }
 
 /// Adds to an error about a port that is taken which program probably has it.
-pub(super) fn explain(take_over: TakeOver, error: anyhow::Error) -> anyhow::Error {
+pub(super) fn explain(take_over: TakeOverDecision, error: anyhow::Error) -> anyhow::Error {
     match take_over.port_conflict() {
         Some(why) => error.context(why),
         None => error,
@@ -24,7 +24,7 @@ pub(super) fn explain(take_over: TakeOver, error: anyhow::Error) -> anyhow::Erro
 }
 
 /// Waits for the first sync, then does what was decided. Ends without it if the sender is gone.
-pub(super) async fn after_first_sync(take_over: TakeOver, first_sync: oneshot::Receiver<()>) {
+pub(super) async fn after_first_sync(take_over: TakeOverDecision, first_sync: oneshot::Receiver<()>) {
     if first_sync.await.is_err() {
         return;
     }

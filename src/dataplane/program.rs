@@ -28,13 +28,13 @@ use super::set::{Affinity, EndpointList, SetName, SizeClass};
 const UNBIASED_DRAWS: usize = 12;
 
 /// Priority of source checks: before translation, so that they see the address that the client used.
-const BEFORE_DSTNAT: i32 = -110;
+const BEFORE_DSTNAT_PRIORITY: i32 = -110;
 /// Priority of destination translation (`dstnat`), where kube-proxy translates too.
-const DSTNAT: i32 = -100;
+const DSTNAT_PRIORITY: i32 = -100;
 /// Priority of filters (`filter`).
-const FILTER: i32 = 0;
+const FILTER_PRIORITY: i32 = 0;
 /// Priority of source translation (`srcnat`).
-const SRCNAT: i32 = 100;
+const SRCNAT_PRIORITY: i32 = 100;
 
 /// What an operator may choose about the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,7 +238,7 @@ fn remembering(family: Family, options: &Options, parts: &ProgramFeatures) -> [C
     }
     [
         Chain::regular("remember-clients", rules),
-        Chain::base("nat-input", ChainType::Nat, Hook::Input, SRCNAT, vec![remember(family)]),
+        Chain::base("nat-input", ChainType::Nat, Hook::Input, SRCNAT_PRIORITY, vec![remember(family)]),
     ]
 }
 
@@ -373,7 +373,7 @@ fn checking_sources(family: Family) -> [Chain; 3] {
     let others = Condition::NotIn(Expr::key_of(SetName::AllowedSources), SetName::AllowedSources);
     let at = |name: &'static str, hook| {
         let check = rule(Action::Jump("check-sources".into())).when(Condition::CtStateNew);
-        Chain::base(name, ChainType::Filter, hook, BEFORE_DSTNAT, vec![check])
+        Chain::base(name, ChainType::Filter, hook, BEFORE_DSTNAT_PRIORITY, vec![check])
     };
     [
         Chain::regular("check-sources", vec![rule(Action::Drop).when(SetName::Firewalled.into()).when(others)]),
@@ -399,12 +399,12 @@ fn hooks(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chain; 
     let leaving = remember.into_iter().chain(masquerade).collect();
     let (for_host, passing) = (unanswered("check-nodeports"), || unanswered("check-cluster-ips"));
     [
-        Chain::base("nat-prerouting", ChainType::Nat, Hook::Prerouting, DSTNAT, services()),
-        Chain::base("nat-output", ChainType::Nat, Hook::Output, DSTNAT, services()),
-        Chain::base("nat-postrouting", ChainType::Nat, Hook::Postrouting, SRCNAT, leaving),
-        Chain::base("filter-input", ChainType::Filter, Hook::Input, FILTER, for_host),
-        Chain::base("filter-forward", ChainType::Filter, Hook::Forward, FILTER, passing()),
-        Chain::base("filter-output", ChainType::Filter, Hook::Output, FILTER, passing()),
+        Chain::base("nat-prerouting", ChainType::Nat, Hook::Prerouting, DSTNAT_PRIORITY, services()),
+        Chain::base("nat-output", ChainType::Nat, Hook::Output, DSTNAT_PRIORITY, services()),
+        Chain::base("nat-postrouting", ChainType::Nat, Hook::Postrouting, SRCNAT_PRIORITY, leaving),
+        Chain::base("filter-input", ChainType::Filter, Hook::Input, FILTER_PRIORITY, for_host),
+        Chain::base("filter-forward", ChainType::Filter, Hook::Forward, FILTER_PRIORITY, passing()),
+        Chain::base("filter-output", ChainType::Filter, Hook::Output, FILTER_PRIORITY, passing()),
     ]
 }
 

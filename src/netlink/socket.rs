@@ -33,7 +33,7 @@ const ANSWER_TIMEOUT_SECONDS: i64 = 30;
 
 /// A netfilter socket.
 ///
-/// It belongs to the network namespace of the thread that opened it. After an error of the socket itself nobody knows which
+/// It belongs to the network namespace of the thread that opened it. After an error of the socket itself it is unknown which
 /// answers are still under way: such a socket is not used again.
 pub(crate) struct NetfilterSocket {
     inner: netlink_sys::Socket,

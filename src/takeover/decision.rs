@@ -18,7 +18,7 @@ pub enum TakeOverPolicy {
 
 /// What was decided at the start: the operator's choice, and who served health checks then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TakeOver {
+pub struct TakeOverDecision {
     policy: TakeOverPolicy,
     server: HealthServer,
 }
@@ -34,7 +34,7 @@ pub enum TakeOverOutcome {
     Removed(RemovalReport),
 }
 
-impl TakeOver {
+impl TakeOverDecision {
     /// Finds out who serves health checks. To be called before this process takes the port.
     pub async fn decide(policy: TakeOverPolicy) -> Self {
         Self { policy, server: probe_health_port(HEALTH_PORT).await }
@@ -100,13 +100,13 @@ mod tests {
             (Force, HealthServer::KubeProxy, true),
             (Never, HealthServer::Absent, false),
         ] {
-            assert_eq!(TakeOver { policy, server }.removes(), removes, "{policy:?} {server:?}");
+            assert_eq!(TakeOverDecision { policy, server }.removes(), removes, "{policy:?} {server:?}");
         }
     }
 
     #[test]
     fn a_taken_port_is_explained_by_the_program_that_answers_there() {
-        let explained = |server| TakeOver { policy: TakeOverPolicy::Auto, server }.port_conflict();
+        let explained = |server| TakeOverDecision { policy: TakeOverPolicy::Auto, server }.port_conflict();
         assert_eq!(explained(HealthServer::Absent), None);
         assert_eq!(
             explained(HealthServer::KubeProxy).as_deref(),

@@ -16,11 +16,11 @@ use crate::dataplane::Family;
 /// What kube-proxy left on the node.
 #[derive(Clone, Debug, Default)]
 pub struct KubeProxyArtifacts {
-    /// Families of its own tables of nf_tables.
+    /// The families in which it has its own table of nf_tables.
     pub tables: Vec<Family>,
     /// Its rules in the tables of iptables-nft.
     pub iptables_nft: Vec<(Family, Vec<IptablesSelection<u64>>)>,
-    /// The rules of iptables-legacy, where there are any, and which of them are its.
+    /// The rules of iptables-legacy, where there are any, and which of them are kube-proxy's.
     pub iptables_legacy: Vec<(LegacyIptables, Vec<IptablesSelection<String>>)>,
     /// Its ipsets.
     pub ipsets: Vec<String>,

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::program;
 
 /// Where the kernel lists virtual services. The file is missing without IPVS.
-const LISTING: &str = "/proc/net/ip_vs";
+const LISTING_FILE: &str = "/proc/net/ip_vs";
 
 /// The virtual services that IPVS holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl fmt::Display for VirtualService {
 
 /// Reads the virtual services. `bound` are the addresses of kube-proxy's link.
 pub(super) fn find(bound: &[IpAddr]) -> IpvsServices {
-    split(parse(&std::fs::read_to_string(LISTING).unwrap_or_default()), bound)
+    split(parse(&std::fs::read_to_string(LISTING_FILE).unwrap_or_default()), bound)
 }
 
 /// Removes one virtual service.

@@ -71,7 +71,7 @@ async fn programs(iptables: &str) -> Option<(PathBuf, PathBuf)> {
 }
 
 impl LegacyIptables {
-    /// Removes what was selected. Of each table all of it is removed, or nothing.
+    /// Removes what was selected. Removes the selection of a table as a whole, or nothing.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ pub const NFT_MSG_NEWSETELEM: u16 = 12;
 pub const NFT_MSG_GETSETELEM: u16 = 13;
 pub const NFT_MSG_DELSETELEM: u16 = 14;
 
-// Everything from here on is of linux/netfilter/nf_tables.h where nothing else is said.
+// The rest is from linux/netfilter/nf_tables.h, unless a comment names another file.
 pub const NFTA_LIST_ELEM: u16 = 1;
 
 /// The first attribute of every message: also `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`, `NFTA_SET_TABLE` and `NFTA_SET_ELEM_LIST_TABLE`.
@@ -56,7 +56,7 @@ pub const NFTA_SET_DATA_LEN: u16 = 7;
 pub const NFTA_SET_DESC: u16 = 9;
 pub const NFTA_SET_ID: u16 = 10;
 pub const NFTA_SET_USERDATA: u16 = 13;
-/// The number of elements; not of every kernel.
+/// The number of elements; older kernels do not send it.
 pub const NFTA_SET_COUNT: u16 = 20;
 pub const NFT_SET_INTERVAL: u32 = 0x4;
 pub const NFT_SET_MAP: u32 = 0x8;

@@ -35,7 +35,7 @@ pub(super) struct EndpointMap<'a> {
     pub count: usize,
 }
 
-/// SlotRequests that are sent together, each for some slots of a frontend.
+/// Requests that are sent together, each for some slots of a frontend.
 pub(super) type SlotRequests = Vec<(Frontend, Range<u32>)>;
 
 /// The requests for all elements of a map, by the members of its size classes; `None` if those are not as Pointsman leaves them.
