@@ -301,7 +301,7 @@ impl Model {
             let in_cidr = self.cidrs.values().flat_map(|cidr| &cidr.networks).any(|net| net.contains(&packet.daddr));
             return one(if in_cidr { PacketOutcome::Dropped } else { untouched });
         };
-        let chosen = self.choose(service, port, Family::of(packet.daddr));
+        let chosen = self.choose(service, port, Family::from_addr(packet.daddr));
         if kind == Kind::LoadBalancerIp && !self.is_allowed(service, packet) {
             return one(PacketOutcome::Dropped);
         }
@@ -339,9 +339,10 @@ impl Model {
 
     /// The service port that a packet is for, and by which kind of address.
     fn asked_for(&self, packet: &Packet) -> Option<(&Service, &ServicePort, Kind)> {
-        let family = Family::of(packet.daddr);
+        let family = Family::from_addr(packet.daddr);
         let ports = self.ports().into_iter().filter(|(service, port)| {
-            port.protocol == packet.protocol && service.cluster_ips.iter().any(|addr| Family::of(*addr) == family)
+            port.protocol == packet.protocol
+                && service.cluster_ips.iter().any(|addr| Family::from_addr(*addr) == family)
         });
         let ports: Vec<_> = ports.collect();
         let by_address = ports.iter().filter(|(_, port)| port.port == packet.dport).find_map(|(service, port)| {
@@ -452,10 +453,10 @@ impl Model {
 
     /// Whether some service port of this protocol can send connections to this endpoint, and says that it is on this node.
     fn is_reachable_here(&self, endpoint: Endpoint, protocol: Protocol) -> bool {
-        let family = Family::of(endpoint.addr);
+        let family = Family::from_addr(endpoint.addr);
         self.ports().into_iter().any(|(service, port)| {
             port.protocol == protocol
-                && service.cluster_ips.iter().any(|addr| Family::of(*addr) == family)
+                && service.cluster_ips.iter().any(|addr| Family::from_addr(*addr) == family)
                 && self.choose(service, port, family).reachable_here.contains(&endpoint)
         })
     }

@@ -181,9 +181,9 @@ fn programs() -> Vec<Vec<Operation>> {
         .into_iter()
         .flat_map(|node_port| [1, 10_800].into_iter().map(move |seconds| Affinity { node_port, seconds }));
     let parts = ProgramFeatures {
-        classes: lists.filter_map(|(list, n)| Some((list, SizeClass::of(n)?))).collect(),
+        classes: lists.filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
         affinity: affinity.collect(),
-        internal: [5, 1, 9].into_iter().filter_map(SizeClass::of).collect(),
+        internal: [5, 1, 9].into_iter().filter_map(SizeClass::for_endpoints).collect(),
         sources: true,
     };
     let program = |options: Options| {
@@ -338,7 +338,7 @@ fn three_hundred_thousand_elements_are_one_batch() {
 
 /// Frontends with their size class and endpoints: more than the backend reads by a dump.
 fn large_cluster() -> Vec<Operation> {
-    let (endpoints, class) = (9, SizeClass::of(9).expect("a class"));
+    let (endpoints, class) = (9, SizeClass::for_endpoints(9).expect("a class"));
     let set = SetName::Internal(class);
     let slots = slots(5_000, endpoints);
     let frontends: BTreeSet<Frontend> = slots
@@ -388,7 +388,7 @@ fn a_large_table_is_read_completely_whatever_another_program_left_in_it() {
         let stranger = Frontend { port: 81, ..frontend(5) };
         held_after(vec![delete(4, 17), Operation::add_element(slot_of(stranger, 0))]).await;
         // In two, of which one is larger by as much as another frontend lacks.
-        let two = SetName::Slots(EndpointList::Any, SizeClass::of(17).expect("a class"));
+        let two = SetName::Slots(EndpointList::Any, SizeClass::for_endpoints(17).expect("a class"));
         held_after(vec![
             Operation::delete_element(slot_of(stranger, 0)),
             Operation::add(Family::Ip, Object::Set(two)),

@@ -22,7 +22,7 @@ pub struct Flow {
 impl Flow {
     /// The family of the destination.
     pub fn family(&self) -> Family {
-        Family::of(self.destination.ip())
+        Family::from_addr(self.destination.ip())
     }
 
     /// Whether the destination was translated.

@@ -82,8 +82,10 @@ impl<'a> Judge<'a> {
     pub fn is_stale(&mut self, flow: &Flow) -> bool {
         let (addr, port) = (flow.destination.ip(), flow.destination.port());
         let frontend = Frontend { addr, protocol: Protocol::Udp, port };
-        let node_port =
-            self.node_port_ips.contains(&addr).then(|| Frontend::node_port(Family::of(addr), Protocol::Udp, port));
+        let node_port = self
+            .node_port_ips
+            .contains(&addr)
+            .then(|| Frontend::node_port(Family::from_addr(addr), Protocol::Udp, port));
         let mut may_be = [Some(frontend), node_port].into_iter().flatten();
         if !may_be.clone().any(|frontend| self.looked_at.contains(&frontend)) {
             return false;

@@ -109,7 +109,7 @@ fn stamp(fingerprint: u64, classes: &[SizeClass]) -> String {
 pub(super) fn parse_stamp(comment: &str) -> Option<(u64, Vec<SizeClass>)> {
     let stamp = comment.strip_prefix("program ")?;
     let (fingerprint, slots) = stamp.split_once(" slots ").unwrap_or((stamp, ""));
-    let classes = slots.split(',').filter_map(|slots| SizeClass::of(slots.parse().ok()?)).collect();
+    let classes = slots.split(',').filter_map(|slots| SizeClass::for_endpoints(slots.parse().ok()?)).collect();
     Some((u64::from_str_radix(fingerprint, 16).ok()?, classes))
 }
 
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_stamp_has_16_digits_and_other_comments_are_no_stamps() {
         assert_eq!(stamp(255, &[]), "program 00000000000000ff");
-        let classes: Vec<SizeClass> = [8, 1, 4].into_iter().filter_map(SizeClass::of).collect();
+        let classes: Vec<SizeClass> = [8, 1, 4].into_iter().filter_map(SizeClass::for_endpoints).collect();
         assert_eq!(stamp(255, &classes), "program 00000000000000ff slots 8,1,4");
         assert_eq!(parse_stamp("program 00000000000000ff slots 8,1,4"), Some((255, classes)));
         for comment in ["", "program", "program ", "program xyz", "program 10000000000000000", "shop/web:http"] {

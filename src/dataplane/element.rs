@@ -92,13 +92,13 @@ impl Key {
     /// The family of the key's address.
     pub fn family(&self) -> Family {
         match self {
-            Self::Addr(addr) => Family::of(*addr),
-            Self::Network(network) => Family::of(network.addr()),
+            Self::Addr(addr) => Family::from_addr(*addr),
+            Self::Network(network) => Family::from_addr(network.addr()),
             Self::Frontend(frontend)
             | Self::Slot(frontend, _)
             | Self::Source(frontend, _)
             | Self::Client(frontend, _) => frontend.family(),
-            Self::Hairpin(endpoint, _) => Family::of(endpoint.addr),
+            Self::Hairpin(endpoint, _) => Family::from_addr(endpoint.addr),
         }
     }
 
@@ -152,7 +152,7 @@ impl Key {
             (
                 SetName::Clients { node_port: true },
                 [KeyField::Addr(client), KeyField::Protocol(protocol), KeyField::Port(port)],
-            ) => Self::Client(Frontend::node_port(Family::of(*client), *protocol, *port), *client),
+            ) => Self::Client(Frontend::node_port(Family::from_addr(*client), *protocol, *port), *client),
             _ => match (set.definition().key, fields) {
                 ([Field::Daddr, _, _], [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port)]) => {
                     Self::Frontend(frontend(*addr, *protocol, *port))

@@ -65,7 +65,7 @@ impl Family {
     pub const ALL: [Self; 2] = [Self::Ip, Self::Ip6];
 
     /// The family of an address.
-    pub fn of(addr: IpAddr) -> Self {
+    pub fn from_addr(addr: IpAddr) -> Self {
         if addr.is_ipv4() { Self::Ip } else { Self::Ip6 }
     }
 
@@ -141,7 +141,7 @@ impl Frontend {
 
     /// The frontend's family.
     pub fn family(&self) -> Family {
-        Family::of(self.addr)
+        Family::from_addr(self.addr)
     }
 }
 

@@ -143,7 +143,7 @@ impl LocalPods {
         match self {
             Self::Unknown => None,
             Self::Networks(networks) => {
-                let network = networks.iter().find(|network| Family::of(network.addr()) == family)?;
+                let network = networks.iter().find(|network| Family::from_addr(network.addr()) == family)?;
                 Some((Condition::SaddrIn(*network), Condition::SaddrNotIn(*network)))
             }
             Self::Interface(name) => Some((Condition::Iifname(name.clone()), Condition::IifnameNot(name.clone()))),

@@ -208,7 +208,7 @@ impl EndpointList {
     pub const ALL: [Self; 4] = [Self::Any, Self::Local, Self::NodeportAny, Self::NodeportLocal];
 
     /// The list of a frontend: a NodePort or an address, for all clients or for traffic that must stay on this node.
-    pub fn of(node_port: bool, local: bool) -> Self {
+    pub fn for_frontends(node_port: bool, local: bool) -> Self {
         match (node_port, local) {
             (false, false) => Self::Any,
             (false, true) => Self::Local,
@@ -262,7 +262,7 @@ impl SizeClass {
     const MAX_EXACT: u32 = 8;
 
     /// The size class of a frontend with `endpoints` endpoints; `None` for 0. More than 65,536 count as 65,536.
-    pub fn of(endpoints: usize) -> Option<Self> {
+    pub fn for_endpoints(endpoints: usize) -> Option<Self> {
         let endpoints = u32::try_from(endpoints).unwrap_or(u32::MAX).min(Self::MAX.0);
         match endpoints {
             0 => None,
@@ -326,7 +326,7 @@ impl FromStr for SetName {
     fn from_str(text: &str) -> Result<Self, ()> {
         let class = |slots: &str| {
             let slots: usize = slots.parse().map_err(|_| ())?;
-            SizeClass::of(slots).filter(|class| class.slots() as usize == slots).ok_or(())
+            SizeClass::for_endpoints(slots).filter(|class| class.slots() as usize == slots).ok_or(())
         };
         if let Some(slots) = text.strip_prefix("internal-") {
             return class(slots).map(Self::Internal);
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_class_is_the_number_of_endpoints_and_above_8_the_smallest_power_of_two_that_holds_them() {
-        let slots = |n| SizeClass::of(n).map(SizeClass::slots);
+        let slots = |n| SizeClass::for_endpoints(n).map(SizeClass::slots);
         assert_eq!(slots(0), None);
         for (endpoints, expected) in
             [(1, 1), (2, 2), (3, 3), (5, 5), (8, 8), (9, 16), (16, 16), (17, 32), (65_536, 65_536), (70_000, 65_536)]
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_written_name_is_parsed_again() {
-        let classes = (1..=8).chain((4..=16).map(|bits| 1 << bits)).filter_map(SizeClass::of);
+        let classes = (1..=8).chain((4..=16).map(|bits| 1 << bits)).filter_map(SizeClass::for_endpoints);
         let slots = classes.flat_map(|class| {
             EndpointList::ALL.map(|list| SetName::Slots(list, class)).into_iter().chain([SetName::Internal(class)])
         });

@@ -81,7 +81,7 @@ impl Acknowledged {
                 *counts.entry((frontend.family(), *set)).or_default() += 1;
             }
             for local in [false, true] {
-                let list = EndpointList::of(frontend.is_node_port(), local);
+                let list = EndpointList::for_frontends(frontend.is_node_port(), local);
                 let slots = installed.list(local).len();
                 if slots > 0 {
                     *counts.entry((frontend.family(), SetName::Endpoints(list))).or_default() += slots;
@@ -291,7 +291,7 @@ mod tests {
         let world = world();
         let installed = &world.acknowledged.frontends[&frontend("10.96.0.1 80/tcp")];
         assert_eq!(installed.owner(), Some("shop/web:http"));
-        let two = SizeClass::of(2).map(SetName::Internal).unwrap();
+        let two = SizeClass::for_endpoints(2).map(SetName::Internal).unwrap();
         assert_eq!(installed.gates().collect::<Vec<_>>(), [two]);
         assert_eq!(
             installed.endpoints(false).map(|e| e.to_string()).collect::<Vec<_>>(),
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn elements_are_counted_by_family_and_set() {
-        let two = SizeClass::of(2).map(SetName::Internal).unwrap();
+        let two = SizeClass::for_endpoints(2).map(SetName::Internal).unwrap();
         let expected = BTreeMap::from([
             ((Family::Ip, SetName::ClusterIps), 1),
             ((Family::Ip, SetName::Hairpin), 1),

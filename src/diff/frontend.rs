@@ -14,9 +14,9 @@ pub(super) fn target(frontend: Frontend, installed: Option<&Installed>, spec: &F
     let mut memberships: Vec<_> = spec.gates(frontend).into_iter().map(comment).collect();
     let [slots, local_slots] = [false, true].map(|local| {
         let endpoints = spec.endpoints(local);
-        let list = EndpointList::of(frontend.is_node_port(), local);
+        let list = EndpointList::for_frontends(frontend.is_node_port(), local);
         // The gate of a ClusterIP tells its class.
-        let class = SizeClass::of(endpoints.len()).filter(|_| spec.exposure == Exposure::External);
+        let class = SizeClass::for_endpoints(endpoints.len()).filter(|_| spec.exposure == Exposure::External);
         memberships.extend(class.map(|class| (SetName::Slots(list, class), None)));
         place(installed.map(|installed| installed.list(local)), endpoints)
     });
@@ -85,7 +85,7 @@ fn elements(frontend: Frontend, installed: &Installed) -> Vec<Element> {
         .iter()
         .map(|(set, comment)| Element { comment: comment.clone(), ..Element::member(*set, Key::Frontend(frontend)) });
     let slots = [false, true].into_iter().flat_map(|local| {
-        let list = EndpointList::of(frontend.is_node_port(), local);
+        let list = EndpointList::for_frontends(frontend.is_node_port(), local);
         installed.list(local).iter().map(move |(slot, endpoint)| Element::slot(list, frontend, slot, endpoint))
     });
     let source = |source| Element::member(SetName::AllowedSources, Key::Source(frontend, source));

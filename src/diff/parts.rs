@@ -163,7 +163,7 @@ mod tests {
     use crate::dataplane::Affinity;
 
     fn class(endpoints: usize) -> SizeClass {
-        SizeClass::of(endpoints).unwrap()
+        SizeClass::for_endpoints(endpoints).unwrap()
     }
 
     fn population(counts: &[(usize, u32)]) -> Population {

@@ -76,7 +76,8 @@ impl NodePortAddresses {
     pub fn unrestricted(&self) -> BTreeSet<Family> {
         let Self::Networks(networks) = self else { return BTreeSet::new() };
         let unrestricted = |family: &Family| {
-            let mut of_family = networks.iter().filter(|network| Family::of(network.addr()) == *family).peekable();
+            let mut of_family =
+                networks.iter().filter(|network| Family::from_addr(network.addr()) == *family).peekable();
             of_family.peek().is_none() || of_family.any(|network| network.prefix_len() == 0)
         };
         Family::ALL.into_iter().filter(unrestricted).collect()
@@ -179,7 +180,8 @@ impl Cluster {
         let accepts = |addr: &IpAddr| match &self.view.node_ports {
             NodePortAddresses::Primary => true,
             NodePortAddresses::Networks(networks) => {
-                !unrestricted.contains(&Family::of(*addr)) && networks.iter().any(|network| network.contains(addr))
+                !unrestricted.contains(&Family::from_addr(*addr))
+                    && networks.iter().any(|network| network.contains(addr))
             }
         };
         let ips: BTreeSet<IpAddr> = all.iter().copied().filter(|addr| !addr.is_loopback() && accepts(addr)).collect();

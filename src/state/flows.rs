@@ -48,7 +48,7 @@ impl Cluster {
     pub fn all_node_port_ips(&self) -> BTreeSet<IpAddr> {
         let unrestricted = self.view().node_ports.unrestricted();
         let of_host = self.host_addresses().iter().copied();
-        let everywhere = of_host.filter(|addr| unrestricted.contains(&Family::of(*addr)) && !addr.is_loopback());
+        let everywhere = of_host.filter(|addr| unrestricted.contains(&Family::from_addr(*addr)) && !addr.is_loopback());
         self.node_port_ips().into_iter().chain(everywhere).collect()
     }
 }

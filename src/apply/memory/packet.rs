@@ -52,7 +52,7 @@ pub enum PacketOutcome {
 impl MemoryKernel {
     /// Every outcome that a packet can have, over all random numbers, on a host with these addresses.
     pub fn outcomes(&self, packet: &Packet, host: &BTreeSet<IpAddr>) -> BTreeSet<PacketOutcome> {
-        let family = Family::of(packet.daddr);
+        let family = Family::from_addr(packet.daddr);
         let sent = PacketState::from_packet(packet);
         let Some(table) = &self.tables[family.index()] else { return BTreeSet::from([sent.outcome()]) };
         let mut walk = PacketWalk { table, packet, host, family, outcomes: BTreeSet::new() };

@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn members(count: u32, endpoints: usize) -> Vec<(Frontend, SizeClass)> {
-        (1..=count).filter_map(|n| Some((frontend(n), SizeClass::of(endpoints)?))).collect()
+        (1..=count).filter_map(|n| Some((frontend(n), SizeClass::for_endpoints(endpoints)?))).collect()
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
                 assert!(keys < MAX_KEYS_TOGETHER + MAX_KEYS_PER_REQUEST);
                 asked.extend(together.iter().flat_map(|(frontend, slots)| slots.clone().map(|slot| (*frontend, slot))));
             }
-            let slots = SizeClass::of(endpoints).map_or(0, SizeClass::slots);
+            let slots = SizeClass::for_endpoints(endpoints).map_or(0, SizeClass::slots);
             let expected = (1..=count).flat_map(|n| (0..slots).map(move |slot| (frontend(n), slot)));
             assert!(asked.into_iter().eq(expected), "{count} frontends with {endpoints} endpoints");
         }

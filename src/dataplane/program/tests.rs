@@ -6,7 +6,7 @@ fn text(program: &Program, chain: &str) -> Vec<String> {
 }
 
 fn classes(endpoints: &[usize]) -> ProgramFeatures {
-    let classes: Vec<SizeClass> = endpoints.iter().filter_map(|n| SizeClass::of(*n)).collect();
+    let classes: Vec<SizeClass> = endpoints.iter().filter_map(|n| SizeClass::for_endpoints(*n)).collect();
     let external = classes.iter().map(|class| (EndpointList::Any, *class)).collect();
     ProgramFeatures { internal: classes, classes: external, ..ProgramFeatures::default() }
 }

@@ -89,7 +89,7 @@ fn objects_of_the_program_are_written_as_nft_reads_them() {
 fn rules_are_written_as_nft_reads_them() {
     use crate::dataplane::Condition::{CtStateNew, CtStatusDnat, CtStatusNoDnat, L4Proto, Mark, SaddrNotIn};
     let rule = |family, action| Rule::new(family, action);
-    let random = Expr::key_of(SetName::Endpoints(EndpointList::Any)).random_slot(SizeClass::of(4).unwrap());
+    let random = Expr::key_of(SetName::Endpoints(EndpointList::Any)).random_slot(SizeClass::for_endpoints(4).unwrap());
     let stamped = Rule { comment: Some("program 1".to_owned()), ..rule(Family::Ip, Action::Drop) };
     let elsewhere = SaddrNotIn("10.128.0.0/16".parse().unwrap());
     #[rustfmt::skip]
