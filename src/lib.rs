@@ -14,6 +14,7 @@
 //!   of Kubernetes.
 //! - [`diff`] compares that with what the kernel acknowledged, and plans the least.
 //! - [`apply`] commits plans and reads tables back: over netlink, through nft, or in a kernel in memory.
+//! - `netlink` is the generic netfilter netlink below [`apply`], [`conntrack`] and [`takeover`].
 //! - [`conntrack`] removes UDP flows to endpoints that are gone, after a commit.
 //! - [`dataplane`] is the typed model that all of them share, and the constant program.
 //! - [`reconcile`] is the loop, the only part that knows all the others; [`forget`] follows it where packets remember; [`cli`],
