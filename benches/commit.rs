@@ -70,7 +70,7 @@ fn main() {
 async fn measure(name: &str, mut backend: impl Backend, size: u32) -> Vec<String> {
     let scope = Scope::dual_stack(Options::default());
     let mut operations = diff(&Acknowledged::empty(), &Desired::default(), &scope).operations;
-    let class = SetName::Internal(SizeClass::of(ENDPOINTS as usize).expect("a class"));
+    let class = SetName::Internal(SizeClass::for_endpoints(ENDPOINTS as usize).expect("a class"));
     operations.push(Operation::add(Family::Ip, Object::Set(class)));
     for n in 0..size {
         operations.push(Operation::add_element(Element::member(class, Key::Frontend(frontend(n)))));

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::cluster::{self, NODE, Size};
-use common::engine::{Stepped, engine, plan};
+use common::engine::{Stepped, engine, plan, scope};
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use pointsman::apply::{Netlink, encode};
 use pointsman::diff::Acknowledged;
@@ -149,7 +149,7 @@ fn everything(criterion: &mut Criterion) {
             bencher.iter_with_large_drop(|| Desired::from_cluster(cluster));
         });
         let before = |held: &Acknowledged| {
-            let mut engine = engine();
+            let mut engine = engine(scope());
             lists.iter().cloned().for_each(|event| drop(engine.fold(event)));
             engine.compile();
             engine.read_back(held.clone(), common::engine::NOW);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use common::{NODE, cases, event, initial, node, service, slice};
 use ipnet::IpNet;
-use pointsman::apply::{Fate, MemoryKernel, Packet};
+use pointsman::apply::{MemoryKernel, Packet, PacketOutcome};
 use pointsman::dataplane::{Endpoint, Family, LocalPods, Options, Protocol};
 use pointsman::diff::{Acknowledged, Scope};
 use pointsman::engine::{Engine, Moment, Next, Settings};
@@ -283,14 +283,14 @@ impl Model {
     }
 
     /// Everything that may become of a packet.
-    fn fates(&self, packet: &Packet) -> BTreeSet<Fate> {
-        let untouched = Fate::Goes {
+    fn outcomes(&self, packet: &Packet) -> BTreeSet<PacketOutcome> {
+        let untouched = PacketOutcome::Goes {
             to: Endpoint { addr: packet.daddr, port: packet.dport },
             translated: false,
             masqueraded: false,
         };
-        let refused = if packet.protocol == Protocol::Tcp { Fate::Reset } else { Fate::Refused };
-        let one = |fate| BTreeSet::from([fate]);
+        let refused = if packet.protocol == Protocol::Tcp { PacketOutcome::Reset } else { PacketOutcome::Refused };
+        let one = |outcome| BTreeSet::from([outcome]);
         if !packet.opens {
             return one(untouched);
         }
@@ -300,11 +300,11 @@ impl Model {
                 return one(refused);
             }
             let in_cidr = self.cidrs.values().flat_map(|cidr| &cidr.networks).any(|net| net.contains(&packet.daddr));
-            return one(if in_cidr { Fate::Dropped } else { untouched });
+            return one(if in_cidr { PacketOutcome::Dropped } else { untouched });
         };
-        let chosen = self.choose(service, port, Family::of(packet.daddr));
+        let chosen = self.choose(service, port, Family::from_addr(packet.daddr));
         if kind == Kind::LoadBalancerIp && !self.is_allowed(service, packet) {
-            return one(Fate::Dropped);
+            return one(PacketOutcome::Dropped);
         }
         if !chosen.any {
             return one(refused);
@@ -322,10 +322,11 @@ impl Model {
             _ => (chosen.local, false),
         };
         if endpoints.is_empty() {
-            return one(Fate::Dropped);
+            return one(PacketOutcome::Dropped);
         }
         let reaches_itself = |to: &Endpoint| to.addr == packet.saddr && self.is_reachable_here(*to, packet.protocol);
-        let goes = |to: Endpoint| Fate::Goes { to, translated: true, masqueraded: masquerade || reaches_itself(&to) };
+        let goes =
+            |to: Endpoint| PacketOutcome::Goes { to, translated: true, masqueraded: masquerade || reaches_itself(&to) };
         endpoints.into_iter().map(goes).collect()
     }
 
@@ -339,9 +340,10 @@ impl Model {
 
     /// The service port that a packet is for, and by which kind of address.
     fn asked_for(&self, packet: &Packet) -> Option<(&Service, &ServicePort, Kind)> {
-        let family = Family::of(packet.daddr);
+        let family = Family::from_addr(packet.daddr);
         let ports = self.ports().into_iter().filter(|(service, port)| {
-            port.protocol == packet.protocol && service.cluster_ips.iter().any(|addr| Family::of(*addr) == family)
+            port.protocol == packet.protocol
+                && service.cluster_ips.iter().any(|addr| Family::from_addr(*addr) == family)
         });
         let ports: Vec<_> = ports.collect();
         let by_address = ports.iter().filter(|(_, port)| port.port == packet.dport).find_map(|(service, port)| {
@@ -452,10 +454,10 @@ impl Model {
 
     /// Whether some service port of this protocol can send connections to this endpoint, and says that it is on this node.
     fn is_reachable_here(&self, endpoint: Endpoint, protocol: Protocol) -> bool {
-        let family = Family::of(endpoint.addr);
+        let family = Family::from_addr(endpoint.addr);
         self.ports().into_iter().any(|(service, port)| {
             port.protocol == protocol
-                && service.cluster_ips.iter().any(|addr| Family::of(*addr) == family)
+                && service.cluster_ips.iter().any(|addr| Family::from_addr(*addr) == family)
                 && self.choose(service, port, family).reachable_here.contains(&endpoint)
         })
     }
@@ -506,8 +508,8 @@ impl Programmed {
     fn check(&self, shots: &[Shot]) -> Result<(), TestCaseError> {
         for shot in shots {
             let packet = self.model.fire(shot);
-            let found = self.kernel.fates(&packet, &self.setup.host());
-            prop_assert_eq!(found, self.model.fates(&packet), "found, and expected, of {:?}", packet);
+            let found = self.kernel.outcomes(&packet, &self.setup.host());
+            prop_assert_eq!(found, self.model.outcomes(&packet), "found, and expected, of {:?}", packet);
         }
         Ok(())
     }
@@ -552,26 +554,27 @@ fn random_packets_meet_every_fate() {
         let mut node = Programmed::new(&setup);
         events.into_iter().for_each(|event| node.apply(event));
         for shot in shots {
-            let fates = node.model.fates(&node.model.fire(&shot));
-            let fate = match fates.first().expect("something becomes of every packet") {
-                Fate::Goes { translated: false, .. } => "untouched",
-                Fate::Goes { masqueraded: false, .. } => "translated",
-                Fate::Goes { masqueraded: true, .. } => "masqueraded",
-                Fate::Dropped => "dropped",
-                Fate::Reset => "reset",
-                Fate::Refused => "refused",
+            let outcomes = node.model.outcomes(&node.model.fire(&shot));
+            let outcome = match outcomes.first().expect("something becomes of every packet") {
+                PacketOutcome::Goes { translated: false, .. } => "untouched",
+                PacketOutcome::Goes { masqueraded: false, .. } => "translated",
+                PacketOutcome::Goes { masqueraded: true, .. } => "masqueraded",
+                PacketOutcome::Dropped => "dropped",
+                PacketOutcome::Reset => "reset",
+                PacketOutcome::Refused => "refused",
             };
-            *met.entry(fate).or_default() += 1;
-            if fates.len() > 1 {
+            *met.entry(outcome).or_default() += 1;
+            if outcomes.len() > 1 {
                 *met.entry("balanced").or_default() += 1;
             }
-            let masqueraded = |fate: &Fate| matches!(fate, Fate::Goes { masqueraded: true, .. });
-            if fates.iter().any(masqueraded) && !fates.iter().all(masqueraded) {
+            let masqueraded =
+                |outcome: &PacketOutcome| matches!(outcome, PacketOutcome::Goes { masqueraded: true, .. });
+            if outcomes.iter().any(masqueraded) && !outcomes.iter().all(masqueraded) {
                 *met.entry("reaches itself").or_default() += 1;
             }
         }
     }
     println!("{met:?}");
     let all = ["balanced", "dropped", "masqueraded", "reaches itself", "refused", "reset", "translated", "untouched"];
-    assert!(all.iter().all(|fate| met.get(fate).is_some_and(|times| *times >= 10)), "{met:?}");
+    assert!(all.iter().all(|outcome| met.get(outcome).is_some_and(|times| *times >= 10)), "{met:?}");
 }

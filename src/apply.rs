@@ -1,7 +1,8 @@
 //! Committing operations to a kernel, and reading back what it holds.
 //!
-//! [`Backend`] is the seam. [`Netlink`] speaks to the kernel itself; [`Nft`] drives the `nft` program with JSON; [`MemoryKernel`] is a kernel in memory that refuses what
-//! the real one refuses, for tests and for showing what a batch would do. A batch is atomic in all.
+//! All backends implement [`Backend`], and a batch is atomic in each. [`Netlink`] speaks to the kernel itself. [`Nft`] drives the
+//! `nft` program with JSON. [`MemoryKernel`] is a kernel in memory that refuses what the real one refuses: for tests, and to show
+//! what a batch would do.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -17,122 +18,129 @@ mod memory;
 pub(crate) mod netlink;
 mod nft;
 
-pub use memory::{Fate, MemoryKernel, Packet};
-pub use netlink::{Attached, Netlink, OtherChain, OtherRule, OtherTable, Removal};
+pub use memory::{MemoryKernel, Packet, PacketOutcome};
+pub use netlink::{ForeignChain, ForeignHook, ForeignRule, ForeignTable, Netlink, Removal};
 pub use nft::{Nft, encode};
 
-/// Somewhere that our tables live.
+/// The name of the tables in which the self-tests try the kernel, and which they remove again.
+pub const SCRATCH_TABLE: &str = "pointsman-self-test";
+
+/// A place where Pointsman's tables live.
 pub trait Backend: Send {
-    /// Reads our tables of these families, complete with their elements. The reading needs the backend no more: it can go on in a
-    /// task of its own.
+    /// Reads Pointsman's tables of these families, complete with their elements. The future does not borrow the backend, so it can
+    /// run in a task of its own.
     fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static;
 
-    /// Reads which clients of frontends with session affinity are remembered: elements of [`SetName::Clients`]. None if there is no
-    /// such map.
+    /// Reads the affinity map of a family: the clients of frontends with session affinity, as elements of [`SetName::Clients`].
+    /// Empty if there is no such map.
     fn clients(&mut self, family: Family, node_port: bool) -> impl Future<Output = Result<Vec<Element>, Error>> + Send;
 
-    /// About how long a commit may take, so that others can change their rules meanwhile: what is larger had better be sent in
-    /// several batches.
+    /// How long a commit may take, roughly: while the kernel works on a batch no other program can change its rules. A larger plan
+    /// is split into several batches.
     fn longest_commit(&self) -> Duration {
         Duration::from_millis(50)
     }
 
     /// Commits the operations as one batch: all or none.
     ///
-    /// After an error the state is unknown (a timeout may hide a commit) and must be read back.
+    /// # Errors
+    ///
+    /// After any error the state of the tables is unknown (a timeout may hide a commit): they must be read back.
     fn commit(&mut self, operations: &[Operation]) -> impl Future<Output = Result<Receipt, Error>> + Send;
 }
 
 /// What a commit took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// Length of the encoded batch in bytes; 0 where nothing is encoded.
+    /// Length of the encoded batch in bytes; 0 if the backend encodes nothing.
     pub bytes: usize,
 }
 
-/// Why a batch was refused, as far as a backend can tell.
+/// Why the kernel refused a batch, as far as a backend can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refusal {
-    /// Something that the batch refers to does not exist (`ENOENT`).
+    /// An object that the batch refers to does not exist (`ENOENT`).
     Missing,
-    /// Something exists already with other contents (`EEXIST`).
+    /// An object exists already, with other contents (`EEXIST`).
     Exists,
-    /// Something is still referred to (`EBUSY`).
+    /// A rule still refers to an object that the batch removes (`EBUSY`).
     Busy,
-    /// Anything else.
+    /// Another cause.
     Other,
 }
 
-/// What went wrong between us and the kernel.
+/// Why the kernel could not be read or changed.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The program is not there.
+    /// The program cannot be started.
     #[error(
         "cannot run {}: {source}. Install nftables 1.1.3 or newer, or name the program with --nft PATH",
         program.display()
     )]
     NotFound {
-        /// The program that was to be run.
+        /// The program.
         program: PathBuf,
         /// The system's error.
         source: std::io::Error,
     },
-    /// The program is too old, or lacks what is relied on.
-    #[error("{} is {found}, but nftables 1.1.3 or newer with JSON support is needed: {why}", program.display())]
+    /// The program is too old, or lacks a feature.
+    #[error("{} is {found}, but nftables 1.1.3 or newer with JSON support is needed: {why}. Install it, or name it with --nft PATH", program.display())]
     Unsuitable {
         /// The program.
         program: PathBuf,
-        /// What it says of itself.
+        /// The version that it prints, or what it did.
         found: String,
         /// What is missing.
         why: String,
     },
-    /// The kernel does not let us.
+    /// The process lacks a permission.
     #[error("the kernel does not permit {doing}: {detail}. Run as root, or give the process the capability NET_ADMIN")]
     NotPermitted {
         /// What was being done.
         doing: &'static str,
-        /// What the program or the kernel says.
+        /// What the program or the kernel answered.
         detail: String,
     },
     /// The kernel has no nf_tables.
     #[error(
-        "the kernel does not offer nf_tables while {doing}: {detail}. Load the module nf_tables, or use a kernel with CONFIG_NF_TABLES"
+        "the kernel has no nf_tables for {doing}: {detail}. Load the module nf_tables, or use a kernel with CONFIG_NF_TABLES"
     )]
     NoKernelSupport {
         /// What was being done.
         doing: &'static str,
-        /// What the program or the kernel says.
+        /// What the program or the kernel answered.
         detail: String,
     },
-    /// The kernel refused the batch; nothing of it was applied.
-    #[error("refused while {doing}: {detail}")]
+    /// The kernel refused the batch and applied nothing.
+    #[error("refused while {doing}; the batch changed nothing: {detail}. {}", refusal.advice())]
     Refused {
         /// What was being done.
         doing: &'static str,
         /// The cause, if it is known.
         refusal: Refusal,
-        /// What the program or the kernel says.
+        /// What the program or the kernel answered.
         detail: String,
     },
-    /// No answer in time; the batch may or may not be applied.
-    #[error("no answer within {limit:?} while {doing}; the program was ended")]
+    /// nft did not end in time. The batch may or may not be applied.
+    #[error(
+        "nft did not end within {limit:?} while {doing}, and was killed. Check the load and the memory of this host"
+    )]
     TimedOut {
         /// What was being done.
         doing: &'static str,
-        /// How long was waited.
+        /// The timeout.
         limit: Duration,
     },
-    /// The answer could not be read.
-    #[error("cannot read the answer while {doing}: {source}")]
+    /// The JSON of nft cannot be read or written.
+    #[error("cannot use the JSON of nft while {doing}: {source}. Check that nft is 1.1.3 or newer")]
     Unreadable {
         /// What was being done.
         doing: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the JSON.
         source: serde_json::Error,
     },
-    /// Talking to the program or to the kernel failed.
-    #[error("input or output failed while {doing}: {source}")]
+    /// The netlink socket or the pipes of the program failed.
+    #[error("input or output failed while {doing}: {source}. If this goes on, look for the cause in the kernel's log")]
     Io {
         /// What was being done.
         doing: &'static str,
@@ -141,8 +149,20 @@ pub enum Error {
     },
 }
 
+impl Refusal {
+    /// What an operator can do.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Missing | Self::Exists | Self::Busy => {
+                "If this goes on, look for another program that changes the same objects"
+            }
+            Self::Other => "If this goes on, report it with the versions of the kernel and of nft",
+        }
+    }
+}
+
 impl Error {
-    /// The cause of a refusal, if it was one.
+    /// The cause, if the kernel refused a batch.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Refused { refusal, .. } => Some(*refusal),

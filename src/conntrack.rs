@@ -37,7 +37,7 @@ mod stale;
 mod worker;
 
 pub use flow::Flow;
-pub use kernel::Kernel;
+pub use kernel::ConntrackSocket;
 
 /// A table of UDP flows.
 pub trait Table: Send + 'static {

@@ -1,4 +1,4 @@
-//! The dataplane as a typed model: what a table holds, and how to say that it changes.
+//! The dataplane as a typed model: the contents of a table, and the operations that change it.
 //!
 //! ```text
 //! Program (chains, rules, sets; constant)   ┐
@@ -6,9 +6,8 @@
 //! Element (frontends, slots; the cluster)   ┘
 //! ```
 //!
-//! Rules never mention a Service: they interpret sets and maps, and the cluster is their elements. Everything that is sent,
-//! shown or simulated derives from the types here, so nothing is described twice. One table per family, with the same object
-//! names in both.
+//! Rules never mention a Service. They look up sets and maps, whose elements are the cluster. All that is sent, shown or simulated
+//! derives from these types, so nothing is described twice. Each family has one table, with the same object names in both.
 
 mod chain;
 mod element;
@@ -30,5 +29,5 @@ pub use rule::{Action, Condition, Expr, Rule};
 pub use set::{Affinity, EndpointList, Field, SetDefinition, SetName, SizeClass};
 pub use tables::{ChainContents, SetContents, TableContents, Tables};
 
-/// The name of our tables, `ip pointsman` and `ip6 pointsman`.
+/// The name of Pointsman's tables, `ip pointsman` and `ip6 pointsman`.
 pub const TABLE: &str = "pointsman";

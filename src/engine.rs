@@ -343,4 +343,3 @@ impl Engine {
         self.schedule.failures()
     }
 }
-

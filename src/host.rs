@@ -1,4 +1,5 @@
-//! What the proxy sets on its host besides nftables: sysctls of connection tracking, and its own out-of-memory score.
+//! The host that the proxy runs on: its addresses, the sysctls of connection tracking, and the proxy's own out-of-memory score.
 
+pub mod addresses;
 pub mod oom;
 pub mod sysctl;

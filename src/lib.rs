@@ -19,6 +19,7 @@ pub mod engine;
 mod fixtures;
 pub mod follow;
 pub mod host;
+mod netlink;
 pub mod observe;
 mod program;
 pub mod proxy;

@@ -1,4 +1,4 @@
-//! Running an administrator's program: an argument vector, an empty environment, input, output, a time limit.
+//! Running an administrator's program with a list of arguments, an empty environment, input, and a timeout.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,29 +9,34 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// Why there is no output.
+/// Why a program has no output.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum ProgramFailure {
     /// The program could not be started.
     Spawn(io::Error),
-    /// It did not end in time, and was ended.
+    /// It did not end in time and was killed.
     TimedOut,
     /// Its output could not be read.
     Io(io::Error),
 }
 
-/// The file of a program, on the PATH or where administrators' programs live.
-pub(crate) fn look_for(name: impl AsRef<OsStr>) -> Option<PathBuf> {
+/// Finds the file of a program, on the PATH or where administrators' programs are.
+pub(crate) fn find(name: impl AsRef<OsStr>) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from));
     folders.map(|folder| folder.join(name.as_ref())).find(|file| file.is_file())
 }
 
-/// Runs a program with `input` on its standard input, and returns how it ended and what it printed.
+/// Runs a program with `input` on its standard input, and returns its exit status and what it printed.
 ///
-/// The child is ended when the time is up or the future is dropped. One that ends without reading all of its input is judged by its
-/// exit code and its errors, not by the broken pipe.
-pub(crate) async fn run(program: &Path, args: &[&str], input: Vec<u8>, limit: Duration) -> Result<Output, Failure> {
+/// The child is killed at the timeout, or when the future is dropped. If it ends without reading all of its input, its exit status
+/// and its errors count, not the broken pipe.
+pub(crate) async fn run(
+    program: &Path,
+    args: &[&str],
+    input: Vec<u8>,
+    timeout: Duration,
+) -> Result<Output, ProgramFailure> {
     let spawned = Command::new(program)
         .args(args)
         .env_clear()
@@ -41,14 +46,14 @@ pub(crate) async fn run(program: &Path, args: &[&str], input: Vec<u8>, limit: Du
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn();
-    let mut child = spawned.map_err(Failure::Spawn)?;
+    let mut child = spawned.map_err(ProgramFailure::Spawn)?;
     let stdin = child.stdin.take();
     let write = async move {
         if let Some(mut stdin) = stdin {
-            // A broken pipe means that it gave up: its own words tell why.
+            // A broken pipe means that it gave up. Its own errors say why.
             let _ = stdin.write_all(&input).await;
         }
     };
     let finish = async { tokio::join!(write, child.wait_with_output()).1 };
-    tokio::time::timeout(limit, finish).await.map_err(|_| Failure::TimedOut)?.map_err(Failure::Io)
+    tokio::time::timeout(timeout, finish).await.map_err(|_| ProgramFailure::TimedOut)?.map_err(ProgramFailure::Io)
 }

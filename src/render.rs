@@ -1,4 +1,4 @@
-//! A plan for people: in Service terms, or as nft commands.
+//! Rendering a plan as text: in Service terms, or as nft commands.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -9,32 +9,32 @@ use crate::dataplane::{Endpoint, Key, SetName, TABLE};
 use crate::diff::{FrontendChange, Installed, Plan};
 use crate::state::TrafficPolicy;
 
-/// Whether to mark changes by colour as well as by sign.
+/// Whether to mark changes with colours, in addition to signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
-    /// ANSI escapes, for a terminal.
+    /// With ANSI escapes, for a terminal.
     On,
     /// Plain text.
     Off,
 }
 
-/// What happens to something; its sign in the text.
+/// What happens to an object, which decides its sign in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Sign {
+enum ChangeSign {
     Add,
     Change,
     Remove,
 }
 
-/// How many things of the first level come, change and go.
+/// The number of entries of the first level that are added, changed and removed.
 #[derive(Default)]
-struct Count([usize; 3]);
+struct ChangeCounts([usize; 3]);
 
-/// The plan in Service terms; the last line is `Plan: N to add, N to change, N to remove (M operations)`.
+/// Renders a plan in Service terms. The last line is `Plan: N to add, N to change, N to remove (M operations)`.
 ///
-/// Counted are the entries of the first level: tables, frontends, and groups of shared elements.
+/// It counts the entries of the first level: tables, frontends, and groups of shared elements.
 pub fn text(plan: &Plan, colour: Colour) -> String {
-    let mut out = Text { out: String::new(), colour, count: Count::default() };
+    let mut out = PlanText { out: String::new(), colour, count: ChangeCounts::default() };
     out.tables(plan);
     out.frontends(plan);
     out.shared(plan, SetName::ClusterIps, "cluster IPs: undefined ports are refused");
@@ -48,12 +48,12 @@ pub fn text(plan: &Plan, colour: Colour) -> String {
     if operations == 0 {
         text.push_str("No differences.\n");
     }
-    // Writing to a String cannot fail, here and below.
+    // Writing to a String cannot fail; this holds below too.
     let _ = writeln!(text, "Plan: {add} to add, {change} to change, {remove} to remove ({operations} {noun})");
     text
 }
 
-/// The plan as commands that `nft -f` reads, one operation a line.
+/// Renders a plan as commands that `nft -f` reads, one operation per line.
 pub fn nft(plan: &Plan) -> String {
     let mut text = String::new();
     for operation in &plan.operations {
@@ -62,29 +62,30 @@ pub fn nft(plan: &Plan) -> String {
     text
 }
 
-struct Text {
+/// Writes the text of a plan.
+struct PlanText {
     out: String,
     colour: Colour,
-    count: Count,
+    count: ChangeCounts,
 }
 
-impl Text {
-    /// An entry of the first level.
-    fn entry(&mut self, sign: Sign, what: impl fmt::Display) {
+impl PlanText {
+    /// Writes an entry of the first level.
+    fn entry(&mut self, sign: ChangeSign, what: impl fmt::Display) {
         self.count.0[sign as usize] += 1;
         self.line(sign, "", what);
     }
 
-    /// A detail below an entry.
-    fn detail(&mut self, sign: Sign, what: impl fmt::Display) {
+    /// Writes a detail below an entry.
+    fn detail(&mut self, sign: ChangeSign, what: impl fmt::Display) {
         self.line(sign, "    ", what);
     }
 
-    fn line(&mut self, sign: Sign, indent: &str, what: impl fmt::Display) {
+    fn line(&mut self, sign: ChangeSign, indent: &str, what: impl fmt::Display) {
         let (escape, mark) = match sign {
-            Sign::Add => ("\x1b[32m", '+'),
-            Sign::Change => ("\x1b[33m", '~'),
-            Sign::Remove => ("\x1b[31m", '-'),
+            ChangeSign::Add => ("\x1b[32m", '+'),
+            ChangeSign::Change => ("\x1b[33m", '~'),
+            ChangeSign::Remove => ("\x1b[31m", '-'),
         };
         let _ = match self.colour {
             Colour::On => writeln!(self.out, "{indent}{escape}{mark} {what}\x1b[0m"),
@@ -95,7 +96,7 @@ impl Text {
     fn tables(&mut self, plan: &Plan) {
         for table in &plan.tables {
             let name = format!("table {} {TABLE}", table.family.nft());
-            let sign = if table.created { Sign::Add } else { Sign::Change };
+            let sign = if table.created { ChangeSign::Add } else { ChangeSign::Change };
             self.entry(sign, name);
             let how = match (table.created, table.rebuilt) {
                 (true, _) => "created",
@@ -106,7 +107,7 @@ impl Text {
         }
     }
 
-    /// Frontends, by Service.
+    /// Writes the changed frontends, ordered by Service.
     fn frontends(&mut self, plan: &Plan) {
         let mut changes: Vec<(&str, &FrontendChange)> =
             plan.frontends.iter().map(|change| (owner(change).unwrap_or_default(), change)).collect();
@@ -114,9 +115,9 @@ impl Text {
         for (owner, change) in changes {
             let owner = if owner.is_empty() { "(of no known Service)" } else { owner };
             let sign = match (&change.before, &change.after) {
-                (None, _) => Sign::Add,
-                (Some(_), None) => Sign::Remove,
-                (Some(_), Some(_)) => Sign::Change,
+                (None, _) => ChangeSign::Add,
+                (Some(_), None) => ChangeSign::Remove,
+                (Some(_), Some(_)) => ChangeSign::Change,
             };
             self.entry(sign, format_args!("{owner} {}", change.frontend));
             self.frontend(change);
@@ -124,13 +125,13 @@ impl Text {
     }
 
     fn frontend(&mut self, change: &FrontendChange) {
-        let before = change.before.as_deref().map(Contents::of);
-        let after = change.after.as_deref().map(Contents::of);
+        let before = change.before.as_deref().map(FrontendView::from_installed);
+        let after = change.after.as_deref().map(FrontendView::from_installed);
         let (outcome_before, outcome_after) =
-            (before.as_ref().map(Contents::outcome), after.as_ref().map(Contents::outcome));
+            (before.as_ref().map(FrontendView::outcome), after.as_ref().map(FrontendView::outcome));
         match (&outcome_before, &outcome_after) {
-            (Some(old), Some(new)) if old != new => self.detail(Sign::Change, format_args!("{old} -> {new}")),
-            (None, Some(new)) => self.detail(Sign::Add, new),
+            (Some(old), Some(new)) if old != new => self.detail(ChangeSign::Change, format_args!("{old} -> {new}")),
+            (None, Some(new)) => self.detail(ChangeSign::Add, new),
             _ => {}
         }
         let old_owner = change.before.as_deref().and_then(Installed::owner);
@@ -138,44 +139,44 @@ impl Text {
         if let (Some(old), Some(new)) = (old_owner, new_owner)
             && old != new
         {
-            self.detail(Sign::Change, format_args!("held by {old} -> {new}"));
+            self.detail(ChangeSign::Change, format_args!("held by {old} -> {new}"));
         }
-        let empty = Contents::default();
+        let empty = FrontendView::default();
         let (old, new) = (before.as_ref().unwrap_or(&empty), after.as_ref().unwrap_or(&empty));
-        let mut said = outcome_before != outcome_after || old_owner != new_owner;
-        said |= self.differences("endpoint", &old.endpoints, &new.endpoints);
-        said |= self.differences("local endpoint", &old.local_endpoints, &new.local_endpoints);
-        said |= self.differences("allowed source", &old.sources, &new.sources);
-        said |= self.differences("session affinity:", &old.affinity, &new.affinity);
-        if !said {
-            self.detail(Sign::Change, "slots repaired");
+        let mut described = outcome_before != outcome_after || old_owner != new_owner;
+        described |= self.differences("endpoint", &old.endpoints, &new.endpoints);
+        described |= self.differences("local endpoint", &old.local_endpoints, &new.local_endpoints);
+        described |= self.differences("allowed source", &old.sources, &new.sources);
+        described |= self.differences("session affinity:", &old.affinity, &new.affinity);
+        if !described {
+            self.detail(ChangeSign::Change, "slots repaired");
         }
     }
 
-    /// What is in one set and not in the other; true if there is anything.
+    /// Writes what only one of two sets contains; true if they differ.
     fn differences<T: Ord + fmt::Display>(&mut self, what: &str, old: &BTreeSet<T>, new: &BTreeSet<T>) -> bool {
         for gone in old.difference(new) {
-            self.detail(Sign::Remove, format_args!("{what} {gone}"));
+            self.detail(ChangeSign::Remove, format_args!("{what} {gone}"));
         }
         for added in new.difference(old) {
-            self.detail(Sign::Add, format_args!("{what} {added}"));
+            self.detail(ChangeSign::Add, format_args!("{what} {added}"));
         }
         old != new
     }
 
-    /// Shared elements of one set, as one entry.
+    /// Writes the changed shared elements of one set, as one entry.
     fn shared(&mut self, plan: &Plan, set: SetName, title: &str) {
         let changes: Vec<_> = plan.shared.iter().filter(|change| change.element.set == set).collect();
         let (added, removed) = (changes.iter().any(|c| c.added), changes.iter().any(|c| !c.added));
         let sign = match (added, removed) {
             (false, false) => return,
-            (true, false) => Sign::Add,
-            (false, true) => Sign::Remove,
-            (true, true) => Sign::Change,
+            (true, false) => ChangeSign::Add,
+            (false, true) => ChangeSign::Remove,
+            (true, true) => ChangeSign::Change,
         };
         self.entry(sign, title);
         for change in changes {
-            let sign = if change.added { Sign::Add } else { Sign::Remove };
+            let sign = if change.added { ChangeSign::Add } else { ChangeSign::Remove };
             match change.element.key {
                 Key::Hairpin(endpoint, protocol) => self.detail(sign, format_args!("{endpoint}/{protocol}")),
                 key => self.detail(sign, key),
@@ -184,9 +185,9 @@ impl Text {
     }
 }
 
-/// What is shown of a frontend.
+/// The properties of a frontend that the text shows.
 #[derive(Default)]
-struct Contents {
+struct FrontendView {
     gates: Vec<SetName>,
     endpoints: BTreeSet<Endpoint>,
     local_endpoints: BTreeSet<Endpoint>,
@@ -194,8 +195,8 @@ struct Contents {
     affinity: BTreeSet<String>,
 }
 
-impl Contents {
-    fn of(installed: &Installed) -> Self {
+impl FrontendView {
+    fn from_installed(installed: &Installed) -> Self {
         Self {
             gates: installed.gates().collect(),
             endpoints: installed.endpoints(TrafficPolicy::Cluster).collect(),
@@ -205,7 +206,7 @@ impl Contents {
         }
     }
 
-    /// What happens to a new connection, in words.
+    /// What happens to a new connection.
     fn outcome(&self) -> String {
         let mut gates: Vec<SetName> = self.gates.clone();
         gates.retain(|gate| *gate != SetName::Firewalled);
@@ -225,7 +226,7 @@ impl Contents {
     }
 }
 
-/// The service port that a change is about: the one that will hold the frontend, else the one that held it.
+/// The service port that a change belongs to: the one that will hold the frontend, or else the one that held it.
 fn owner(change: &FrontendChange) -> Option<&str> {
     change.after.as_deref().and_then(Installed::owner).or_else(|| change.before.as_deref().and_then(Installed::owner))
 }

@@ -1,22 +1,28 @@
-//! Taking a node over from kube-proxy: finding what it laid down, and removing that.
+//! Taking a node over from kube-proxy: finding what it left in the kernel, deciding whether that may go, and removing it.
 //!
 //! ```text
-//! find ─▶ Traces ─▶ remove ─▶ Report
+//! find_artifacts ─▶ KubeProxyArtifacts ─▶ remove_artifacts ─▶ RemovalReport
 //!   nf_tables (netlink) ─┐
 //!   iptables-legacy-save ┼─▶ ruleset ─▶ selection: which jumps and chains are kube-proxy's      pure
 //!   ipsets, IPVS, link ──┘
 //! ```
 //!
-//! kube-proxy leaves its rules behind when it ends, and Services go on working by them. So they are removed only after ours are
-//! in the kernel: there is always a rule for a new connection, and connection tracking keeps those that exist. While both are
-//! there, the first nat chain that translates a connection ends the search; of equal priorities, Linux asks the one first that
-//! was attached last (`nf_hook_entries_grow`), so it is ours unless somebody attaches anew.
+//! kube-proxy leaves its rules behind when it ends, and Services go on working by them. So Pointsman removes them only after its
+//! own rules are in the kernel: there is always a rule for a new connection, and connection tracking keeps those that exist.
+//! While both are there, the first nat chain that translates a connection decides; of equal priorities Linux calls the chain
+//! first that was attached last (`nf_hook_entries_grow`), which is Pointsman's unless kube-proxy attaches its chains again.
 //!
-//! What other programs own stays: rules that merely mention what is kube-proxy's, `KUBE-FIREWALL` and the other chains of the
-//! kubelet. A chain that somebody else still jumps to stays too, and is told of.
+//! Two callers decide by who serves health checks on the node ([`HealthServer`]): [`TakeOverDecision`] for `--take-over` after the first
+//! sync, and [`clean_up`] for `--cleanup`.
+//!
+//! What other programs own stays: rules that only mention a chain of kube-proxy, `KUBE-FIREWALL` and the other chains of the
+//! kubelet. A chain that a foreign rule still jumps to stays too, and is reported.
 
+mod cleanup;
+mod decision;
 mod find;
 mod interfaces;
+mod ipset;
 mod ipvs;
 mod legacy;
 mod names;
@@ -26,12 +32,14 @@ mod remove;
 mod ruleset;
 mod selection;
 
-pub use find::{Legacy, Traces, find};
+pub use cleanup::{CleanUpError, CleanUpScope, clean_up};
+pub use decision::{TakeOverDecision, TakeOverOutcome, TakeOverPolicy};
+pub use find::{KubeProxyArtifacts, LegacyIptables, find_artifacts};
 pub use interfaces::{Interface, interfaces};
-pub use ipvs::{Ipvs, VirtualService};
-pub use names::{IPVS_LINK, TABLE};
-pub use probe::{Answers, HEALTH_PORT, get, who_answers};
-pub use program::is_there;
-pub use remove::{Report, remove};
-pub use ruleset::{Chain, Rule, Ruleset};
-pub use selection::{Kept, Selection};
+pub use ipvs::{IpvsServices, VirtualService};
+pub use names::{IPVS_LINK, KUBE_PROXY_TABLE};
+pub use probe::{HEALTH_PORT, HealthServer, fetch_page, probe_health_port};
+pub use program::program_exists;
+pub use remove::{RemovalReport, remove_artifacts};
+pub use ruleset::{IptablesChain, IptablesRule, IptablesRuleset};
+pub use selection::{IptablesSelection, KeptChain};

@@ -21,7 +21,7 @@ use pointsman::dataplane::{
 use pointsman::diff::{Acknowledged, diff};
 use pointsman::state::Desired;
 
-/// Its reading shows whether the kernel lets us.
+/// A backend that can read, which shows that this process has the permission.
 async fn backend() -> Result<Netlink, Error> {
     let mut netlink = Netlink::open()?;
     netlink.read(&[]).await?;
@@ -37,7 +37,7 @@ fn the_self_test_passes_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_kernel_takes_every_batch_of_random_histories_and_then_lists_what_the_model_holds() {
+fn after_every_batch_of_a_random_history_the_kernel_holds_what_the_model_holds() {
     in_namespace(backend, takes_random_histories);
 }
 
@@ -51,23 +51,23 @@ fn both_kernels_refuse_a_range_that_overlaps_another() {
     in_namespace(backend, refuses_overlapping_ranges);
 }
 
-/// Both backends; batches are written by one of them, or by each in turn.
-struct Both {
+/// Both backends on one kernel. One of them writes the batches, or each in turn; both read.
+struct BothBackends {
     netlink: Netlink,
     nft: Nft,
-    /// Which one writes the next batch.
-    next: Writer,
+    /// Writes the next batch.
+    next: BatchWriter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Writer {
+enum BatchWriter {
     Netlink,
     Nft,
     InTurn { netlink: bool },
 }
 
-impl Both {
-    async fn open(next: Writer) -> Result<Self, Error> {
+impl BothBackends {
+    async fn open(next: BatchWriter) -> Result<Self, Error> {
         Ok(Self { netlink: backend().await?, nft: Nft::find(&nft()).await?, next })
     }
 
@@ -79,7 +79,7 @@ impl Both {
     }
 }
 
-impl Backend for Both {
+impl Backend for BothBackends {
     /// Both read the same.
     fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
         let (by_netlink, by_nft) = (self.netlink.read(families), self.nft.read(families));
@@ -102,16 +102,16 @@ impl Backend for Both {
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
         let by_netlink = match &mut self.next {
-            Writer::InTurn { netlink } => std::mem::replace(netlink, !*netlink),
-            writer => *writer == Writer::Netlink,
+            BatchWriter::InTurn { netlink } => std::mem::replace(netlink, !*netlink),
+            writer => *writer == BatchWriter::Netlink,
         };
         if by_netlink { self.netlink.commit(operations).await } else { self.nft.commit(operations).await }
     }
 }
 
 /// Programs random histories and lists the tables after each batch.
-async fn listings(writer: Writer) -> Vec<String> {
-    let mut both = Both::open(writer).await.expect("both backends");
+async fn listings(writer: BatchWriter) -> Vec<String> {
+    let mut both = BothBackends::open(writer).await.expect("both backends");
     let mut listings = Vec::new();
     for history in sample(history(), 10) {
         let mut proxy = Proxy::new();
@@ -133,12 +133,12 @@ async fn listings(writer: Writer) -> Vec<String> {
 }
 
 #[test]
-fn nft_lists_what_netlink_wrote_as_it_lists_what_it_wrote_itself() {
+fn nft_lists_batches_of_netlink_as_it_lists_its_own() {
     in_namespace(
-        || Both::open(Writer::InTurn { netlink: true }),
+        || BothBackends::open(BatchWriter::InTurn { netlink: true }),
         |_| async {
-            let by_netlink = alone(|| listings(Writer::Netlink)).expect("a namespace");
-            let by_nft = alone(|| listings(Writer::Nft)).expect("a namespace");
+            let by_netlink = alone(|| listings(BatchWriter::Netlink)).expect("a namespace");
+            let by_nft = alone(|| listings(BatchWriter::Nft)).expect("a namespace");
             assert_eq!(by_netlink.len(), by_nft.len());
             for (by_netlink, by_nft) in by_netlink.iter().zip(&by_nft) {
                 assert_eq!(by_netlink, by_nft);
@@ -151,10 +151,10 @@ fn nft_lists_what_netlink_wrote_as_it_lists_what_it_wrote_itself() {
 #[test]
 fn each_backend_takes_over_from_the_other() {
     // The histories are read back after each batch, by both, and nothing is left to change.
-    in_namespace(|| Both::open(Writer::InTurn { netlink: true }), takes_random_histories);
+    in_namespace(|| BothBackends::open(BatchWriter::InTurn { netlink: true }), takes_random_histories);
 }
 
-/// What different options make of the program, with elements of every kind.
+/// The programs of different options, with elements of every set.
 fn programs() -> Vec<Vec<Operation>> {
     let networks =
         |texts: &[&str]| LocalPods::Networks(texts.iter().map(|text| text.parse().expect("a network")).collect());
@@ -181,9 +181,9 @@ fn programs() -> Vec<Vec<Operation>> {
         .into_iter()
         .flat_map(|node_port| [1, 10_800].into_iter().map(move |seconds| Affinity { node_port, seconds }));
     let parts = ProgramFeatures {
-        classes: lists.filter_map(|(list, n)| Some((list, SizeClass::of(n)?))).collect(),
+        classes: lists.filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
         affinity: affinity.collect(),
-        internal: [5, 1, 9].into_iter().filter_map(SizeClass::of).collect(),
+        internal: [5, 1, 9].into_iter().filter_map(SizeClass::for_endpoints).collect(),
         sources: true,
     };
     let program = |options: Options| {
@@ -250,9 +250,9 @@ fn elements(family: Family, program: &Program) -> Vec<Element> {
     elements
 }
 
-/// Programs each of these and lists and reads it.
-async fn listings_of_programs(writer: Writer) -> Vec<String> {
-    let mut both = Both::open(writer).await.expect("both backends");
+/// Writes each of these programs, lists it and reads it back.
+async fn listings_of_programs(writer: BatchWriter) -> Vec<String> {
+    let mut both = BothBackends::open(writer).await.expect("both backends");
     let mut listings = Vec::new();
     for operations in programs() {
         both.commit(&operations).await.expect("a good batch");
@@ -267,7 +267,7 @@ async fn listings_of_programs(writer: Writer) -> Vec<String> {
             }
         }
         assert_eq!(held, elements, "everything is read back");
-        // Deletes what was added, element by element, and then the rest.
+        // Deletes each element, and then the tables.
         let added = operations.into_iter().filter_map(|operation| match operation.object {
             Object::Element(element) => Some(Operation::delete_element(element)),
             _ => None,
@@ -281,13 +281,13 @@ async fn listings_of_programs(writer: Writer) -> Vec<String> {
 }
 
 #[test]
-fn the_program_of_any_options_and_all_elements_are_listed_alike() {
+fn both_backends_write_the_same_program_and_elements_for_all_options() {
     in_namespace(
-        || Both::open(Writer::Netlink),
+        || BothBackends::open(BatchWriter::Netlink),
         |_| async {
-            let by_netlink = alone(|| listings_of_programs(Writer::Netlink)).expect("a namespace");
-            let by_nft = alone(|| listings_of_programs(Writer::Nft)).expect("a namespace");
-            let in_turn = alone(|| listings_of_programs(Writer::InTurn { netlink: true })).expect("a namespace");
+            let by_netlink = alone(|| listings_of_programs(BatchWriter::Netlink)).expect("a namespace");
+            let by_nft = alone(|| listings_of_programs(BatchWriter::Nft)).expect("a namespace");
+            let in_turn = alone(|| listings_of_programs(BatchWriter::InTurn { netlink: true })).expect("a namespace");
             for ((by_netlink, by_nft), in_turn) in by_netlink.iter().zip(&by_nft).zip(&in_turn) {
                 assert_eq!(by_netlink, by_nft);
                 assert_eq!(in_turn, by_nft);
@@ -336,9 +336,9 @@ fn three_hundred_thousand_elements_are_one_batch() {
     });
 }
 
-/// Frontends with their class, gate and endpoints: more than the backend reads by a dump.
+/// Frontends with their size class and endpoints: more than the backend reads by a dump.
 fn large_cluster() -> Vec<Operation> {
-    let (endpoints, class) = (9, SizeClass::of(9).expect("a class"));
+    let (endpoints, class) = (9, SizeClass::for_endpoints(9).expect("a class"));
     let set = SetName::Internal(class);
     let slots = slots(5_000, endpoints);
     let frontends: BTreeSet<Frontend> = slots
@@ -356,7 +356,7 @@ fn large_cluster() -> Vec<Operation> {
 }
 
 #[test]
-fn a_large_table_is_read_completely_whatever_somebody_left_in_it() {
+fn a_large_table_is_read_completely_whatever_another_program_left_in_it() {
     in_namespace(backend, |mut backend| async move {
         backend.commit(&program()).await.expect("the program");
         let mut expected: BTreeSet<Element> = BTreeSet::new();
@@ -388,7 +388,7 @@ fn a_large_table_is_read_completely_whatever_somebody_left_in_it() {
         let stranger = Frontend { port: 81, ..frontend(5) };
         held_after(vec![delete(4, 17), Operation::add_element(slot_of(stranger, 0))]).await;
         // In two, of which one is larger by as much as another frontend lacks.
-        let two = SetName::Slots(EndpointList::Any, SizeClass::of(17).expect("a class"));
+        let two = SetName::Slots(EndpointList::Any, SizeClass::for_endpoints(17).expect("a class"));
         held_after(vec![
             Operation::delete_element(slot_of(stranger, 0)),
             Operation::add(Family::Ip, Object::Set(two)),
@@ -452,7 +452,7 @@ fn a_refusal_names_the_operation_and_changes_nothing() {
 }
 
 #[test]
-fn an_empty_batch_is_nothing() {
+fn an_empty_batch_sends_nothing() {
     in_namespace(backend, |mut backend| async move {
         assert_eq!(backend.commit(&[]).await.expect("nothing"), Receipt::default());
         assert_eq!(backend.read(&Family::ALL).await.expect("read"), Tables::default());

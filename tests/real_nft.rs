@@ -25,7 +25,7 @@ fn the_self_test_passes_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_kernel_takes_every_batch_of_random_histories_and_then_lists_what_the_model_holds() {
+fn after_every_batch_of_a_random_history_the_kernel_holds_what_the_model_holds() {
     in_namespace(backend, takes_random_histories);
 }
 

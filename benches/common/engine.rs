@@ -13,10 +13,15 @@ use super::cluster::NODE;
 /// Time stands still for the engine.
 pub const NOW: Moment = Moment::from_start(Duration::ZERO);
 
-/// An engine with the program of all measurements, which plans everything at once.
-pub fn engine() -> Engine {
+/// An engine that plans everything at once.
+pub fn engine(scope: Scope) -> Engine {
     let view = View { node_name: NODE.into(), ..View::default() };
-    Engine::new(Settings { slice_goal: None, ..Settings::new(Scope::dual_stack(Options::default()), view) })
+    Engine::new(Settings { slice_goal: None, ..Settings::new(scope, view) })
+}
+
+/// Both tables with the program of all measurements.
+pub fn scope() -> Scope {
+    Scope::dual_stack(Options::default())
 }
 
 /// The next plan; an empty one if nothing is due.
@@ -43,7 +48,7 @@ pub struct Stepped {
 impl Stepped {
     /// Before a kernel that holds this.
     pub fn new(held: Acknowledged) -> Self {
-        let mut engine = engine();
+        let mut engine = engine(scope());
         engine.read_back(held, NOW);
         Self { engine }
     }

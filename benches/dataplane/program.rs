@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use pointsman::apply::{Backend, Netlink};
 use pointsman::dataplane::{LocalPods, Options, Protocol};
-use pointsman::diff::{Acknowledged, Scope, diff};
-use pointsman::state::{Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Service};
+use pointsman::diff::{Acknowledged, Scope};
+use pointsman::state::{Decoded, EndpointPlace, EndpointSlice, Event, Service};
 
 use crate::common::cluster::{self, NODE, Size};
+use crate::common::engine::{NOW, engine, plan};
 use crate::common::namespace::{Namespace, runtime};
 use crate::flows::PORT;
 use crate::variant::{PODS, Rules, is_here};
@@ -26,8 +27,11 @@ pub fn load(namespace: &Namespace, size: Size, rules: Rules) {
         }
     };
     let events = cluster::all(size).into_iter().map(measured).chain(others_of(size).into_iter().map(others)).map(udp);
-    let cluster = events.fold(Cluster::new(NODE), |cluster, event| cluster.apply(event).cluster);
-    let plan = diff(&Acknowledged::nothing(), &Desired::of(&cluster), &scope);
+    let mut engine = engine(scope);
+    events.for_each(|event| drop(engine.fold(event)));
+    engine.compile();
+    engine.read_back(Acknowledged::empty(), NOW);
+    let plan = plan(&mut engine);
     namespace.enter(|| {
         runtime().block_on(async {
             let mut netlink = Netlink::open().expect("netlink works");

@@ -423,7 +423,7 @@ impl Model {
 
     /// The frontends of one port in one family. The ClusterIP is last, as the least that may clash within a Service.
     fn of_port(&self, service: &Service, port: &ServicePort, cluster_ip: IpAddr) -> Vec<(Frontend, Expected)> {
-        let family = Family::of(cluster_ip);
+        let family = Family::from_addr(cluster_ip);
         let lists = self.lists(service, port, family);
         let colon = if port.name.is_empty() { "" } else { ":" };
         let owner = format!("{}{colon}{}", service.name, port.name);
@@ -450,7 +450,7 @@ impl Model {
         let address = [SetName::External, SetName::ExternalLocal, SetName::DropServices, SetName::RejectServices];
         let node = [SetName::Nodeports, SetName::NodeportsLocal, SetName::DropNodeports, SetName::RejectNodeports];
         let own = |ips: &[IpAddr]| -> BTreeSet<IpAddr> {
-            ips.iter().copied().filter(|ip| Family::of(*ip) == family && *ip != cluster_ip).collect()
+            ips.iter().copied().filter(|ip| Family::from_addr(*ip) == family && *ip != cluster_ip).collect()
         };
         let mut frontends = Vec::new();
         let sources = self.sources(service, family);
@@ -470,7 +470,7 @@ impl Model {
         }
         let list = if service.internal_traffic_local { &lists.local } else { &lists.cluster };
         let gate = match (list.is_empty(), lists.any) {
-            (false, _) => SetName::Internal(SizeClass::of(list.len()).expect("not empty")),
+            (false, _) => SetName::Internal(SizeClass::for_endpoints(list.len()).expect("not empty")),
             (true, true) => SetName::DropServices,
             (true, false) => SetName::RejectServices,
         };
@@ -520,13 +520,13 @@ impl Model {
     }
 
     fn sources(&self, service: &Service, family: Family) -> Option<BTreeSet<IpNet>> {
-        let ranges = service.source_ranges.iter().filter(|range| Family::of(range.addr()) == family);
+        let ranges = service.source_ranges.iter().filter(|range| Family::from_addr(range.addr()) == family);
         let mut ranges: Vec<IpNet> = ranges.copied().collect();
         if ranges.is_empty() || ranges.iter().any(|range| range.prefix_len() == 0) {
             return None;
         }
         if self.node.addresses.iter().any(|addr| ranges.iter().any(|range| range.contains(addr))) {
-            let ips = service.load_balancer_ips.iter().filter(|ip| Family::of(**ip) == family);
+            let ips = service.load_balancer_ips.iter().filter(|ip| Family::from_addr(**ip) == family);
             ranges.extend(ips.map(|ip| IpNet::from(*ip)));
         }
         Some(IpNet::aggregate(&ranges).into_iter().collect())
@@ -554,10 +554,13 @@ pub fn assert_satisfies(held: &Acknowledged, model: &Model) -> Result<(), TestCa
             let slots: Vec<usize> = installed.slots(policy).iter().map(|(slot, _)| slot as usize).collect();
             prop_assert_eq!(slots, (0..endpoints.len()).collect::<Vec<_>>(), "slots of {}", frontend);
             prop_assert_eq!(&installed.endpoints(policy).collect::<BTreeSet<_>>(), endpoints, "list of {}", frontend);
-            let list = EndpointList::of(frontend.is_node_port(), policy == TrafficPolicy::Local);
+            let list = EndpointList::for_frontends(frontend.is_node_port(), policy == TrafficPolicy::Local);
             let internal = expected.gates.iter().any(|gate| matches!(gate, SetName::Internal(_)));
-            classes
-                .extend(SizeClass::of(endpoints.len()).filter(|_| !internal).map(|class| SetName::Slots(list, class)));
+            classes.extend(
+                SizeClass::for_endpoints(endpoints.len())
+                    .filter(|_| !internal)
+                    .map(|class| SetName::Slots(list, class)),
+            );
         }
         let held_classes = installed.memberships.iter().map(|(set, _)| *set);
         let held_classes: BTreeSet<SetName> = held_classes.filter(|set| matches!(set, SetName::Slots(..))).collect();

@@ -13,50 +13,54 @@ use crate::dataplane::{
 
 mod packet;
 
-pub use packet::{Fate, Packet};
+pub use packet::{Packet, PacketOutcome};
 
-/// A kernel in memory: what nf_tables does with the operations that we send, and how it refuses them.
+/// A kernel in memory: does what nf_tables does with the operations of a batch, and refuses what it refuses.
 ///
 /// The same tests run against it and against the real kernel.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryKernel {
-    tables: [Option<Table>; 2],
+    tables: [Option<MemoryTable>; 2],
 }
 
 #[derive(Clone, Debug, Default)]
-struct Table {
-    chains: BTreeMap<String, Chain>,
-    sets: BTreeMap<String, Set>,
+struct MemoryTable {
+    chains: BTreeMap<String, MemoryChain>,
+    sets: BTreeMap<String, MemorySet>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Chain {
+struct MemoryChain {
     base: Option<BaseChain>,
     rules: Vec<Rule>,
 }
 
 #[derive(Clone, Debug)]
-struct Set {
+struct MemorySet {
     name: SetName,
-    /// How many elements it may have, if packets fill it.
+    /// The maximum number of elements, if packets fill it.
     capacity: Option<u32>,
-    elements: OrdMap<Key, Contents>,
+    elements: OrdMap<Key, ElementData>,
 }
 
 /// Data and comment of an element.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Contents {
+struct ElementData {
     value: Option<Endpoint>,
     comment: Option<Arc<str>>,
 }
 
 impl MemoryKernel {
-    /// A kernel without our tables.
+    /// A kernel without Pointsman's tables.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Applies a batch, or nothing of it.
+    /// Applies a whole batch.
+    ///
+    /// # Errors
+    ///
+    /// The cause, if an operation is refused. Then nothing is applied.
     pub fn apply(&mut self, operations: &[Operation]) -> Result<(), Refusal> {
         let mut next = self.clone();
         for operation in operations {
@@ -66,16 +70,16 @@ impl MemoryKernel {
         Ok(())
     }
 
-    /// Removes a table behind the proxy's back.
+    /// Removes a table, as another program might.
     pub fn remove_table(&mut self, family: Family) {
         self.tables[family.index()] = None;
     }
 
-    /// What it holds.
+    /// The tables of these families.
     pub fn contents(&self, families: &[Family]) -> Tables {
         let mut tables = Tables::default();
         for family in families {
-            tables.set(*family, self.tables[family.index()].as_ref().map(Table::contents));
+            tables.set(*family, self.tables[family.index()].as_ref().map(MemoryTable::contents));
         }
         tables
     }
@@ -114,9 +118,9 @@ impl MemoryKernel {
     }
 }
 
-impl Table {
+impl MemoryTable {
     fn add_set(&mut self, name: SetName, capacity: Option<u32>) -> Result<(), Refusal> {
-        let new = || Set { name, capacity, elements: OrdMap::new() };
+        let new = || MemorySet { name, capacity, elements: OrdMap::new() };
         self.sets.entry(name.to_string()).or_insert_with(new);
         Ok(())
     }
@@ -126,13 +130,13 @@ impl Table {
             Some(chain) if chain.base == base => Ok(()),
             Some(_) => Err(Refusal::Exists),
             None => {
-                self.chains.insert(name.to_owned(), Chain { base, rules: Vec::new() });
+                self.chains.insert(name.to_owned(), MemoryChain { base, rules: Vec::new() });
                 Ok(())
             }
         }
     }
 
-    /// A chain goes with its rules, unless another chain's rule leads to it.
+    /// Deletes a chain with its rules, unless a rule of another chain leads to it.
     fn delete_chain(&mut self, name: &str) -> Result<(), Refusal> {
         let chain = self.chains.remove(name).ok_or(Refusal::Missing)?;
         if self.rules().any(|rule| rule_target(rule) == Some(name)) {
@@ -166,8 +170,8 @@ impl Table {
         Ok(())
     }
 
-    fn set_of(&mut self, element: &Element) -> Result<&mut Set, Refusal> {
-        if Key::from_atoms(element.family(), element.set, &element.key.atoms()).is_none()
+    fn set_of(&mut self, element: &Element) -> Result<&mut MemorySet, Refusal> {
+        if Key::from_fields(element.family(), element.set, &element.key.fields()).is_none()
             || element.value.is_some() != element.set.definition().is_map()
         {
             return Err(Refusal::Other);
@@ -191,14 +195,14 @@ impl Table {
             let is_map = set.name.definition().is_map();
             (name.clone(), SetContents { is_map, recognised: true, capacity: set.capacity })
         });
-        let elements = self.sets.values().filter(|set| !set.name.is_dynamic()).flat_map(Set::contents);
+        let elements = self.sets.values().filter(|set| !set.name.is_dynamic()).flat_map(MemorySet::contents);
         TableContents { chains: chains.collect(), sets: sets.collect(), elements: elements.collect() }
     }
 }
 
-impl Set {
+impl MemorySet {
     fn contents(&self) -> Vec<Element> {
-        let element = |(key, contents): (&Key, &Contents)| Element {
+        let element = |(key, contents): (&Key, &ElementData)| Element {
             set: self.name,
             key: *key,
             value: contents.value,
@@ -207,7 +211,7 @@ impl Set {
         self.elements.iter().map(element).collect()
     }
 
-    /// Adds an element. One that is there already stays as it is, comment included; other data is an error, and so is a range
+    /// Adds an element. One that exists stays as it is, comment included. Other data for the same key is refused, and so is a range
     /// that overlaps another.
     fn add(&mut self, element: &Element) -> Result<(), Refusal> {
         if let Some(held) = self.elements.get(&element.key) {
@@ -222,7 +226,7 @@ impl Set {
         if self.name.definition().interval && self.elements.keys().any(overlaps) {
             return Err(Refusal::Exists);
         }
-        self.elements.insert(element.key, Contents { value: element.value, comment: element.comment.clone() });
+        self.elements.insert(element.key, ElementData { value: element.value, comment: element.comment.clone() });
         Ok(())
     }
 }
@@ -256,12 +260,12 @@ impl Backend for MemoryKernel {
     async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
         let set = SetName::Clients { node_port };
         let table = self.tables[family.index()].as_ref();
-        Ok(table.and_then(|table| table.sets.get(&set.to_string())).map_or_else(Vec::new, Set::contents))
+        Ok(table.and_then(|table| table.sets.get(&set.to_string())).map_or_else(Vec::new, MemorySet::contents))
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
         self.apply(operations).map_err(|refusal| Error::Refused {
-            doing: "committing a batch",
+            doing: "committing a batch to Pointsman's tables",
             refusal,
             detail: format!("{refusal:?}"),
         })?;

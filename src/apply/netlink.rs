@@ -1,66 +1,72 @@
 //! The backend that speaks nf_tables' netlink protocol itself.
 //!
 //! ```text
-//! Operation ─▶ encode (rules, elements, types) ─▶ socket ─▶ kernel
-//! Tables    ◀─ table  (read, by_key, collect, types) ◀─ socket ◀─
+//! Operation ─▶ encode (rules, elements, types) ─▶ NetfilterSocket ─▶ kernel
+//! Tables    ◀─ table  (read, keyed_read, element_decoder, types) ◀─ NetfilterSocket ◀─
 //! ```
 //!
-//! One socket stays open: a change costs its own messages and one system call. A batch is one datagram, which the kernel commits
-//! as a whole. What is written is what nft 1.1.3 would write, notes for its listings included, so each backend can take over
-//! from the other.
+//! One socket stays open, so a change costs its own messages and one system call. A batch is one datagram, which the kernel
+//! commits as a whole. The messages are those that nft 1.1.3 would send, with its notes for listings, so each backend can take
+//! over from the other.
 
 use std::io;
 
 use super::{Backend, Error, Receipt};
 use crate::dataplane::{Element, Family, Operation, SetName, TABLE, Tables};
-use encode::Batch;
-use socket::Socket;
+use crate::netlink::NetfilterSocket;
+use encode::EncodedBatch;
 
-pub use others::{Attached, OtherChain, OtherRule, OtherTable, Removal};
+pub use foreign::{ForeignChain, ForeignHook, ForeignRule, ForeignTable, Removal};
 
-pub(crate) mod abi;
-mod by_key;
-mod collect;
+mod abi;
+mod element_decoder;
 mod elements;
 mod encode;
 mod errors;
-mod ipset;
-mod others;
-pub(crate) mod parse;
+mod foreign;
+mod keyed_read;
+mod message;
 mod read;
 mod rules;
 mod self_test;
-pub(crate) mod socket;
 mod table;
 mod types;
-pub(crate) mod write;
 
-/// Batches up to this length are sent on the spot: it takes microseconds. Longer ones would hold up other tasks.
-const SHORT: usize = 16 << 10;
-/// A buffer that has grown beyond this is given back.
-const KEPT: usize = 1 << 20;
-/// How many threads read a large table at most.
-const MOST_READERS: usize = 4;
+/// Up to this length a batch is sent in the calling task, which takes microseconds. A longer one would hold up other tasks.
+const MAX_INLINE_BATCH_BYTES: usize = 16 << 10;
+/// Up to this capacity the buffer of a batch is kept for the next one.
+const MAX_KEPT_BUFFER_BYTES: usize = 1 << 20;
+/// Bounds the number of threads that read a large table.
+const MAX_READER_THREADS: usize = 4;
 
 /// The kernel's nf_tables, over one netlink socket.
 ///
 /// The socket belongs to the network namespace of the thread that opened it.
 pub struct Netlink {
-    /// `None` after an error that leaves open what answers may still come: the next call opens a new one.
-    socket: Option<Socket>,
-    /// For the next batch.
+    /// `None` after an error that leaves unknown which answers are under way: the next call opens a new one.
+    socket: Option<NetfilterSocket>,
+    /// The buffer for the next batch.
     buffer: Vec<u8>,
 }
 
 impl Netlink {
-    /// A backend with an open socket. Nothing else is asked of the kernel.
+    /// Opens a socket in the current network namespace. Sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel gives no netfilter socket.
     pub fn open() -> Result<Self, Error> {
         let mut netlink = Self { socket: None, buffer: Vec::new() };
         netlink.socket = Some(netlink.take_socket("opening a netlink socket")?);
         Ok(netlink)
     }
 
-    /// Proves that the kernel takes what we write: for each family a scratch table is created, read back, compared and deleted.
+    /// Tests that the kernel takes what this backend writes: creates a scratch table for each family, reads it back, compares and
+    /// deletes it.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses, or holds something else than was written.
     pub async fn self_test(&mut self, families: &[Family]) -> Result<(), Error> {
         for family in families {
             self_test::run(self, *family).await?;
@@ -68,36 +74,36 @@ impl Netlink {
         Ok(())
     }
 
-    /// How many clients of frontends with session affinity are remembered; `None` where none can be, or the kernel does not tell.
+    /// The number of clients in an affinity map; `None` if there is no such map, or the kernel does not count its elements.
     ///
-    /// Takes microseconds, however many there are: the kernel keeps count.
+    /// Takes microseconds for any number: the kernel keeps count.
     ///
     /// # Errors
     ///
-    /// The kernel cannot be asked.
+    /// If the kernel cannot be asked.
     pub fn count_clients(&mut self, family: Family, node_port: bool) -> Result<Option<u32>, Error> {
         let doing = "counting the clients of Services with session affinity";
         let mut socket = self.take_socket(doing)?;
         let count = read::count(&mut socket, family, TABLE, SetName::Clients { node_port });
-        let count = count.map_err(|error| errors::of_socket(doing, error))?;
+        let count = count.map_err(|error| errors::for_socket(doing, error))?;
         self.socket = Some(socket);
         Ok(count)
     }
 
-    /// The messages that a batch is sent as, in a buffer that may have been used before. Asks nothing of the kernel.
+    /// Encodes a batch as messages, into a buffer that may have been used before. Sends nothing.
     ///
     /// # Errors
     ///
-    /// If nothing can be sent for an operation: the first such.
+    /// If an operation has no message; the error names the first.
     pub fn encode(operations: &[Operation], buffer: Vec<u8>) -> Result<Vec<u8>, Error> {
-        let encoded = Batch::encode(operations, TABLE, 0, buffer);
-        encoded.map(|batch| batch.bytes).map_err(|n| errors::not_sent("encoding a batch", &operations[n]))
+        let encoded = EncodedBatch::encode(operations, TABLE, 0, buffer);
+        encoded.map(|batch| batch.bytes).map_err(|n| errors::for_missing_message("encoding a batch", &operations[n]))
     }
 
-    fn take_socket(&mut self, doing: &'static str) -> Result<Socket, Error> {
+    fn take_socket(&mut self, doing: &'static str) -> Result<NetfilterSocket, Error> {
         match self.socket.take() {
             Some(socket) => Ok(socket),
-            None => Socket::open().map_err(|error| errors::of_socket(doing, error)),
+            None => NetfilterSocket::open().map_err(|error| errors::for_socket(doing, error)),
         }
     }
 
@@ -112,48 +118,48 @@ impl Netlink {
         }
         let mut socket = self.take_socket(doing)?;
         let buffer = std::mem::take(&mut self.buffer);
-        let batch = match Batch::encode(operations, table, socket.sequence(), buffer) {
+        let batch = match EncodedBatch::encode(operations, table, socket.sequence(), buffer) {
             Ok(batch) => batch,
             Err(n) => {
                 self.socket = Some(socket);
-                return Err(errors::not_sent(doing, &operations[n]));
+                return Err(errors::for_missing_message(doing, &operations[n]));
             }
         };
-        let (socket, batch, answer) = if batch.bytes.len() <= SHORT {
-            let answer = socket.commit(&batch);
+        let (socket, batch, answer) = if batch.bytes.len() <= MAX_INLINE_BATCH_BYTES {
+            let answer = socket.commit(&batch.bytes, batch.first..batch.next());
             (socket, batch, answer)
         } else {
             let send = move || {
-                let answer = socket.commit(&batch);
+                let answer = socket.commit(&batch.bytes, batch.first..batch.next());
                 (socket, batch, answer)
             };
-            in_thread(send).await.map_err(|error| errors::of_socket(doing, error))?
+            in_thread(send).await.map_err(|error| errors::for_socket(doing, error))?
         };
         // A socket that failed is not used again: answers may be under way.
-        let fault = answer.map_err(|error| errors::of_socket(doing, error))?;
+        let refused = answer.map_err(|error| errors::for_socket(doing, error))?;
         self.socket = Some(socket);
-        let done = match fault {
+        let done = match refused {
             None => Ok(Receipt { bytes: batch.bytes.len() }),
-            Some(fault) => Err(errors::of_batch(doing, fault, &batch, operations)),
+            Some(refused) => Err(errors::for_refused_message(doing, refused, &batch, operations)),
         };
-        if batch.bytes.capacity() <= KEPT {
+        if batch.bytes.capacity() <= MAX_KEPT_BUFFER_BYTES {
             self.buffer = batch.bytes;
         }
         done
     }
 }
 
-/// Reads the tables of this name, over sockets of its own. They are opened at once: a socket belongs to its thread's namespace.
+/// Reads the tables of this name over sockets of its own. Opens them in the calling thread, whose namespace they belong to.
 fn read_tables(
     families: &[Family],
     name: &'static str,
     doing: &'static str,
 ) -> impl Future<Output = Result<Tables, Error>> + Send + use<> {
     let families = families.to_vec();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
-    let sockets = Socket::open().map(|first| {
-        // With fewer it takes longer.
-        let others = (1..threads).map_while(|_| Socket::open().ok());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_READER_THREADS);
+    let sockets = NetfilterSocket::open().map(|first| {
+        // With fewer sockets the reading takes longer.
+        let others = (1..threads).map_while(|_| NetfilterSocket::open().ok());
         std::iter::once(first).chain(others).collect::<Vec<_>>()
     });
     let read = move || {
@@ -163,10 +169,10 @@ fn read_tables(
         }
         Ok(tables)
     };
-    async move { in_thread(read).await.flatten().map_err(|error| errors::of_socket(doing, error)) }
+    async move { in_thread(read).await.flatten().map_err(|error| errors::for_socket(doing, error)) }
 }
 
-/// Runs what blocks in a thread for such work.
+/// Runs blocking work in a thread for such work.
 async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }
@@ -179,7 +185,7 @@ impl std::fmt::Debug for Netlink {
 
 impl Backend for Netlink {
     fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
-        read_tables(families, TABLE, "reading our tables")
+        read_tables(families, TABLE, "reading Pointsman's tables")
     }
 
     async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
@@ -189,13 +195,13 @@ impl Backend for Netlink {
             let clients = read::clients(&mut socket, family, TABLE, SetName::Clients { node_port });
             (socket, clients)
         };
-        let (socket, clients) = in_thread(read).await.map_err(|error| errors::of_socket(doing, error))?;
-        let clients = clients.map_err(|error| errors::of_socket(doing, error))?;
+        let (socket, clients) = in_thread(read).await.map_err(|error| errors::for_socket(doing, error))?;
+        let clients = clients.map_err(|error| errors::for_socket(doing, error))?;
         self.socket = Some(socket);
         Ok(clients)
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
-        self.commit_to(TABLE, operations, "committing a batch").await
+        self.commit_to(TABLE, operations, "committing a batch to Pointsman's tables").await
     }
 }

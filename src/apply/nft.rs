@@ -14,7 +14,7 @@ mod self_test;
 
 pub use encode::encode;
 
-/// The `nft` program, one process per batch.
+/// The `nft` program. Each batch and each reading is a process.
 #[derive(Clone, Debug)]
 pub struct Nft {
     program: PathBuf,
@@ -22,19 +22,27 @@ pub struct Nft {
 }
 
 impl Nft {
-    /// A backend over `program`, without touching the kernel: checks that it runs, is 1.1.3 or newer and speaks JSON.
+    /// Checks that `program` runs, is 1.1.3 or newer and speaks JSON. The kernel is not asked.
+    ///
+    /// # Errors
+    ///
+    /// If the program cannot be started or does not suit.
     pub async fn find(program: &Path) -> Result<Self, Error> {
         let version = self_test::version(program).await?;
         Ok(Self { program: program.to_owned(), version })
     }
 
-    /// Proves in the kernel that what is relied on works: a scratch table is created, filled by a second process, listed,
-    /// compared and deleted. nft has versions that accept our JSON, exit with 0 and do something else.
+    /// Tests nft and the kernel with a scratch table: creates it, fills it from a second process, lists, compares and deletes it.
+    /// There are versions of nft that accept this JSON, exit with 0 and do something else.
+    ///
+    /// # Errors
+    ///
+    /// If nft or the kernel refuses, or holds something else than was written.
     pub async fn self_test(&self) -> Result<(), Error> {
         self_test::run(self).await
     }
 
-    /// The version that the program prints of itself, without the leading `v`.
+    /// The version that the program prints, without the leading `v`.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -44,7 +52,7 @@ impl Nft {
         run::run(&self.program, &["-j", "-f", "-"], batch, doing).await.map(|_| ())
     }
 
-    /// Lists one map of ours; `None` if there is no such map.
+    /// Lists one map of Pointsman's table; `None` if there is no such map.
     async fn list_map(&self, family: Family, map: SetName, doing: &'static str) -> Result<Option<Vec<u8>>, Error> {
         let map = map.to_string();
         let command = ["-j", "list", "map", family.nft(), crate::dataplane::TABLE, &map];
@@ -67,7 +75,7 @@ impl Nft {
 
 impl Backend for Nft {
     fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
-        let (nft, families, doing) = (self.clone(), families.to_vec(), "reading our tables");
+        let (nft, families, doing) = (self.clone(), families.to_vec(), "reading Pointsman's tables");
         async move {
             let mut tables = Tables::default();
             for family in families {
@@ -86,13 +94,13 @@ impl Backend for Nft {
         Ok(clients.map_err(|source| Error::Unreadable { doing, source })?.unwrap_or_default())
     }
 
-    /// Most of the time is nft's own: it keeps nobody waiting.
+    /// Longer than over netlink: most of the time passes in nft itself, which does not keep the kernel busy.
     fn longest_commit(&self) -> Duration {
         Duration::from_millis(250)
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
-        let doing = "committing a batch";
+        let doing = "committing a batch to Pointsman's tables";
         let batch = encode(operations).map_err(|source| Error::Unreadable { doing, source })?;
         let bytes = batch.len();
         self.send(batch, doing).await?;

@@ -298,7 +298,7 @@ impl Args {
         if self.nft.components().count() > 1 {
             return self.nft.clone();
         }
-        crate::program::look_for(&self.nft).unwrap_or_else(|| self.nft.clone())
+        crate::program::find(&self.nft).unwrap_or_else(|| self.nft.clone())
     }
 }
 

@@ -9,9 +9,10 @@ use tokio_util::task::TaskTracker;
 
 use super::args::Args;
 use super::proxy::about_node;
-use super::take_over::TakeOver;
+use super::take_over::explain;
 use crate::dataplane::Family;
 use crate::observe::{About, ClientCounts, Events, Health, Listener, Pages, Severity, metrics};
+use crate::takeover::TakeOverDecision;
 
 /// Starts the HTTP pages.
 pub(super) async fn serve(
@@ -21,7 +22,7 @@ pub(super) async fn serve(
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
     events: &Events,
-    take_over: TakeOver,
+    take_over: TakeOverDecision,
 ) -> anyhow::Result<()> {
     let recorder = metrics::recorder().context("cannot set up metrics")?;
     let metrics = recorder.handle();
@@ -46,7 +47,7 @@ pub(super) async fn serve(
             Err(error) => {
                 let text = error.to_string();
                 events.note(about_node(&args.node_name()?, Severity::Warning, error.reason, text));
-                let error = take_over.explain(error.into());
+                let error = explain(take_over, error.into());
                 // Otherwise it is tried again: a node with a proxy and without its pages is better off than one with neither.
                 if args.settings.bind_address_hard_fail {
                     return Err(error);

@@ -12,14 +12,15 @@ use super::args::Args;
 use super::backend::Chosen;
 use super::logging::Progress;
 use super::source::Source;
-use super::take_over::TakeOver;
-use super::{RECONFIGURED, configuration, pages, source};
+
+use super::{RECONFIGURED, configuration, pages, source, take_over};
 use crate::affinity::{self, AffinityFollower};
-use crate::conntrack::{ConntrackFollower, Kernel};
+use crate::conntrack::{ConntrackFollower, ConntrackSocket};
 use crate::engine::Settings;
 use crate::observe::{Health, Note, ServiceHealth, Severity};
 use crate::proxy::{FirstSync, Proxy, ServiceHealthChecks, Until};
 use crate::state::{Kind, ObjectName, ObjectRef};
+use crate::takeover::TakeOverDecision;
 
 /// How long what is going on may take when the process ends: pages that a client does not finish reading, Events.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,13 +41,13 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let backend = Chosen::tested(args, &scope.families).await?;
     let purger = backend.another()?;
     // Before the health port is ours.
-    let take_over = TakeOver::decide(args.take_over).await;
+    let decision = TakeOverDecision::decide(args.take_over.into()).await;
     let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     let (events, writing) = source::start_events(args).await?;
     if !args.once {
-        let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events, take_over).await;
+        let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events, decision).await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(END_TIMEOUT, writing).await;
@@ -66,11 +67,11 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     });
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
     let families = scope.families.clone();
-    let (conntrack, looking) = ConntrackFollower::start(&families, Kernel::default());
+    let (conntrack, looking) = ConntrackFollower::start(&families, ConntrackSocket::default());
     let (affinity, purges) = AffinityFollower::channel(&families);
     let purging = tokio::spawn(affinity::run(purger, purges));
     let (first_sync, synced) = FirstSync::channel();
-    let taken_over = tokio::spawn(take_over.after(synced));
+    let taken_over = tokio::spawn(take_over::after_first_sync(decision, synced));
     let periods = Settings {
         min_sync_period: settings.min_sync_period,
         longest_pause: settings.sync_period,

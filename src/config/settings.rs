@@ -215,7 +215,7 @@ impl Settings {
         if let (NodePortAddresses::Networks(ports), LocalPods::Networks(pods)) =
             (&self.node_ports, &self.options.local_pods)
         {
-            let has = |networks: &[IpNet], family| networks.iter().any(|net| Family::of(net.addr()) == family);
+            let has = |networks: &[IpNet], family| networks.iter().any(|net| Family::from_addr(net.addr()) == family);
             for family in Family::ALL.into_iter().filter(|family| has(pods, *family) && !has(ports, *family)) {
                 doubts.push(Note::Warning(format!(
                     "nodePortAddresses has no {family} network, though clusterCIDR has one: every {family} address of the \
@@ -325,7 +325,7 @@ fn cluster_cidr(text: &str, problems: &mut Vec<Problem>) -> LocalPods {
         problems.push(Problem::new("clusterCIDR", quoted(text), "networks such as 10.244.0.0/16,fd00:10:244::/56"));
         return LocalPods::Unknown;
     };
-    let families: BTreeSet<Family> = networks.iter().map(|network| Family::of(network.addr())).collect();
+    let families: BTreeSet<Family> = networks.iter().map(|network| Family::from_addr(network.addr())).collect();
     if families.len() < networks.len() {
         problems.push(Problem::new("clusterCIDR", quoted(text), "at most one network of each family"));
     }

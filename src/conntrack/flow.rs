@@ -1,31 +1,31 @@
-//! A flow that the kernel tracks, as far as it matters here.
+//! A UDP flow in the kernel's connection tracking.
 
 use std::net::SocketAddr;
 
 use crate::dataplane::Family;
 
-/// A UDP entry of the kernel's connection tracking.
+/// A UDP flow that the kernel tracks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Flow {
-    /// Who sent the first packet.
+    /// The sender of the first packet.
     pub client: SocketAddr,
-    /// Where the client sends to: before translation.
+    /// Where the client sends: before translation.
     pub destination: SocketAddr,
-    /// Who answers: after translation. The destination itself if it was not translated.
+    /// The sender of the answers: the destination after translation, or the destination itself if it was not translated.
     pub server: SocketAddr,
-    /// The zone of connection tracking; 0 unless somebody's rules say otherwise.
+    /// The zone of connection tracking; 0 unless a rule sets another.
     pub zone: u16,
-    /// The kernel's number for this entry: another one with the same addresses and ports has another number.
+    /// The kernel's number for this flow. A later flow with the same addresses and ports has another number.
     pub id: u32,
 }
 
 impl Flow {
-    /// The family of its destination.
+    /// The family of the destination.
     pub fn family(&self) -> Family {
-        Family::of(self.destination.ip())
+        Family::from_addr(self.destination.ip())
     }
 
-    /// Whether its destination was translated.
+    /// Whether the destination was translated.
     pub fn is_translated(&self) -> bool {
         self.destination != self.server
     }

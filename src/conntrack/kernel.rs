@@ -1,6 +1,6 @@
-//! The kernel's table of flows, over ctnetlink.
+//! The kernel's table of UDP flows, over ctnetlink.
 //!
-//! Numbers from `linux/netfilter/nfnetlink.h` and `linux/netfilter/nfnetlink_conntrack.h`, under the kernel's names.
+//! Numbers from `linux/netfilter/nfnetlink_conntrack.h`, under the kernel's names.
 
 use std::io::{ErrorKind, Result};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,13 +9,10 @@ use nix::libc::ENOENT;
 
 use super::Table;
 use super::flow::Flow;
-use crate::apply::netlink::abi::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
-use crate::apply::netlink::parse::{Attributes, Message};
-use crate::apply::netlink::socket::Socket;
-use crate::apply::netlink::write::{Writer, nfproto};
 use crate::dataplane::Family;
+use crate::netlink::abi::{NFNL_SUBSYS_CTNETLINK, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage, nfproto};
 
-const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 const IPCTNL_MSG_CT_NEW: u16 = NFNL_SUBSYS_CTNETLINK << 8;
 const IPCTNL_MSG_CT_GET: u16 = NFNL_SUBSYS_CTNETLINK << 8 | 1;
 const IPCTNL_MSG_CT_DELETE: u16 = NFNL_SUBSYS_CTNETLINK << 8 | 2;
@@ -40,30 +37,30 @@ const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_F_CTA_PROTO_NUM: u32 = 1 << 3;
 const IPPROTO_UDP: u8 = 17;
 
-/// The kernel's table of flows.
+/// The kernel's table of UDP flows, over a netlink socket that opens with the first request.
 ///
-/// Of the network namespace of the thread that first asks it.
+/// The table belongs to the network namespace of the thread that makes that request.
 #[derive(Default)]
-pub struct Kernel {
-    /// `None` before the first request, and after an error that leaves open what answers may still come.
-    socket: Option<Socket>,
+pub struct ConntrackSocket {
+    /// `None` before the first request, and after an error that leaves unknown which answers are still under way.
+    socket: Option<NetfilterSocket>,
 }
 
-impl Kernel {
-    /// Sends one request and hands the entries that it is answered with to `each`.
-    fn request(&mut self, write: impl FnOnce(&mut Writer, u32), each: &mut dyn FnMut(Flow)) -> Result<bool> {
+impl ConntrackSocket {
+    /// Sends one request and hands each flow of the answer to `each`.
+    fn request(&mut self, write: impl FnOnce(&mut MessageWriter, u32), each: &mut dyn FnMut(Flow)) -> Result<bool> {
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
-            None => Socket::open()?,
+            None => NetfilterSocket::open()?,
         };
-        let mut writer = Writer::default();
+        let mut writer = MessageWriter::default();
         write(&mut writer, socket.sequence());
         let answer = socket.request(&writer.bytes, |message| {
-            if let Some(flow) = flow(message) {
+            if let Some(flow) = parse_flow(message) {
                 each(flow);
             }
         });
-        // What the kernel says no to, it has answered.
+        // A refusal is a complete answer.
         if answer.as_ref().err().is_none_or(|error| error.raw_os_error() == Some(ENOENT)) {
             self.socket = Some(socket);
         }
@@ -71,23 +68,23 @@ impl Kernel {
     }
 }
 
-impl std::fmt::Debug for Kernel {
+impl std::fmt::Debug for ConntrackSocket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kernel").finish_non_exhaustive()
+        f.debug_struct("ConntrackSocket").finish_non_exhaustive()
     }
 }
 
-impl Table for Kernel {
+impl Table for ConntrackSocket {
     fn dump(&mut self, family: Family, each: &mut dyn FnMut(Flow)) -> Result<bool> {
-        let dump = |writer: &mut Writer, sequence: u32| {
+        let dump = |writer: &mut MessageWriter, sequence: u32| {
             let flags = NLM_F_REQUEST | NLM_F_DUMP;
-            let message = writer.header(IPCTNL_MSG_CT_GET, flags, sequence, nfproto(family), 0);
+            let message = writer.begin_message(IPCTNL_MSG_CT_GET, flags, sequence, nfproto(family), 0);
             // Kernels before 5.8 do not know the filter and dump all protocols.
-            let filter = writer.nest(CTA_FILTER);
+            let filter = writer.begin_nest(CTA_FILTER);
             writer.put(CTA_FILTER_ORIG_FLAGS, &CTA_FILTER_F_CTA_PROTO_NUM.to_ne_bytes());
             writer.end(filter);
-            let tuple = writer.nest(CTA_TUPLE_ORIG);
-            let proto = writer.nest(CTA_TUPLE_PROTO);
+            let tuple = writer.begin_nest(CTA_TUPLE_ORIG);
+            let proto = writer.begin_nest(CTA_TUPLE_PROTO);
             writer.put(CTA_PROTO_NUM, &[IPPROTO_UDP]);
             writer.end(proto);
             writer.end(tuple);
@@ -105,14 +102,14 @@ impl Table for Kernel {
     }
 }
 
-/// The deletion of exactly this entry: the kernel finds it by the tuple and compares the number.
+/// Writes the deletion of exactly this flow: the kernel finds it by the tuple and compares the number.
 ///
-/// Without a tuple the kernel would delete all entries, so there always is one.
-fn write_delete(writer: &mut Writer, sequence: u32, flow: &Flow) {
+/// Without a tuple the kernel would delete all flows, so there always is one.
+fn write_delete(writer: &mut MessageWriter, sequence: u32, flow: &Flow) {
     let flags = NLM_F_REQUEST | NLM_F_ACK;
-    let message = writer.header(IPCTNL_MSG_CT_DELETE, flags, sequence, nfproto(flow.family()), 0);
-    let tuple = writer.nest(CTA_TUPLE_ORIG);
-    let ip = writer.nest(CTA_TUPLE_IP);
+    let message = writer.begin_message(IPCTNL_MSG_CT_DELETE, flags, sequence, nfproto(flow.family()), 0);
+    let tuple = writer.begin_nest(CTA_TUPLE_ORIG);
+    let ip = writer.begin_nest(CTA_TUPLE_IP);
     for (addr, v4, v6) in
         [(flow.client.ip(), CTA_IP_V4_SRC, CTA_IP_V6_SRC), (flow.destination.ip(), CTA_IP_V4_DST, CTA_IP_V6_DST)]
     {
@@ -122,7 +119,7 @@ fn write_delete(writer: &mut Writer, sequence: u32, flow: &Flow) {
         }
     }
     writer.end(ip);
-    let proto = writer.nest(CTA_TUPLE_PROTO);
+    let proto = writer.begin_nest(CTA_TUPLE_PROTO);
     writer.put(CTA_PROTO_NUM, &[IPPROTO_UDP]);
     writer.put(CTA_PROTO_SRC_PORT, &flow.client.port().to_be_bytes());
     writer.put(CTA_PROTO_DST_PORT, &flow.destination.port().to_be_bytes());
@@ -133,22 +130,22 @@ fn write_delete(writer: &mut Writer, sequence: u32, flow: &Flow) {
     writer.end_message(message);
 }
 
-/// The UDP entry in a message, if it is one.
-fn flow(message: &Message<'_>) -> Option<Flow> {
+/// The UDP flow in a message; `None` if the message holds none.
+fn parse_flow(message: &NetlinkMessage<'_>) -> Option<Flow> {
     if message.kind != IPCTNL_MSG_CT_NEW {
         return None;
     }
     let entry = message.attributes();
     let (original, reply) = (entry.nest(CTA_TUPLE_ORIG)?, entry.nest(CTA_TUPLE_REPLY)?);
-    let (client, destination) = tuple(original)?;
-    let (server, _) = tuple(reply)?;
-    // A zone may hold for both directions, or for this one alone.
-    let zone = entry.find(CTA_ZONE).or_else(|| original.find(CTA_TUPLE_ZONE)).and_then(number);
+    let (client, destination) = parse_tuple(original)?;
+    let (server, _) = parse_tuple(reply)?;
+    // A zone belongs to both directions, or to this one alone.
+    let zone = entry.find(CTA_ZONE).or_else(|| original.find(CTA_TUPLE_ZONE)).and_then(u16_from_network);
     Some(Flow { client, destination, server, zone: zone.unwrap_or(0), id: entry.u32(CTA_ID)? })
 }
 
-/// Source and destination of one direction of a UDP entry.
-fn tuple(tuple: Attributes<'_>) -> Option<(SocketAddr, SocketAddr)> {
+/// Source and destination of one direction of a UDP flow.
+fn parse_tuple(tuple: Attributes<'_>) -> Option<(SocketAddr, SocketAddr)> {
     let (ip, proto) = (tuple.nest(CTA_TUPLE_IP)?, tuple.nest(CTA_TUPLE_PROTO)?);
     if proto.find(CTA_PROTO_NUM)? != [IPPROTO_UDP] {
         return None;
@@ -159,7 +156,7 @@ fn tuple(tuple: Attributes<'_>) -> Option<(SocketAddr, SocketAddr)> {
             None => Some(Ipv6Addr::from(<[u8; 16]>::try_from(ip.find(v6)?).ok()?).into()),
         }
     };
-    let port = |kind| proto.find(kind).and_then(number);
+    let port = |kind| proto.find(kind).and_then(u16_from_network);
     Some((
         SocketAddr::new(addr(CTA_IP_V4_SRC, CTA_IP_V6_SRC)?, port(CTA_PROTO_SRC_PORT)?),
         SocketAddr::new(addr(CTA_IP_V4_DST, CTA_IP_V6_DST)?, port(CTA_PROTO_DST_PORT)?),
@@ -167,52 +164,55 @@ fn tuple(tuple: Attributes<'_>) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 /// A number of 16 bits in network byte order.
-fn number(bytes: &[u8]) -> Option<u16> {
+fn u16_from_network(bytes: &[u8]) -> Option<u16> {
     bytes.try_into().ok().map(u16::from_be_bytes)
 }
 
 /// What to do about an error, for the log.
 pub(super) fn advice(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::PermissionDenied => "it takes CAP_NET_ADMIN",
-        ErrorKind::ResourceBusy => "the flow is offloaded to hardware or a flow table, which has to end it",
-        _ => "if it stays so, see that the kernel has CONFIG_NF_CT_NETLINK (module nf_conntrack_netlink)",
+        ErrorKind::PermissionDenied => "give the process the capability NET_ADMIN",
+        ErrorKind::ResourceBusy => "the flow is offloaded to hardware or to a flow table, which has to release it",
+        _ => "if this goes on, check that the kernel has CONFIG_NF_CT_NETLINK (module nf_conntrack_netlink)",
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::netlink::parse::Messages;
+    use crate::netlink::Messages;
 
     #[test]
-    fn a_deletion_names_the_entry_and_never_all() {
+    fn a_deletion_names_one_flow_and_never_all() {
         for (client, destination, server) in [
             ("192.0.2.2:20000", "10.96.0.10:53", "10.1.0.1:5353"),
             ("[fd00::2]:20000", "[fd00:96::10]:53", "[fd00:1::1]:5353"),
         ] {
             let [client, destination, server] = [client, destination, server].map(|text| text.parse().unwrap());
             let flow = Flow { client, destination, server, zone: 7, id: 0xdead_beef };
-            let mut writer = Writer::default();
+            let mut writer = MessageWriter::default();
             write_delete(&mut writer, 3, &flow);
             let message = Messages(&writer.bytes).next().expect("a message");
             assert_eq!((message.kind, message.sequence), (IPCTNL_MSG_CT_DELETE, 3));
             let entry = message.attributes();
-            let original = entry.nest(CTA_TUPLE_ORIG).and_then(tuple);
+            let original = entry.nest(CTA_TUPLE_ORIG).and_then(parse_tuple);
             assert_eq!(original, Some((client, destination)));
-            assert_eq!((entry.find(CTA_ZONE).and_then(number), entry.u32(CTA_ID)), (Some(7), Some(0xdead_beef)));
+            assert_eq!(
+                (entry.find(CTA_ZONE).and_then(u16_from_network), entry.u32(CTA_ID)),
+                (Some(7), Some(0xdead_beef))
+            );
         }
     }
 
     #[test]
-    fn odd_messages_are_no_flows() {
-        let mut writer = Writer::default();
-        let message = writer.header(IPCTNL_MSG_CT_NEW, 0, 1, nfproto(Family::Ip), 0);
-        let tuple = writer.nest(CTA_TUPLE_ORIG);
+    fn malformed_messages_are_no_flows() {
+        let mut writer = MessageWriter::default();
+        let message = writer.begin_message(IPCTNL_MSG_CT_NEW, 0, 1, nfproto(Family::Ip), 0);
+        let tuple = writer.begin_nest(CTA_TUPLE_ORIG);
         writer.put(CTA_TUPLE_IP, &[1, 2, 3]);
         writer.end(tuple);
         writer.end_message(message);
         let message = Messages(&writer.bytes).next().expect("a message");
-        assert_eq!(flow(&message), None);
+        assert_eq!(parse_flow(&message), None);
     }
 }

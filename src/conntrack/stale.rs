@@ -58,7 +58,7 @@ impl<'a> Judge<'a> {
         let node_port = self
             .node_port_addresses
             .contains(&addr)
-            .then(|| Frontend::node_port(Family::of(addr), Protocol::Udp, port));
+            .then(|| Frontend::node_port(Family::from_addr(addr), Protocol::Udp, port));
         let mut may_be = [Some(frontend), node_port].into_iter().flatten();
         if !may_be.clone().any(|frontend| self.looked_at.contains(&frontend)) {
             return false;

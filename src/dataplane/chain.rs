@@ -1,4 +1,4 @@
-//! Chains: the constant part of a table.
+//! Chains, which are the constant part of a table.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,11 +15,11 @@ pub struct ChainName(pub Cow<'static, str>);
 pub struct Chain {
     /// Its name, unique in its table.
     pub name: ChainName,
-    /// Where packets enter it; `None` for a chain that is only jumped to.
+    /// Where it is attached; `None` for a chain that is only jumped to.
     pub base: Option<BaseChain>,
     /// Its rules, in order.
     pub rules: Vec<Rule>,
-    /// The classes in the order in which the rules test them. Written into the stamp: a later run keeps the order while it is good.
+    /// The size classes in the order in which the rules test them. The stamp holds them too, so that a later run can keep the order.
     pub classes: Vec<SizeClass>,
 }
 
@@ -30,49 +30,49 @@ pub struct BaseChain {
     pub kind: ChainType,
     /// The netfilter hook.
     pub hook: Hook,
-    /// Order among all base chains of a hook; other components order themselves around kube-proxy's values.
+    /// The order among all base chains of a hook. Other programs arrange their own around kube-proxy's values.
     pub priority: i32,
 }
 
 /// The type of a base chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainType {
-    /// Sees every packet.
+    /// A chain that sees every packet.
     Filter,
-    /// Sees the first packet of each connection and may translate it.
+    /// A chain that sees the first packet of each connection and may translate it.
     Nat,
 }
 
 /// A netfilter hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// Packets that arrive, before routing.
+    /// Arriving packets, before routing.
     Prerouting,
     /// Packets for this host.
     Input,
-    /// Packets that pass through.
+    /// Packets that this host forwards.
     Forward,
     /// Packets that this host sends.
     Output,
-    /// Packets that leave, after routing.
+    /// Leaving packets, after routing.
     Postrouting,
 }
 
 impl Chain {
-    /// A chain that other chains jump to.
+    /// A chain that is only jumped to.
     pub fn regular(name: impl Into<ChainName>, rules: Vec<Rule>) -> Self {
         Self { name: name.into(), base: None, rules, classes: Vec::new() }
     }
 
-    /// A chain at a hook.
+    /// A base chain, attached to a hook.
     pub fn base(name: impl Into<ChainName>, kind: ChainType, hook: Hook, priority: i32, rules: Vec<Rule>) -> Self {
         Self { name: name.into(), base: Some(BaseChain { kind, hook, priority }), rules, classes: Vec::new() }
     }
 
-    /// A number that changes with the rules, stable across builds and machines.
+    /// A hash of the rules, the same in all builds and on all machines: 64-bit FNV-1a over the rules as nft text.
     ///
-    /// It is written into the comment of the chain's first rule, so that a later run knows whether the kernel holds the rules
-    /// that it would write without comparing them one by one. 64-bit FNV-1a over the rules as nft text.
+    /// The comment of the chain's first rule holds it, so that a later run can tell whether the kernel holds the rules that it would
+    /// write, without comparing them one by one.
     pub fn fingerprint(&self) -> u64 {
         const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
         const PRIME: u64 = 0x0100_0000_01b3;
@@ -85,7 +85,7 @@ impl Chain {
         hash
     }
 
-    /// The rules as they are written: the first one carries the chain's fingerprint.
+    /// The rules with the stamp, which is the comment of the first rule.
     pub fn stamped_rules(&self) -> Vec<Rule> {
         let mut rules = self.rules.clone();
         if let Some(first) = rules.first_mut() {
@@ -95,7 +95,7 @@ impl Chain {
     }
 }
 
-/// The comment that carries a fingerprint and an order of classes. At most 107 bytes: nft takes 127.
+/// The stamp of a chain: its fingerprint and the order of its classes. At most 107 bytes, where nft takes 127.
 fn stamp(fingerprint: u64, classes: &[SizeClass]) -> String {
     let mut stamp = format!("program {fingerprint:016x}");
     for (n, class) in classes.iter().enumerate() {
@@ -105,11 +105,11 @@ fn stamp(fingerprint: u64, classes: &[SizeClass]) -> String {
     stamp
 }
 
-/// The fingerprint and the order of classes in a rule's comment, if it is one of ours.
+/// The fingerprint and the order of classes in a rule's comment; `None` if it is no stamp.
 pub(super) fn parse_stamp(comment: &str) -> Option<(u64, Vec<SizeClass>)> {
     let stamp = comment.strip_prefix("program ")?;
     let (fingerprint, slots) = stamp.split_once(" slots ").unwrap_or((stamp, ""));
-    let classes = slots.split(',').filter_map(|slots| SizeClass::of(slots.parse().ok()?)).collect();
+    let classes = slots.split(',').filter_map(|slots| SizeClass::for_endpoints(slots.parse().ok()?)).collect();
     Some((u64::from_str_radix(fingerprint, 16).ok()?, classes))
 }
 
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_depends_on_the_rules_and_their_order_and_on_nothing_else() {
+    fn the_fingerprint_depends_only_on_the_rules_and_their_order() {
         let two = chain(&[Action::Drop, Action::Masquerade]);
         let hooked = Chain::base("other", ChainType::Nat, Hook::Output, -100, two.rules.clone());
         assert_eq!(two.fingerprint(), hooked.fingerprint());
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_rule_is_stamped_and_the_stamp_is_read_back() {
+    fn only_the_first_rule_is_stamped_and_the_stamp_is_parsed_again() {
         let chain = chain(&[Action::Drop, Action::Masquerade]);
         let stamped = chain.stamped_rules();
         let comment = stamped[0].comment.as_deref().unwrap();
@@ -196,9 +196,9 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_has_16_digits_and_other_comments_are_none() {
+    fn a_stamp_has_16_digits_and_other_comments_are_no_stamps() {
         assert_eq!(stamp(255, &[]), "program 00000000000000ff");
-        let classes: Vec<SizeClass> = [8, 1, 4].into_iter().filter_map(SizeClass::of).collect();
+        let classes: Vec<SizeClass> = [8, 1, 4].into_iter().filter_map(SizeClass::for_endpoints).collect();
         assert_eq!(stamp(255, &classes), "program 00000000000000ff slots 8,1,4");
         assert_eq!(parse_stamp("program 00000000000000ff slots 8,1,4"), Some((255, classes)));
         for comment in ["", "program", "program ", "program xyz", "program 10000000000000000", "shop/web:http"] {

@@ -1,4 +1,4 @@
-//! Elements: the cluster, as entries of sets and maps.
+//! Elements: the entries of sets and maps, which represent the cluster.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,15 +15,15 @@ use super::set::{EndpointList, Field, SetName};
 pub struct Element {
     /// The set or map that it belongs to.
     pub set: SetName,
-    /// Its key, of the shape that the set defines.
+    /// Its key, with the fields that the set defines.
     pub key: Key,
     /// The data, for a map.
     pub value: Option<Endpoint>,
-    /// For people: which service port asked for it. At most 191 bytes of `[A-Za-z0-9-./:_]`.
+    /// The service port that it belongs to, for readers of listings. At most 191 bytes of `[A-Za-z0-9-./:_]`.
     pub comment: Option<Arc<str>>,
 }
 
-/// The key of an element.
+/// The key of an element, with its fields in nft's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// `daddr`
@@ -32,7 +32,7 @@ pub enum Key {
     Network(IpNet),
     /// `daddr . l4proto . dport`; of a NodePort `l4proto . dport`
     Frontend(Frontend),
-    /// The same and `. slot`
+    /// The fields of a frontend, then `slot`
     Slot(Frontend, u32),
     /// `daddr . l4proto . dport . saddr`, the source a range
     Source(Frontend, IpNet),
@@ -42,7 +42,7 @@ pub enum Key {
     Client(Frontend, IpAddr),
 }
 
-/// One component of a key or of data.
+/// One field of a key or of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyField {
     /// An address.
@@ -57,10 +57,10 @@ pub enum KeyField {
     Slot(u32),
 }
 
-/// The components of a key or of data, in place: keys are taken apart by the hundred thousand.
+/// The fields of a key or of data, without an allocation: a sync may take hundreds of thousands of keys apart.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyFields {
-    atoms: [KeyField; KeyFields::MOST],
+    fields: [KeyField; KeyFields::MAX_FIELDS],
     count: usize,
 }
 
@@ -80,10 +80,11 @@ impl Element {
         self.key.family()
     }
 
-    /// The components of the data; empty for a member of a plain set.
-    pub fn value_atoms(&self) -> KeyFields {
-        self.value
-            .map_or_else(KeyFields::default, |to| KeyFields::of(&[&[KeyField::Addr(to.addr), KeyField::Port(to.port)]]))
+    /// The fields of the data; empty for a member of a plain set.
+    pub fn value_fields(&self) -> KeyFields {
+        self.value.map_or_else(KeyFields::default, |to| {
+            KeyFields::concat(&[&[KeyField::Addr(to.addr), KeyField::Port(to.port)]])
+        })
     }
 }
 
@@ -91,42 +92,41 @@ impl Key {
     /// The family of the key's address.
     pub fn family(&self) -> Family {
         match self {
-            Self::Addr(addr) => Family::of(*addr),
-            Self::Network(network) => Family::of(network.addr()),
+            Self::Addr(addr) => Family::from_addr(*addr),
+            Self::Network(network) => Family::from_addr(network.addr()),
             Self::Frontend(frontend)
             | Self::Slot(frontend, _)
             | Self::Source(frontend, _)
             | Self::Client(frontend, _) => frontend.family(),
-            Self::Hairpin(endpoint, _) => Family::of(endpoint.addr),
+            Self::Hairpin(endpoint, _) => Family::from_addr(endpoint.addr),
         }
     }
 
-    /// The components, in the order of the set's definition.
-    pub fn atoms(&self) -> KeyFields {
-        let of = |before: &[KeyField], f: &Frontend, after: &[KeyField]| {
+    /// The fields, in the order of the set's definition.
+    pub fn fields(&self) -> KeyFields {
+        let with_frontend = |before: &[KeyField], f: &Frontend, after: &[KeyField]| {
             let addr = [KeyField::Addr(f.addr)];
             let addr = if f.is_node_port() { &[][..] } else { &addr };
-            KeyFields::of(&[before, addr, &[KeyField::Protocol(f.protocol), KeyField::Port(f.port)], after])
+            KeyFields::concat(&[before, addr, &[KeyField::Protocol(f.protocol), KeyField::Port(f.port)], after])
         };
         match self {
-            Self::Addr(addr) => KeyFields::of(&[&[KeyField::Addr(*addr)]]),
-            Self::Network(network) => KeyFields::of(&[&[KeyField::Network(*network)]]),
-            Self::Frontend(f) => of(&[], f, &[]),
-            Self::Slot(f, slot) => of(&[], f, &[KeyField::Slot(*slot)]),
-            Self::Source(f, source) => of(&[], f, &[KeyField::Network(*source)]),
-            Self::Client(f, client) => of(&[KeyField::Addr(*client)], f, &[]),
+            Self::Addr(addr) => KeyFields::concat(&[&[KeyField::Addr(*addr)]]),
+            Self::Network(network) => KeyFields::concat(&[&[KeyField::Network(*network)]]),
+            Self::Frontend(f) => with_frontend(&[], f, &[]),
+            Self::Slot(f, slot) => with_frontend(&[], f, &[KeyField::Slot(*slot)]),
+            Self::Source(f, source) => with_frontend(&[], f, &[KeyField::Network(*source)]),
+            Self::Client(f, client) => with_frontend(&[KeyField::Addr(*client)], f, &[]),
             Self::Hairpin(endpoint, protocol) => {
                 let addr = KeyField::Addr(endpoint.addr);
-                KeyFields::of(&[&[addr, addr, KeyField::Protocol(*protocol), KeyField::Port(endpoint.port)]])
+                KeyFields::concat(&[&[addr, addr, KeyField::Protocol(*protocol), KeyField::Port(endpoint.port)]])
             }
         }
     }
 
-    /// The key of an element of `set` in the table of `family` with these components; `None` if they do not fit the set's
-    /// definition.
-    pub fn from_atoms(family: Family, set: SetName, atoms: &[KeyField]) -> Option<Self> {
+    /// The key with these fields of an element of `set` in the table of `family`; `None` if they do not fit the set's definition.
+    pub fn from_fields(family: Family, set: SetName, fields: &[KeyField]) -> Option<Self> {
         let frontend = |addr, protocol, port| Frontend { addr, protocol, port };
-        let key = match (set, atoms) {
+        let key = match (set, fields) {
             (SetName::ClusterIps | SetName::NodeportIps, [KeyField::Addr(addr)]) => Self::Addr(*addr),
             (SetName::ServiceCidrs, [KeyField::Network(network)]) => Self::Network(*network),
             (SetName::ServiceCidrs, [KeyField::Addr(addr)]) => Self::Network(IpNet::from(*addr)),
@@ -152,8 +152,8 @@ impl Key {
             (
                 SetName::Clients { node_port: true },
                 [KeyField::Addr(client), KeyField::Protocol(protocol), KeyField::Port(port)],
-            ) => Self::Client(Frontend::node_port(Family::of(*client), *protocol, *port), *client),
-            _ => match (set.definition().key, atoms) {
+            ) => Self::Client(Frontend::node_port(Family::from_addr(*client), *protocol, *port), *client),
+            _ => match (set.definition().key, fields) {
                 ([Field::Daddr, _, _], [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port)]) => {
                     Self::Frontend(frontend(*addr, *protocol, *port))
                 }
@@ -176,21 +176,21 @@ impl Key {
 }
 
 impl KeyFields {
-    /// The most components that a key has.
-    pub const MOST: usize = 8;
+    /// The largest number of fields.
+    pub const MAX_FIELDS: usize = 8;
 
-    fn of(parts: &[&[KeyField]]) -> Self {
-        let mut atoms = Self::default();
-        for atom in parts.iter().copied().flatten() {
-            // No key has more.
-            let _ = atoms.push(*atom);
+    fn concat(parts: &[&[KeyField]]) -> Self {
+        let mut fields = Self::default();
+        for field in parts.iter().copied().flatten() {
+            // No key has more fields than fit.
+            let _ = fields.push(*field);
         }
-        atoms
+        fields
     }
 
-    /// Appends a component; `None` if there are too many.
-    pub fn push(&mut self, atom: KeyField) -> Option<()> {
-        *self.atoms.get_mut(self.count)? = atom;
+    /// Appends a field; `None` if there are too many.
+    pub fn push(&mut self, field: KeyField) -> Option<()> {
+        *self.fields.get_mut(self.count)? = field;
         self.count += 1;
         Some(())
     }
@@ -198,7 +198,7 @@ impl KeyFields {
 
 impl Default for KeyFields {
     fn default() -> Self {
-        Self { atoms: [KeyField::Port(0); Self::MOST], count: 0 }
+        Self { fields: [KeyField::Port(0); Self::MAX_FIELDS], count: 0 }
     }
 }
 
@@ -206,13 +206,13 @@ impl Deref for KeyFields {
     type Target = [KeyField];
 
     fn deref(&self) -> &[KeyField] {
-        &self.atoms[..self.count]
+        &self.fields[..self.count]
     }
 }
 
 impl DerefMut for KeyFields {
     fn deref_mut(&mut self) -> &mut [KeyField] {
-        &mut self.atoms[..self.count]
+        &mut self.fields[..self.count]
     }
 }
 
@@ -228,20 +228,20 @@ impl fmt::Display for KeyField {
     }
 }
 
-/// Writes components joined by ` . `, as nft does.
-fn write_concat(f: &mut fmt::Formatter<'_>, atoms: &[KeyField]) -> fmt::Result {
-    for (n, atom) in atoms.iter().enumerate() {
+/// Writes fields joined by ` . `, as nft does.
+fn write_concat(f: &mut fmt::Formatter<'_>, fields: &[KeyField]) -> fmt::Result {
+    for (n, field) in fields.iter().enumerate() {
         if n > 0 {
             f.write_str(" . ")?;
         }
-        write!(f, "{atom}")?;
+        write!(f, "{field}")?;
     }
     Ok(())
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_concat(f, &self.atoms())
+        write_concat(f, &self.fields())
     }
 }
 
@@ -254,7 +254,7 @@ impl fmt::Display for Element {
         }
         if self.value.is_some() {
             f.write_str(" : ")?;
-            write_concat(f, &self.value_atoms())?;
+            write_concat(f, &self.value_fields())?;
         }
         Ok(())
     }
@@ -309,23 +309,23 @@ mod tests {
     }
 
     #[test]
-    fn a_key_reads_like_nft_and_has_a_component_for_each_field() {
+    fn a_key_reads_like_nft_and_has_the_fields_of_its_set() {
         for (set, key, text) in keys() {
             assert_eq!(key.to_string(), text);
-            assert_eq!(key.atoms().len(), set.definition().key.len(), "{set}");
+            assert_eq!(key.fields().len(), set.definition().key.len(), "{set}");
         }
     }
 
     #[test]
-    fn a_key_is_made_from_its_components_and_from_those_of_no_other_shape() {
+    fn a_key_is_built_from_its_own_fields_and_from_no_others() {
         for (set, key, _) in keys() {
-            assert_eq!(Key::from_atoms(key.family(), set, &key.atoms()), Some(key));
+            assert_eq!(Key::from_fields(key.family(), set, &key.fields()), Some(key));
             let other = if key.family() == Family::Ip { Family::Ip6 } else { Family::Ip };
-            assert!(key.atoms().len() < 3 || Key::from_atoms(other, set, &key.atoms()) != Some(key));
-            assert_eq!(Key::from_atoms(key.family(), set, &key.atoms()[1..]), None);
-            assert_eq!(Key::from_atoms(key.family(), set, &[&key.atoms()[..], &key.atoms()].concat()), None);
+            assert!(key.fields().len() < 3 || Key::from_fields(other, set, &key.fields()) != Some(key));
+            assert_eq!(Key::from_fields(key.family(), set, &key.fields()[1..]), None);
+            assert_eq!(Key::from_fields(key.family(), set, &[&key.fields()[..], &key.fields()].concat()), None);
             for (other, foreign, _) in keys() {
-                // Wherever a packet carries an address, it is one.
+                // Source and destination addresses look the same in a key.
                 let shape = |set: SetName| {
                     let key = set.definition().key.iter();
                     key.map(|field| if *field == Field::Saddr { Field::Daddr } else { *field }).collect::<Vec<_>>()
@@ -333,7 +333,7 @@ mod tests {
                 let fits = shape(other) == shape(set) && !other.definition().interval;
                 let single = set == SetName::ServiceCidrs && other == SetName::ClusterIps;
                 if other != set && !fits && !single {
-                    assert_eq!(Key::from_atoms(foreign.family(), set, &foreign.atoms()), None, "{foreign} in {set}");
+                    assert_eq!(Key::from_fields(foreign.family(), set, &foreign.fields()), None, "{foreign} in {set}");
                 }
             }
         }
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_single_address_is_a_range_of_one() {
-        let key = Key::from_atoms(Family::Ip, SetName::ServiceCidrs, &[KeyField::Addr(FRONTEND.addr)]);
+        let key = Key::from_fields(Family::Ip, SetName::ServiceCidrs, &[KeyField::Addr(FRONTEND.addr)]);
         assert_eq!(key.map(|key| key.to_string()).as_deref(), Some("10.96.0.1/32"));
     }
 
@@ -349,7 +349,7 @@ mod tests {
     fn a_hairpin_is_a_connection_of_an_address_with_itself() {
         let [from, to] = ["10.1.0.1", "10.1.0.2"].map(|addr| KeyField::Addr(addr.parse().unwrap()));
         let rest = [KeyField::Protocol(Protocol::Tcp), KeyField::Port(80)];
-        assert_eq!(Key::from_atoms(Family::Ip, SetName::Hairpin, &[&[from, to][..], &rest].concat()), None);
+        assert_eq!(Key::from_fields(Family::Ip, SetName::Hairpin, &[&[from, to][..], &rest].concat()), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Families, protocols, frontends and endpoints: the nouns of every key.
+//! Families, protocols, frontends and endpoints, which keys are made from.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// An address family, and with it one of the two tables.
+/// An address family. Each has a table of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4, table family `ip`.
@@ -33,12 +33,12 @@ pub enum Protocol {
 
 /// An address, protocol and port that clients connect to.
 ///
-/// The key of everything that grows with the cluster: how often two of them are compared is what a sync costs, and tests count
-/// it.
+/// All collections that grow with the cluster have it as a key, so the number of comparisons is the cost of a sync. Tests count
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Frontend {
-    /// A virtual address (ClusterIP, external IP, load-balancer IP); or the unspecified address, as in `bind(2)`, for a
-    /// NodePort: every address of the node that accepts NodePorts.
+    /// A virtual address (ClusterIP, external IP, load-balancer IP). For a NodePort the unspecified address, as in `bind(2)`, which
+    /// stands for every address of the node that accepts NodePorts.
     pub addr: IpAddr,
     /// Transport protocol.
     pub protocol: Protocol,
@@ -46,7 +46,7 @@ pub struct Frontend {
     pub port: u16,
 }
 
-/// Where connections go: the address and port of a pod or of any other server.
+/// The destination of connections: address and port of a pod or of another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     /// The endpoint's address.
@@ -65,7 +65,7 @@ impl Family {
     pub const ALL: [Self; 2] = [Self::Ip, Self::Ip6];
 
     /// The family of an address.
-    pub fn of(addr: IpAddr) -> Self {
+    pub fn from_addr(addr: IpAddr) -> Self {
         if addr.is_ipv4() { Self::Ip } else { Self::Ip6 }
     }
 
@@ -146,7 +146,7 @@ impl Frontend {
 
     /// The frontend's family.
     pub fn family(&self) -> Family {
-        Family::of(self.addr)
+        Family::from_addr(self.addr)
     }
 }
 
@@ -192,7 +192,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// How often two frontends were compared.
+/// Counts comparisons of frontends.
 #[cfg(test)]
 pub(crate) mod comparisons {
     use std::cell::Cell;
@@ -205,7 +205,7 @@ pub(crate) mod comparisons {
         MADE.set(MADE.get() + 1);
     }
 
-    /// Does something, and says how many comparisons it took in this thread.
+    /// Runs `work` and returns the number of comparisons that it took in this thread.
     pub(crate) fn count<T>(work: impl FnOnce() -> T) -> (T, usize) {
         let before = MADE.get();
         let done = work();
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_protocol_is_read_in_either_case_and_nothing_else_is() {
+    fn a_protocol_is_parsed_in_either_case_and_other_text_is_refused() {
         for (text, expected) in [("TCP", Protocol::Tcp), ("udp", Protocol::Udp), ("SCTP", Protocol::Sctp)] {
             assert_eq!(text.parse(), Ok(expected));
         }
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_ipv6_are_bracketed_where_a_port_follows() {
+    fn an_ipv6_address_before_a_port_is_in_brackets() {
         let addr = "fd00::1".parse().unwrap();
         assert_eq!(Endpoint { addr, port: 80 }.to_string(), "[fd00::1]:80");
         assert_eq!(Frontend { addr, protocol: Protocol::Udp, port: 53 }.to_string(), "[fd00::1]:53/udp");

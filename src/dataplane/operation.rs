@@ -1,4 +1,4 @@
-//! Operations: the steps of a batch.
+//! Operations, which make up a batch.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use super::key::Family;
 use super::rule::Rule;
 use super::set::SetName;
 
-/// One step of a batch. The kernel takes the steps of a batch in order and applies all of them or none.
+/// One operation of a batch. The kernel takes the operations of a batch in order and applies all of them or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// What is done.
+    /// What to do.
     pub verb: Verb,
-    /// In which of our tables.
+    /// The table, by its family.
     pub family: Family,
-    /// To what.
+    /// The object.
     pub object: Object,
 }
 
-/// What is done to an object.
+/// What an operation does to its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verb {
-    /// Creates it. For a table, chain or set that exists already with the same type, nothing; for a rule, appends it.
+    /// Creates it; appends it if it is a rule. A table, chain or set that exists with the same type stays as it is.
     Add,
     /// Removes it; an error if it does not exist.
     Delete,
@@ -31,10 +31,10 @@ pub enum Verb {
     Flush,
 }
 
-/// What an operation is about.
+/// The object of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
-    /// The table itself, with all that it holds.
+    /// The table itself, with all its contents.
     Table,
     /// A chain without its rules.
     Chain(ChainName, Option<BaseChain>),
@@ -42,14 +42,14 @@ pub enum Object {
     Rule(ChainName, Box<Rule>),
     /// A set or map of the program.
     Set(SetName),
-    /// A map of [`SetName::Clients`], which packets fill.
+    /// An affinity map, [`SetName::Clients`], which packets fill.
     Clients {
-        /// Of NodePorts, not of addresses.
+        /// Whether it is the map for NodePorts, and not the one for addresses.
         node_port: bool,
-        /// How many elements it may have.
+        /// The maximum number of elements.
         capacity: u32,
     },
-    /// A set or map that the program does not know, left by another version.
+    /// A set or map that the program does not have: another version left it.
     UnknownSet {
         /// Its name in the table.
         name: String,
@@ -99,7 +99,7 @@ impl Verb {
 }
 
 impl Object {
-    /// The set or map of the program that it is, and how many elements it may have if packets fill it.
+    /// The set or map, and its maximum number of elements if packets fill it; `None` for another object.
     pub fn set(&self) -> Option<(SetName, Option<u32>)> {
         match self {
             Self::Set(set) => Some((*set, None)),

@@ -1,4 +1,4 @@
-//! The constant program: what the chains of a table do with any cluster.
+//! The constant program: the chains and sets of a table, the same for any cluster.
 //!
 //! ```text
 //! filter prerouting, output (early) ─▶ check-sources: load-balancer IPs that only some sources may use; only if there are any
@@ -6,11 +6,11 @@
 //!                                    ─▶ from-external, … ─▶ endpoints-any, -local ─▶ pick-P ─▶ dnat
 //! filter input, forward, output ─▶ check-nodeports, check-cluster-ips ─▶ check-endpoints (none: refuse or drop)
 //! nat postrouting ─▶ masquerade (marked, or a connection to oneself)
-//! nat postrouting, input ─▶ remember-clients ─▶ affinity, nodeport-affinity: who was sent where, only with session affinity
+//! nat postrouting, input ─▶ remember-clients ─▶ affinity, nodeport-affinity: the endpoint of each client; only with session affinity
 //! ```
 //!
-//! It depends on the options, on which classes and timeouts of session affinity are in use and on whether there are source
-//! ranges, never on how many Services there are.
+//! It depends on the options, on the size classes and affinity timeouts in use, and on whether there are source ranges; never on
+//! the number of Services.
 
 use std::collections::BTreeSet;
 
@@ -22,67 +22,67 @@ use super::operation::Object;
 use super::rule::{Action, Condition, Expr, Rule};
 use super::set::{Affinity, EndpointList, SetName, SizeClass};
 
-/// Draws from a class before the last, biased one.
+/// The number of draws from a class before the last, biased one.
 ///
-/// A draw from class P misses with a probability below 1/2, so the last one is reached with less than 2^-12 (0.03 %).
-const DRAWS: usize = 12;
+/// A draw from class P misses with a probability below 1/2, so a packet reaches the last one with less than 2^-12 (0.03 %).
+const UNBIASED_DRAWS: usize = 12;
 
-/// Priority of source checks: before translation, so that they see the address that was asked for.
-const BEFORE_DSTNAT: i32 = -110;
+/// Priority of source checks: before translation, so that they see the address that the client used.
+const BEFORE_DSTNAT_PRIORITY: i32 = -110;
 /// Priority of destination translation (`dstnat`), where kube-proxy translates too.
-const DSTNAT: i32 = -100;
+const DSTNAT_PRIORITY: i32 = -100;
 /// Priority of filters (`filter`).
-const FILTER: i32 = 0;
+const FILTER_PRIORITY: i32 = 0;
 /// Priority of source translation (`srcnat`).
-const SRCNAT: i32 = 100;
+const SRCNAT_PRIORITY: i32 = 100;
 
 /// What an operator may choose about the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How this node's pods are told from everybody else.
+    /// How the rules recognise this node's pods.
     pub local_pods: LocalPods,
-    /// Masquerade all ClusterIP traffic.
+    /// Whether to masquerade all ClusterIP traffic.
     pub masquerade_all: bool,
-    /// The bit of the packet mark, 0 to 31, that asks for masquerade. The others are not touched.
+    /// The bit of the packet mark, 0 to 31, that requests masquerade. The rules leave the other bits alone.
     pub masquerade_bit: u8,
     /// Families in which NodePorts are accepted on every address of the node but the loopback ones.
     pub every_node_address: BTreeSet<Family>,
-    /// How many clients of Services with session affinity are remembered, for each family, for addresses and for NodePorts. When
-    /// it is reached, further clients are balanced as if there were no affinity until others expire.
+    /// The maximum number of clients in each affinity map; each family has one for addresses and one for NodePorts. In a full map
+    /// further clients are balanced as without affinity, until others expire.
     pub affinity_capacity: u32,
 }
 
-/// The parts of the program that a cluster needs.
+/// The optional parts of the program that a cluster needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramFeatures {
-    /// The classes of ClusterIPs in use, in the order in which they are tested.
+    /// The size classes of ClusterIPs, in the order in which the rules test them.
     pub internal: Vec<SizeClass>,
-    /// The classes of all other frontends in use; those of one list in the order in which they are tested.
+    /// The size classes of all other frontends; those of one list in the order in which the rules test them.
     pub classes: Vec<(EndpointList, SizeClass)>,
-    /// The kinds of session affinity in use.
+    /// The kinds of session affinity.
     pub affinity: BTreeSet<Affinity>,
-    /// Whether some frontend is only for some sources.
+    /// Whether a frontend allows only some sources.
     pub sources: bool,
 }
 
-/// How this node's pods are told from everybody else (kube-proxy's `detectLocalMode`).
+/// How the rules recognise this node's pods (kube-proxy's `detectLocalMode`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LocalPods {
-    /// They are not. ClusterIP traffic is not masqueraded, and pods are treated like clients from outside.
+    /// Not at all: ClusterIP traffic is not masqueraded, and pods count as clients from outside.
     #[default]
     Unknown,
-    /// By source address; of each family the first network counts.
+    /// By source address: the first network of each family.
     Networks(Vec<IpNet>),
-    /// By the interface that they send through; a name that ends in `*` stands for all that start so.
+    /// By the interface of their packets. A name that ends in `*` stands for all names with this beginning.
     Interface(String),
 }
 
 /// The sets and chains of one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// The sets and maps, in the order in which they are created.
+    /// The sets and maps, in the order of their creation.
     pub sets: Vec<SetName>,
-    /// The chains; those that are jumped to come before those that jump.
+    /// The chains. A chain comes before those that jump to it.
     pub chains: Vec<Chain>,
 }
 
@@ -100,23 +100,23 @@ impl Default for Options {
 }
 
 impl ProgramFeatures {
-    /// Whether some frontend, NodePort or not, has session affinity.
+    /// Whether a NodePort, or an address, has session affinity.
     fn has_affinity(&self, node_port: bool) -> bool {
         self.affinity.iter().any(|affinity| affinity.node_port == node_port)
     }
 
-    /// The classes of a list, in the order in which they are tested.
+    /// The size classes of a list, in the order in which the rules test them.
     fn classes_of(&self, list: EndpointList) -> impl Iterator<Item = SizeClass> {
         self.classes.iter().filter(move |(of, _)| *of == list).map(|(_, class)| *class)
     }
 
-    /// The classes from which some frontend's endpoint is chosen, each once.
+    /// The lists and classes that need a chain to pick an endpoint, each once.
     fn picks(&self) -> BTreeSet<(EndpointList, SizeClass)> {
         let internal = self.internal.iter().map(|class| (EndpointList::Any, *class));
         internal.chain(self.classes.iter().copied()).collect()
     }
 
-    /// The sets and maps that exist only for these parts.
+    /// The sets and maps that exist only for these features.
     fn sets(&self) -> impl Iterator<Item = SetName> {
         let internal = self.internal.iter().copied().map(SetName::Internal);
         let slots = internal.chain(self.classes.iter().map(|(list, class)| SetName::Slots(*list, *class)));
@@ -138,12 +138,12 @@ impl Options {
 }
 
 impl LocalPods {
-    /// The conditions that a packet comes from a local pod, and that it does not; `None` if that cannot be told.
+    /// The conditions that a packet comes from a local pod, and that it does not; `None` if the rules cannot know.
     fn conditions(&self, family: Family) -> Option<(Condition, Condition)> {
         match self {
             Self::Unknown => None,
             Self::Networks(networks) => {
-                let network = networks.iter().find(|network| Family::of(network.addr()) == family)?;
+                let network = networks.iter().find(|network| Family::from_addr(network.addr()) == family)?;
                 Some((Condition::SaddrIn(*network), Condition::SaddrNotIn(*network)))
             }
             Self::Interface(name) => Some((Condition::Iifname(name.clone()), Condition::IifnameNot(name.clone()))),
@@ -152,7 +152,7 @@ impl LocalPods {
 }
 
 impl Program {
-    /// The program for one family with these parts.
+    /// The program for one family with these features.
     pub fn new(family: Family, options: &Options, parts: &ProgramFeatures) -> Self {
         let mut chains: Vec<Chain> = parts.picks().into_iter().map(|(list, class)| pick(family, list, class)).collect();
         chains.extend(EndpointList::ALL.map(|list| by_class(family, list, parts)));
@@ -180,7 +180,7 @@ fn pick(family: Family, list: EndpointList, class: SizeClass) -> Chain {
     let map = SetName::Endpoints(list);
     let draw = |class| Rule::new(family, Action::DnatTo(Expr::key_of(map).random_slot(class), map));
     let rules = match class.halved() {
-        Some(half) => (0..DRAWS).map(|_| draw(class)).chain([draw(half)]).collect(),
+        Some(half) => (0..UNBIASED_DRAWS).map(|_| draw(class)).chain([draw(half)]).collect(),
         None => vec![draw(class)],
     };
     Chain::regular(pick_name(list, class), rules)
@@ -190,30 +190,30 @@ fn pick_name(list: EndpointList, class: SizeClass) -> ChainName {
     ChainName::from(format!("{}pick-{}", list.prefix(), class.slots()))
 }
 
-/// Sends a client back to the endpoint that it had, or finds the class of the frontend's list.
+/// The chain of a list: sends a client back to its endpoint, or finds the frontend's size class.
 fn by_class(family: Family, list: EndpointList, parts: &ProgramFeatures) -> Chain {
     let node_port = list.is_node_port();
     let classes: Vec<SizeClass> = parts.classes_of(list).collect();
     let by_class = classes.iter().map(|class| {
         Rule::new(family, Action::Goto(pick_name(list, *class))).when(SetName::Slots(list, *class).into())
     });
-    // A list without a class has no endpoints.
-    let back = back(family, parts, node_port).filter(|_| !classes.is_empty());
+    // A list without classes has no endpoints.
+    let back = back_to_endpoint(family, parts, node_port).filter(|_| !classes.is_empty());
     let rules = back.into_iter().chain(by_class).collect();
     Chain { classes, ..Chain::regular(list.chain(), rules) }
 }
 
-/// Sends a client back to the endpoint that it had, if some Service asks for that.
-fn back(family: Family, parts: &ProgramFeatures, node_port: bool) -> Option<Rule> {
+/// The rule that sends a client back to its endpoint; `None` without session affinity.
+fn back_to_endpoint(family: Family, parts: &ProgramFeatures, node_port: bool) -> Option<Rule> {
     let clients = SetName::Clients { node_port };
     let back = Rule::new(family, Action::DnatTo(Expr::key_of(clients), clients));
     parts.has_affinity(node_port).then_some(back)
 }
 
-/// Notes where the clients of frontends with session affinity went.
+/// The chains that add the clients of frontends with session affinity to the affinity maps.
 ///
-/// A nat chain sees the first packet of each connection, and at these hooks after its destination was translated and before its
-/// source is. So what is noted is what happened, and each new connection starts the timeout anew.
+/// A nat chain sees the first packet of each connection, at these hooks after the destination was translated and before the source
+/// is. So the maps hold the endpoints that were chosen, and each new connection starts the timeout again.
 fn remembering(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chain; 2] {
     let mut rules = Vec::new();
     for affinity in &parts.affinity {
@@ -226,7 +226,7 @@ fn remembering(family: Family, options: &Options, parts: &ProgramFeatures) -> [C
             let mut rule = Rule::new(family, remember).when(Condition::L4Proto(protocol));
             rule = rule.when(Condition::In(asked(with_affinity), with_affinity));
             if affinity.node_port {
-                // The port of some other address may have the same number.
+                // A port of another address may have the same number.
                 let addresses = [SetName::ClusterIps, SetName::External, SetName::ExternalLocal];
                 rule = addresses.into_iter().fold(rule, |rule, set| rule.when(Condition::NotIn(asked(set), set)));
                 if !options.every_node_address.contains(&family) {
@@ -238,16 +238,16 @@ fn remembering(family: Family, options: &Options, parts: &ProgramFeatures) -> [C
     }
     [
         Chain::regular("remember-clients", rules),
-        Chain::base("nat-input", ChainType::Nat, Hook::Input, SRCNAT, vec![remember(family)]),
+        Chain::base("nat-input", ChainType::Nat, Hook::Input, SRCNAT_PRIORITY, vec![remember(family)]),
     ]
 }
 
-/// A connection that was translated may be one to remember.
+/// The rule that leads translated connections to `remember-clients`.
 fn remember(family: Family) -> Rule {
     Rule::new(family, Action::Jump("remember-clients".into())).when(Condition::CtStatusDnat)
 }
 
-/// `from-internal-P`: a connection to a ClusterIP of this class is masqueraded or not, and sent to an endpoint.
+/// `from-internal-P`: decides whether a connection to a ClusterIP of this class is masqueraded, and sends it to an endpoint.
 fn from_internal(family: Family, options: &Options, parts: &ProgramFeatures, class: SizeClass) -> Chain {
     let masquerade = Rule::new(family, Action::Jump("mark-for-masquerade".into()));
     let masquerade = match options.local_pods.conditions(family) {
@@ -256,7 +256,7 @@ fn from_internal(family: Family, options: &Options, parts: &ProgramFeatures, cla
         None => None,
     };
     let choose = Rule::new(family, Action::Goto(pick_name(EndpointList::Any, class)));
-    let rules = masquerade.into_iter().chain(back(family, parts, false)).chain([choose]).collect();
+    let rules = masquerade.into_iter().chain(back_to_endpoint(family, parts, false)).chain([choose]).collect();
     Chain::regular(from_internal_name(class), rules)
 }
 
@@ -264,14 +264,14 @@ fn from_internal_name(class: SizeClass) -> ChainName {
     ChainName::from(format!("from-internal-{}", class.slots()))
 }
 
-/// The chains that decide, by where a connection from outside comes from, whether it is masqueraded and which list it may use.
+/// The chains that decide by the source of a connection whether it is masqueraded, and which list it may use.
 fn arriving(family: Family, options: &Options) -> [Chain; 4] {
     let rule = |action| Rule::new(family, action);
     let masquerade = || rule(Action::Jump("mark-for-masquerade".into()));
     let choose = |list: EndpointList| rule(Action::Goto(list.chain().into()));
     let local_pod = options.local_pods.conditions(family);
     let everyone = |any| vec![masquerade(), choose(any)];
-    // Local pods and this host are not confined to local endpoints; the host's source address may not fit the endpoint's route.
+    // Local pods and this host may use all endpoints. This host's source address may not fit the route to the endpoint.
     let confined = |any, local| {
         let pods = local_pod.iter().map(|(pod, _)| choose(any).when(pod.clone()));
         let host = [masquerade().when(Condition::FibSaddrLocal), choose(any).when(Condition::FibSaddrLocal)];
@@ -285,15 +285,15 @@ fn arriving(family: Family, options: &Options) -> [Chain; 4] {
     ]
 }
 
-/// The packet mark that asks for masquerade.
+/// The packet mark that requests masquerade.
 fn mark(options: &Options) -> u32 {
     1 << (options.masquerade_bit & 31)
 }
 
-/// `services` and what it consists of: what kind of frontend is a connection for?
+/// `services` and its parts, which find the kind of frontend that a connection is for.
 ///
-/// Most are for a ClusterIP of the most populous class, and pay a single look-up. What is for no ClusterIP pays two, however many
-/// classes there are.
+/// Most connections are for a ClusterIP of the most frequent class and cost a single look-up. A connection to another frontend
+/// costs two, however many classes there are.
 fn services(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chain; 3] {
     let to = |chain: ChainName, set: SetName| Rule::new(family, Action::Goto(chain)).when(set.into());
     let to_class = |class: &SizeClass| to(from_internal_name(*class), SetName::Internal(*class));
@@ -318,7 +318,7 @@ fn services(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chai
     [to_cluster_ip, Chain::regular("to-node", to_node), services]
 }
 
-/// The destination is an address of this node that accepts NodePorts.
+/// The conditions that the destination is an address of this node that accepts NodePorts.
 fn on_node_address(family: Family, options: &Options) -> Vec<Condition> {
     if !options.every_node_address.contains(&family) {
         return vec![SetName::NodeportIps.into()];
@@ -330,7 +330,7 @@ fn on_node_address(family: Family, options: &Options) -> Vec<Condition> {
     vec![Condition::FibDaddrLocal, Condition::DaddrNotIn(loopback)]
 }
 
-/// The chains that refuse or drop what no endpoint answers.
+/// The chains that refuse or drop connections that have no endpoint.
 fn checking(family: Family, options: &Options) -> [Chain; 4] {
     let rule = |action| Rule::new(family, action);
     let refuse = || rule(Action::Goto("refuse".into()));
@@ -367,13 +367,13 @@ fn checking(family: Family, options: &Options) -> [Chain; 4] {
     ]
 }
 
-/// The chains that drop what a source may not ask for: before translation, so at hooks that nothing else needs.
+/// The chains that drop connections from sources that are not allowed. They come before translation, at hooks of their own.
 fn checking_sources(family: Family) -> [Chain; 3] {
     let rule = |action| Rule::new(family, action);
     let others = Condition::NotIn(Expr::key_of(SetName::AllowedSources), SetName::AllowedSources);
     let at = |name: &'static str, hook| {
         let check = rule(Action::Jump("check-sources".into())).when(Condition::CtStateNew);
-        Chain::base(name, ChainType::Filter, hook, BEFORE_DSTNAT, vec![check])
+        Chain::base(name, ChainType::Filter, hook, BEFORE_DSTNAT_PRIORITY, vec![check])
     };
     [
         Chain::regular("check-sources", vec![rule(Action::Drop).when(SetName::Firewalled.into()).when(others)]),
@@ -386,7 +386,7 @@ fn checking_sources(family: Family) -> [Chain; 3] {
 fn hooks(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chain; 6] {
     let rule = |action| Rule::new(family, action);
     let services = || vec![rule(Action::Jump("services".into()))];
-    // What was translated found an endpoint.
+    // A translated connection has found an endpoint.
     let unanswered = |chain: &'static str| {
         let check = rule(Action::Jump(chain.into())).when(Condition::CtStateNew).when(Condition::CtStatusNoDnat);
         vec![check]
@@ -399,12 +399,12 @@ fn hooks(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chain; 
     let leaving = remember.into_iter().chain(masquerade).collect();
     let (for_host, passing) = (unanswered("check-nodeports"), || unanswered("check-cluster-ips"));
     [
-        Chain::base("nat-prerouting", ChainType::Nat, Hook::Prerouting, DSTNAT, services()),
-        Chain::base("nat-output", ChainType::Nat, Hook::Output, DSTNAT, services()),
-        Chain::base("nat-postrouting", ChainType::Nat, Hook::Postrouting, SRCNAT, leaving),
-        Chain::base("filter-input", ChainType::Filter, Hook::Input, FILTER, for_host),
-        Chain::base("filter-forward", ChainType::Filter, Hook::Forward, FILTER, passing()),
-        Chain::base("filter-output", ChainType::Filter, Hook::Output, FILTER, passing()),
+        Chain::base("nat-prerouting", ChainType::Nat, Hook::Prerouting, DSTNAT_PRIORITY, services()),
+        Chain::base("nat-output", ChainType::Nat, Hook::Output, DSTNAT_PRIORITY, services()),
+        Chain::base("nat-postrouting", ChainType::Nat, Hook::Postrouting, SRCNAT_PRIORITY, leaving),
+        Chain::base("filter-input", ChainType::Filter, Hook::Input, FILTER_PRIORITY, for_host),
+        Chain::base("filter-forward", ChainType::Filter, Hook::Forward, FILTER_PRIORITY, passing()),
+        Chain::base("filter-output", ChainType::Filter, Hook::Output, FILTER_PRIORITY, passing()),
     ]
 }
 

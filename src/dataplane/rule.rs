@@ -1,4 +1,4 @@
-//! Rules: conditions and one action, built with words that read like nft.
+//! Rules: conditions and one action. They are built with words that read like nft.
 
 use std::fmt;
 
@@ -8,20 +8,20 @@ use super::chain::ChainName;
 use super::key::{Family, Protocol};
 use super::set::{Field, SetName, SizeClass};
 
-/// A rule: when all conditions hold, the action is taken.
+/// A rule: if all conditions hold, it takes the action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The table that it is for: decides between `ip` and `ip6` expressions.
+    /// The table that it belongs to, which decides between `ip` and `ip6` expressions.
     pub family: Family,
-    /// What must hold, tested in order.
+    /// The conditions, tested in order.
     pub conditions: Vec<Condition>,
-    /// What is done then.
+    /// What the rule does.
     pub action: Action,
-    /// For people and for recognising the rule.
+    /// A text for readers of listings; the first rule of a chain has the stamp here.
     pub comment: Option<String>,
 }
 
-/// Something that holds for a packet or does not.
+/// A condition that holds for a packet or does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// The key made of these fields is in the set.
@@ -38,7 +38,7 @@ pub enum Condition {
     FibSaddrLocal,
     /// The destination address is one of this host's.
     FibDaddrLocal,
-    /// The packet came in by this interface; a name that ends in `*` stands for all that start so.
+    /// The packet came in by this interface. A name that ends in `*` stands for all names with this beginning.
     Iifname(String),
     /// The packet came in by another interface, or this host sent it.
     IifnameNot(String),
@@ -48,27 +48,27 @@ pub enum Condition {
     CtStateNew,
     /// The connection was translated to another destination.
     CtStatusDnat,
-    /// It was not.
+    /// The connection was not translated.
     CtStatusNoDnat,
     /// The bit is set in the packet mark.
     Mark(u32),
 }
 
-/// A key made from a packet.
+/// An expression that makes a key from a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expr {
     /// Fields of the packet, in order.
     pub fields: &'static [Field],
-    /// What [`Field::Slot`] stands for: a random number below this class.
+    /// The size class for [`Field::Slot`], which is a random number below it.
     pub class: Option<SizeClass>,
 }
 
 /// What a rule does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Goes on in another chain and returns.
+    /// Continues in another chain, and returns from it.
     Jump(ChainName),
-    /// Goes on in another chain for good.
+    /// Continues in another chain and does not return.
     Goto(ChainName),
     /// Drops the packet.
     Drop,
@@ -76,9 +76,10 @@ pub enum Action {
     RejectTcpReset,
     /// Answers with ICMP or ICMPv6 port unreachable.
     Reject,
-    /// Sends the connection to the endpoint that the map gives; goes on with the next rule when it has none.
+    /// Translates the connection to the endpoint that the map yields. Without one the next rule continues.
     DnatTo(Expr, SetName),
-    /// Notes in the map where the packet is going now, for so many seconds. One that is noted already stays, for that long again.
+    /// Adds the packet's present destination to the map, with a timeout in seconds. For a key that is there already the timeout starts
+    /// again.
     Remember(Expr, SetName, u32),
     /// Sets a bit of the packet mark.
     SetMark(u32),
@@ -89,7 +90,7 @@ pub enum Action {
 }
 
 impl Expr {
-    /// Where a packet is going: what [`Action::Remember`] notes.
+    /// A packet's present destination, which [`Action::Remember`] adds to a map.
     pub const DESTINATION: &[Field] = &[Field::Daddr, Field::Dport];
 
     /// The key of `set`, taken from a packet.
@@ -149,7 +150,7 @@ impl Field {
     }
 }
 
-/// The expression in the words of one family.
+/// An expression as nft text for one family.
 struct InFamily<'a>(&'a Expr, Family);
 
 impl fmt::Display for InFamily<'_> {

@@ -1,20 +1,20 @@
-//! The sets and maps of a table: their names, keys and what they mean.
+//! The sets and maps of a table: their names, keys and meaning.
 
 use std::fmt;
 use std::str::FromStr;
 
 /// A set or map of the program.
 ///
-/// Ordered so that a listing reads from the gate to the endpoints.
+/// The order is the way of a packet: from the sets that decide about a frontend to its endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SetName {
     /// Every proxied ClusterIP: ports that no Service defines are refused.
     ClusterIps,
-    /// The ranges that ClusterIPs come from: what is not allocated is dropped.
+    /// The ranges of ClusterIPs: packets to an address that no Service has are dropped.
     ServiceCidrs,
     /// The node's addresses that accept NodePorts.
     NodeportIps,
-    /// ClusterIP frontends with endpoints, by class.
+    /// ClusterIP frontends with endpoints, by size class.
     Internal(SizeClass),
     /// External and load-balancer IPs with endpoints, `externalTrafficPolicy: Cluster`.
     External,
@@ -32,52 +32,53 @@ pub enum SetName {
     RejectNodeports,
     /// NodePorts whose policy leaves this node without endpoints: dropped.
     DropNodeports,
-    /// Load-balancer IPs that only some sources may use.
+    /// Load-balancer frontends that only some sources may use.
     Firewalled,
-    /// Those sources.
+    /// The sources that may use each of these frontends.
     AllowedSources,
-    /// Endpoints on this node, twice: a connection from an endpoint to itself is masqueraded.
+    /// Endpoints on this node, as source and as destination: a connection from an endpoint to itself is masqueraded.
     Hairpin,
-    /// All other frontends, by list and class.
+    /// All other frontends with endpoints, by list and size class.
     Slots(EndpointList, SizeClass),
     /// The endpoints of every frontend, numbered from 0 without gaps.
     Endpoints(EndpointList),
-    /// Frontends that keep their clients at the endpoint they had (`sessionAffinity: ClientIP`).
+    /// Frontends whose clients stay with their endpoint (`sessionAffinity: ClientIP`).
     WithAffinity(Affinity),
-    /// Which client was sent where. Filled by packets, emptied by time.
+    /// The affinity map: the endpoint of each client. Packets add elements, which expire.
     Clients {
-        /// Of NodePorts, not of addresses.
+        /// Whether it is the map for NodePorts, and not the one for addresses.
         node_port: bool,
     },
 }
 
-/// Session affinity of a kind of frontends.
+/// A kind of session affinity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Affinity {
-    /// Of NodePorts, not of addresses.
+    /// Whether it is for NodePorts, and not for addresses.
     pub node_port: bool,
-    /// How long after its last new connection a client is remembered, in seconds.
+    /// How long a client keeps its endpoint after its last new connection, in seconds.
     pub seconds: u32,
 }
 
-/// One of the lists of endpoints that a frontend may have.
+/// A list of endpoints that a frontend may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndpointList {
-    /// Of an address: the endpoints that everyone may use.
+    /// For an address: the endpoints for all clients.
     Any,
-    /// Of an address: this node's endpoints, for traffic from outside under `externalTrafficPolicy: Local`.
+    /// For an address: this node's endpoints, for traffic from outside the cluster under `externalTrafficPolicy: Local`.
     Local,
-    /// As [`EndpointList::Any`], of a NodePort.
+    /// As [`EndpointList::Any`], for a NodePort.
     NodeportAny,
-    /// As [`EndpointList::Local`], of a NodePort.
+    /// As [`EndpointList::Local`], for a NodePort.
     NodeportLocal,
 }
 
-/// A number of slots, 1 to 65,536: a frontend's number of endpoints up to 8, beyond that the smallest power of two that is not less.
+/// The size class of a frontend: its number of slots, 1 to 65,536. Up to 8 this is the number of endpoints, above 8 the smallest
+/// power of two that is not less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SizeClass(u32);
 
-/// A component of a key or of data, named by where a packet carries it.
+/// The definition of a field of a key or of data: where a packet carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
     /// Source address.
@@ -88,23 +89,23 @@ pub enum Field {
     L4Proto,
     /// Destination port.
     Dport,
-    /// Slot number: a random number below the class.
+    /// Slot number: a random number below the size class.
     Slot,
     /// Destination address before translation.
     OriginalDaddr,
-    /// Destination port before translation; also the type of any port in a map's data.
+    /// Destination port before translation, and the type of any port in a map's data.
     ///
     /// With `th dport` in a map's data nft 1.1.3 creates the map, but no later process can add a rule that translates to it
-    /// ("conflicting protocols specified: ip vs. th"); with `tcp dport` it silently limits such rules to TCP.
+    /// ("conflicting protocols specified: ip vs. th"); with `tcp dport` it limits such rules to TCP, without an error.
     OriginalDport,
 }
 
 /// The type of a set (no data) or map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetDefinition {
-    /// The components of the key.
+    /// The fields of the key.
     pub key: &'static [Field],
-    /// The components of the data; empty for a plain set.
+    /// The fields of the data; empty for a plain set.
     pub data: &'static [Field],
     /// Whether elements are ranges.
     pub interval: bool,
@@ -112,13 +113,13 @@ pub struct SetDefinition {
     pub dynamic: bool,
 }
 
-/// `K`: an address, protocol and port.
+/// The key of an address, protocol and port.
 const FRONTEND: &[Field] = &[Field::Daddr, Field::L4Proto, Field::Dport];
-/// `N`: a NodePort.
+/// The key of a NodePort.
 const NODE_PORT: &[Field] = &[Field::L4Proto, Field::Dport];
 
 impl SetName {
-    /// The sets and maps that exist whatever the cluster holds, in the order in which they are created.
+    /// The sets and maps that exist in every cluster, in the order of their creation.
     pub const CONSTANT: [Self; 16] = [
         Self::ClusterIps,
         Self::ServiceCidrs,
@@ -138,7 +139,7 @@ impl SetName {
         Self::Endpoints(EndpointList::NodeportLocal),
     ];
 
-    /// The sets that exist while some frontend is only for some sources.
+    /// The sets that exist while a frontend allows only some sources.
     pub const SOURCES: [Self; 2] = [Self::Firewalled, Self::AllowedSources];
 
     /// The set's type, the same in both families.
@@ -179,7 +180,7 @@ impl SetName {
 }
 
 impl SetName {
-    /// Which list its members have, and of which class that is; `None` if it does not tell.
+    /// The list and the size class of its members; `None` if the set does not decide them.
     pub fn class(&self) -> Option<(EndpointList, SizeClass)> {
         match self {
             Self::Internal(class) => Some((EndpointList::Any, *class)),
@@ -188,7 +189,7 @@ impl SetName {
         }
     }
 
-    /// The kind of session affinity that its members have, if that is what it is about.
+    /// The session affinity of its members; `None` if the set does not decide it.
     pub fn affinity(&self) -> Option<Affinity> {
         match self {
             Self::WithAffinity(affinity) => Some(*affinity),
@@ -196,7 +197,7 @@ impl SetName {
         }
     }
 
-    /// Whether packets add elements, which expire: nobody else does.
+    /// Whether only packets add elements, which expire.
     pub fn is_dynamic(self) -> bool {
         matches!(self, Self::Clients { .. })
     }
@@ -206,8 +207,8 @@ impl EndpointList {
     /// Every list.
     pub const ALL: [Self; 4] = [Self::Any, Self::Local, Self::NodeportAny, Self::NodeportLocal];
 
-    /// The list of a frontend, NodePort or not, for everyone or for traffic that is confined to this node.
-    pub fn of(node_port: bool, local: bool) -> Self {
+    /// The list of a frontend: a NodePort or an address, for all clients or for traffic that must stay on this node.
+    pub fn for_frontends(node_port: bool, local: bool) -> Self {
         match (node_port, local) {
             (false, false) => Self::Any,
             (false, true) => Self::Local,
@@ -216,17 +217,17 @@ impl EndpointList {
         }
     }
 
-    /// Whether it is a list of NodePorts.
+    /// Whether it belongs to NodePorts.
     pub fn is_node_port(self) -> bool {
         matches!(self, Self::NodeportAny | Self::NodeportLocal)
     }
 
-    /// Whether it holds only endpoints of this node.
+    /// Whether it has only endpoints of this node.
     pub fn is_local(self) -> bool {
         matches!(self, Self::Local | Self::NodeportLocal)
     }
 
-    /// The name of the chain that chooses from it.
+    /// The name of the chain that chooses an endpoint from it.
     pub fn chain(self) -> &'static str {
         match self {
             Self::Any => "endpoints-any",
@@ -236,7 +237,7 @@ impl EndpointList {
         }
     }
 
-    /// What the names of its sets and chains start with.
+    /// The prefix of the names of its sets and chains.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Any => "",
@@ -257,15 +258,15 @@ impl SetDefinition {
 impl SizeClass {
     /// The largest class: 65,536 endpoints.
     pub const MAX: Self = Self(65_536);
-    /// Up to here every number of endpoints is a class.
-    const EXACT: u32 = 8;
+    /// Up to here every number of endpoints is a class of its own.
+    const MAX_EXACT: u32 = 8;
 
-    /// The class of a frontend with `endpoints` endpoints; `None` for none. More than 65,536 count as 65,536.
-    pub fn of(endpoints: usize) -> Option<Self> {
+    /// The size class of a frontend with `endpoints` endpoints; `None` for 0. More than 65,536 count as 65,536.
+    pub fn for_endpoints(endpoints: usize) -> Option<Self> {
         let endpoints = u32::try_from(endpoints).unwrap_or(u32::MAX).min(Self::MAX.0);
         match endpoints {
             0 => None,
-            1..=Self::EXACT => Some(Self(endpoints)),
+            1..=Self::MAX_EXACT => Some(Self(endpoints)),
             more => Some(Self(more.next_power_of_two())),
         }
     }
@@ -275,10 +276,10 @@ impl SizeClass {
         self.0
     }
 
-    /// The next smaller class of one whose frontends may have fewer endpoints than slots, but always more than that; `None` of one
-    /// whose frontends have an endpoint in each slot.
+    /// The next smaller class, whose slots are all filled in every frontend of this class; `None` if this class itself has an endpoint
+    /// in each slot.
     pub fn halved(self) -> Option<Self> {
-        (self.0 > Self::EXACT).then_some(Self(self.0 / 2))
+        (self.0 > Self::MAX_EXACT).then_some(Self(self.0 / 2))
     }
 }
 
@@ -317,11 +318,15 @@ impl fmt::Display for SetName {
 impl FromStr for SetName {
     type Err = ();
 
-    /// The set of this name; an error for a name that the program does not use.
+    /// Parses the name of a set.
+    ///
+    /// # Errors
+    ///
+    /// If the program has no set of this name.
     fn from_str(text: &str) -> Result<Self, ()> {
         let class = |slots: &str| {
             let slots: usize = slots.parse().map_err(|_| ())?;
-            SizeClass::of(slots).filter(|class| class.slots() as usize == slots).ok_or(())
+            SizeClass::for_endpoints(slots).filter(|class| class.slots() as usize == slots).ok_or(())
         };
         if let Some(slots) = text.strip_prefix("internal-") {
             return class(slots).map(Self::Internal);
@@ -346,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_class_is_the_number_of_endpoints_and_above_8_the_smallest_power_of_two_that_holds_them() {
-        let slots = |n| SizeClass::of(n).map(SizeClass::slots);
+        let slots = |n| SizeClass::for_endpoints(n).map(SizeClass::slots);
         assert_eq!(slots(0), None);
         for (endpoints, expected) in
             [(1, 1), (2, 2), (3, 3), (5, 5), (8, 8), (9, 16), (16, 16), (17, 32), (65_536, 65_536), (70_000, 65_536)]
@@ -356,8 +361,8 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_back_as_they_are_written() {
-        let classes = (1..=8).chain((4..=16).map(|bits| 1 << bits)).filter_map(SizeClass::of);
+    fn a_written_name_is_parsed_again() {
+        let classes = (1..=8).chain((4..=16).map(|bits| 1 << bits)).filter_map(SizeClass::for_endpoints);
         let slots = classes.flat_map(|class| {
             EndpointList::ALL.map(|list| SetName::Slots(list, class)).into_iter().chain([SetName::Internal(class)])
         });

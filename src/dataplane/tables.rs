@@ -1,4 +1,4 @@
-//! What a kernel holds of ours, as it was read.
+//! Pointsman's tables as a backend read them from a kernel.
 
 use std::collections::BTreeMap;
 
@@ -7,29 +7,29 @@ use super::element::Element;
 use super::key::Family;
 use super::set::SizeClass;
 
-/// Our tables, as read from a kernel: none, one or both.
+/// Pointsman's tables in a kernel: none, one or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     tables: [Option<TableContents>; 2],
 }
 
-/// One table.
+/// The contents of one table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableContents {
-    /// Its chains by name, ours or not.
+    /// Its chains by name, also those that the program does not have.
     pub chains: BTreeMap<String, ChainContents>,
-    /// Its sets and maps by name, ours or not.
+    /// Its sets and maps by name, also those that the program does not have.
     pub sets: BTreeMap<String, SetContents>,
-    /// The elements of the sets and maps that are ours, in any order.
+    /// The elements of the program's sets and maps, in any order.
     pub elements: Vec<Element>,
 }
 
-/// What decides whether a chain is as the program wants it.
+/// The properties of a chain that the program compares with its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChainContents {
     /// Where it is attached, if it is a base chain of a kind that the program can describe.
     pub base: Option<BaseChain>,
-    /// It is attached in a way that the program never uses.
+    /// Whether it is attached in a way that the program never uses.
     pub foreign_base: bool,
     /// The number of rules.
     pub rules: usize,
@@ -39,14 +39,14 @@ pub struct ChainContents {
     pub classes: Vec<SizeClass>,
 }
 
-/// What decides whether a set is as the program wants it.
+/// The properties of a set that the program compares with its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetContents {
     /// Whether it is a map.
     pub is_map: bool,
-    /// Its type is the one that the program gives this name, and all its elements could be read.
+    /// Whether its type is the one that the program gives this name, and all its elements could be read.
     pub recognised: bool,
-    /// How many elements it may have, if packets fill it.
+    /// The maximum number of elements, if packets fill it.
     pub capacity: Option<u32>,
 }
 
@@ -63,7 +63,7 @@ impl Tables {
 }
 
 impl ChainContents {
-    /// Counts a rule that was read, in the chain's order, and takes the fingerprint from the first one.
+    /// Adds the next rule of the chain: counts it, and takes the stamp from the comment of the first one.
     pub fn push_rule(&mut self, comment: Option<&str>) {
         if self.rules == 0
             && let Some((fingerprint, classes)) = comment.and_then(parse_stamp)

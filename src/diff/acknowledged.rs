@@ -279,7 +279,7 @@ impl Installed {
 
 /// The list of endpoints that a frontend has for clients under a policy.
 pub(super) fn list_of(frontend: Frontend, policy: TrafficPolicy) -> EndpointList {
-    EndpointList::of(frontend.is_node_port(), policy == TrafficPolicy::Local)
+    EndpointList::for_frontends(frontend.is_node_port(), policy == TrafficPolicy::Local)
 }
 
 #[cfg(test)]
@@ -319,7 +319,7 @@ mod tests {
         let world = world();
         let installed = &world.acknowledged().frontends[&frontend("10.96.0.1 80/tcp")];
         assert_eq!(installed.owner(), Some("shop/web:http"));
-        let two = SizeClass::of(2).map(SetName::Internal).unwrap();
+        let two = SizeClass::for_endpoints(2).map(SetName::Internal).unwrap();
         assert_eq!(installed.gates().collect::<Vec<_>>(), [two]);
         assert_eq!(
             installed.endpoints(TrafficPolicy::Cluster).map(|e| e.to_string()).collect::<Vec<_>>(),
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn elements_are_counted_by_family_and_set() {
-        let two = SizeClass::of(2).map(SetName::Internal).unwrap();
+        let two = SizeClass::for_endpoints(2).map(SetName::Internal).unwrap();
         let expected = BTreeMap::from([
             ((Family::Ip, SetName::ClusterIps), 1),
             ((Family::Ip, SetName::Hairpin), 1),

@@ -165,7 +165,7 @@ mod tests {
     use crate::dataplane::Affinity;
 
     fn class(endpoints: usize) -> SizeClass {
-        SizeClass::of(endpoints).unwrap()
+        SizeClass::for_endpoints(endpoints).unwrap()
     }
 
     fn frontend_counts(counts: &[(usize, u32)]) -> FrontendCounts {

@@ -11,7 +11,9 @@ pub(super) fn gates(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<It
     let by_kind = |address: SetName, port: SetName| if node_port { port } else { address };
     let drop = by_kind(SetName::DropServices, SetName::DropNodeports);
     let (gate, fallback) = match (&spec.outcome, spec.exposure) {
-        (Outcome::Balance(any), Exposure::Internal) => (SizeClass::of(any.len()).map(SetName::Internal), None),
+        (Outcome::Balance(any), Exposure::Internal) => {
+            (SizeClass::for_endpoints(any.len()).map(SetName::Internal), None)
+        }
         (Outcome::Balance(_), Exposure::External) => (Some(by_kind(SetName::External, SetName::Nodeports)), None),
         // Clients that are confined to local endpoints fall through to the drop where there are none.
         (Outcome::BalanceLocal { local, .. }, _) => {
@@ -30,7 +32,7 @@ pub(super) fn gates(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<It
 /// The sets that tell the classes of the lists of a frontend outside the cluster. The gate of a ClusterIP tells its class itself.
 pub(super) fn classes(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<Item = SetName> {
     TrafficPolicy::ALL.into_iter().filter(|_| spec.exposure == Exposure::External).filter_map(move |policy| {
-        let class = SizeClass::of(spec.endpoints(policy).len())?;
+        let class = SizeClass::for_endpoints(spec.endpoints(policy).len())?;
         Some(SetName::Slots(list_of(frontend, policy), class))
     })
 }

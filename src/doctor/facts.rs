@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::config::ProxyConfig;
-use crate::takeover::{Answers, Interface};
+use crate::takeover::{HealthServer, Interface};
 
 /// Everything that the rules look at.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct Facts {
     /// Chains of kube-proxy that rules of others jump to.
     pub kept: Vec<String>,
     /// Who serves health checks.
-    pub answers: Answers,
+    pub answers: HealthServer,
     /// On this port.
     pub health_port: u16,
     /// What the running kube-proxy counts.

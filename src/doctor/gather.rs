@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::config::ProxyConfig;
 use super::facts::{Facts, NftProgram, Policy, ProxyMetrics, Setting};
-use crate::apply::{Error, Netlink, OtherChain};
-use crate::takeover::{self, HEALTH_PORT, Traces, get, interfaces, who_answers};
+use crate::apply::{Error, ForeignChain, Netlink};
+use crate::takeover::{self, HEALTH_PORT, KubeProxyArtifacts, fetch_page, interfaces, probe_health_port};
 
 /// The port of kube-proxy's metrics unless its configuration says otherwise.
 const METRICS_PORT: u16 = 10249;
@@ -25,7 +25,7 @@ const PINNED: [&str; 3] = ["/sys/fs/bpf", "/sys/fs/bpf/tc", "/sys/fs/bpf/tc/glob
 /// If the kernel does not show its nf_tables.
 pub async fn gather(config: Option<ProxyConfig>, nft: NftProgram) -> Result<Facts, Error> {
     let mut netlink = Netlink::open()?;
-    let traces = takeover::find(&mut netlink).await?;
+    let traces = takeover::find_artifacts(&mut netlink).await?;
     let (tables, chains) = netlink.list_all().await?;
     let health_port = config.as_ref().and_then(|config| config.health_port).unwrap_or(HEALTH_PORT);
     let metrics_port = config.as_ref().and_then(|config| config.metrics_port).unwrap_or(METRICS_PORT);
@@ -41,9 +41,9 @@ pub async fn gather(config: Option<ProxyConfig>, nft: NftProgram) -> Result<Fact
         unseen,
         legacy: traces.in_legacy().next().is_some(),
         kept: kept(&traces),
-        answers: who_answers(health_port).await,
+        answers: probe_health_port(health_port).await,
         health_port,
-        metrics: get(metrics_port, "/metrics").await.map(|page| metrics(&page)).unwrap_or_default(),
+        metrics: fetch_page(metrics_port, "/metrics").await.map(|page| metrics(&page)).unwrap_or_default(),
         config,
         interfaces,
         dropping: chains.iter().filter_map(policy).chain(legacy_policies(&traces)).collect(),
@@ -56,34 +56,34 @@ pub async fn gather(config: Option<ProxyConfig>, nft: NftProgram) -> Result<Fact
         tcp_be_liberal: setting("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal"),
         nft,
         pinned: PINNED.iter().flat_map(|folder| names(Path::new(folder))).collect(),
-        other_ipvs: traces.ipvs.others.len(),
-        ipvs: traces.ipvs.theirs.len(),
-        ipvsadm: takeover::is_there("ipvsadm"),
+        other_ipvs: traces.ipvs.foreign.len(),
+        ipvs: traces.ipvs.of_kube_proxy.len(),
+        ipvsadm: takeover::program_exists("ipvsadm"),
     })
 }
 
-fn places(traces: &Traces) -> Vec<String> {
-    let tables = traces.tables.iter().map(|family| format!("table {} {}", family.nft(), takeover::TABLE));
+fn places(traces: &KubeProxyArtifacts) -> Vec<String> {
+    let tables = traces.tables.iter().map(|family| format!("table {} {}", family.nft(), takeover::KUBE_PROXY_TABLE));
     let nft = traces.iptables_nft.iter().map(|(family, _)| format!("{}, iptables-nft", family.nft()));
     let legacy = traces.in_legacy().map(|(legacy, _)| format!("{}, iptables-legacy", legacy.family.nft()));
     let link = traces.link.iter().map(|link| format!("link {}", link.name));
     let ipsets = (!traces.ipsets.is_empty()).then(|| format!("{} ipsets", traces.ipsets.len()));
-    let ipvs = &traces.ipvs.theirs;
+    let ipvs = &traces.ipvs.of_kube_proxy;
     let services = (!ipvs.is_empty()).then(|| format!("{} virtual services of IPVS", ipvs.len()));
     tables.chain(nft).chain(legacy).chain(link).chain(ipsets).chain(services).collect()
 }
 
-fn kept(traces: &Traces) -> Vec<String> {
+fn kept(traces: &KubeProxyArtifacts) -> Vec<String> {
     let nft = traces.iptables_nft.iter().flat_map(|(_, selections)| selections.iter().flat_map(|s| s.kept.clone()));
     let legacy =
         traces.iptables_legacy.iter().flat_map(|(_, selections)| selections.iter().flat_map(|s| s.kept.clone()));
     let all: BTreeSet<String> =
-        nft.chain(legacy).map(|kept| format!("{} (from {})", kept.chain, kept.wanted_by)).collect();
+        nft.chain(legacy).map(|kept| format!("{} (from {})", kept.chain, kept.jumped_from)).collect();
     all.into_iter().collect()
 }
 
 /// A base chain that drops what is forwarded or comes in.
-fn policy(chain: &OtherChain) -> Option<Policy> {
+fn policy(chain: &ForeignChain) -> Option<Policy> {
     let base = chain.base.filter(|base| base.drops)?;
     let for_packets = matches!(chain.table.family, "ip" | "ip6" | "inet") && matches!(base.hook, INPUT | FORWARD);
     for_packets.then(|| Policy {
@@ -92,8 +92,8 @@ fn policy(chain: &OtherChain) -> Option<Policy> {
     })
 }
 
-fn legacy_policies(traces: &Traces) -> Vec<Policy> {
-    let of_legacy = |legacy: &takeover::Legacy| {
+fn legacy_policies(traces: &KubeProxyArtifacts) -> Vec<Policy> {
+    let of_legacy = |legacy: &takeover::LegacyIptables| {
         let family = legacy.family.nft();
         let chains = legacy.ruleset.dropping().into_iter().filter(|chain| matches!(*chain, "INPUT" | "FORWARD"));
         let policy = |chain: &str| Policy {

@@ -337,4 +337,3 @@ fn remove_upcoming(upcoming: &mut Upcoming, frontend: Frontend, desired: &Desire
         upcoming[frontend.family().index()].remove(gates(frontend, claims.winner()));
     }
 }
-

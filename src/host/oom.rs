@@ -1,10 +1,10 @@
-//! How unlikely the kernel is to end this process when memory is short.
+//! This process's out-of-memory score: how likely the kernel is to kill it when memory is short.
 
 use std::fs;
 use std::path::Path;
 
-/// Writes this process's `oom_score_adj` below `root` (`/`), if it is another. Failure is logged: less than the present value takes
-/// `CAP_SYS_RESOURCE`, and nothing depends on it.
+/// Writes this process's `oom_score_adj` below `root` (`/`), if it has another value. A failure is only logged: lowering the score
+/// takes `CAP_SYS_RESOURCE`, and nothing depends on it.
 pub fn set_score(root: &Path, wanted: i64) {
     let file = root.join("proc/self/oom_score_adj");
     let present = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<i64>().ok());
@@ -12,7 +12,7 @@ pub fn set_score(root: &Path, wanted: i64) {
         return;
     }
     if let Err(error) = fs::write(&file, wanted.to_string()) {
-        tracing::info!(%error, wanted, present, "oomScoreAdj cannot be set, and stays as it is; it takes CAP_SYS_RESOURCE");
+        tracing::info!(%error, wanted, present, "cannot set oomScoreAdj and leave it as it is; setting it takes CAP_SYS_RESOURCE");
     }
 }
 
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_score_is_written_and_a_failure_is_survived() {
+    fn the_score_is_written_and_a_failure_does_no_harm() {
         let root = tempfile::tempdir().unwrap();
         set_score(root.path(), -999);
         let file = root.path().join("proc/self/oom_score_adj");

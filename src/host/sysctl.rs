@@ -1,8 +1,8 @@
 //! The sysctls of connection tracking, as kube-proxy sets them: once at the start, and only those that differ.
 //!
-//! What cannot be written is warned about and survived, where kube-proxy ends: Services with another timeout are worth more to an
-//! operator than none. `nf_conntrack_max` and the size of the hash table belong to the whole machine on older kernels, so they cannot
-//! be written from a network namespace of one's own, and nothing can from a container that has `/proc/sys` read-only.
+//! A sysctl that cannot be written costs a warning, where kube-proxy ends: Services with another timeout are worth more to an
+//! operator than no Services. On older kernels `nf_conntrack_max` and the size of the hash table belong to the whole machine and
+//! cannot be written from another network namespace; a container with a read-only `/proc/sys` can write none of them.
 
 use std::fs;
 use std::io;
@@ -11,23 +11,26 @@ use std::time::Duration;
 
 use crate::config::Conntrack;
 
-/// So many entries the processors can ask for together. The minimum may be more: it was given as a number of entries.
-const MOST_BY_CORES: u64 = 1_048_576;
-/// Entries for each bucket of the hash table.
+/// Bounds the number of entries that follows from the number of processors. The configured minimum may exceed it.
+const MAX_ENTRIES_BY_CORES: u64 = 1_048_576;
+/// Entries per bucket of the hash table.
 const ENTRIES_PER_BUCKET: u64 = 4;
-const FOLDER: &str = "proc/sys/net/netfilter";
-const HASH_SIZE: &str = "sys/module/nf_conntrack/parameters/hashsize";
-const MAX: &str = "nf_conntrack_max";
+/// Where the sysctls are, below the root.
+const SYSCTL_FOLDER: &str = "proc/sys/net/netfilter";
+/// The size of the hash table in buckets, below the root.
+const HASH_SIZE_FILE: &str = "sys/module/nf_conntrack/parameters/hashsize";
+/// The sysctl that bounds the number of entries.
+const CONNTRACK_MAX: &str = "nf_conntrack_max";
 
-/// A sysctl of `net.netfilter` and the value that it should have.
-pub type Wanted = (&'static str, u64);
+/// A sysctl of `net.netfilter` and the value that it is to have.
+pub type WantedSysctl = (&'static str, u64);
 
-/// What connection tracking needs on a host with so many processors.
-pub fn wanted(conntrack: &Conntrack, cores: u64) -> Vec<Wanted> {
+/// The sysctls that the configuration asks for, on a host with `cores` processors.
+pub fn wanted(conntrack: &Conntrack, cores: u64) -> Vec<WantedSysctl> {
     let mut wanted = Vec::new();
     if conntrack.max_per_core > 0 {
-        let by_cores = cores.saturating_mul(conntrack.max_per_core).min(MOST_BY_CORES);
-        wanted.push((MAX, by_cores.max(conntrack.min)));
+        let by_cores = cores.saturating_mul(conntrack.max_per_core).min(MAX_ENTRIES_BY_CORES);
+        wanted.push((CONNTRACK_MAX, by_cores.max(conntrack.min)));
     }
     let timeouts = [
         ("nf_conntrack_tcp_timeout_established", conntrack.tcp_established),
@@ -35,7 +38,7 @@ pub fn wanted(conntrack: &Conntrack, cores: u64) -> Vec<Wanted> {
         ("nf_conntrack_udp_timeout", conntrack.udp),
         ("nf_conntrack_udp_timeout_stream", conntrack.udp_stream),
     ];
-    // A part of a second must not become 0, which would mean something else.
+    // A fraction of a second must not become 0, which means something else to the kernel.
     let seconds = |length: Duration| length.as_secs().max(1);
     wanted.extend(
         timeouts.into_iter().filter(|(_, length)| !length.is_zero()).map(|(name, length)| (name, seconds(length))),
@@ -46,7 +49,7 @@ pub fn wanted(conntrack: &Conntrack, cores: u64) -> Vec<Wanted> {
     wanted
 }
 
-/// The number of processors of the host whose files are below `root`, whatever this process may use of them.
+/// The number of processors of the host whose files are below `root` (`/`), also of those that this process may not use.
 pub fn cores(root: &Path) -> u64 {
     let online = fs::read_to_string(root.join("sys/devices/system/cpu/online")).ok();
     let counted = online.and_then(|list| {
@@ -62,26 +65,26 @@ pub fn cores(root: &Path) -> u64 {
     counted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64))
 }
 
-/// Sets what differs below `root` (`/`). What cannot be set is warned about.
-pub fn set(root: &Path, wanted: &[Wanted]) {
+/// Writes the sysctls that differ, below `root` (`/`). Logs a warning for each that cannot be written.
+pub fn set(root: &Path, wanted: &[WantedSysctl]) {
     for (name, value) in wanted {
-        ensure(root, &format!("{FOLDER}/{name}"), *value, |present| present == *value);
-        if *name == MAX {
-            // A hash table that is too small makes long chains; one that is larger does no harm.
+        ensure(root, &format!("{SYSCTL_FOLDER}/{name}"), *value, |present| present == *value);
+        if *name == CONNTRACK_MAX {
+            // A hash table that is too small makes long chains; a larger one does no harm.
             let buckets = value / ENTRIES_PER_BUCKET;
-            ensure(root, HASH_SIZE, buckets, |present| present >= buckets);
+            ensure(root, HASH_SIZE_FILE, buckets, |present| present >= buckets);
         }
     }
 }
 
-/// Writes a value where the present one does not do.
-fn ensure(root: &Path, file: &str, value: u64, does: impl Fn(u64) -> bool) {
+/// Writes a value, unless the present one suffices.
+fn ensure(root: &Path, file: &str, value: u64, suffices: impl Fn(u64) -> bool) {
     let path = root.join(file);
     let present = match read(&path) {
-        Ok(present) if does(present) => return,
+        Ok(present) if suffices(present) => return,
         Ok(present) => Some(present),
         Err(error) => {
-            tracing::warn!(%error, file = %path.display(), wanted = value, "cannot read a sysctl of connection tracking: is nf_conntrack loaded?");
+            tracing::warn!(%error, file = %path.display(), wanted = value, "cannot read a sysctl of connection tracking, and leave it as it is: load the module nf_conntrack");
             return;
         }
     };
@@ -95,7 +98,7 @@ fn ensure(root: &Path, file: &str, value: u64, does: impl Fn(u64) -> bool) {
             wanted = value,
             present,
             "cannot set a sysctl of connection tracking, and go on without it: set it on the host, run pointsman --init-only \
-             with the permission to do so, or configure conntrack to leave it alone (0)"
+             with the permission to do so, or set it to 0 in the conntrack configuration to leave it alone"
         ),
     }
 }
@@ -104,7 +107,7 @@ fn read(path: &Path) -> io::Result<u64> {
     let text = fs::read_to_string(path)?;
     text.trim()
         .parse()
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{:?} is no number", text.trim())))
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{:?} is not a number", text.trim())))
 }
 
 #[cfg(test)]
@@ -115,7 +118,7 @@ mod tests {
     use super::*;
     use crate::config::Settings;
 
-    /// A host whose sysctls have these values.
+    /// The root folder of a host whose sysctls have these values.
     fn host(sysctls: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (file, value) in sysctls {
@@ -161,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_asked_for_is_wanted_and_nothing_else() {
+    fn exactly_the_configured_sysctls_are_wanted() {
         let second = Duration::from_secs(1);
         let all = Conntrack { tcp_be_liberal: true, udp: 30 * second, udp_stream: second / 2, ..Conntrack::default() };
         assert_eq!(
@@ -176,35 +179,35 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_written() {
+    fn only_sysctls_that_differ_are_written() {
         let root = host(&[
             ("proc/sys/net/netfilter/nf_conntrack_max", "100"),
             ("proc/sys/net/netfilter/nf_conntrack_udp_timeout", "30"),
-            (HASH_SIZE, "16"),
+            (HASH_SIZE_FILE, "16"),
         ]);
         let udp = root.path().join("proc/sys/net/netfilter/nf_conntrack_udp_timeout");
         let untouched = fs::metadata(&udp).unwrap().modified().unwrap();
-        set(root.path(), &[(MAX, 400), ("nf_conntrack_udp_timeout", 30)]);
+        set(root.path(), &[(CONNTRACK_MAX, 400), ("nf_conntrack_udp_timeout", 30)]);
         assert_eq!(value(&root, "proc/sys/net/netfilter/nf_conntrack_max"), "400");
-        assert_eq!(value(&root, HASH_SIZE), "100");
+        assert_eq!(value(&root, HASH_SIZE_FILE), "100");
         assert_eq!(fs::metadata(&udp).unwrap().modified().unwrap(), untouched);
         assert_eq!(value(&root, "proc/sys/net/netfilter/nf_conntrack_udp_timeout"), "30\n");
     }
 
     #[test]
     fn a_larger_hash_table_stays() {
-        let root = host(&[("proc/sys/net/netfilter/nf_conntrack_max", "400"), (HASH_SIZE, "500")]);
-        set(root.path(), &[(MAX, 400)]);
-        assert_eq!(value(&root, HASH_SIZE), "500\n");
+        let root = host(&[("proc/sys/net/netfilter/nf_conntrack_max", "400"), (HASH_SIZE_FILE, "500")]);
+        set(root.path(), &[(CONNTRACK_MAX, 400)]);
+        assert_eq!(value(&root, HASH_SIZE_FILE), "500\n");
     }
 
     #[test]
-    fn what_cannot_be_set_does_not_keep_the_rest_from_being_set() {
+    fn a_sysctl_that_cannot_be_set_does_not_keep_the_others_from_being_set() {
         let root = host(&[
             ("proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established", "words"),
             ("proc/sys/net/netfilter/nf_conntrack_udp_timeout", "1"),
         ]);
-        // A folder cannot be read or written by anybody, not even by root.
+        // Not even root can read or write a folder as a file.
         fs::create_dir_all(root.path().join("proc/sys/net/netfilter/nf_conntrack_max")).unwrap();
         let stream = root.path().join("proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream");
         fs::write(&stream, "1").unwrap();
@@ -212,7 +215,7 @@ mod tests {
         set(
             root.path(),
             &[
-                (MAX, 400),
+                (CONNTRACK_MAX, 400),
                 ("nf_conntrack_tcp_timeout_established", 5),
                 ("nf_conntrack_udp_timeout_stream", 5),
                 ("nf_conntrack_udp_timeout", 5),

@@ -186,7 +186,9 @@ fn addresses(everywhere: &BTreeMap<Family, bool>, node: &[IpAddr], family: Famil
     match everywhere.get(&family) {
         None => BTreeSet::new(),
         Some(true) => BTreeSet::from([family.unspecified()]),
-        Some(false) => node.iter().copied().filter(|addr| Family::of(*addr) == family && can_listen(*addr)).collect(),
+        Some(false) => {
+            node.iter().copied().filter(|addr| Family::from_addr(*addr) == family && can_listen(*addr)).collect()
+        }
     }
 }
 

@@ -39,7 +39,7 @@ Plan: 2 to add, 2 to change, 2 to remove (9 operations)
 }
 
 #[test]
-fn colour_is_added_only_when_asked_for_and_changes_no_word() {
+fn colour_is_added_on_request_and_changes_no_text() {
     let plan = changed().plan();
     let (plain, coloured) = (text(&plan, Colour::Off), text(&plan, Colour::On));
     assert!(!plain.contains('\x1b'));
@@ -53,7 +53,7 @@ fn colour_is_added_only_when_asked_for_and_changes_no_word() {
 }
 
 #[test]
-fn no_change_is_said_in_words() {
+fn an_empty_plan_says_that_there_are_no_differences() {
     let world = World::with([service("shop/web").into()]);
     let expected = "No differences.\nPlan: 0 to add, 0 to change, 0 to remove (0 operations)\n";
     assert_eq!(text(&world.plan(), Colour::On), expected);
@@ -86,7 +86,7 @@ fn transition(before: &str, after: &str) -> String {
 }
 
 #[test]
-fn a_change_of_outcome_is_told_in_words() {
+fn a_change_of_outcome_is_described() {
     for (before, after, expected) in [
         ("", "10.1.0.1 L r", "~ refused: no endpoints -> balanced; + endpoint 10.1.0.1:8080"),
         ("10.1.0.1 L r", "", "~ balanced -> refused: no endpoints; - endpoint 10.1.0.1:8080"),
@@ -99,7 +99,7 @@ fn a_change_of_outcome_is_told_in_words() {
 }
 
 #[test]
-fn another_holder_of_a_frontend_is_named() {
+fn the_new_owner_of_a_frontend_is_named() {
     let mut world = World::with([service("shop/web").into()]);
     world.apply(service("lab/web").created(1));
     let printed = text(&world.plan(), Colour::Off);
@@ -131,7 +131,7 @@ fn a_table_is_created_brought_up_to_date_or_rebuilt() {
 }
 
 #[test]
-fn slots_that_are_only_repaired_are_told_so() {
+fn a_plan_that_only_repairs_slots_says_so() {
     let mut world = World::with([service("shop/web").into(), slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
     let frontend = crate::fixtures::frontend("10.96.0.1 80/tcp");
     let mut installed = (*world.acknowledged().frontends[&frontend]).clone();
@@ -145,7 +145,7 @@ fn slots_that_are_only_repaired_are_told_so() {
 }
 
 #[test]
-fn as_nft_each_operation_is_a_command_on_a_line_of_its_own() {
+fn as_nft_each_operation_is_a_command_on_its_own_line() {
     let world = changed();
     let printed = nft(&world.plan());
     assert_eq!(printed.lines().count(), world.plan().operations.len());
@@ -170,7 +170,7 @@ fn names_from_the_cluster_cannot_forge_a_line_or_an_escape() {
 }
 
 #[test]
-fn session_affinity_is_told_as_it_comes_changes_and_goes() {
+fn added_changed_and_removed_session_affinity_is_described() {
     let mut world = World::with([service("shop/web").into(), slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
     for (seconds, expected) in [
         (60, "+ session affinity: clients stay for 60 s"),

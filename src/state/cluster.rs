@@ -132,7 +132,8 @@ impl Cluster {
         let accepts = |addr: &IpAddr| match &self.view.node_ports {
             NodePortAddresses::Primary => true,
             NodePortAddresses::Networks(networks) => {
-                !unrestricted.contains(&Family::of(*addr)) && networks.iter().any(|network| network.contains(addr))
+                !unrestricted.contains(&Family::from_addr(*addr))
+                    && networks.iter().any(|network| network.contains(addr))
             }
         };
         let ips: BTreeSet<IpAddr> = all.iter().copied().filter(|addr| !addr.is_loopback() && accepts(addr)).collect();

@@ -118,7 +118,7 @@ pub(super) fn compile(site: Site<'_>, state: &ServiceState) -> CompiledService {
     };
     for cluster_ip in &service.cluster_ips {
         compiled.shared.push(SharedDemand::ClusterIp(*cluster_ip));
-        let sources = sources(site, service, Family::of(*cluster_ip));
+        let sources = sources(site, service, Family::from_addr(*cluster_ip));
         for port in &service.ports {
             compile_port(site, (service, state.slices()), *cluster_ip, port, sources.as_ref(), &mut compiled);
         }
@@ -140,7 +140,7 @@ fn compile_port(
     sources: Option<&Arc<[IpNet]>>,
     compiled: &mut CompiledService,
 ) {
-    let family = Family::of(cluster_ip);
+    let family = Family::from_addr(cluster_ip);
     let exposed = port.node_port.is_some() || !service.external_ips.is_empty() || !service.load_balancer_ips.is_empty();
     let needs = Needs {
         cluster: exposed || !service.internal_traffic_local,
@@ -169,7 +169,7 @@ fn compile_port(
     }
     let outcome = external(service, chosen);
     let of_family = |addrs: &[IpAddr]| -> BTreeSet<IpAddr> {
-        addrs.iter().copied().filter(|addr| Family::of(*addr) == family && *addr != cluster_ip).collect()
+        addrs.iter().copied().filter(|addr| Family::from_addr(*addr) == family && *addr != cluster_ip).collect()
     };
     let load_balancer_ips = of_family(&service.load_balancer_ips);
     for addr in &load_balancer_ips {
@@ -210,7 +210,7 @@ fn external(service: &Service, chosen: Selection) -> Outcome {
 /// A range that contains this node lets in the load-balancer IPs themselves: where such an address is also bound on the node, the
 /// node's own packets carry it as their source.
 fn sources(site: Site<'_>, service: &Service, family: Family) -> Option<Arc<[IpNet]>> {
-    let of_family = |addr: IpAddr| Family::of(addr) == family;
+    let of_family = |addr: IpAddr| Family::from_addr(addr) == family;
     let mut ranges: Vec<IpNet> =
         service.source_ranges.iter().map(IpNet::trunc).filter(|range| of_family(range.addr())).collect();
     if ranges.is_empty() || ranges.iter().any(|range| range.prefix_len() == 0) {

@@ -25,7 +25,7 @@ impl Cluster {
     pub fn all_node_port_addresses(&self) -> BTreeSet<IpAddr> {
         let unrestricted = self.view().node_ports.unrestricted();
         let of_host = self.host_addresses().iter().copied();
-        let everywhere = of_host.filter(|addr| unrestricted.contains(&Family::of(*addr)) && !addr.is_loopback());
+        let everywhere = of_host.filter(|addr| unrestricted.contains(&Family::from_addr(*addr)) && !addr.is_loopback());
         self.node_port_addresses().into_iter().chain(everywhere).collect()
     }
 }

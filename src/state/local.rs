@@ -69,7 +69,7 @@ impl HealthChecks {
 fn health_check(site: Site<'_>, state: &ServiceState, family: Family) -> Option<HealthCheck> {
     let service = state.service.as_ref()?;
     let port = service.health_check_node_port?;
-    service.cluster_ips.iter().find(|addr| Family::of(**addr) == family)?;
+    service.cluster_ips.iter().find(|addr| Family::from_addr(**addr) == family)?;
     let ready = |port| ready_here(state.slices(), port, family, &site.view.node_name);
     let local: BTreeSet<IpAddr> = service.ports.iter().flat_map(ready).collect();
     Some(HealthCheck { port, local_endpoints: local.len() })
@@ -105,7 +105,7 @@ fn without_local(spec: &CompiledService) -> BTreeSet<(Exposure, Family, &str)> {
         Outcome::Balance(_) | Outcome::Reject => false,
     };
     let lacking = spec.frontends.iter().filter(|(_, asked)| lacks(&asked.outcome));
-    lacking.map(|(frontend, asked)| (asked.exposure, Family::of(frontend.addr), &*asked.owner)).collect()
+    lacking.map(|(frontend, asked)| (asked.exposure, Family::from_addr(frontend.addr), &*asked.owner)).collect()
 }
 
 #[cfg(test)]

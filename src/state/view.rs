@@ -37,7 +37,8 @@ impl NodePortAddresses {
     pub fn unrestricted(&self) -> BTreeSet<Family> {
         let Self::Networks(networks) = self else { return BTreeSet::new() };
         let unrestricted = |family: &Family| {
-            let mut of_family = networks.iter().filter(|network| Family::of(network.addr()) == *family).peekable();
+            let mut of_family =
+                networks.iter().filter(|network| Family::from_addr(network.addr()) == *family).peekable();
             of_family.peek().is_none() || of_family.any(|network| network.prefix_len() == 0)
         };
         Family::ALL.into_iter().filter(unrestricted).collect()

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use futures::TryStreamExt;
 use rtnetlink::Handle;
-use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::LinkAttribute;
+
+use crate::host::addresses::list_addresses;
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,15 +17,15 @@ pub struct Interface {
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// Its addresses, in no order.
+    /// Its addresses, in the kernel's order.
     pub addresses: Vec<IpAddr>,
 }
 
-/// All interfaces.
+/// Lists all interfaces.
 ///
 /// # Errors
 ///
-/// If the kernel does not list them.
+/// If the kernel refuses to list them.
 pub async fn interfaces() -> io::Result<Vec<Interface>> {
     let handle = open()?;
     let mut found = BTreeMap::new();
@@ -37,19 +38,9 @@ pub async fn interfaces() -> io::Result<Vec<Interface>> {
         let index = link.header.index;
         found.insert(index, Interface { index, name: name.unwrap_or_default(), addresses: Vec::new() });
     }
-    let mut addresses = handle.address().get().execute();
-    while let Some(message) = addresses.try_next().await.map_err(io::Error::other)? {
-        let (mut local, mut address) = (None, None);
-        for attribute in message.attributes {
-            match attribute {
-                AddressAttribute::Local(addr) => local = Some(addr),
-                AddressAttribute::Address(addr) => address = Some(addr),
-                _ => {}
-            }
-        }
-        if let Some(interface) = found.get_mut(&message.header.index) {
-            // On a point-to-point link the plain address is the peer's.
-            interface.addresses.extend(local.or(address));
+    for address in list_addresses(&handle).await.map_err(io::Error::other)? {
+        if let Some(interface) = found.get_mut(&address.interface) {
+            interface.addresses.push(address.addr);
         }
     }
     Ok(found.into_values().collect())

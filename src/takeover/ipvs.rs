@@ -1,31 +1,31 @@
-//! IPVS: which virtual services are kube-proxy's.
+//! The virtual services of IPVS, and which of them are kube-proxy's.
 //!
-//! kube-proxy binds every virtual address to its dummy link, and nobody else does: that is how its services are known. Those of
-//! its NodePorts are on the node's own addresses, where they cannot be told from somebody else's, so they stay.
+//! kube-proxy binds every virtual address to its dummy link, and no other program does: this identifies its services. Services of
+//! NodePorts are on the node's own addresses, where they look like those of any other program, so they stay.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::program;
 
-/// Where the kernel lists virtual services. Missing without IPVS.
-const LISTING: &str = "/proc/net/ip_vs";
+/// Where the kernel lists virtual services. The file is missing without IPVS.
+const LISTING_FILE: &str = "/proc/net/ip_vs";
 
-/// What IPVS holds.
+/// The virtual services that IPVS holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ipvs {
+pub struct IpvsServices {
     /// Services on addresses of kube-proxy's link.
-    pub theirs: Vec<VirtualService>,
+    pub of_kube_proxy: Vec<VirtualService>,
     /// All other services.
-    pub others: Vec<VirtualService>,
+    pub foreign: Vec<VirtualService>,
 }
 
 /// A virtual service of IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VirtualService {
-    /// How ipvsadm is told the protocol.
+    /// The option by which ipvsadm takes the protocol.
     option: &'static str,
-    /// Where clients connect to.
+    /// Where clients connect.
     address: SocketAddr,
 }
 
@@ -35,29 +35,31 @@ impl fmt::Display for VirtualService {
     }
 }
 
-/// What IPVS holds, given the addresses of kube-proxy's link.
-pub(super) fn find(bound: &[IpAddr]) -> Ipvs {
-    sort(parse(&std::fs::read_to_string(LISTING).unwrap_or_default()), bound)
+/// Reads the virtual services. `bound` are the addresses of kube-proxy's link.
+pub(super) fn find(bound: &[IpAddr]) -> IpvsServices {
+    split(parse(&std::fs::read_to_string(LISTING_FILE).unwrap_or_default()), bound)
 }
 
 /// Removes one virtual service.
 ///
 /// # Errors
 ///
-/// What ipvsadm says, or that it is not there.
+/// What ipvsadm prints, or that it is not installed.
 pub(super) async fn remove(service: VirtualService) -> Result<(), String> {
-    let Some(ipvsadm) = program::look_for("ipvsadm") else {
-        return Err("ipvsadm is not there: install it, or run `pointsman --cleanup=kube-proxy` where it is".to_owned());
+    let Some(ipvsadm) = program::find("ipvsadm") else {
+        return Err(
+            "cannot find ipvsadm: install it, or run `pointsman --cleanup=kube-proxy` where it is installed".to_owned()
+        );
     };
     program::run(&ipvsadm, &["-D", service.option, &service.address.to_string()], String::new()).await.map(|_| ())
 }
 
-fn sort(services: Vec<VirtualService>, bound: &[IpAddr]) -> Ipvs {
-    let (theirs, others) = services.into_iter().partition(|service| bound.contains(&service.address.ip()));
-    Ipvs { theirs, others }
+fn split(services: Vec<VirtualService>, bound: &[IpAddr]) -> IpvsServices {
+    let (of_kube_proxy, foreign) = services.into_iter().partition(|service| bound.contains(&service.address.ip()));
+    IpvsServices { of_kube_proxy, foreign }
 }
 
-/// The services in the kernel's listing. Those by firewall mark have no address and are left out.
+/// Parses the kernel's listing. Services by firewall mark have no address and are left out.
 fn parse(listing: &str) -> Vec<VirtualService> {
     listing.lines().filter_map(line).collect()
 }
@@ -99,15 +101,15 @@ TCP
 ";
 
     #[test]
-    fn services_on_addresses_of_the_link_are_kube_proxys_and_all_others_are_not() {
+    fn only_services_on_addresses_of_the_link_are_kube_proxys() {
         let bound = ["10.96.0.1", "10.96.0.10", "fd00:10:96::1"].map(|addr| addr.parse().unwrap());
-        let ipvs = sort(parse(LISTED), &bound);
+        let ipvs = split(parse(LISTED), &bound);
         let texts = |services: &[VirtualService]| services.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
-            texts(&ipvs.theirs),
+            texts(&ipvs.of_kube_proxy),
             ["-t 10.96.0.1:443", "-u 10.96.0.10:53", "--sctp-service [fd00:10:96::1]:2905"]
         );
-        assert_eq!(texts(&ipvs.others), ["-t 192.0.2.1:30000"]);
-        assert_eq!(sort(parse(LISTED), &[]).theirs, []);
+        assert_eq!(texts(&ipvs.foreign), ["-t 192.0.2.1:30000"]);
+        assert_eq!(split(parse(LISTED), &[]).of_kube_proxy, []);
     }
 }

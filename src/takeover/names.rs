@@ -1,19 +1,19 @@
-//! What kube-proxy calls its own, in each of its modes.
+//! The names of kube-proxy's tables, chains, ipsets and link, in each of its modes.
 
 /// The name of its two tables in nftables mode.
-pub const TABLE: &str = "kube-proxy";
+pub const KUBE_PROXY_TABLE: &str = "kube-proxy";
 
 /// The dummy link that holds the virtual addresses in ipvs mode.
 pub const IPVS_LINK: &str = "kube-ipvs0";
 
-/// The longest name that an ipset can have.
-const LONGEST_IPSET: usize = 31;
+/// The longest name that an ipset can have, in bytes.
+const MAX_IPSET_NAME: usize = 31;
 
-/// The tables of iptables that it writes to.
-pub(super) const IPTABLES: [&str; 3] = ["nat", "filter", "mangle"];
+/// The tables of iptables that kube-proxy writes to.
+pub(super) const IPTABLES_TABLES: [&str; 3] = ["nat", "filter", "mangle"];
 
-/// The chains that rules of built-in chains jump to: how packets get to kube-proxy at all. All modes together.
-const ENTRIES: [(&str, &[&str]); 2] = [
+/// The chains that rules of built-in chains jump to, by table and for all modes: this is how packets get to kube-proxy's rules.
+const ENTRY_CHAINS: [(&str, &[&str]); 2] = [
     ("nat", &["KUBE-SERVICES", "KUBE-POSTROUTING"]),
     (
         "filter",
@@ -31,20 +31,20 @@ const ENTRIES: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// The other chains with names that are always the same.
+/// The other chains with fixed names, by table.
 ///
-/// Not among them, for the kubelet has them too: KUBE-FIREWALL, KUBE-MARK-DROP, KUBE-KUBELET-CANARY, KUBE-IPTABLES-HINT.
-const CHAINS: [(&str, &[&str]); 3] = [
+/// Left out, because the kubelet has them too: KUBE-FIREWALL, KUBE-MARK-DROP, KUBE-KUBELET-CANARY, KUBE-IPTABLES-HINT.
+const FIXED_CHAINS: [(&str, &[&str]); 3] = [
     ("nat", &["KUBE-NODEPORTS", "KUBE-MARK-MASQ", "KUBE-PROXY-CANARY", "KUBE-NODE-PORT", "KUBE-LOAD-BALANCER"]),
     ("filter", &["KUBE-PROXY-CANARY"]),
     ("mangle", &["KUBE-PROXY-CANARY"]),
 ];
 
-/// The beginnings of the names of chains of Services and endpoints, in the table nat.
-const PREFIXES: [&str; 6] = ["KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-", "KUBE-XLB-"];
+/// What names of the chains of Services and endpoints begin with, in the table nat.
+const SERVICE_CHAIN_PREFIXES: [&str; 6] = ["KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-", "KUBE-XLB-"];
 
-/// The ipsets of ipvs mode, IPv4.
-const IPSETS: [&str; 17] = [
+/// The IPv4 ipsets of ipvs mode.
+const IPV4_IPSETS: [&str; 17] = [
     "KUBE-LOOP-BACK",
     "KUBE-CLUSTER-IP",
     "KUBE-EXTERNAL-IP",
@@ -64,27 +64,27 @@ const IPSETS: [&str; 17] = [
     "KUBE-IPVS-IPS",
 ];
 
-/// Whether rules of built-in chains of this table jump to this chain on behalf of kube-proxy.
-pub(super) fn is_entry(table: &str, chain: &str) -> bool {
-    ENTRIES.iter().any(|(of, chains)| *of == table && chains.contains(&chain))
+/// Whether kube-proxy makes rules of built-in chains of this table jump to this chain.
+pub(super) fn is_entry_chain(table: &str, chain: &str) -> bool {
+    ENTRY_CHAINS.iter().any(|(of, chains)| *of == table && chains.contains(&chain))
 }
 
 /// Whether this chain of this table of iptables is kube-proxy's.
-pub(super) fn is_chain(table: &str, chain: &str) -> bool {
-    let fixed = CHAINS.iter().any(|(of, chains)| *of == table && chains.contains(&chain));
-    let rest = PREFIXES.iter().find_map(|prefix| chain.strip_prefix(prefix));
+pub(super) fn is_kube_proxy_chain(table: &str, chain: &str) -> bool {
+    let fixed = FIXED_CHAINS.iter().any(|(of, chains)| *of == table && chains.contains(&chain));
+    let rest = SERVICE_CHAIN_PREFIXES.iter().find_map(|prefix| chain.strip_prefix(prefix));
     let of_service = rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-    fixed || is_entry(table, chain) || (table == "nat" && of_service)
+    fixed || is_entry_chain(table, chain) || (table == "nat" && of_service)
 }
 
-/// The names of its ipsets, of both families.
-pub(super) fn ipsets() -> Vec<String> {
+/// The names of kube-proxy's ipsets, of both families.
+pub(super) fn ipset_names() -> Vec<String> {
     let of_ipv6 = |name: &str| {
         let mut name = name.replacen("KUBE-", "KUBE-6-", 1);
-        name.truncate(LONGEST_IPSET);
+        name.truncate(MAX_IPSET_NAME);
         name
     };
-    IPSETS.iter().map(|name| (*name).to_owned()).chain(IPSETS.iter().map(|name| of_ipv6(name))).collect()
+    IPV4_IPSETS.iter().map(|name| (*name).to_owned()).chain(IPV4_IPSETS.iter().map(|name| of_ipv6(name))).collect()
 }
 
 #[cfg(test)]
@@ -106,20 +106,20 @@ mod tests {
             ("nat", "PREROUTING"),
             ("raw", "KUBE-SERVICES"),
         ] {
-            assert!(!is_chain(table, chain), "{table} {chain}");
+            assert!(!is_kube_proxy_chain(table, chain), "{table} {chain}");
         }
         for (table, chain) in
             [("nat", "KUBE-SEP-ABCDEFGHIJKLMNOP"), ("filter", "KUBE-FORWARD"), ("mangle", "KUBE-PROXY-CANARY")]
         {
-            assert!(is_chain(table, chain), "{table} {chain}");
+            assert!(is_kube_proxy_chain(table, chain), "{table} {chain}");
         }
     }
 
     #[test]
-    fn names_of_ipsets_fit_the_kernel_in_both_families() {
-        let names = ipsets();
-        assert_eq!(names.len(), 2 * IPSETS.len());
-        assert!(names.iter().all(|name| name.len() <= LONGEST_IPSET));
+    fn ipset_names_of_both_families_fit_the_kernel() {
+        let names = ipset_names();
+        assert_eq!(names.len(), 2 * IPV4_IPSETS.len());
+        assert!(names.iter().all(|name| name.len() <= MAX_IPSET_NAME));
         assert!(names.contains(&"KUBE-6-LOAD-BALANCER-SOURCE-CID".to_owned()), "{names:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Who serves health checks on this node: a kube-proxy, a Pointsman, somebody else, or nobody.
+//! Which program serves health checks on this node.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -9,62 +9,74 @@ use tokio::net::TcpStream;
 /// The port of kube-proxy's health checks unless its configuration says otherwise.
 pub const HEALTH_PORT: u16 = 10256;
 
-/// How long an answer may take. It comes from this very host.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long this very host may take to connect, and to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest answer that is read.
-const LONGEST: u64 = 4 << 20;
+const MAX_ANSWER_BYTES: u64 = 4 << 20;
 
-/// Who answers.
+/// The program that answers on the health port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answers {
-    /// Nobody listens.
-    Nobody,
-    /// Health checks as kube-proxy has them.
+pub enum HealthServer {
+    /// No program listens.
+    Absent,
+    /// A kube-proxy: it answers as kube-proxy does.
     KubeProxy,
-    /// Another Pointsman: it says so in the header `server`.
+    /// Another Pointsman, by its header `server`.
     Pointsman,
-    /// Something listens, and answers nothing that is known.
-    Somebody,
+    /// A program that answers in no known way.
+    Unknown,
 }
 
-/// Asks for `/healthz` on this port of the loopback addresses.
-pub async fn who_answers(port: u16) -> Answers {
-    let mut heard = Answers::Nobody;
+impl HealthServer {
+    /// Who answers, as the beginning of a sentence; `None` if no program does.
+    pub fn description(self) -> Option<&'static str> {
+        match self {
+            Self::Absent => None,
+            Self::KubeProxy => Some("a kube-proxy answers"),
+            Self::Pointsman => Some("another Pointsman answers"),
+            Self::Unknown => Some("something that is no Service proxy listens"),
+        }
+    }
+}
+
+/// Finds out who answers `/healthz` on this port of the loopback addresses.
+pub async fn probe_health_port(port: u16) -> HealthServer {
+    let mut found = HealthServer::Absent;
     for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
-        match ask(SocketAddr::new(ip, port), "/healthz").await {
+        match request(SocketAddr::new(ip, port), "/healthz").await {
             None => {}
-            Some(answer) => match judge(&answer) {
-                Answers::Somebody => heard = Answers::Somebody,
+            Some(answer) => match identify(&answer) {
+                HealthServer::Unknown => found = HealthServer::Unknown,
                 known => return known,
             },
         }
     }
-    heard
+    found
 }
 
-/// The body of a page on this port of 127.0.0.1; none if nobody serves it.
-pub async fn get(port: u16, path: &str) -> Option<String> {
-    let answer = ask(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), path).await?;
+/// The body of a page on this port of 127.0.0.1; `None` if it is not served.
+pub async fn fetch_page(port: u16, path: &str) -> Option<String> {
+    let answer = request(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), path).await?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let ok = head.split_whitespace().nth(1) == Some("200");
     ok.then(|| body.to_owned())
 }
 
-/// The whole answer; none if nobody listens, and as much as came in time otherwise.
-async fn ask(address: SocketAddr, path: &str) -> Option<String> {
-    let mut stream = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await.ok()?.ok()?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+/// Requests a page: `None` if no program listens, otherwise as much of the answer as came in time.
+async fn request(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = tokio::time::timeout(ANSWER_TIMEOUT, TcpStream::connect(address)).await.ok()?.ok()?;
+    let head = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     let mut answer = Vec::new();
-    let _ = tokio::time::timeout(PATIENCE, async {
-        stream.write_all(request.as_bytes()).await?;
-        (&mut stream).take(LONGEST).read_to_end(&mut answer).await
+    let _ = tokio::time::timeout(ANSWER_TIMEOUT, async {
+        stream.write_all(head.as_bytes()).await?;
+        (&mut stream).take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await
     })
     .await;
     Some(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// What an answer to `/healthz` tells.
-fn judge(answer: &str) -> Answers {
+/// The program that gives this answer to `/healthz`.
+fn identify(answer: &str) -> HealthServer {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     let by_us = head.lines().any(|line| {
         line.split_once(':').is_some_and(|(name, value)| {
@@ -73,9 +85,11 @@ fn judge(answer: &str) -> Answers {
     });
     let health = serde_json::from_str::<serde_json::Value>(body).ok();
     match health {
-        Some(_) if by_us => Answers::Pointsman,
-        Some(health) if health["lastUpdated"].is_string() && health["currentTime"].is_string() => Answers::KubeProxy,
-        _ => Answers::Somebody,
+        Some(_) if by_us => HealthServer::Pointsman,
+        Some(health) if health["lastUpdated"].is_string() && health["currentTime"].is_string() => {
+            HealthServer::KubeProxy
+        }
+        _ => HealthServer::Unknown,
     }
 }
 
@@ -89,31 +103,31 @@ mod tests {
         r#"{"lastUpdated":"2026-01-01T00:00:00Z","currentTime":"2026-01-01T00:00:01Z","nodeEligible":true}"#;
 
     #[test]
-    fn an_answer_tells_who_gives_it() {
+    fn a_program_is_identified_by_its_answer() {
         for (answer, who) in [
-            (format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{HEALTHY}"), Answers::KubeProxy),
-            (format!("HTTP/1.0 503 Service Unavailable\r\n\r\n{HEALTHY}\n"), Answers::KubeProxy),
-            (format!("HTTP/1.0 200 OK\r\nserver: pointsman/0.1.0\r\n\r\n{HEALTHY}"), Answers::Pointsman),
-            ("HTTP/1.0 200 OK\r\n\r\nok".to_owned(), Answers::Somebody),
-            (format!("HTTP/1.0 200 OK\r\nserver: pointsmans\r\n\r\n{}", "ok"), Answers::Somebody),
-            ("HTTP/1.0 404 Not Found\r\n\r\n{}".to_owned(), Answers::Somebody),
-            ("SSH-2.0".to_owned(), Answers::Somebody),
-            (String::new(), Answers::Somebody),
+            (format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{HEALTHY}"), HealthServer::KubeProxy),
+            (format!("HTTP/1.0 503 Service Unavailable\r\n\r\n{HEALTHY}\n"), HealthServer::KubeProxy),
+            (format!("HTTP/1.0 200 OK\r\nserver: pointsman/0.1.0\r\n\r\n{HEALTHY}"), HealthServer::Pointsman),
+            ("HTTP/1.0 200 OK\r\n\r\nok".to_owned(), HealthServer::Unknown),
+            (format!("HTTP/1.0 200 OK\r\nserver: pointsmans\r\n\r\n{}", "ok"), HealthServer::Unknown),
+            ("HTTP/1.0 404 Not Found\r\n\r\n{}".to_owned(), HealthServer::Unknown),
+            ("SSH-2.0".to_owned(), HealthServer::Unknown),
+            (String::new(), HealthServer::Unknown),
         ] {
-            assert_eq!(judge(&answer), who, "{answer}");
+            assert_eq!(identify(&answer), who, "{answer}");
         }
     }
 
     #[tokio::test]
-    async fn a_port_without_listener_is_nobody_and_a_silent_one_somebody() {
+    async fn a_port_without_a_listener_is_absent_and_a_silent_listener_unknown() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let silent = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
             drop(stream);
         });
-        assert_eq!(who_answers(port).await, Answers::Somebody);
+        assert_eq!(probe_health_port(port).await, HealthServer::Unknown);
         silent.await.unwrap();
-        assert_eq!(who_answers(port).await, Answers::Nobody);
+        assert_eq!(probe_health_port(port).await, HealthServer::Absent);
     }
 }

@@ -1,31 +1,32 @@
-//! Running the programs of iptables and ipvsadm.
+//! Running the programs of iptables, and ipvsadm.
 
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) use crate::program::look_for;
-use crate::program::{self, Failure};
+pub(super) use crate::program::find;
+use crate::program::{self, ProgramFailure};
 
 /// How long one run may take. Saving 100,000 rules takes about a second.
-const LIMIT: Duration = Duration::from_secs(60);
+const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Whether a program is there.
-pub fn is_there(name: &str) -> bool {
-    look_for(name).is_some()
+/// Whether a program is installed, on the PATH or where administrators' programs are.
+pub fn program_exists(name: &str) -> bool {
+    find(name).is_some()
 }
 
 /// Runs a program and returns what it prints.
 ///
 /// # Errors
 ///
-/// What it was and what it says, as one line.
+/// The command line and what the program printed, in one line.
 pub(super) async fn run(program: &Path, args: &[&str], input: String) -> Result<String, String> {
     let called = || format!("{} {}", program.display(), args.join(" ")).trim_end().to_owned();
-    let output = program::run(program, args, input.into_bytes(), LIMIT).await.map_err(|failure| match failure {
-        Failure::Spawn(error) => format!("cannot run {}: {error}", called()),
-        Failure::TimedOut => format!("{} did not end within {LIMIT:?}", called()),
-        Failure::Io(error) => format!("{}: {error}", called()),
-    })?;
+    let output =
+        program::run(program, args, input.into_bytes(), RUN_TIMEOUT).await.map_err(|failure| match failure {
+            ProgramFailure::Spawn(error) => format!("cannot run {}: {error}", called()),
+            ProgramFailure::TimedOut => format!("{} did not end within {RUN_TIMEOUT:?}", called()),
+            ProgramFailure::Io(error) => format!("{}: {error}", called()),
+        })?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

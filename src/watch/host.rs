@@ -1,29 +1,29 @@
-//! The addresses of this host's interfaces, followed as they come and go.
+//! Following the addresses of this host's interfaces as they come and go.
 //!
-//! Needed only where NodePorts are accepted on addresses that are chosen by network. The kernel tells of every change
-//! (rtnetlink, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`); nothing is polled.
+//! Only needed where NodePorts are accepted on addresses that are chosen by network. The kernel reports every change (rtnetlink,
+//! `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`), so nothing is polled.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
-use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::{Handle, MulticastGroup};
+use futures::StreamExt;
+use rtnetlink::{MulticastGroup, new_multicast_connection};
 use thiserror::Error;
 
 use super::{EventSender, Received};
+use crate::host::addresses::list_addresses;
 use crate::state::Event;
 
-/// Changes that follow each other within this time are taken together: an interface that comes up tells of each address.
-const SETTLE: Duration = Duration::from_millis(20);
+/// How long to wait for more changes after one: an interface that comes up reports each of its addresses.
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 
-/// The host's addresses cannot be read or followed.
+/// Why this host's addresses cannot be listed or followed.
 #[derive(Debug, Error)]
 pub enum HostError {
-    /// No netlink socket.
-    #[error("cannot open a netlink socket for this host's addresses: {0}")]
+    /// The system gives no netlink socket.
+    #[error("cannot open a netlink socket to follow this host's addresses: {0}")]
     Socket(#[source] io::Error),
     /// The kernel refuses to list them.
     #[error("cannot list this host's addresses: {0}")]
@@ -34,14 +34,15 @@ pub enum HostError {
 ///
 /// # Errors
 ///
-/// If the addresses cannot be listed, or no longer be followed.
+/// If the kernel does not list the addresses, or does not report their changes.
 pub async fn follow_addresses(events: EventSender) -> Result<(), HostError> {
     let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-    let (connection, handle, mut changes) = rtnetlink::new_multicast_connection(&groups).map_err(HostError::Socket)?;
+    let (connection, handle, mut changes) = new_multicast_connection(&groups).map_err(HostError::Socket)?;
     tokio::spawn(connection);
     let mut known = None;
     loop {
-        let all = addresses(&handle).await?;
+        let listed = list_addresses(&handle).await.map_err(HostError::List)?;
+        let all: BTreeSet<IpAddr> = listed.into_iter().map(|address| address.addr).collect();
         if known.as_ref() != Some(&all) {
             let event = Event::HostAddresses(all.iter().copied().collect());
             if events.send(Received::now(event)).await.is_err() {
@@ -53,30 +54,7 @@ pub async fn follow_addresses(events: EventSender) -> Result<(), HostError> {
             change = changes.next() => if change.is_none() { return Ok(()) },
             () = events.closed() => return Ok(()),
         }
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(SETTLE_PAUSE).await;
         while changes.try_recv().is_ok() {}
     }
-}
-
-/// Every address of every interface.
-///
-/// # Errors
-///
-/// If the kernel refuses to list them.
-async fn addresses(handle: &Handle) -> Result<BTreeSet<IpAddr>, HostError> {
-    let mut found = BTreeSet::new();
-    let mut messages = handle.address().get().execute();
-    while let Some(message) = messages.try_next().await.map_err(HostError::List)? {
-        let (mut local, mut address) = (None, None);
-        for attribute in message.attributes {
-            match attribute {
-                AddressAttribute::Local(addr) => local = Some(addr),
-                AddressAttribute::Address(addr) => address = Some(addr),
-                _ => {}
-            }
-        }
-        // On a point-to-point link the plain address is the peer's.
-        found.extend(local.or(address));
-    }
-    Ok(found)
 }

@@ -105,7 +105,7 @@ pub async fn takes_random_histories(mut backend: impl Backend) {
 
 /// A program with every kind of part.
 fn program() -> Program {
-    let classes: Vec<SizeClass> = [1, 2].into_iter().filter_map(SizeClass::of).collect();
+    let classes: Vec<SizeClass> = [1, 2].into_iter().filter_map(SizeClass::for_endpoints).collect();
     let parts = ProgramFeatures {
         classes: classes.iter().map(|class| (EndpointList::Any, *class)).collect(),
         internal: classes,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use pointsman::conntrack::{Flow, Kernel, Table};
+use pointsman::conntrack::{ConntrackSocket, Flow, Table};
 use serde_json::json;
 
 use crate::common::netns::{Answer, Connection, Failure, Family, Proxy, Transport};
@@ -34,7 +34,10 @@ impl World {
         let family = if to.is_ipv4() { pointsman::dataplane::Family::Ip } else { pointsman::dataplane::Family::Ip6 };
         let mut flows = Vec::new();
         let mut each = |flow: Flow| flows.extend((flow.destination.ip() == to).then_some(flow));
-        self.node.host.enter(|| Kernel::default().dump(family, &mut each)).expect("the kernel lists its flows");
+        self.node
+            .host
+            .enter(|| ConntrackSocket::default().dump(family, &mut each))
+            .expect("the kernel lists its flows");
         flows.sort();
         flows
     }

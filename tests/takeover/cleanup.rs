@@ -30,7 +30,7 @@ fn clean_up_leaves_the_node_as_it_was_before_either_proxy() {
 }
 
 #[test]
-fn what_is_not_there_is_fine() {
+fn clean_up_of_a_clean_node_removes_nothing_and_succeeds() {
     let Some(old) = OldNode::new() else { return };
     for args in [&["--cleanup"][..], &["--cleanup=own"], &["--cleanup=kube-proxy"], &["--cleanup=true", "--force"]] {
         let finished = old.node.pointsman(args);
@@ -39,7 +39,7 @@ fn what_is_not_there_is_fine() {
 }
 
 #[test]
-fn under_a_kube_proxy_that_runs_only_ours_is_removed_unless_forced() {
+fn while_a_kube_proxy_runs_only_pointsmans_tables_are_removed_unless_forced() {
     let Some(old) = OldNode::new() else { return };
     let old = old.with_nftables_mode();
     let [manifests, folder, once] = old.once();
@@ -52,7 +52,7 @@ fn under_a_kube_proxy_that_runs_only_ours_is_removed_unless_forced() {
         assert!(finished.stderr.contains("a kube-proxy answers on port 10256"), "{}", finished.stderr);
         assert_eq!(old.everything(), before, "{args:?}");
     }
-    // The way back: kube-proxy runs again, and ours goes.
+    // The way back: kube-proxy runs again, and Pointsman's tables go.
     let finished = old.node.pointsman(&["--cleanup=own"]);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert_eq!(finished.stdout, "removed: table ip pointsman\nremoved: table ip6 pointsman\n");
@@ -64,7 +64,7 @@ fn under_a_kube_proxy_that_runs_only_ours_is_removed_unless_forced() {
 }
 
 #[test]
-fn on_the_way_back_nothing_breaks_and_kube_proxy_decides_in_the_end() {
+fn the_way_back_to_kube_proxy_breaks_no_connection() {
     for mode in ["nftables", "iptables-nft", "iptables-legacy"] {
         let Some(old) = OldNode::new() else { return };
         // The tables of iptables are there before anything else, as on most nodes.
@@ -95,7 +95,7 @@ fn on_the_way_back_nothing_breaks_and_kube_proxy_decides_in_the_end() {
 }
 
 #[test]
-fn under_a_pointsman_that_runs_only_kube_proxys_rules_are_removed() {
+fn while_a_pointsman_runs_only_kube_proxys_rules_are_removed() {
     let Some(old) = OldNode::new() else { return };
     let old = old.with_nftables_mode();
     let [manifests, folder, watch] = old.follow();

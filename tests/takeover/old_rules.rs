@@ -1,4 +1,4 @@
-//! A node as kube-proxy leaves it, in each of its modes: hooks, priorities, chains and jumps are those that it uses. One Service,
+//! A node as kube-proxy leaves it in each of its modes, with its hooks, priorities, chains and jumps. It serves one Service,
 //! 10.96.0.10 port 80 over TCP and UDP, with the pods 11 and 12.
 
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
@@ -11,11 +11,11 @@ use crate::common::netns::{Family, Finished, Node, requirements};
 
 /// ClusterIP number of the Service that kube-proxy knows.
 pub const KNOWN: u16 = 10;
-/// ClusterIP number of a Service that came after it ended.
+/// ClusterIP number of a Service that was created after kube-proxy ended.
 pub const NEW: u16 = 20;
 /// ClusterIP number of a Service that had no endpoints when kube-proxy ended, and has one now.
 pub const REVIVED: u16 = 30;
-/// Their port.
+/// The port of these Services.
 pub const PORT: u16 = 80;
 /// The pods behind the first Service.
 pub const PODS: [u16; 2] = [11, 12];
@@ -34,11 +34,11 @@ pub struct OldNode {
 }
 
 impl OldNode {
-    /// A node without rules; none where the machine lacks what it takes.
+    /// A node without rules; `None` if the machine lacks a program that the tests need.
     pub fn new() -> Option<Self> {
         let nft = requirements::nft_or_skip()?;
         for program in ["iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy", "ipset"] {
-            if !pointsman::takeover::is_there(program) {
+            if !pointsman::takeover::program_exists(program) {
                 let required = std::env::var("POINTSMAN_REQUIRE_KERNEL").is_ok_and(|value| value == "1");
                 assert!(!required, "POINTSMAN_REQUIRE_KERNEL=1, but there is no {program}");
                 println!("skipped: there is no {program}");
@@ -65,7 +65,7 @@ impl OldNode {
         Some(Self { node, manifests })
     }
 
-    /// Rules of others, among them the kubelet's, that nobody may touch: in both flavours of iptables.
+    /// Adds rules of other programs in both flavours of iptables, among them the kubelet's: they must stay.
     pub fn with_foreign_rules(self) -> Self {
         for family in Family::ALL {
             for iptables in [Iptables::Nft, Iptables::Legacy] {
@@ -77,7 +77,7 @@ impl OldNode {
         self
     }
 
-    /// kube-proxy's rules of iptables mode.
+    /// Adds kube-proxy's rules of iptables mode.
     pub fn with_iptables_mode(self, iptables: Iptables) -> Self {
         self.lay_iptables_mode(iptables);
         self
@@ -90,7 +90,7 @@ impl OldNode {
         }
     }
 
-    /// kube-proxy's tables of nftables mode.
+    /// Adds kube-proxy's tables of nftables mode.
     pub fn with_nftables_mode(self) -> Self {
         self.lay_nftables_mode();
         self
@@ -105,7 +105,7 @@ impl OldNode {
         }
     }
 
-    /// kube-proxy's chains, sets and link of ipvs mode; not IPVS itself, which not every kernel has.
+    /// Adds kube-proxy's chains, sets and link of ipvs mode, without IPVS itself, which not every kernel has.
     pub fn with_ipvs_mode(self, iptables: Iptables) -> Self {
         for line in include_str!("ipvs-mode.ipset").lines() {
             self.run("ipset", &line.split_whitespace().collect::<Vec<_>>());
@@ -131,7 +131,7 @@ impl OldNode {
         ["--manifests", self.manifests.path(), "--once"]
     }
 
-    /// Everything that is in the kernel, as text that is equal when nothing changed: rules, ipsets and links.
+    /// All rules, ipsets and links in the kernel, as text that is the same until one of them changes.
     pub fn everything(&self) -> String {
         let mut text = self.node.nft(&["--stateless", "list", "ruleset"]);
         for iptables in ["iptables-legacy-save", "ip6tables-legacy-save"] {
@@ -198,13 +198,13 @@ fn for_family(rules: &str, family: Family) -> String {
         .replace("@POD12PLAIN@", &family.pod_ip(12).to_string())
 }
 
-/// Something that answers health checks on the node as kube-proxy does, until this is dropped.
+/// Answers health checks on the node as kube-proxy does, until it is dropped.
 pub struct Pretender {
     runtime: tokio::runtime::Runtime,
 }
 
 impl Pretender {
-    /// It answers on the node's 127.0.0.1:10256 with this body, and on port 10249 with kube-proxy's counters.
+    /// Answers on the node's 127.0.0.1:10256 with this body, and on port 10249 with kube-proxy's counters.
     pub fn new(node: &Node, body: &'static str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime for the pretender");
@@ -219,7 +219,7 @@ impl Pretender {
         Self { runtime }
     }
 
-    /// Ends it.
+    /// Ends the answers.
     pub fn end(self) {
         self.runtime.shutdown_background();
     }

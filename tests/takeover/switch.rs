@@ -8,10 +8,10 @@ use crate::common::netns::{Family, Node, Proxy, Request, Transport};
 use crate::old_rules::{HEALTHY, Iptables, KNOWN, NEW, OldNode, PODS, PORT, Pretender, REVIVED};
 use crate::traffic::{OpenConnections, assert_reaches, under_load};
 
-/// How long a take-over may take.
+/// The longest time that a take-over may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits until the proxy has logged this.
+/// Waits until the proxy has logged this text.
 fn wait_for(proxy: &Proxy, text: &str) {
     let deadline = Instant::now() + PATIENCE;
     while !proxy.log().contains(text) {
@@ -20,7 +20,7 @@ fn wait_for(proxy: &Proxy, text: &str) {
     }
 }
 
-/// Takes over under load, and asserts that nothing breaks, that nothing of kube-proxy's is left, and that all else is as it was.
+/// Takes over under load. Asserts that no connection breaks, that nothing of kube-proxy is left, and that all else is unchanged.
 fn assert_taken_over(old: &OldNode, without_kube_proxy: &str, last_removal: &str) {
     let node = &old.node;
     let mut open = OpenConnections::open(node, KNOWN);
@@ -46,7 +46,7 @@ fn assert_taken_over(old: &OldNode, without_kube_proxy: &str, last_removal: &str
 }
 
 #[test]
-fn from_iptables_mode_over_iptables_nft_nothing_breaks_and_only_foreign_rules_stay() {
+fn from_iptables_mode_with_iptables_nft_no_connection_breaks_and_only_foreign_rules_stay() {
     let Some(old) = OldNode::new() else { return };
     let old = old.with_foreign_rules();
     let before = old.everything();
@@ -55,7 +55,7 @@ fn from_iptables_mode_over_iptables_nft_nothing_breaks_and_only_foreign_rules_st
 }
 
 #[test]
-fn from_iptables_mode_over_iptables_legacy_nothing_breaks_and_only_foreign_rules_stay() {
+fn from_iptables_mode_with_iptables_legacy_no_connection_breaks_and_only_foreign_rules_stay() {
     let Some(old) = OldNode::new() else { return };
     let old = old.with_foreign_rules();
     let before = old.everything();
@@ -64,7 +64,7 @@ fn from_iptables_mode_over_iptables_legacy_nothing_breaks_and_only_foreign_rules
 }
 
 #[test]
-fn from_nftables_mode_nothing_breaks_and_only_foreign_rules_stay() {
+fn from_nftables_mode_no_connection_breaks_and_only_foreign_rules_stay() {
     let Some(old) = OldNode::new() else { return };
     let old = old.with_foreign_rules();
     let before = old.everything();
@@ -73,7 +73,7 @@ fn from_nftables_mode_nothing_breaks_and_only_foreign_rules_stay() {
 }
 
 #[test]
-fn rules_of_others_that_change_all_the_time_do_not_disturb_it() {
+fn a_take_over_succeeds_while_other_programs_change_their_rules_all_the_time() {
     let Some(old) = OldNode::new() else { return };
     let old = old.with_foreign_rules();
     let before = old.everything();
@@ -135,7 +135,7 @@ fn of_ipvs_mode_chains_ipsets_and_the_link_are_removed_and_a_foreign_ipset_stays
 }
 
 #[test]
-fn while_both_are_there_what_kube_proxy_knows_and_what_it_does_not_know_works_and_is_masqueraded_alike() {
+fn beside_kube_proxys_rules_all_services_work_and_are_masqueraded_alike() {
     for mode in ["nftables", "iptables-nft", "iptables-legacy"] {
         let Some(old) = OldNode::new() else { return };
         let old = match mode {
@@ -166,7 +166,7 @@ fn while_both_are_there_what_kube_proxy_knows_and_what_it_does_not_know_works_an
 }
 
 #[test]
-fn while_both_are_there_the_one_that_came_last_decides() {
+fn beside_kube_proxys_rules_the_chains_that_were_attached_last_decide() {
     for mode in ["nftables", "iptables-nft", "iptables-legacy"] {
         for pointsman_last in [true, false] {
             let Some(old) = OldNode::new() else { return };
@@ -193,7 +193,7 @@ fn while_both_are_there_the_one_that_came_last_decides() {
     }
 }
 
-/// Whether kube-proxy's tables of nftables mode are there.
+/// Whether kube-proxy's tables of nftables mode exist.
 fn has_kube_proxy(node: &Node) -> bool {
     let tables = node.nft(&["list", "tables"]);
     ["table ip kube-proxy\n", "table ip6 kube-proxy\n"].iter().all(|table| tables.contains(table))
@@ -220,7 +220,7 @@ fn while_kube_proxy_answers_its_rules_stay_unless_forced() {
 }
 
 #[test]
-fn a_start_beside_a_kube_proxy_that_runs_says_who_has_the_port() {
+fn a_start_beside_a_running_kube_proxy_logs_who_has_the_port() {
     let Some(old) = OldNode::new() else { return };
     let old = old.with_nftables_mode();
     let _pretender = Pretender::new(&old.node, HEALTHY);
@@ -262,7 +262,7 @@ fn a_chain_that_a_foreign_rule_needs_stays_and_is_named() {
 }
 
 #[test]
-fn a_policy_to_drop_is_warned_of_when_kube_proxys_rules_go() {
+fn removing_kube_proxys_rules_warns_of_a_policy_to_drop() {
     let Some(old) = OldNode::new() else { return };
     let old = old.with_iptables_mode(Iptables::Nft);
     let policy = old.node.host.command("iptables-nft").args(["-P", "FORWARD", "DROP"]).status();

@@ -1,4 +1,4 @@
-//! Connections that stay open, and new ones all the time.
+//! Load: connections that stay open, and new ones all the time.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -26,7 +26,7 @@ impl OpenConnections {
         Self(open)
     }
 
-    /// Asserts that every one still talks to the server that it began with.
+    /// Asserts that every connection still reaches its first server.
     pub fn assert_unbroken(&mut self) {
         for (connection, first) in &mut self.0 {
             assert_eq!(connection.ping(), Ok(*first), "an open connection broke or moved");
@@ -34,8 +34,8 @@ impl OpenConnections {
     }
 }
 
-/// Runs `body` while new connections are opened and open ones are used, as fast as they can be. Asserts that all of them were
-/// answered, and returns how many there were.
+/// Runs `body` while opening new connections and using the open ones, as fast as possible. Asserts that all of them were answered,
+/// and returns the number of new ones.
 pub fn under_load(node: &Node, service: u16, open: &mut OpenConnections, body: impl FnOnce()) -> usize {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -1,12 +1,12 @@
-//! What the rules of a kernel in memory make of a packet.
+//! Running the rules of a kernel in memory on a packet.
 //!
-//! The way through the hooks is the real one's, as far as it matters here: destination translation is decided once for a connection,
-//! by its first packet; what this host sends to itself leaves by the loopback interface and arrives again.
+//! A packet passes the hooks as in a real kernel, as far as it matters here: the first packet of a connection decides its
+//! destination translation, and a packet that this host sends to itself leaves by the loopback interface and arrives again.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{MemoryKernel, Table};
+use super::{MemoryKernel, MemoryTable};
 use crate::dataplane::{
     Action, ChainName, ChainType, Condition, Endpoint, Expr, Family, Field, Hook, Key, KeyField, Protocol, Rule,
     SetName,
@@ -15,30 +15,30 @@ use crate::dataplane::{
 /// A packet with ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Where it comes from.
+    /// The source address.
     pub saddr: IpAddr,
-    /// Where it is sent to.
+    /// The destination address.
     pub daddr: IpAddr,
     /// The transport protocol.
     pub protocol: Protocol,
-    /// The port that it is sent to.
+    /// The destination port.
     pub dport: u16,
-    /// The interface by which it arrived; `None` if this host sends it.
+    /// The interface by which it arrives; `None` if this host sends it.
     pub iif: Option<String>,
-    /// It opens a connection.
+    /// Whether it opens a connection.
     pub opens: bool,
 }
 
-/// What becomes of a packet.
+/// What the rules do with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
+pub enum PacketOutcome {
     /// It goes on.
     Goes {
-        /// Where to.
+        /// Its destination.
         to: Endpoint,
-        /// That is not where it was sent to.
+        /// Whether this is another destination than the packet had.
         translated: bool,
-        /// Its source address becomes one of this host's.
+        /// Whether its source address becomes one of this host's.
         masqueraded: bool,
     },
     /// It is dropped.
@@ -50,23 +50,23 @@ pub enum Fate {
 }
 
 impl MemoryKernel {
-    /// Everything that can become of a packet, whatever random numbers are drawn, on a host with these addresses.
-    pub fn fates(&self, packet: &Packet, host: &BTreeSet<IpAddr>) -> BTreeSet<Fate> {
-        let family = Family::of(packet.daddr);
-        let sent = State::of(packet);
-        let Some(table) = &self.tables[family.index()] else { return BTreeSet::from([sent.fate()]) };
-        let mut walk = Walk { table, packet, host, family, fates: BTreeSet::new() };
+    /// Every outcome that a packet can have, over all random numbers, on a host with these addresses.
+    pub fn outcomes(&self, packet: &Packet, host: &BTreeSet<IpAddr>) -> BTreeSet<PacketOutcome> {
+        let family = Family::from_addr(packet.daddr);
+        let sent = PacketState::from_packet(packet);
+        let Some(table) = &self.tables[family.index()] else { return BTreeSet::from([sent.outcome()]) };
+        let mut walk = PacketWalk { table, packet, host, family, outcomes: BTreeSet::new() };
         let states = BTreeSet::from([sent]);
         let left = if packet.iif.is_some() { walk.arrives(states) } else { walk.is_sent(states) };
-        let mut fates = walk.fates;
-        fates.extend(left.into_iter().map(State::fate));
-        fates
+        let mut outcomes = walk.outcomes;
+        outcomes.extend(left.into_iter().map(PacketState::outcome));
+        outcomes
     }
 }
 
-/// What can change about a packet.
+/// What rules can change about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct State {
+struct PacketState {
     to: Endpoint,
     translated: bool,
     masqueraded: bool,
@@ -75,37 +75,41 @@ struct State {
 
 /// How a packet leaves a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Leaves {
-    /// To the chain that it came from.
+enum ChainExit {
+    /// It returns to the chain that it came from.
     Back,
-    /// For good, with all chains at this place in the hook.
+    /// It is accepted: no other chain at this priority of the hook sees it.
     Accepted,
 }
 
-/// One packet on its way.
-struct Walk<'a> {
-    table: &'a Table,
+/// The way of one packet through the hooks.
+struct PacketWalk<'a> {
+    table: &'a MemoryTable,
     packet: &'a Packet,
     host: &'a BTreeSet<IpAddr>,
     family: Family,
-    /// What has become of it where it went no further.
-    fates: BTreeSet<Fate>,
+    /// The outcomes of the ways that ended.
+    outcomes: BTreeSet<PacketOutcome>,
 }
 
-impl State {
-    fn of(packet: &Packet) -> Self {
+impl PacketState {
+    fn from_packet(packet: &Packet) -> Self {
         let to = Endpoint { addr: packet.daddr, port: packet.dport };
         Self { to, translated: false, masqueraded: false, mark: 0 }
     }
 
-    fn fate(self) -> Fate {
-        Fate::Goes { to: self.to, translated: self.translated, masqueraded: self.masqueraded }
+    fn translated_to(self, to: Endpoint) -> Self {
+        Self { to, translated: true, ..self }
+    }
+
+    fn outcome(self) -> PacketOutcome {
+        PacketOutcome::Goes { to: self.to, translated: self.translated, masqueraded: self.masqueraded }
     }
 }
 
-impl Walk<'_> {
-    /// A packet that arrived: for this host or through it.
-    fn arrives(&mut self, states: BTreeSet<State>) -> BTreeSet<State> {
+impl PacketWalk<'_> {
+    /// Runs the hooks for a packet that arrives: for this host, or to be forwarded.
+    fn arrives(&mut self, states: BTreeSet<PacketState>) -> BTreeSet<PacketState> {
         let states = self.hook(Hook::Prerouting, true, states);
         let (here, elsewhere) = self.by_route(states);
         let mut left = self.hook(Hook::Input, true, here);
@@ -114,24 +118,24 @@ impl Walk<'_> {
         left
     }
 
-    /// A packet that this host sends: away, or to itself.
-    fn is_sent(&mut self, states: BTreeSet<State>) -> BTreeSet<State> {
+    /// Runs the hooks for a packet that this host sends: to another host, or to itself.
+    fn is_sent(&mut self, states: BTreeSet<PacketState>) -> BTreeSet<PacketState> {
         let states = self.hook(Hook::Output, true, states);
         let states = self.hook(Hook::Postrouting, true, states);
         let (here, mut left) = self.by_route(states);
-        // The connection is known by now, and where it goes decided.
+        // The connection is tracked by now, and its translation decided.
         let here = self.hook(Hook::Prerouting, false, here);
         left.extend(self.hook(Hook::Input, false, here));
         left
     }
 
-    /// Those for this host, and the others.
-    fn by_route(&self, states: BTreeSet<State>) -> (BTreeSet<State>, BTreeSet<State>) {
+    /// Splits by the destination: this host, and others.
+    fn by_route(&self, states: BTreeSet<PacketState>) -> (BTreeSet<PacketState>, BTreeSet<PacketState>) {
         states.into_iter().partition(|state| self.host.contains(&state.to.addr))
     }
 
     /// All base chains of a hook, in order of their priorities.
-    fn hook(&mut self, hook: Hook, translates: bool, mut states: BTreeSet<State>) -> BTreeSet<State> {
+    fn hook(&mut self, hook: Hook, translates: bool, mut states: BTreeSet<PacketState>) -> BTreeSet<PacketState> {
         let of_hook = |base: &crate::dataplane::BaseChain| {
             base.hook == hook && (base.kind == ChainType::Filter || (translates && self.packet.opens))
         };
@@ -147,7 +151,7 @@ impl Walk<'_> {
     }
 
     /// The states in which a packet can leave a chain.
-    fn chain(&mut self, name: &str, state: State) -> BTreeSet<(Leaves, State)> {
+    fn chain(&mut self, name: &str, state: PacketState) -> BTreeSet<(ChainExit, PacketState)> {
         let rules: &[Rule] = self.table.chains.get(name).map_or(&[], |chain| &chain.rules);
         let mut left = BTreeSet::new();
         let mut here = BTreeSet::from([state]);
@@ -162,44 +166,50 @@ impl Walk<'_> {
             }
             here = next;
         }
-        left.extend(here.into_iter().map(|state| (Leaves::Back, state)));
+        left.extend(here.into_iter().map(|state| (ChainExit::Back, state)));
         left
     }
 
-    /// Does what a rule says. A packet then goes on to the `next` rule, has `left` the chain, or is not there any more.
-    fn act(&mut self, action: &Action, state: State, next: &mut BTreeSet<State>, left: &mut BTreeSet<(Leaves, State)>) {
+    /// Does what a rule says. The packet then goes on to the `next` rule, has `left` the chain, or has ended.
+    fn act(
+        &mut self,
+        action: &Action,
+        state: PacketState,
+        next: &mut BTreeSet<PacketState>,
+        left: &mut BTreeSet<(ChainExit, PacketState)>,
+    ) {
         match action {
             Action::Jump(ChainName(chain)) => {
                 for (leaves, state) in self.chain(chain, state) {
                     match leaves {
-                        Leaves::Back => drop(next.insert(state)),
-                        Leaves::Accepted => drop(left.insert((leaves, state))),
+                        ChainExit::Back => drop(next.insert(state)),
+                        ChainExit::Accepted => drop(left.insert((leaves, state))),
                     }
                 }
             }
             Action::Goto(ChainName(chain)) => left.extend(self.chain(chain, state)),
-            Action::Drop => drop(self.fates.insert(Fate::Dropped)),
-            Action::RejectTcpReset => drop(self.fates.insert(Fate::Reset)),
-            Action::Reject => drop(self.fates.insert(Fate::Refused)),
+            Action::Drop => drop(self.outcomes.insert(PacketOutcome::Dropped)),
+            Action::RejectTcpReset => drop(self.outcomes.insert(PacketOutcome::Reset)),
+            Action::Reject => drop(self.outcomes.insert(PacketOutcome::Refused)),
             Action::DnatTo(expr, map) => {
                 for slot in 0..expr.class.map_or(1, |class| class.slots()) {
                     match self.value(expr, *map, slot, state) {
-                        Some(to) => drop(left.insert((Leaves::Accepted, State { to, translated: true, ..state }))),
+                        Some(to) => drop(left.insert((ChainExit::Accepted, state.translated_to(to)))),
                         None => drop(next.insert(state)),
                     }
                 }
             }
-            // What is remembered is for the next connection.
+            // An affinity map matters for the next connection only.
             Action::Remember(..) => drop(next.insert(state)),
-            Action::SetMark(bit) => drop(next.insert(State { mark: state.mark | bit, ..state })),
+            Action::SetMark(bit) => drop(next.insert(PacketState { mark: state.mark | bit, ..state })),
             Action::ClearMarkAndMasquerade(bit) => {
-                left.insert((Leaves::Accepted, State { mark: state.mark ^ bit, masqueraded: true, ..state }));
+                left.insert((ChainExit::Accepted, PacketState { mark: state.mark ^ bit, masqueraded: true, ..state }));
             }
-            Action::Masquerade => drop(left.insert((Leaves::Accepted, State { masqueraded: true, ..state }))),
+            Action::Masquerade => drop(left.insert((ChainExit::Accepted, PacketState { masqueraded: true, ..state }))),
         }
     }
 
-    fn holds(&self, condition: &Condition, state: State) -> bool {
+    fn holds(&self, condition: &Condition, state: PacketState) -> bool {
         let iif = self.packet.iif.as_deref();
         match condition {
             Condition::In(expr, set) => self.is_in(expr, *set, state),
@@ -220,7 +230,7 @@ impl Walk<'_> {
     }
 
     /// Whether the key made of these fields is in a set, or in one of its ranges.
-    fn is_in(&self, expr: &Expr, set: SetName, state: State) -> bool {
+    fn is_in(&self, expr: &Expr, set: SetName, state: PacketState) -> bool {
         let Some(key) = self.key(expr, set, 0, state) else { return false };
         let Some(held) = self.table.sets.get(&set.to_string()) else { return false };
         match key {
@@ -235,14 +245,14 @@ impl Walk<'_> {
         }
     }
 
-    /// What a map gives for the key made of these fields.
-    fn value(&self, expr: &Expr, map: SetName, slot: u32, state: State) -> Option<Endpoint> {
+    /// The data of a map for the key made of these fields.
+    fn value(&self, expr: &Expr, map: SetName, slot: u32, state: PacketState) -> Option<Endpoint> {
         let key = self.key(expr, map, slot, state)?;
         self.table.sets.get(&map.to_string())?.elements.get(&key)?.value
     }
 
     /// The key made of these fields; `None` if no element of the set can have it.
-    fn key(&self, expr: &Expr, set: SetName, slot: u32, state: State) -> Option<Key> {
+    fn key(&self, expr: &Expr, set: SetName, slot: u32, state: PacketState) -> Option<Key> {
         let field = |field: &Field| match field {
             Field::Saddr => KeyField::Addr(self.packet.saddr),
             Field::Daddr => KeyField::Addr(state.to.addr),
@@ -252,12 +262,12 @@ impl Walk<'_> {
             Field::OriginalDport => KeyField::Port(self.packet.dport),
             Field::Slot => KeyField::Slot(slot),
         };
-        let atoms: Vec<KeyField> = expr.fields.iter().map(field).collect();
-        Key::from_atoms(self.family, set, &atoms)
+        let fields: Vec<KeyField> = expr.fields.iter().map(field).collect();
+        Key::from_fields(self.family, set, &fields)
     }
 }
 
-/// Whether an interface has this name, or begins so if that ends in `*`.
+/// Whether an interface has this name; a pattern that ends in `*` matches the beginning.
 fn matches(pattern: &str, name: &str) -> bool {
     pattern.strip_suffix('*').map_or(name == pattern, |prefix| name.starts_with(prefix))
 }
@@ -269,18 +279,18 @@ mod tests {
     use crate::fixtures::{World, ip, service, service_cidr, slice};
     use crate::state::Event;
 
-    /// What becomes of a connection from 192.0.2.2 to the TCP port of this address.
-    fn fates(world: &World, from: &str, to: &str, dport: u16, protocol: Protocol) -> Vec<String> {
+    /// The outcomes of a connection, on a host with the address 192.0.2.1.
+    fn outcomes(world: &World, from: &str, to: &str, dport: u16, protocol: Protocol) -> Vec<String> {
         let iif = Some("eth0".to_owned());
         let packet = Packet { saddr: ip(from), daddr: ip(to), protocol, dport, iif, opens: true };
-        let say = |fate: &Fate| match fate {
-            Fate::Goes { to, translated, masqueraded } => {
+        let say = |outcome: &PacketOutcome| match outcome {
+            PacketOutcome::Goes { to, translated, masqueraded } => {
                 let note = |holds: bool, text| if holds { text } else { "" };
                 format!("{to}{}{}", note(*translated, " translated"), note(*masqueraded, " masqueraded"))
             }
             other => format!("{other:?}"),
         };
-        world.kernel.fates(&packet, &BTreeSet::from([ip("192.0.2.1")])).iter().map(say).collect()
+        world.kernel.outcomes(&packet, &BTreeSet::from([ip("192.0.2.1")])).iter().map(say).collect()
     }
 
     fn web() -> World {
@@ -295,11 +305,11 @@ mod tests {
     #[test]
     fn every_endpoint_can_be_drawn() {
         let all = ["10.1.0.1:8080 translated", "10.1.0.2:8080 translated", "10.1.0.3:8080 translated"];
-        assert_eq!(fates(&web(), "192.0.2.2", "10.96.0.1", 80, Protocol::Tcp), all);
+        assert_eq!(outcomes(&web(), "192.0.2.2", "10.96.0.1", 80, Protocol::Tcp), all);
     }
 
     #[test]
-    fn a_client_that_is_remembered_goes_where_it_went_and_others_anywhere() {
+    fn a_client_in_the_affinity_map_keeps_its_endpoint_and_others_get_any() {
         let mut world = web();
         world.apply(service("shop/web").affinity(60));
         world.sync();
@@ -308,27 +318,27 @@ mod tests {
         let key = Key::Client(frontend, ip("192.0.2.2"));
         let client = Element { value, ..Element::member(SetName::Clients { node_port: false }, key) };
         assert_eq!(world.kernel.apply(&[Operation::add_element(client)]), Ok(()));
-        let fates = |from| fates(&world, from, "10.96.0.1", 80, Protocol::Tcp);
-        assert_eq!(fates("192.0.2.2"), ["10.1.0.2:8080 translated"]);
-        assert_eq!(fates("192.0.2.3").len(), 3);
+        let outcomes = |from| outcomes(&world, from, "10.96.0.1", 80, Protocol::Tcp);
+        assert_eq!(outcomes("192.0.2.2"), ["10.1.0.2:8080 translated"]);
+        assert_eq!(outcomes("192.0.2.3").len(), 3);
     }
 
     #[test]
-    fn who_reaches_itself_is_masqueraded() {
-        let fates = fates(&web(), "10.1.0.1", "10.96.0.1", 80, Protocol::Tcp);
-        assert_eq!(fates[0], "10.1.0.1:8080 translated masqueraded");
-        assert_eq!(fates[1], "10.1.0.2:8080 translated");
+    fn a_connection_of_an_endpoint_to_itself_is_masqueraded() {
+        let outcomes = outcomes(&web(), "10.1.0.1", "10.96.0.1", 80, Protocol::Tcp);
+        assert_eq!(outcomes[0], "10.1.0.1:8080 translated masqueraded");
+        assert_eq!(outcomes[1], "10.1.0.2:8080 translated");
     }
 
     #[test]
-    fn what_nobody_answers_is_refused_or_dropped_and_the_rest_passes() {
+    fn unserved_frontends_are_refused_or_dropped_and_other_packets_pass() {
         let world = web();
         let client = "192.0.2.2";
-        assert_eq!(fates(&world, client, "10.96.0.2", 80, Protocol::Tcp), ["Reset"]);
-        assert_eq!(fates(&world, client, "10.96.0.1", 81, Protocol::Udp), ["Refused"]);
-        assert_eq!(fates(&world, client, "10.96.0.3", 80, Protocol::Tcp), ["Dropped"]);
-        assert_eq!(fates(&world, client, "203.0.113.1", 80, Protocol::Tcp), ["203.0.113.1:80"]);
-        assert_eq!(fates(&world, client, "192.0.2.1", 80, Protocol::Tcp), ["192.0.2.1:80"]);
+        assert_eq!(outcomes(&world, client, "10.96.0.2", 80, Protocol::Tcp), ["Reset"]);
+        assert_eq!(outcomes(&world, client, "10.96.0.1", 81, Protocol::Udp), ["Refused"]);
+        assert_eq!(outcomes(&world, client, "10.96.0.3", 80, Protocol::Tcp), ["Dropped"]);
+        assert_eq!(outcomes(&world, client, "203.0.113.1", 80, Protocol::Tcp), ["203.0.113.1:80"]);
+        assert_eq!(outcomes(&world, client, "192.0.2.1", 80, Protocol::Tcp), ["192.0.2.1:80"]);
     }
 
     #[test]
@@ -337,7 +347,7 @@ mod tests {
         let (saddr, daddr) = (ip("192.0.2.2"), ip("10.96.0.2"));
         let packet = Packet { saddr, daddr, protocol: Protocol::Tcp, dport: 80, iif, opens: false };
         let to = Endpoint { addr: daddr, port: 80 };
-        let passes = Fate::Goes { to, translated: false, masqueraded: false };
-        assert_eq!(web().kernel.fates(&packet, &BTreeSet::new()), BTreeSet::from([passes]));
+        let passes = PacketOutcome::Goes { to, translated: false, masqueraded: false };
+        assert_eq!(web().kernel.outcomes(&packet, &BTreeSet::new()), BTreeSet::from([passes]));
     }
 }

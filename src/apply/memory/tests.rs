@@ -48,7 +48,7 @@ fn network(text: &str) -> Operation {
 }
 
 #[test]
-fn what_is_not_there_is_missing() {
+fn a_missing_object_is_refused() {
     for operation in [
         delete(chain("c")),
         delete(Object::Set(SetName::Hairpin)),
@@ -67,7 +67,7 @@ fn what_is_not_there_is_missing() {
 }
 
 #[test]
-fn what_is_referred_to_is_busy() {
+fn an_object_that_a_rule_refers_to_is_busy() {
     assert_eq!(kernel().apply(&[delete(chain("b"))]), Err(Refusal::Busy));
     assert_eq!(kernel().apply(&[delete(Object::Set(SetName::External))]), Err(Refusal::Busy));
     let freed = [Operation::flush(Family::Ip, "a".into()), delete(chain("b")), delete(Object::Set(SetName::External))];
@@ -76,7 +76,7 @@ fn what_is_referred_to_is_busy() {
 }
 
 #[test]
-fn what_exists_otherwise_is_refused() {
+fn an_object_that_exists_with_other_contents_is_refused() {
     let base = BaseChain { kind: crate::dataplane::ChainType::Nat, hook: crate::dataplane::Hook::Output, priority: 0 };
     assert_eq!(kernel().apply(&[add(Object::Chain("a".into(), Some(base)))]), Err(Refusal::Exists));
     let other_data = [slot(1), slot(2)].map(Operation::add_element);
@@ -88,7 +88,7 @@ fn what_exists_otherwise_is_refused() {
 }
 
 #[test]
-fn what_is_added_again_stays_as_it_was() {
+fn an_object_that_is_added_again_stays_as_it_was() {
     let mut kernel = kernel();
     kernel.apply(&[Operation::add_element(member(Some("first"))), Operation::add_element(slot(1))]).unwrap();
     let before = kernel.contents(&[Family::Ip]);
@@ -110,7 +110,7 @@ fn what_is_added_again_stays_as_it_was() {
 }
 
 #[test]
-fn an_element_of_the_wrong_shape_is_refused() {
+fn an_element_with_the_wrong_fields_is_refused() {
     let frontend = Key::Frontend(frontend("10.96.0.1 80/tcp"));
     let hairpin = Key::Hairpin(Endpoint { addr: ip("10.1.0.1"), port: 80 }, Protocol::Tcp);
     for element in [
@@ -124,7 +124,7 @@ fn an_element_of_the_wrong_shape_is_refused() {
 }
 
 #[test]
-fn nothing_of_a_refused_batch_is_applied() {
+fn a_refused_batch_changes_nothing() {
     let mut kernel = kernel();
     let before = kernel.contents(&Family::ALL);
     let batch = [Operation::add_element(member(None)), delete(Object::Table), delete(chain("a"))];
@@ -133,7 +133,7 @@ fn nothing_of_a_refused_batch_is_applied() {
 }
 
 #[test]
-fn a_deleted_table_takes_everything_along() {
+fn a_table_is_deleted_with_all_its_contents() {
     let mut kernel = kernel();
     kernel.apply(&[delete(Object::Table)]).unwrap();
     assert_eq!(kernel.contents(&Family::ALL), Tables::default());
@@ -141,7 +141,7 @@ fn a_deleted_table_takes_everything_along() {
 }
 
 #[test]
-fn the_order_of_a_batch_counts() {
+fn operations_are_applied_in_their_order() {
     let mut kernel = kernel();
     let class = SetName::Slots(EndpointList::Any, SizeClass::MAX);
     let in_class = Element::member(class, Key::Frontend(frontend("10.96.0.1 80/tcp")));
@@ -151,15 +151,19 @@ fn the_order_of_a_batch_counts() {
 }
 
 #[tokio::test]
-async fn a_refused_commit_tells_why() {
+async fn a_refused_commit_names_the_cause() {
     let mut kernel = MemoryKernel::new();
     let error = kernel.commit(&[delete(Object::Table)]).await.unwrap_err();
     assert_eq!(error.refusal(), Some(Refusal::Missing));
-    assert_eq!(error.to_string(), "refused while committing a batch: Missing");
+    assert_eq!(
+        error.to_string(),
+        "refused while committing a batch to Pointsman's tables; the batch changed nothing: Missing. If this goes on, look \
+         for another program that changes the same objects"
+    );
 }
 
 #[tokio::test]
-async fn only_the_families_that_are_asked_for_are_read() {
+async fn only_the_requested_families_are_read() {
     let mut world = World::with([service("shop/web").into(), slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
     let tables = world.kernel.read(&[Family::Ip6]).await.unwrap();
     assert_eq!((tables.get(Family::Ip), tables.get(Family::Ip6).is_some()), (None, true));

@@ -1,38 +1,8 @@
-//! The kernel's numbers, under the kernel's names.
+//! The numbers of nf_tables, under the kernel's names.
 //!
-//! From `linux/netlink.h`, `linux/netfilter.h`, `linux/netfilter/nfnetlink.h`, `linux/netfilter/nf_tables.h` and
-//! `linux/netfilter/ipset/ip_set.h`.
-
-// linux/netlink.h
-pub const NLM_F_REQUEST: u16 = 0x1;
-pub const NLM_F_ACK: u16 = 0x4;
-pub const NLM_F_DUMP_INTR: u16 = 0x10;
-pub const NLM_F_DUMP: u16 = 0x300;
-pub const NLM_F_CREATE: u16 = 0x400;
-pub const NLM_F_APPEND: u16 = 0x800;
-/// Set in an acknowledgement that carries attributes of its own.
-pub const NLM_F_ACK_TLVS: u16 = 0x200;
-/// Set in an acknowledgement that does not repeat the request's payload.
-pub const NLM_F_CAPPED: u16 = 0x100;
-pub const NLMSG_ERROR: u16 = 2;
-pub const NLMSG_DONE: u16 = 3;
-pub const NLMSGERR_ATTR_OFFS: u16 = 2;
-pub const NLA_F_NESTED: u16 = 0x8000;
-pub const NLA_TYPE_MASK: u16 = 0x3fff;
-
-// linux/netfilter/nfnetlink.h
-pub const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
-pub const NFNL_MSG_BATCH_END: u16 = 0x11;
-pub const NFNL_SUBSYS_IPSET: u16 = 6;
-pub const NFNL_SUBSYS_NFTABLES: u16 = 10;
+//! From `linux/netfilter.h` and `linux/netfilter/nf_tables.h`. The numbers of netlink itself are in `crate::netlink::abi`.
 
 // linux/netfilter.h
-pub const NFPROTO_INET: u8 = 1;
-pub const NFPROTO_IPV4: u8 = 2;
-pub const NFPROTO_ARP: u8 = 3;
-pub const NFPROTO_NETDEV: u8 = 5;
-pub const NFPROTO_BRIDGE: u8 = 7;
-pub const NFPROTO_IPV6: u8 = 10;
 pub const NF_INET_PRE_ROUTING: u32 = 0;
 pub const NF_INET_LOCAL_IN: u32 = 1;
 pub const NF_INET_FORWARD: u32 = 2;
@@ -58,7 +28,7 @@ pub const NFT_MSG_NEWSETELEM: u16 = 12;
 pub const NFT_MSG_GETSETELEM: u16 = 13;
 pub const NFT_MSG_DELSETELEM: u16 = 14;
 
-// Everything from here on is of linux/netfilter/nf_tables.h where nothing else is said.
+// The rest is from linux/netfilter/nf_tables.h, unless a comment names another file.
 pub const NFTA_LIST_ELEM: u16 = 1;
 
 /// The first attribute of every message: also `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`, `NFTA_SET_TABLE` and `NFTA_SET_ELEM_LIST_TABLE`.
@@ -86,7 +56,7 @@ pub const NFTA_SET_DATA_LEN: u16 = 7;
 pub const NFTA_SET_DESC: u16 = 9;
 pub const NFTA_SET_ID: u16 = 10;
 pub const NFTA_SET_USERDATA: u16 = 13;
-/// The number of elements; not of every kernel.
+/// The number of elements; older kernels do not send it.
 pub const NFTA_SET_COUNT: u16 = 20;
 pub const NFT_SET_INTERVAL: u32 = 0x4;
 pub const NFT_SET_MAP: u32 = 0x8;
@@ -215,13 +185,3 @@ pub const NFT_REJECT_TCP_RST: u32 = 1;
 pub const ICMP_PORT_UNREACH: u8 = 3;
 /// `ICMPV6_PORT_UNREACH` of `linux/icmpv6.h`
 pub const ICMPV6_PORT_UNREACH: u8 = 4;
-
-// linux/netfilter/ipset/ip_set.h
-/// The oldest protocol that kernels still speak; newer ones add to it.
-pub const IPSET_PROTOCOL: u8 = 6;
-pub const IPSET_CMD_DESTROY: u16 = 3;
-pub const IPSET_CMD_HEADER: u16 = 12;
-pub const IPSET_ATTR_PROTOCOL: u16 = 1;
-pub const IPSET_ATTR_SETNAME: u16 = 2;
-/// Something refers to the set. An error number of ipset's own.
-pub const IPSET_ERR_BUSY: i32 = 4100;

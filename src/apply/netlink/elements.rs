@@ -1,4 +1,4 @@
-//! Elements as the kernel has them: bytes, and for ranges a start and an end.
+//! Encoding elements: as bytes, and a range as a start and an end.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,37 +7,37 @@ use super::abi::{
     NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA,
 };
 use super::types::{put_comment, put_open_interval};
-use super::write::Writer;
 use crate::dataplane::{Element, KeyField, Protocol};
+use crate::netlink::MessageWriter;
 
-/// Writes an element into a list: one entry, or start and end of a range.
+/// Writes an element into a list: one entry, or the start and the end of a range.
 ///
-/// To delete an element its key is enough.
-pub(super) fn put(out: &mut Writer, element: &Element, adding: bool) {
-    let atoms = element.key.atoms();
-    let [KeyField::Network(network)] = *atoms else {
-        put_entry(out, element, &atoms, adding, false);
+/// With `adding` false the key alone, which is enough to delete the element or to ask for it.
+pub(super) fn put(out: &mut MessageWriter, element: &Element, adding: bool) {
+    let fields = element.key.fields();
+    let [KeyField::Network(network)] = *fields else {
+        put_entry(out, element, &fields, adding, false);
         return;
     };
     let end = after(network.broadcast());
     put_entry(out, element, &[KeyField::Addr(network.network())], adding, end.is_none());
     if let Some(end) = end {
-        let entry = out.nest(NFTA_LIST_ELEM);
+        let entry = out.begin_nest(NFTA_LIST_ELEM);
         out.put_u32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
         put_value(out, NFTA_SET_ELEM_KEY, &[KeyField::Addr(end)]);
         out.end(entry);
     }
 }
 
-/// One entry. With a range among several components it has two keys, of the first and of the last addresses.
-fn put_entry(out: &mut Writer, element: &Element, key: &[KeyField], adding: bool, open: bool) {
-    let entry = out.nest(NFTA_LIST_ELEM);
+/// Writes one entry. If one of several fields is a range, the entry has two keys, with the first and with the last address.
+fn put_entry(out: &mut MessageWriter, element: &Element, key: &[KeyField], adding: bool, open: bool) {
+    let entry = out.begin_nest(NFTA_LIST_ELEM);
     put_value(out, NFTA_SET_ELEM_KEY, key);
-    if key.iter().any(|atom| matches!(atom, KeyField::Network(_))) {
-        let mut last = element.key.atoms();
-        for atom in last.iter_mut() {
-            if let KeyField::Network(network) = atom {
-                *atom = KeyField::Addr(network.broadcast());
+    if key.iter().any(|field| matches!(field, KeyField::Network(_))) {
+        let mut last = element.key.fields();
+        for field in last.iter_mut() {
+            if let KeyField::Network(network) = field {
+                *field = KeyField::Addr(network.broadcast());
             }
         }
         put_value(out, NFTA_SET_ELEM_KEY_END, &last);
@@ -60,34 +60,34 @@ fn put_entry(out: &mut Writer, element: &Element, key: &[KeyField], adding: bool
     out.end(entry);
 }
 
-fn put_value(out: &mut Writer, kind: u16, atoms: &[KeyField]) {
-    let outer = out.nest(kind);
+fn put_value(out: &mut MessageWriter, kind: u16, fields: &[KeyField]) {
+    let outer = out.begin_nest(kind);
     let inner = out.begin(NFTA_DATA_VALUE);
-    put_atoms(out, atoms);
+    put_fields(out, fields);
     out.end(inner);
     out.end(outer);
 }
 
-/// The components of a concatenation, each padded to 4 bytes; a single one stands for itself.
-fn put_atoms(out: &mut Writer, atoms: &[KeyField]) {
-    // Padding is relative to the buffer, in which values begin at multiples of 4.
-    for atom in atoms {
-        put_atom(out, atom);
-        if atoms.len() > 1 {
+/// Writes the fields of a concatenation, each padded to 4 bytes, or a single field.
+fn put_fields(out: &mut MessageWriter, fields: &[KeyField]) {
+    // Padding counts from the begin of the buffer, where values begin at multiples of 4.
+    for field in fields {
+        put_field(out, field);
+        if fields.len() > 1 {
             out.pad();
         }
     }
 }
 
-fn put_atom(out: &mut Writer, atom: &KeyField) {
+fn put_field(out: &mut MessageWriter, field: &KeyField) {
     let bytes = &mut out.bytes;
-    match atom {
+    match field {
         KeyField::Addr(IpAddr::V4(addr)) => bytes.extend_from_slice(&addr.octets()),
         KeyField::Addr(IpAddr::V6(addr)) => bytes.extend_from_slice(&addr.octets()),
-        KeyField::Network(network) => put_atom(out, &KeyField::Addr(network.network())),
+        KeyField::Network(network) => put_field(out, &KeyField::Addr(network.network())),
         KeyField::Protocol(protocol) => bytes.push(protocol_number(*protocol)),
         KeyField::Port(port) => bytes.extend_from_slice(&port.to_be_bytes()),
-        // The type of `numgen`: an integer of the host.
+        // The type of `numgen`: an integer in the host's byte order.
         KeyField::Slot(slot) => bytes.extend_from_slice(&slot.to_ne_bytes()),
     }
 }

@@ -1,46 +1,52 @@
-//! Operations as a batch of messages.
+//! Encoding operations as a batch of messages.
 
 use super::abi::*;
-use super::types::{Type, put_comment, set_userdata, type_of};
-use super::write::Writer;
+use super::message::begin_message;
+use super::types::{DataType, put_comment, set_userdata, type_of};
 use super::{elements, rules};
 use crate::dataplane::{BaseChain, Element, Family, Field, Hook, Object, Operation, Rule, SetName, Verb};
+use crate::netlink::MessageWriter;
+use crate::netlink::abi::{
+    NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE,
+    NLM_F_REQUEST,
+};
 
-/// How long a list of elements may become: its length has 16 bits, and one more element must fit.
-const LIST_LIMIT: usize = 64_000;
+/// Up to this length a list of elements grows: its length has 16 bits, and one more element must fit.
+const MAX_LIST_BYTES: usize = 64_000;
 
 /// A batch, ready to be sent.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct EncodedBatch {
     /// The messages.
     pub bytes: Vec<u8>,
     /// The sequence number of the first message; the others count on from there.
     pub first: u32,
-    /// Which operations the messages between begin and end are about.
-    spans: Vec<Span>,
+    /// The operations of each message between begin and end.
+    spans: Vec<MessageSpan>,
 }
 
 /// The operations of one message.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+struct MessageSpan {
     /// The first operation.
     operation: usize,
-    /// Where the message begins.
+    /// Where the message begins in the batch.
     start: usize,
-    /// Where its list of elements begins, if it has one.
+    /// Where its list of elements begins in the batch, if it has one.
     list: Option<usize>,
 }
 
-impl Batch {
-    /// Encodes operations on the table `table`, into a buffer that was used before.
+impl EncodedBatch {
+    /// Encodes operations on the table `table`, into a buffer that may have been used before.
     ///
     /// # Errors
     ///
-    /// The number of the first operation that nothing can be sent for.
+    /// The number of the first operation that has no message.
     pub fn encode(operations: &[Operation], table: &str, first: u32, mut buffer: Vec<u8>) -> Result<Self, usize> {
         buffer.clear();
-        let mut encoder = Encoder { out: Writer { bytes: buffer }, table, sequence: first, spans: Vec::new(), sets: 0 };
-        encoder.frame(NFNL_MSG_BATCH_BEGIN);
+        let mut encoder =
+            BatchEncoder { out: MessageWriter { bytes: buffer }, table, sequence: first, spans: Vec::new(), sets: 0 };
+        encoder.batch_delimiter(NFNL_MSG_BATCH_BEGIN);
         let mut done = 0;
         while let Some(operation) = operations.get(done) {
             done = match &operation.object {
@@ -50,11 +56,11 @@ impl Batch {
                 _ => encoder.single(operation, done).map(|()| done + 1).ok_or(done)?,
             };
         }
-        // Its answer comes after the commit. Kernels before 6.10 do not acknowledge the frame, so the last message inside is asked.
+        // The kernel answers after the commit. Before 6.10 it does not acknowledge the batch's end, so the last message inside asks.
         if let Some(last) = encoder.spans.last() {
             encoder.out.add_flag(last.start, NLM_F_ACK);
         }
-        encoder.frame(NFNL_MSG_BATCH_END);
+        encoder.batch_delimiter(NFNL_MSG_BATCH_END);
         Ok(Self { bytes: encoder.out.bytes, first, spans: encoder.spans })
     }
 
@@ -68,20 +74,20 @@ impl Batch {
         self.last().wrapping_add(2)
     }
 
-    /// The number of the operation that an answer is about: `message` counts from the batch's begin, `offset` is where in the
-    /// message the kernel found fault.
+    /// The number of the operation that a refusal is about. `message` is the number of the message in the batch, whose begin is 0,
+    /// and `offset` the byte of the message that the kernel objects to. `None` for the begin and the end.
     pub fn operation(&self, operations: &[Operation], message: u32, offset: Option<u32>) -> Option<usize> {
         let span = self.spans.get(usize::try_from(message.checked_sub(1)?).ok()?)?;
         let (Some(list), Some(offset)) = (span.list, offset) else { return Some(span.operation) };
-        let fault = span.start.checked_add(usize::try_from(offset).ok()?)?;
-        // Counting again is cheap, and only done for the one that is refused.
-        let (mut at, mut scratch) = (list, Writer::default());
+        let refused = span.start.checked_add(usize::try_from(offset).ok()?)?;
+        // Encoding the elements again finds the right one. This happens only after a refusal.
+        let (mut at, mut scratch) = (list, MessageWriter::default());
         for (n, operation) in operations.iter().enumerate().skip(span.operation) {
             let Object::Element(element) = &operation.object else { break };
             scratch.bytes.clear();
             elements::put(&mut scratch, element, operation.verb == Verb::Add);
             at += scratch.bytes.len();
-            if fault < at {
+            if refused < at {
                 return Some(n);
             }
         }
@@ -89,20 +95,21 @@ impl Batch {
     }
 }
 
-struct Encoder<'a> {
-    out: Writer,
+/// Writes the messages of a batch.
+struct BatchEncoder<'a> {
+    out: MessageWriter,
     table: &'a str,
     sequence: u32,
-    spans: Vec<Span>,
-    /// The kernel wants a number for each set that a batch creates.
+    spans: Vec<MessageSpan>,
+    /// The number of the last set: the kernel wants one for each set that a batch creates.
     sets: u32,
 }
 
-impl Encoder<'_> {
-    /// The begin or end of the batch.
-    fn frame(&mut self, kind: u16) {
+impl BatchEncoder<'_> {
+    /// Writes the begin or end of the batch.
+    fn batch_delimiter(&mut self, kind: u16) {
         let sequence = self.next();
-        let message = self.out.header(kind, NLM_F_REQUEST, sequence, 0, NFNL_SUBSYS_NFTABLES);
+        let message = self.out.begin_message(kind, NLM_F_REQUEST, sequence, 0, NFNL_SUBSYS_NFTABLES);
         self.out.end_message(message);
     }
 
@@ -112,17 +119,17 @@ impl Encoder<'_> {
         sequence
     }
 
-    /// A message about the operation with this number. In every kind of message the first attribute is the table's name.
+    /// Writes a message for the operation with this number. In every kind of message the first attribute is the table's name.
     fn message(&mut self, operation: usize, family: Family, kind: u16, flags: u16, contents: impl FnOnce(&mut Self)) {
         let sequence = self.next();
-        let message = self.out.message(kind, NLM_F_REQUEST | flags, sequence, family);
-        self.spans.push(Span { operation, start: message.start(), list: None });
+        let message = begin_message(&mut self.out, kind, NLM_F_REQUEST | flags, sequence, family);
+        self.spans.push(MessageSpan { operation, start: message.start(), list: None });
         self.out.put_name(NFTA_TABLE_NAME, self.table);
         contents(self);
         self.out.end_message(message);
     }
 
-    /// An operation on anything but an element; `None` if there is no message for it.
+    /// Writes an operation on any object but an element; `None` if it has no message.
     fn single(&mut self, operation: &Operation, n: usize) -> Option<()> {
         let family = operation.family;
         match (operation.verb, &operation.object) {
@@ -159,7 +166,7 @@ impl Encoder<'_> {
         let Some(base) = base else { return };
         self.out.put_u32(NFTA_CHAIN_POLICY, NF_ACCEPT);
         self.out.put_name(NFTA_CHAIN_TYPE, base.kind.nft());
-        let hook = self.out.nest(NFTA_CHAIN_HOOK);
+        let hook = self.out.begin_nest(NFTA_CHAIN_HOOK);
         self.out.put_u32(NFTA_HOOK_HOOKNUM, hook_number(base.hook));
         self.out.put(NFTA_HOOK_PRIORITY, &base.priority.to_be_bytes());
         self.out.end(hook);
@@ -167,7 +174,7 @@ impl Encoder<'_> {
 
     fn rule(&mut self, chain: &str, rule: &Rule) {
         self.out.put_name(NFTA_RULE_CHAIN, chain);
-        let expressions = self.out.nest(NFTA_RULE_EXPRESSIONS);
+        let expressions = self.out.begin_nest(NFTA_RULE_EXPRESSIONS);
         rules::put(&mut self.out, rule);
         self.out.end(expressions);
         if let Some(comment) = &rule.comment {
@@ -183,11 +190,11 @@ impl Encoder<'_> {
         self.sets += 1;
         self.out.put_name(NFTA_SET_NAME, &set.to_string());
         self.out.put_u32(NFTA_SET_FLAGS, set_flags(set));
-        let key = Type::of(family, definition.key);
+        let key = DataType::of_fields(family, definition.key);
         self.out.put_u32(NFTA_SET_KEY_TYPE, key.number);
         self.out.put_u32(NFTA_SET_KEY_LEN, number(key.length));
         if definition.is_map() {
-            let data = Type::of(family, definition.data);
+            let data = DataType::of_fields(family, definition.data);
             self.out.put_u32(NFTA_SET_DATA_TYPE, data.number);
             self.out.put_u32(NFTA_SET_DATA_LEN, number(data.length));
         }
@@ -195,7 +202,7 @@ impl Encoder<'_> {
             self.set_fields(family, definition.key);
         }
         if let Some(capacity) = capacity {
-            let description = self.out.nest(NFTA_SET_DESC);
+            let description = self.out.begin_nest(NFTA_SET_DESC);
             self.out.put_u32(NFTA_SET_DESC_SIZE, capacity);
             self.out.end(description);
         }
@@ -203,12 +210,12 @@ impl Encoder<'_> {
         self.out.put(NFTA_SET_USERDATA, &set_userdata(family, &definition));
     }
 
-    /// The lengths of a key's fields: only for ranges the kernel has to know them.
+    /// Writes the lengths of a key's fields. The kernel needs them only for ranges.
     fn set_fields(&mut self, family: Family, fields: &[Field]) {
-        let description = self.out.nest(NFTA_SET_DESC);
-        let concatenation = self.out.nest(NFTA_SET_DESC_CONCAT);
+        let description = self.out.begin_nest(NFTA_SET_DESC);
+        let concatenation = self.out.begin_nest(NFTA_SET_DESC_CONCAT);
         for field in fields {
-            let entry = self.out.nest(NFTA_LIST_ELEM);
+            let entry = self.out.begin_nest(NFTA_LIST_ELEM);
             self.out.put_u32(NFTA_SET_FIELD_LEN, u32::try_from(type_of(family, *field).length).unwrap_or(u32::MAX));
             self.out.end(entry);
         }
@@ -220,8 +227,8 @@ impl Encoder<'_> {
         self.message(n, family, NFT_MSG_DELSET, 0, |this| this.out.put_name(NFTA_SET_NAME, name));
     }
 
-    /// The elements from `first` on, as far as they belong to one set, are treated alike and fit into one message. Returns the
-    /// number of the operation after them.
+    /// Writes one message for the operations from `first` on, as far as they are alike, belong to one set and fit. Returns the number
+    /// of the operation after them.
     fn elements(&mut self, operations: &[Operation], first: usize, of: &Element) -> usize {
         let Some(operation) = operations.get(first) else { return first };
         let (verb, family) = (operation.verb, operation.family);
@@ -232,7 +239,7 @@ impl Encoder<'_> {
         let mut done = first;
         self.message(first, family, kind, flags, |this| {
             this.out.put_name(NFTA_SET_ELEM_LIST_SET, &of.set.to_string());
-            let list = this.out.nest(NFTA_SET_ELEM_LIST_ELEMENTS);
+            let list = this.out.begin_nest(NFTA_SET_ELEM_LIST_ELEMENTS);
             let start = this.out.bytes.len();
             if let Some(span) = this.spans.last_mut() {
                 span.list = Some(start);
@@ -247,7 +254,7 @@ impl Encoder<'_> {
                     _ => break,
                 }
                 done += 1;
-                if this.out.bytes.len() - start > LIST_LIMIT {
+                if this.out.bytes.len() - start > MAX_LIST_BYTES {
                     break;
                 }
             }
@@ -267,13 +274,13 @@ pub(super) fn set_flags(set: SetName) -> u32 {
     interval | map | fields | dynamic
 }
 
-/// Whether a set's keys have several fields, each of them a range. The kernel keeps such sets in another way.
+/// Whether a set's keys have several fields, each a range. The kernel has another kind of set for these.
 pub(super) fn is_ranges_of_several_fields(set: SetName) -> bool {
     let definition = set.definition();
     definition.interval && definition.key.len() > 1
 }
 
-/// The hook as the kernel numbers it.
+/// The kernel's number for a hook.
 pub(super) fn hook_number(hook: Hook) -> u32 {
     match hook {
         Hook::Prerouting => NF_INET_PRE_ROUTING,
@@ -287,16 +294,16 @@ pub(super) fn hook_number(hook: Hook) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::netlink::parse::Messages;
     use crate::dataplane::{Endpoint, EndpointList, Frontend, Protocol};
+    use crate::netlink::{Attributes, Messages};
 
     fn slot(n: u32) -> Element {
         let frontend = Frontend { addr: std::net::Ipv4Addr::from_bits(n).into(), protocol: Protocol::Tcp, port: 80 };
         Element::slot(EndpointList::Any, frontend, 0, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
     }
 
-    fn encode(operations: &[Operation]) -> Batch {
-        Batch::encode(operations, "pointsman", 100, Vec::new()).expect("sensible operations")
+    fn encode(operations: &[Operation]) -> EncodedBatch {
+        EncodedBatch::encode(operations, "pointsman", 100, Vec::new()).expect("operations with messages")
     }
 
     #[test]
@@ -307,13 +314,13 @@ mod tests {
         assert_eq!(kinds, [NFNL_MSG_BATCH_BEGIN, NFT_MSG_DELSETELEM, NFT_MSG_NEWSETELEM, NFNL_MSG_BATCH_END]);
         assert_eq!(messages.iter().map(|message| message.sequence).collect::<Vec<_>>(), [100, 101, 102, 103]);
         let asked: Vec<bool> = messages.iter().map(|message| message.flags & NLM_F_ACK != 0).collect();
-        assert_eq!(asked, [false, false, true, false], "only the last one is acknowledged");
+        assert_eq!(asked, [false, false, true, false], "only the last one asks for an acknowledgement");
         assert_eq!((batch.last(), batch.next()), (102, 104));
         assert_eq!(batch.bytes.len(), 224);
     }
 
     #[test]
-    fn long_lists_are_cut_and_every_element_is_found_by_its_place() {
+    fn long_lists_are_split_and_every_element_is_found_by_its_offset() {
         let operations: Vec<Operation> = (0..5_000).map(|n| Operation::add_element(slot(n))).collect();
         let batch = encode(&operations);
         let messages: Vec<_> = Messages(&batch.bytes).collect();
@@ -324,7 +331,7 @@ mod tests {
             assert!(list.len() < usize::from(u16::MAX));
             // Header, table, set and the header of the list.
             let mut offset = 16 + message.payload.len() - list.len();
-            for (_, entry) in crate::apply::netlink::parse::Attributes(list) {
+            for (_, entry) in Attributes(list) {
                 let number = u32::try_from(number).expect("few");
                 found.extend(batch.operation(&operations, number, u32::try_from(offset).ok()));
                 offset += 4 + entry.len();
@@ -334,20 +341,20 @@ mod tests {
     }
 
     #[test]
-    fn places_that_are_in_no_element_do_not_matter() {
+    fn an_offset_outside_of_all_elements_names_the_first_operation() {
         let operations = [Operation::add(Family::Ip, Object::Table), Operation::add_element(slot(1))];
         let batch = encode(&operations);
-        assert_eq!(batch.operation(&operations, 0, None), None, "the frame");
+        assert_eq!(batch.operation(&operations, 0, None), None, "the begin or end");
         assert_eq!(batch.operation(&operations, 1, Some(0)), Some(0));
         assert_eq!(batch.operation(&operations, 2, None), Some(1));
         assert_eq!(batch.operation(&operations, 2, Some(u32::MAX)), Some(1));
-        assert_eq!(batch.operation(&operations, 3, None), None, "the frame");
+        assert_eq!(batch.operation(&operations, 3, None), None, "the begin or end");
     }
 
     #[test]
-    fn what_has_no_message_is_named() {
+    fn an_operation_without_a_message_is_named() {
         let senseless = Operation { verb: Verb::Flush, ..Operation::add_element(slot(1)) };
         let operations = [Operation::add(Family::Ip, Object::Table), senseless];
-        assert_eq!(Batch::encode(&operations, "pointsman", 1, Vec::new()).err(), Some(1));
+        assert_eq!(EncodedBatch::encode(&operations, "pointsman", 1, Vec::new()).err(), Some(1));
     }
 }

@@ -1,16 +1,16 @@
-//! Error numbers as errors.
+//! Errors of the backend, from error numbers of the kernel.
 
 use std::io;
 
 use nix::libc::{EACCES, EAFNOSUPPORT, EBUSY, EEXIST, ENOENT, EOPNOTSUPP, EPERM, EPROTONOSUPPORT};
 
-use super::encode::Batch;
-use super::socket::Fault;
+use super::encode::EncodedBatch;
 use crate::apply::{Error, Refusal};
 use crate::dataplane::Operation;
+use crate::netlink::RefusedMessage;
 
-/// What it means that the socket itself fails, or a request to read.
-pub(super) fn of_socket(doing: &'static str, source: io::Error) -> Error {
+/// The error for a socket, or a request to read, that failed.
+pub(super) fn for_socket(doing: &'static str, source: io::Error) -> Error {
     let detail = source.to_string();
     match source.raw_os_error() {
         Some(EPERM | EACCES) => Error::NotPermitted { doing, detail },
@@ -19,42 +19,47 @@ pub(super) fn of_socket(doing: &'static str, source: io::Error) -> Error {
     }
 }
 
-/// What it means that the kernel found fault with a batch: the operation is named.
-pub(super) fn of_batch(doing: &'static str, fault: Fault, batch: &Batch, operations: &[Operation]) -> Error {
-    let says = io::Error::from_raw_os_error(fault.errno);
-    let operation = batch.operation(operations, fault.message, fault.offset).and_then(|n| operations.get(n));
+/// The error for a batch of which the kernel refused a message. Names the operation.
+pub(super) fn for_refused_message(
+    doing: &'static str,
+    refused: RefusedMessage,
+    batch: &EncodedBatch,
+    operations: &[Operation],
+) -> Error {
+    let cause = io::Error::from_raw_os_error(refused.errno);
+    let operation = batch.operation(operations, refused.message, refused.offset).and_then(|n| operations.get(n));
     let Some(operation) = operation else {
-        // The frame of the batch: not what is in it, but that there is one.
-        return match fault.errno {
-            EPERM | EACCES | EOPNOTSUPP => of_socket(doing, says),
-            _ => refused(doing, fault.errno, says.to_string()),
+        // The begin or end of the batch: the kernel refuses any batch.
+        return match refused.errno {
+            EPERM | EACCES | EOPNOTSUPP => for_socket(doing, cause),
+            _ => refusal(doing, refused.errno, cause.to_string()),
         };
     };
-    match fault.errno {
-        EPERM | EACCES => of_socket(doing, says),
-        _ => refused(doing, fault.errno, format!("{operation}: {says}")),
+    match refused.errno {
+        EPERM | EACCES => for_socket(doing, cause),
+        _ => refusal(doing, refused.errno, format!("{operation}: {cause}")),
     }
 }
 
-/// What it means that the kernel refuses a request to change what is not ours.
-pub(super) fn of_refusal(doing: &'static str, source: io::Error) -> Error {
+/// The error for a refused request to change tables of other programs.
+pub(super) fn for_foreign_change(doing: &'static str, source: io::Error) -> Error {
     match source.raw_os_error() {
-        Some(EPERM | EACCES) | None => of_socket(doing, source),
-        Some(errno) => refused(doing, errno, source.to_string()),
+        Some(EPERM | EACCES) | None => for_socket(doing, source),
+        Some(errno) => refusal(doing, errno, source.to_string()),
     }
 }
 
-/// What it means that nothing can be sent for an operation.
-pub(super) fn not_sent(doing: &'static str, operation: &Operation) -> Error {
-    Error::Refused { doing, refusal: Refusal::Other, detail: format!("{operation}: there is no such operation") }
+/// The error for an operation that has no message.
+pub(super) fn for_missing_message(doing: &'static str, operation: &Operation) -> Error {
+    Error::Refused { doing, refusal: Refusal::Other, detail: format!("{operation}: nf_tables has no such operation") }
 }
 
-fn refused(doing: &'static str, errno: i32, detail: String) -> Error {
-    let refusal = match errno {
+fn refusal(doing: &'static str, errno: i32, detail: String) -> Error {
+    let kind = match errno {
         ENOENT => Refusal::Missing,
         EEXIST => Refusal::Exists,
         EBUSY => Refusal::Busy,
         _ => Refusal::Other,
     };
-    Error::Refused { doing, refusal, detail }
+    Error::Refused { doing, refusal: kind, detail }
 }

@@ -1,6 +1,6 @@
-//! Reading the objects of a table back.
+//! Reading the objects of a table back over one socket.
 //!
-//! Tolerant of everything that is not ours: unknown objects are noted or skipped, never an error.
+//! Objects that the program does not know are recorded or skipped, never an error.
 
 use std::collections::BTreeMap;
 use std::io::{Error, Result};
@@ -9,35 +9,36 @@ use std::time::Duration;
 use nix::libc::ENOENT;
 
 use super::abi::*;
-use super::by_key;
-use super::collect::Collector;
+use super::element_decoder::ElementDecoder;
 use super::encode::{hook_number, set_flags};
-use super::parse::{Attributes, Message};
-use super::socket::Socket;
-use super::types::{Type, comment, same_types};
-use super::write::Writer;
+use super::keyed_read;
+use super::message::{begin_message, generation};
+use super::types::{DataType, comment, same_types};
 use crate::dataplane::{BaseChain, ChainContents, ChainType, Element, Family, Hook, SetContents, SetName};
+use crate::netlink::abi::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage};
 
-/// How often the elements of a set are read anew because the kernel resizes it meanwhile, and how long to wait before: the first
-/// time, and then twice as long each time.
-const RESIZES: usize = 8;
-const PAUSE: Duration = Duration::from_millis(10);
+/// How often the elements of a set are read while the kernel resizes the set.
+const MAX_ATTEMPTS_WHILE_RESIZING: usize = 8;
+/// How long to wait before the second attempt. The pause doubles with each further one.
+const FIRST_RESIZE_PAUSE: Duration = Duration::from_millis(10);
 
-/// Reads what packets remember; nothing if there is no such map.
-pub(super) fn clients(socket: &mut Socket, family: Family, name: &str, set: SetName) -> Result<Vec<Element>> {
-    match Reader::new(socket, family, name).elements(set) {
+/// Reads an affinity map, which packets fill; empty if there is no such map.
+pub(super) fn clients(socket: &mut NetfilterSocket, family: Family, name: &str, set: SetName) -> Result<Vec<Element>> {
+    match TableReader::new(socket, family, name).elements(set) {
         Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(Vec::new()),
         elements => Ok(elements?.unwrap_or_default()),
     }
 }
 
-/// How many elements a set holds, expired ones that the kernel has not removed yet included; `None` if there is no such set, or the
-/// kernel does not tell.
-pub(super) fn count(socket: &mut Socket, family: Family, name: &str, set: SetName) -> Result<Option<u32>> {
+/// The number of elements of a set, including expired ones that the kernel has not removed yet; `None` if there is no such set, or
+/// the kernel does not count.
+pub(super) fn count(socket: &mut NetfilterSocket, family: Family, name: &str, set: SetName) -> Result<Option<u32>> {
     let mut count = None;
-    let answer = Reader::new(socket, family, name).ask(NFT_MSG_GETSET, NLM_F_ACK, Some(&set.to_string()), |message| {
-        count = message.attributes().u32(NFTA_SET_COUNT);
-    });
+    let answer =
+        TableReader::new(socket, family, name).ask(NFT_MSG_GETSET, NLM_F_ACK, Some(&set.to_string()), |message| {
+            count = message.attributes().u32(NFTA_SET_COUNT);
+        });
     match answer {
         Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(None),
         answer => answer.map(|()| count),
@@ -45,37 +46,37 @@ pub(super) fn count(socket: &mut Socket, family: Family, name: &str, set: SetNam
 }
 
 /// Reads a table over one socket.
-pub(super) struct Reader<'a> {
-    socket: &'a mut Socket,
+pub(super) struct TableReader<'a> {
+    socket: &'a mut NetfilterSocket,
     family: Family,
     name: &'a str,
-    /// Nothing has changed since the first answer.
+    /// Whether no answer so far shows a change since the first one.
     consistent: bool,
-    /// The generation of the ruleset that the first answer was of.
+    /// The generation of the ruleset in the first answer.
     generation: Option<u16>,
 }
 
-/// A set as it was found.
-pub(super) struct Found {
+/// A set as the kernel describes it.
+pub(super) struct FoundSet {
     pub name: String,
     pub is_map: bool,
-    /// Its name, if it is of the type that the program gives this name.
-    pub ours: Option<SetName>,
-    /// How many elements it may have.
+    /// The program's set of this name, if it has the same type.
+    pub known: Option<SetName>,
+    /// The maximum number of elements.
     pub capacity: Option<u32>,
-    /// How many elements it has, if the kernel says so.
+    /// The number of elements, if the kernel counts them.
     pub count: Option<usize>,
 }
 
-impl Found {
-    /// What decides whether it is as the program wants it.
+impl FoundSet {
+    /// The set without its elements. `recognised`: the type is the program's, and all elements could be read.
     pub fn contents(&self, recognised: bool) -> SetContents {
         SetContents { is_map: self.is_map, recognised, capacity: self.capacity }
     }
 }
 
-impl<'a> Reader<'a> {
-    pub fn new(socket: &'a mut Socket, family: Family, name: &'a str) -> Self {
+impl<'a> TableReader<'a> {
+    pub fn new(socket: &'a mut NetfilterSocket, family: Family, name: &'a str) -> Self {
         Self { socket, family, name, consistent: true, generation: None }
     }
 
@@ -84,25 +85,26 @@ impl<'a> Reader<'a> {
         self.consistent
     }
 
-    /// Expects the generation that another reader sees.
-    pub fn follow(&mut self, other: &Self) {
+    /// Expects the generation that another reader saw.
+    pub fn expect_generation_of(&mut self, other: &Self) {
         self.generation = other.generation;
     }
 
-    /// Whether there is such a table.
-    pub fn is_there(&mut self) -> Result<bool> {
-        // The table alone: the answer is one message, so an acknowledgement is asked for to know its end.
+    /// Whether the table exists.
+    pub fn table_exists(&mut self) -> Result<bool> {
+        // The answer is a single message. The acknowledgement tells its end.
         match self.ask(NFT_MSG_GETTABLE, NLM_F_ACK, None, |_| {}) {
             Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(false),
             answer => answer.map(|()| true),
         }
     }
 
+    /// The chains by name, without their rules.
     pub fn chains(&mut self) -> Result<BTreeMap<String, ChainContents>> {
         let mut chains = BTreeMap::new();
         self.dump(NFT_MSG_GETCHAIN, None, |chain| {
             if let Some(name) = chain.name(NFTA_CHAIN_NAME) {
-                let base = base(chain);
+                let base = parse_base(chain);
                 let foreign_base = chain.nest(NFTA_CHAIN_HOOK).is_some() && base.is_none();
                 chains.insert(name.to_owned(), ChainContents { base, foreign_base, ..ChainContents::default() });
             }
@@ -122,14 +124,15 @@ impl<'a> Reader<'a> {
         Ok(rules)
     }
 
-    pub fn sets(&mut self) -> Result<Vec<Found>> {
+    /// The sets and maps.
+    pub fn sets(&mut self) -> Result<Vec<FoundSet>> {
         let (mut sets, family) = (Vec::new(), self.family);
         self.dump(NFT_MSG_GETSET, None, |set| {
             if let Some(name) = set.name(NFTA_SET_NAME) {
-                sets.push(Found {
+                sets.push(FoundSet {
                     name: name.to_owned(),
                     is_map: set.u32(NFTA_SET_FLAGS).unwrap_or(0) & NFT_SET_MAP != 0,
-                    ours: name.parse().ok().filter(|name| has_our_type(set, family, *name)),
+                    known: name.parse().ok().filter(|name| has_type_of(set, family, *name)),
                     capacity: set.nest(NFTA_SET_DESC).and_then(|description| description.u32(NFTA_SET_DESC_SIZE)),
                     count: set.u32(NFTA_SET_COUNT).and_then(|count| usize::try_from(count).ok()),
                 });
@@ -138,34 +141,40 @@ impl<'a> Reader<'a> {
         Ok(sets)
     }
 
-    /// Elements of a map by their keys; `None` if not everything was answered as expected.
-    pub fn by_key(&mut self, map: by_key::Map<'_>, requests: &by_key::Requests) -> Result<Option<Vec<Element>>> {
+    /// Elements of a map by their keys; `None` if an answer is missing or unexpected.
+    pub fn elements_by_key(
+        &mut self,
+        map: keyed_read::EndpointMap<'_>,
+        requests: &keyed_read::SlotRequests,
+    ) -> Result<Option<Vec<Element>>> {
         let (consistent, generation) = (&mut self.consistent, &mut self.generation);
-        by_key::ask(self.socket, self.family, self.name, map, requests, |message| {
-            *consistent &= is_of(message, generation);
+        keyed_read::read_elements(self.socket, self.family, self.name, map, requests, |message| {
+            *consistent &= is_of_generation(message, generation);
         })
     }
 
-    /// The elements of a set, from a dump; `None` if some are not what we would write.
+    /// The elements of a set, from a dump; `None` if one is not as the program would write it.
     pub fn elements(&mut self, set: SetName) -> Result<Option<Vec<Element>>> {
-        let mut pause = PAUSE;
-        for _ in 0..RESIZES {
-            let mut collector = Collector::new(self.family, set);
+        let mut pause = FIRST_RESIZE_PAUSE;
+        for _ in 0..MAX_ATTEMPTS_WHILE_RESIZING {
+            let mut decoder = ElementDecoder::new(self.family, set);
             self.dump(NFT_MSG_GETSETELEM, Some(&set.to_string()), |list| {
                 let entries = list.nest(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten();
-                entries.for_each(|(_, entry)| collector.push(Attributes(entry)));
+                entries.for_each(|(_, entry)| decoder.push(Attributes(entry)));
             })?;
-            if !collector.sort() {
-                return Ok(collector.finish());
+            if !decoder.sort_and_find_duplicates() {
+                return Ok(decoder.finish());
             }
-            tracing::debug!(%set, "the kernel is resizing a set while it is read: once more");
+            tracing::debug!(%set, "the kernel resized a set while it was read: reading it again");
             std::thread::sleep(pause);
             pause *= 2;
         }
-        Err(Error::other(format!("the set {set} did not come to rest while it was read")))
+        Err(Error::other(format!(
+            "the kernel resized the set {set} during each of {MAX_ATTEMPTS_WHILE_RESIZING} attempts to read it"
+        )))
     }
 
-    /// Dumps objects of one kind, in every kind of which the first attribute is the table's name and the second the set's.
+    /// Dumps the objects of one kind. In messages of every kind the first attribute is the table's name and the second the set's.
     fn dump(&mut self, kind: u16, set: Option<&str>, mut each: impl FnMut(Attributes<'_>)) -> Result<()> {
         let name = self.name;
         self.ask(kind, NLM_F_DUMP, set, |message| {
@@ -177,45 +186,53 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn ask(&mut self, kind: u16, flags: u16, set: Option<&str>, mut each: impl FnMut(&Message<'_>)) -> Result<()> {
-        let mut request = Writer::default();
-        let message = request.message(kind, NLM_F_REQUEST | flags, self.socket.sequence(), self.family);
+    /// Sends a request about the table, or one of its sets, and notes whether the answer is of the same generation.
+    fn ask(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        set: Option<&str>,
+        mut each: impl FnMut(&NetlinkMessage<'_>),
+    ) -> Result<()> {
+        let mut request = MessageWriter::default();
+        let message = begin_message(&mut request, kind, NLM_F_REQUEST | flags, self.socket.sequence(), self.family);
         request.put_name(NFTA_TABLE_NAME, self.name);
         if let Some(set) = set {
             request.put_name(NFTA_SET_NAME, set);
         }
         request.end_message(message);
-        let (mut same, generation) = (true, &mut self.generation);
-        same &= self.socket.request(&request.bytes, |message| {
-            same &= is_of(message, generation);
+        let (mut same_generation, generation) = (true, &mut self.generation);
+        same_generation &= self.socket.request(&request.bytes, |message| {
+            same_generation &= is_of_generation(message, generation);
             each(message);
         })?;
-        self.consistent &= same;
+        self.consistent &= same_generation;
         Ok(())
     }
 }
 
-/// Whether a message is of this generation of the ruleset; the first decides which one that is.
-fn is_of(message: &Message<'_>, generation: &mut Option<u16>) -> bool {
-    message.generation() == Some(*generation.get_or_insert(message.generation().unwrap_or_default()))
+/// Whether a message is of this generation of the ruleset. The first message decides which generation that is.
+fn is_of_generation(message: &NetlinkMessage<'_>, expected: &mut Option<u16>) -> bool {
+    let found = generation(message);
+    found == Some(*expected.get_or_insert(found.unwrap_or_default()))
 }
 
-/// Whether a set is what we would create under this name.
-fn has_our_type(set: Attributes<'_>, family: Family, name: SetName) -> bool {
+/// Whether a set has the type that the program gives this name.
+fn has_type_of(set: Attributes<'_>, family: Family, name: SetName) -> bool {
     let definition = name.definition();
-    let is = |fields, number, length| {
-        let wanted = Type::of(family, fields);
+    let has = |fields, number, length| {
+        let wanted = DataType::of_fields(family, fields);
         set.u32(number) == Some(wanted.number)
             && set.u32(length).and_then(|length| usize::try_from(length).ok()) == Some(wanted.length)
     };
     set.u32(NFTA_SET_FLAGS).unwrap_or(0) == set_flags(name)
-        && is(definition.key, NFTA_SET_KEY_TYPE, NFTA_SET_KEY_LEN)
-        && (!definition.is_map() || is(definition.data, NFTA_SET_DATA_TYPE, NFTA_SET_DATA_LEN))
+        && has(definition.key, NFTA_SET_KEY_TYPE, NFTA_SET_KEY_LEN)
+        && (!definition.is_map() || has(definition.data, NFTA_SET_DATA_TYPE, NFTA_SET_DATA_LEN))
         && same_types(set.find(NFTA_SET_USERDATA).unwrap_or_default(), family, &definition)
 }
 
-/// Where the chain is attached, if the program could have written it so.
-fn base(chain: Attributes<'_>) -> Option<BaseChain> {
+/// Where a base chain is attached; `None` if the program never attaches one so.
+fn parse_base(chain: Attributes<'_>) -> Option<BaseChain> {
     let attached = chain.nest(NFTA_CHAIN_HOOK)?;
     let (number, kind) = (attached.u32(NFTA_HOOK_HOOKNUM)?, chain.name(NFTA_CHAIN_TYPE)?);
     let hook = [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting]

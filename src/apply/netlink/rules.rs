@@ -1,49 +1,50 @@
-//! Rules as the kernel's expressions: small steps over registers.
+//! Encoding rules as the kernel's expressions, which work on registers.
 //!
-//! A key is loaded into neighbouring registers from the first one on, so that a lookup finds its components in a row. What a map
-//! gives takes the same place.
+//! A key is loaded into neighbouring registers from the first one on, where a lookup expects its fields. The data that a map
+//! yields takes the same place.
 
 use ipnet::IpNet;
 
 use super::abi::*;
 use super::elements::protocol_number;
 use super::types::type_of;
-use super::write::{Writer, nfproto};
-use crate::dataplane::{Action, Condition, Expr, Family, Field, Protocol, Rule, SetName};
+use crate::dataplane::{Action, Condition, Expr, Family, Field, Protocol, Rule, SetName, SizeClass};
+use crate::netlink::{MessageWriter, nfproto};
 
-/// Writes the expressions of a rule, as entries of a list.
-pub(super) fn put(out: &mut Writer, rule: &Rule) {
-    let mut steps = Steps { out, family: rule.family };
-    rule.conditions.iter().for_each(|condition| steps.condition(condition));
-    steps.action(&rule.action);
+/// Writes the expressions of a rule as entries of a list.
+pub(super) fn put(out: &mut MessageWriter, rule: &Rule) {
+    let mut expressions = ExpressionWriter { out, family: rule.family };
+    rule.conditions.iter().for_each(|condition| expressions.condition(condition));
+    expressions.action(&rule.action);
 }
 
-/// What a lookup is for.
+/// What a lookup decides.
 #[derive(Clone, Copy)]
-enum Lookup {
-    /// The rule goes on if the key is there.
+enum LookupUse {
+    /// The rule goes on if the set has the key.
     Found,
-    /// The rule goes on if it is not.
+    /// The rule goes on if the set does not have the key.
     NotFound,
     /// The rule goes on with the key's data.
     Data,
 }
 
-struct Steps<'a> {
-    out: &'a mut Writer,
+/// Writes expressions for a table of one family.
+struct ExpressionWriter<'a> {
+    out: &'a mut MessageWriter,
     family: Family,
 }
 
-impl Steps<'_> {
+impl ExpressionWriter<'_> {
     fn condition(&mut self, condition: &Condition) {
         match condition {
             Condition::In(key, set) => {
                 self.key(key);
-                self.lookup(*set, Lookup::Found);
+                self.lookup(*set, LookupUse::Found);
             }
             Condition::NotIn(key, set) => {
                 self.key(key);
-                self.lookup(*set, Lookup::NotFound);
+                self.lookup(*set, LookupUse::NotFound);
             }
             Condition::SaddrIn(network) => self.address(Field::Saddr, network, NFT_CMP_EQ),
             Condition::SaddrNotIn(network) => self.address(Field::Saddr, network, NFT_CMP_NEQ),
@@ -79,7 +80,7 @@ impl Steps<'_> {
             }
             Action::DnatTo(key, map) => {
                 self.key(key);
-                self.lookup(*map, Lookup::Data);
+                self.lookup(*map, LookupUse::Data);
                 self.dnat();
             }
             Action::Remember(key, map, seconds) => self.remember(key, *map, *seconds),
@@ -97,7 +98,7 @@ impl Steps<'_> {
         self.fields(key, 0);
     }
 
-    /// Loads a key into the registers from `words` on; returns where the next would begin.
+    /// Loads a key into the registers from number `words` on, each of 4 bytes; returns the number of the next free one.
     fn fields(&mut self, key: &Expr, mut words: usize) -> usize {
         for field in key.fields {
             let length = type_of(self.family, *field).length;
@@ -107,7 +108,7 @@ impl Steps<'_> {
         words
     }
 
-    /// Adds the key with the packet's destination to a map, or lets the one that is there live for that long again.
+    /// Adds the key with the packet's destination to a map. If the map has the key already, its timeout starts again.
     fn remember(&mut self, key: &Expr, map: SetName, seconds: u32) {
         let data = self.fields(key, 0);
         self.fields(&Expr { fields: Expr::DESTINATION, class: None }, data);
@@ -125,7 +126,7 @@ impl Steps<'_> {
             Field::Saddr | Field::Daddr => {
                 self.payload(register, NFT_PAYLOAD_NETWORK_HEADER, address_offset(self.family, field), length);
             }
-            // In the headers of TCP, UDP and SCTP it follows the source port.
+            // In the headers of TCP, UDP and SCTP the destination port follows the source port.
             Field::Dport => self.payload(register, NFT_PAYLOAD_TRANSPORT_HEADER, length, length),
             Field::L4Proto => self.expression("meta", |out| {
                 out.put_u32(NFTA_META_KEY, NFT_META_L4PROTO);
@@ -136,14 +137,14 @@ impl Steps<'_> {
             Field::OriginalDport => self.ct_original(NFT_CT_PROTO_DST, register),
             Field::Slot => self.expression("numgen", |out| {
                 out.put_u32(NFTA_NG_DREG, register);
-                out.put_u32(NFTA_NG_MODULUS, key.class.map_or(2, crate::dataplane::SizeClass::slots));
+                out.put_u32(NFTA_NG_MODULUS, key.class.map_or(2, SizeClass::slots));
                 out.put_u32(NFTA_NG_TYPE, NFT_NG_RANDOM);
                 out.put_u32(NFTA_NG_OFFSET, 0);
             }),
         }
     }
 
-    /// What the connection's first packet carried.
+    /// Loads a field of the connection's first packet.
     fn ct_original(&mut self, key: u32, register: u32) {
         self.expression("ct", |out| {
             out.put_u32(NFTA_CT_KEY, key);
@@ -161,7 +162,7 @@ impl Steps<'_> {
         });
     }
 
-    /// Compares an address with a network, as nft does: whole bytes are loaded and compared, anything else is masked.
+    /// Compares an address with a network as nft does: a prefix of whole bytes without a mask, any other with one.
     fn address(&mut self, field: Field, network: &IpNet, operator: u32) {
         let (prefix, mask) = match network {
             IpNet::V4(network) => (network.network().octets().to_vec(), network.netmask().octets().to_vec()),
@@ -185,7 +186,7 @@ impl Steps<'_> {
         self.compare(NFT_CMP_EQ, &[protocol_number(protocol)]);
     }
 
-    /// A bit of the connection's state or status is set, or is not: it compares so with 0.
+    /// Compares a bit of the connection's state or status with 0.
     fn ct_bit(&mut self, key: u32, bit: u32, operator: u32) {
         self.expression("ct", |out| {
             out.put_u32(NFTA_CT_KEY, key);
@@ -195,7 +196,7 @@ impl Steps<'_> {
         self.compare(operator, &[0; 4]);
     }
 
-    /// An address is one of this host's.
+    /// Tests that an address is one of this host's.
     fn fib_local(&mut self, address: u32) {
         self.expression("fib", |out| {
             out.put_u32(NFTA_FIB_FLAGS, address);
@@ -205,7 +206,7 @@ impl Steps<'_> {
         self.compare(NFT_CMP_EQ, &RTN_LOCAL.to_ne_bytes());
     }
 
-    /// Compares the name of the interface that the packet came in by: all of it, or what is before a final `*`.
+    /// Compares the name of the interface by which the packet came in: the whole name, or the part before a final `*`.
     fn iifname(&mut self, name: &str, operator: u32) {
         self.expression("meta", |out| {
             out.put_u32(NFTA_META_KEY, NFT_META_IIFNAME);
@@ -244,7 +245,7 @@ impl Steps<'_> {
             out.put_u32(NFTA_BITWISE_DREG, NFT_REG_1);
             out.put_u32(NFTA_BITWISE_LEN, number(mask.len()));
             for (kind, value) in [(NFTA_BITWISE_MASK, mask), (NFTA_BITWISE_XOR, flip)] {
-                let data = out.nest(kind);
+                let data = out.begin_nest(kind);
                 out.put(NFTA_DATA_VALUE, value);
                 out.end(data);
             }
@@ -255,25 +256,25 @@ impl Steps<'_> {
         self.expression("cmp", |out| {
             out.put_u32(NFTA_CMP_SREG, NFT_REG_1);
             out.put_u32(NFTA_CMP_OP, operator);
-            let data = out.nest(NFTA_CMP_DATA);
+            let data = out.begin_nest(NFTA_CMP_DATA);
             out.put(NFTA_DATA_VALUE, value);
             out.end(data);
         });
     }
 
-    fn lookup(&mut self, set: SetName, what: Lookup) {
+    fn lookup(&mut self, set: SetName, what: LookupUse) {
         self.expression("lookup", |out| {
             out.put_name(NFTA_LOOKUP_SET, &set.to_string());
             out.put_u32(NFTA_LOOKUP_SREG, NFT_REG_1);
             match what {
-                Lookup::Found => {}
-                Lookup::NotFound => out.put_u32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV),
-                Lookup::Data => out.put_u32(NFTA_LOOKUP_DREG, NFT_REG_1),
+                LookupUse::Found => {}
+                LookupUse::NotFound => out.put_u32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV),
+                LookupUse::Data => out.put_u32(NFTA_LOOKUP_DREG, NFT_REG_1),
             }
         });
     }
 
-    /// Translates to the address and port that a map gave.
+    /// Translates to the address and port that a map yielded.
     fn dnat(&mut self) {
         let port = type_of(self.family, Field::Daddr).length / 4;
         let family = nfproto(self.family);
@@ -299,8 +300,8 @@ impl Steps<'_> {
     fn verdict(&mut self, code: i32, chain: Option<&str>) {
         self.expression("immediate", |out| {
             out.put_u32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-            let data = out.nest(NFTA_IMMEDIATE_DATA);
-            let verdict = out.nest(NFTA_DATA_VERDICT);
+            let data = out.begin_nest(NFTA_IMMEDIATE_DATA);
+            let verdict = out.begin_nest(NFTA_DATA_VERDICT);
             out.put(NFTA_VERDICT_CODE, &code.to_be_bytes());
             if let Some(chain) = chain {
                 out.put_name(NFTA_VERDICT_CHAIN, chain);
@@ -310,23 +311,23 @@ impl Steps<'_> {
         });
     }
 
-    fn expression(&mut self, name: &str, contents: impl FnOnce(&mut Writer)) {
-        let entry = self.out.nest(NFTA_LIST_ELEM);
+    fn expression(&mut self, name: &str, contents: impl FnOnce(&mut MessageWriter)) {
+        let entry = self.out.begin_nest(NFTA_LIST_ELEM);
         self.out.put_name(NFTA_EXPR_NAME, name);
-        let data = self.out.nest(NFTA_EXPR_DATA);
+        let data = self.out.begin_nest(NFTA_EXPR_DATA);
         contents(self.out);
         self.out.end(data);
         self.out.end(entry);
     }
 }
 
-/// The register `words` times 4 bytes after the first: by its number among those of 16 bytes where it is one, as nft writes it.
+/// The register `words` times 4 bytes after the first. Where a register of 16 bytes begins, its number, as nft writes it.
 fn register(words: usize) -> u32 {
     let words = number(words);
     if words.is_multiple_of(4) { NFT_REG_1 + words / 4 } else { NFT_REG32_00 + words }
 }
 
-/// Where an address is in the network header.
+/// The offset of an address in the network header, in bytes.
 fn address_offset(family: Family, field: Field) -> usize {
     match (family, field) {
         (Family::Ip, Field::Saddr) => 12,

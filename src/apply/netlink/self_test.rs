@@ -1,20 +1,21 @@
-//! Does this kernel take what we write, and give it back?
+//! Testing that this kernel takes what the backend writes, and returns it.
 
 use super::{Netlink, read_tables};
-use crate::apply::{Error, Refusal};
+use crate::apply::{Error, Refusal, SCRATCH_TABLE};
 use crate::dataplane::{
     Action, Chain, ChainContents, Element, Endpoint, EndpointList, Expr, Family, Frontend, Key, Object, Operation,
     Protocol, Rule, SetContents, SetName, SizeClass, TableContents,
 };
 
-/// The name of the scratch table.
-const SCRATCH: &str = "pointsman-self-test";
-
-/// The map that the rule translates by.
+/// The map that the rule looks up.
 const ENDPOINTS: SetName = SetName::Endpoints(EndpointList::Any);
 
-/// Creates a scratch table with a map, a rule that translates to what the map holds, and a range; reads it back, compares, and
-/// deletes it again.
+/// Creates a scratch table with a map, a rule that translates to the map's data, and a range; reads it back, compares, and deletes
+/// it.
+///
+/// # Errors
+///
+/// If the kernel refuses, or holds something else than was written.
 pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Error> {
     let doing = "testing the kernel in a scratch table";
     let table = |add: fn(Family, Object) -> Operation| add(family, Object::Table);
@@ -23,7 +24,7 @@ pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Err
     let chain = Chain::regular("chain", vec![rule]);
     let mut elements = elements(family);
 
-    // A scratch table left by a killed run goes first.
+    // First delete the scratch table that a killed run may have left.
     let mut operations = vec![table(Operation::add), table(Operation::delete), table(Operation::add)];
     operations.extend([SetName::ServiceCidrs, ENDPOINTS].map(|set| Operation::add(family, Object::Set(set))));
     operations.push(Operation::add(family, Object::Chain(chain.name.clone(), chain.base)));
@@ -31,9 +32,9 @@ pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Err
     let rules = chain.stamped_rules().into_iter();
     operations.extend(rules.map(|rule| Operation::add(family, Object::Rule(chain.name.clone(), Box::new(rule)))));
 
-    netlink.commit_to(SCRATCH, &operations, doing).await?;
-    let found = read_tables(&[family], SCRATCH, doing).await;
-    netlink.commit_to(SCRATCH, &[table(Operation::delete)], doing).await?;
+    netlink.commit_to(SCRATCH_TABLE, &operations, doing).await?;
+    let found = read_tables(&[family], SCRATCH_TABLE, doing).await;
+    netlink.commit_to(SCRATCH_TABLE, &[table(Operation::delete)], doing).await?;
     let mut found = found?.get(family).cloned().unwrap_or_default();
 
     elements.sort();
@@ -51,11 +52,11 @@ pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Err
     if found == expected {
         return Ok(());
     }
-    let detail = format!("what the kernel holds is not what was written: {found:?}");
+    let detail = format!("the kernel holds something else than was written: {found:?}");
     Err(Error::Refused { doing, refusal: Refusal::Other, detail })
 }
 
-/// A slot with a comment, and a range.
+/// Elements to test with: a slot with a comment, and a range.
 fn elements(family: Family) -> Vec<Element> {
     let (network, addr): (ipnet::IpNet, std::net::IpAddr) = match family {
         Family::Ip => (ipnet::Ipv4Net::new_assert([192, 0, 2, 0].into(), 24).into(), [192, 0, 2, 1].into()),

@@ -1,39 +1,39 @@
-//! Reading a whole table, a large one with several threads.
+//! Reading a whole table; a large one with several threads.
 
 use std::io::{Error, ErrorKind, Result};
 use std::sync::Mutex;
 use std::thread;
 
-use super::by_key::{self, Map};
-use super::read::{Found, Reader};
-use super::socket::Socket;
+use super::keyed_read::{self, EndpointMap};
+use super::read::{FoundSet, TableReader};
 use crate::dataplane::{Element, EndpointList, Family, Frontend, Key, SetName, SizeClass, TableContents};
+use crate::netlink::NetfilterSocket;
 
-/// How often a table is read anew because something changed meanwhile.
+/// How often a table is read until no change happens meanwhile.
 ///
-/// Any change in the namespace counts as one, also of tables that are not ours. So the last attempt is taken as it is: our own
-/// table is written by us, and what is missed shows when a batch is refused.
-const ATTEMPTS: usize = 5;
+/// Any change in the namespace counts, also to tables of other programs. So the result of the last attempt is used in any case:
+/// only this process writes its own table, and a difference that was missed shows when the kernel refuses a batch.
+const MAX_ATTEMPTS: usize = 5;
 
-/// From how many elements on a table is read by several threads, and a map of endpoints by key. Below, it makes no difference.
-const LARGE: usize = 20_000;
+/// From this number of elements on a table is read by several threads, and a map of endpoints by key. Smaller ones gain nothing.
+const MIN_LARGE_ELEMENTS: usize = 20_000;
 
 /// Reads a table, with as many threads as there are sockets; `None` if there is no such table.
-pub(super) fn read(sockets: &mut [Socket], family: Family, name: &str) -> Result<Option<TableContents>> {
+pub(super) fn read(sockets: &mut [NetfilterSocket], family: Family, name: &str) -> Result<Option<TableContents>> {
     let mut contents = None;
-    for _ in 0..ATTEMPTS {
-        let mut readers: Vec<_> = sockets.iter_mut().map(|socket| Reader::new(socket, family, name)).collect();
-        contents = attempt(&mut readers)?;
-        if readers.iter().all(Reader::is_consistent) {
+    for _ in 0..MAX_ATTEMPTS {
+        let mut readers: Vec<_> = sockets.iter_mut().map(|socket| TableReader::new(socket, family, name)).collect();
+        contents = read_once(&mut readers)?;
+        if readers.iter().all(TableReader::is_consistent) {
             break;
         }
     }
     Ok(contents)
 }
 
-fn attempt(readers: &mut [Reader<'_>]) -> Result<Option<TableContents>> {
+fn read_once(readers: &mut [TableReader<'_>]) -> Result<Option<TableContents>> {
     let Some((first, others)) = readers.split_first_mut() else { return Err(ErrorKind::NotConnected.into()) };
-    if !first.is_there()? {
+    if !first.table_exists()? {
         return Ok(None);
     }
     let mut contents = TableContents { chains: first.chains()?, ..TableContents::default() };
@@ -42,22 +42,22 @@ fn attempt(readers: &mut [Reader<'_>]) -> Result<Option<TableContents>> {
         comments.iter().for_each(|comment| chain.push_rule(comment.as_deref()));
     }
     let sets = first.sets()?;
-    others.iter_mut().for_each(|other| other.follow(first));
-    let is_large = sets.iter().filter_map(|set| set.count).sum::<usize>() >= LARGE;
+    others.iter_mut().for_each(|other| other.expect_generation_of(first));
+    let is_large = sets.iter().filter_map(|set| set.count).sum::<usize>() >= MIN_LARGE_ELEMENTS;
     let readers = if is_large { readers } else { std::slice::from_mut(first) };
 
     let (maps, dumped): (Vec<_>, Vec<_>) = sets.into_iter().partition(|set| large_map(set).is_some());
-    let dump = |reader: &mut Reader<'_>, set: Found| {
-        let elements = match set.ours {
-            // What packets remember is no part of the table.
-            Some(ours) if ours.is_dynamic() => Some(Vec::new()),
-            Some(ours) => reader.elements(ours)?,
+    let dump = |reader: &mut TableReader<'_>, set: FoundSet| {
+        let elements = match set.known {
+            // Elements that packets add are no part of the table.
+            Some(name) if name.is_dynamic() => Some(Vec::new()),
+            Some(name) => reader.elements(name)?,
             None => None,
         };
         Ok((set, elements))
     };
-    let all = share(readers, dumped, dump)?;
-    // By now the members of the classes are known, which tell the keys of the maps.
+    let all = run_jobs(readers, dumped, dump)?;
+    // Now the members of the size classes are known. They tell the keys of the maps.
     let mut parts = Vec::new();
     for set in maps {
         let elements = endpoints(readers, &set, &all)?;
@@ -72,41 +72,41 @@ fn attempt(readers: &mut [Reader<'_>]) -> Result<Option<TableContents>> {
     Ok(Some(contents))
 }
 
-/// The list and the number of elements of a map of endpoints that is read by key.
-fn large_map(set: &Found) -> Option<(EndpointList, usize)> {
-    match (set.ours, set.count) {
-        (Some(SetName::Endpoints(list)), Some(count)) if count >= LARGE => Some((list, count)),
+/// The list and the number of elements, if the set is a map of endpoints to be read by key.
+fn large_map(set: &FoundSet) -> Option<(EndpointList, usize)> {
+    match (set.known, set.count) {
+        (Some(SetName::Endpoints(list)), Some(count)) if count >= MIN_LARGE_ELEMENTS => Some((list, count)),
         _ => None,
     }
 }
 
-/// The elements of a large map, in parts: by key if the members of its classes tell all keys, else from a dump.
+/// The elements of a large map, in parts: by key if the members of its size classes tell all keys, otherwise from a dump.
 fn endpoints(
-    readers: &mut [Reader<'_>],
-    set: &Found,
-    read: &[(Found, Option<Vec<Element>>)],
+    readers: &mut [TableReader<'_>],
+    set: &FoundSet,
+    read: &[(FoundSet, Option<Vec<Element>>)],
 ) -> Result<Option<Vec<Vec<Element>>>> {
     if let Some((list, count)) = large_map(set) {
-        let map = Map { name: &set.name, list, count };
-        if let Some(requests) = by_key::requests(map, members(read, list)) {
-            let parts = share(readers, requests, |reader, requests| reader.by_key(map, &requests))?;
+        let map = EndpointMap { name: &set.name, list, count };
+        if let Some(requests) = keyed_read::plan_requests(map, class_members(read, list)) {
+            let parts = run_jobs(readers, requests, |reader, requests| reader.elements_by_key(map, &requests))?;
             let parts: Option<Vec<Vec<Element>>> = parts.into_iter().collect();
             let parts = parts.filter(|parts| parts.iter().map(Vec::len).sum::<usize>() == count);
             if parts.is_some() {
                 return Ok(parts);
             }
         }
-        tracing::debug!(set = set.name, "its classes do not tell all keys: the whole map is read");
+        tracing::debug!(set = set.name, "the size classes do not tell all keys of a map: dumping the whole map");
     }
-    match (readers.first_mut(), set.ours) {
-        (Some(reader), Some(ours)) => Ok(reader.elements(ours)?.map(|elements| vec![elements])),
+    match (readers.first_mut(), set.known) {
+        (Some(reader), Some(name)) => Ok(reader.elements(name)?.map(|elements| vec![elements])),
         _ => Ok(None),
     }
 }
 
-/// The members of a list's classes.
-fn members(read: &[(Found, Option<Vec<Element>>)], list: EndpointList) -> Vec<(Frontend, SizeClass)> {
-    let class = |set: &Found| set.ours?.class().filter(|(of, _)| *of == list).map(|(_, class)| class);
+/// The members of the size classes of a list.
+fn class_members(read: &[(FoundSet, Option<Vec<Element>>)], list: EndpointList) -> Vec<(Frontend, SizeClass)> {
+    let class = |set: &FoundSet| set.known?.class().filter(|(of, _)| *of == list).map(|(_, class)| class);
     let of_list = read.iter().filter_map(|(set, elements)| Some((class(set)?, elements.as_ref()?)));
     let frontend = |element: &Element| match element.key {
         Key::Frontend(frontend) => Some(frontend),
@@ -117,15 +117,15 @@ fn members(read: &[(Found, Option<Vec<Element>>)], list: EndpointList) -> Vec<(F
         .collect()
 }
 
-/// Works jobs off in a thread for each reader; the results are in no order.
-fn share<J: Send, T: Send>(
-    readers: &mut [Reader<'_>],
+/// Runs jobs in one thread for each reader. The results are in no order.
+fn run_jobs<J: Send, T: Send>(
+    readers: &mut [TableReader<'_>],
     jobs: Vec<J>,
-    work: impl Fn(&mut Reader<'_>, J) -> Result<T> + Sync,
+    work: impl Fn(&mut TableReader<'_>, J) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
     let jobs = Mutex::new(jobs.into_iter());
     let next = || jobs.lock().ok()?.next();
-    let run = |reader: &mut Reader<'_>| -> Result<Vec<T>> {
+    let run = |reader: &mut TableReader<'_>| -> Result<Vec<T>> {
         let mut done = Vec::new();
         while let Some(job) = next() {
             done.push(work(reader, job)?);

@@ -1,12 +1,12 @@
-//! The types of keys and data: lengths for the kernel, and notes by which `nft list` knows what they stand for.
+//! The types of keys and data: their lengths for the kernel, and user data from which `nft list` reads their meaning.
 //!
-//! The kernel sees only lengths. nft keeps the rest in the set's user data, as type-length-value entries: numbers of
-//! `libnftnl/udata.h`, and of nft's own `include/datatype.h`, `include/expression.h` and `include/proto.h`. We write what nft
-//! 1.1.3 writes.
+//! The kernel knows only lengths. nft keeps the types in the set's user data, as type-length-value entries with numbers of
+//! `libnftnl/udata.h` and of nft's own `include/datatype.h`, `include/expression.h` and `include/proto.h`. This module writes what
+//! nft 1.1.3 writes.
 
 use super::abi::{CT_ORIGINAL, NFT_CT_DST_IP, NFT_CT_DST_IP6, NFT_CT_PROTO_DST, NFT_META_L4PROTO, NFT_NG_RANDOM};
-use super::parse::text;
 use crate::dataplane::{Family, Field, SetDefinition};
+use crate::netlink::text;
 
 /// `enum datatypes` of nft.
 const TYPE_INTEGER: u32 = 4;
@@ -55,18 +55,18 @@ const UDATA_SET_ELEM_FLAGS: u8 = 1;
 /// `enum nftnl_udata_set_elem_flags`: a range that ends with the address space.
 const SET_ELEM_F_INTERVAL_OPEN: u32 = 1;
 
-/// What the kernel and nft are told about the type of a key or of data.
+/// The type of a key or of data, for the kernel and for nft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Type {
-    /// nft's number for it.
+pub(super) struct DataType {
+    /// nft's number for the type.
     pub number: u32,
     /// Its length in bytes.
     pub length: usize,
 }
 
-impl Type {
-    /// The type of these fields together: in a concatenation each is padded to 4 bytes.
-    pub fn of(family: Family, fields: &[Field]) -> Self {
+impl DataType {
+    /// The type of a concatenation of these fields, each padded to 4 bytes; or of a single field.
+    pub fn of_fields(family: Family, fields: &[Field]) -> Self {
         match fields {
             [single] => type_of(family, *single),
             _ => fields.iter().fold(Self { number: 0, length: 0 }, |whole, field| {
@@ -81,7 +81,7 @@ impl Type {
 }
 
 /// The type of one field.
-pub(super) fn type_of(family: Family, field: Field) -> Type {
+pub(super) fn type_of(family: Family, field: Field) -> DataType {
     let (number, length) = match (field, family) {
         (Field::Saddr | Field::Daddr | Field::OriginalDaddr, Family::Ip) => (TYPE_IPADDR, 4),
         (Field::Saddr | Field::Daddr | Field::OriginalDaddr, Family::Ip6) => (TYPE_IP6ADDR, 16),
@@ -89,31 +89,31 @@ pub(super) fn type_of(family: Family, field: Field) -> Type {
         (Field::Dport | Field::OriginalDport, _) => (TYPE_INET_SERVICE, 2),
         (Field::Slot, _) => (TYPE_INTEGER, 4),
     };
-    Type { number, length }
+    DataType { number, length }
 }
 
-/// A set's user data.
+/// The user data of a set.
 pub(super) fn set_userdata(family: Family, definition: &SetDefinition) -> Vec<u8> {
     let mut out = Vec::new();
     put_u32(&mut out, UDATA_SET_KEYBYTEORDER, byteorder(definition.key));
     if definition.is_map() {
         put_u32(&mut out, UDATA_SET_DATABYTEORDER, byteorder(definition.data));
     }
-    put(&mut out, UDATA_SET_KEY_TYPEOF, &type_by_example(family, definition.key));
+    put(&mut out, UDATA_SET_KEY_TYPEOF, &typeof_fields(family, definition.key));
     if definition.is_map() {
-        put(&mut out, UDATA_SET_DATA_TYPEOF, &type_by_example(family, definition.data));
+        put(&mut out, UDATA_SET_DATA_TYPEOF, &typeof_fields(family, definition.data));
         put_u32(&mut out, UDATA_SET_DATA_INTERVAL, 0);
     }
     out
 }
 
-/// Whether a set's user data gives its key and data the types that we give them.
+/// Whether a set's user data gives its key and data the types of this definition.
 pub(super) fn same_types(found: &[u8], family: Family, definition: &SetDefinition) -> bool {
     let wanted = set_userdata(family, definition);
     [UDATA_SET_KEY_TYPEOF, UDATA_SET_DATA_TYPEOF].into_iter().all(|kind| find(found, kind) == find(&wanted, kind))
 }
 
-/// User data with a comment.
+/// Writes user data with a comment.
 pub(super) fn put_comment(out: &mut Vec<u8>, comment: &str) {
     // The length, which counts a final zero, is one byte.
     let cut = (0..=comment.len().min(254)).rev().find(|n| comment.is_char_boundary(*n)).unwrap_or(0);
@@ -123,7 +123,7 @@ pub(super) fn put_comment(out: &mut Vec<u8>, comment: &str) {
     out.push(0);
 }
 
-/// User data of an element whose range ends with the address space.
+/// Writes user data for an element whose range ends with the address space.
 pub(super) fn put_open_interval(out: &mut Vec<u8>) {
     put_u32(out, UDATA_SET_ELEM_FLAGS, SET_ELEM_F_INTERVAL_OPEN);
 }
@@ -141,47 +141,47 @@ fn byteorder(fields: &[Field]) -> u32 {
     }
 }
 
-/// `typeof`: an expression of this type, or the concatenation of several.
-fn type_by_example(family: Family, fields: &[Field]) -> Vec<u8> {
+/// The `typeof` of fields: an expression of the type, or a concatenation of several.
+fn typeof_fields(family: Family, fields: &[Field]) -> Vec<u8> {
     match fields {
-        [single] => example(family, *single),
+        [single] => typeof_field(family, *single),
         _ => {
             let mut parts = Vec::new();
             for (field, n) in fields.iter().zip(0..) {
-                put(&mut parts, n, &example(family, *field));
+                put(&mut parts, n, &typeof_field(family, *field));
             }
-            expression(EXPR_CONCAT, &parts)
+            typeof_expression(EXPR_CONCAT, &parts)
         }
     }
 }
 
-/// An expression that has the field's type.
-fn example(family: Family, field: Field) -> Vec<u8> {
-    let payload = |header, field| expression(EXPR_PAYLOAD, &numbers(&[header, field]));
-    let ct = |key| expression(EXPR_CT, &numbers(&[key, u32::from(CT_ORIGINAL)]));
+/// An expression with the field's type.
+fn typeof_field(family: Family, field: Field) -> Vec<u8> {
+    let payload = |header, field| typeof_expression(EXPR_PAYLOAD, &numbers(&[header, field]));
+    let ct = |key| typeof_expression(EXPR_CT, &numbers(&[key, u32::from(CT_ORIGINAL)]));
     match (field, family) {
         (Field::Saddr, Family::Ip) => payload(PROTO_DESC_IP, IPHDR_SADDR),
         (Field::Daddr, Family::Ip) => payload(PROTO_DESC_IP, IPHDR_DADDR),
         (Field::Saddr, Family::Ip6) => payload(PROTO_DESC_IP6, IP6HDR_SADDR),
         (Field::Daddr, Family::Ip6) => payload(PROTO_DESC_IP6, IP6HDR_DADDR),
         (Field::Dport, _) => payload(PROTO_DESC_TH, THDR_DPORT),
-        (Field::L4Proto, _) => expression(EXPR_META, &numbers(&[NFT_META_L4PROTO])),
+        (Field::L4Proto, _) => typeof_expression(EXPR_META, &numbers(&[NFT_META_L4PROTO])),
         (Field::OriginalDport, _) => ct(NFT_CT_PROTO_DST),
         (Field::OriginalDaddr, Family::Ip) => ct(NFT_CT_DST_IP),
         (Field::OriginalDaddr, Family::Ip6) => ct(NFT_CT_DST_IP6),
-        // Any class has the type of an integer: 2 stands for all.
-        (Field::Slot, _) => expression(EXPR_NUMGEN, &numbers(&[NFT_NG_RANDOM, 2, 0])),
+        // The slots of every size class are integers: 2 stands for all classes.
+        (Field::Slot, _) => typeof_expression(EXPR_NUMGEN, &numbers(&[NFT_NG_RANDOM, 2, 0])),
     }
 }
 
-fn expression(kind: u32, data: &[u8]) -> Vec<u8> {
+fn typeof_expression(kind: u32, data: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     put_u32(&mut out, UDATA_TYPEOF_EXPR, kind);
     put(&mut out, UDATA_TYPEOF_DATA, data);
     out
 }
 
-/// Numbered entries.
+/// Entries that are numbered from 0.
 fn numbers(values: &[u32]) -> Vec<u8> {
     let mut out = Vec::new();
     for (value, n) in values.iter().zip(0..) {
@@ -195,7 +195,7 @@ fn put_u32(out: &mut Vec<u8>, kind: u8, value: u32) {
 }
 
 fn put(out: &mut Vec<u8>, kind: u8, value: &[u8]) {
-    // Five fields of a key are about 150 bytes.
+    // The length has one byte; five fields of a key take about 150 bytes.
     out.extend_from_slice(&[kind, u8::try_from(value.len()).unwrap_or(u8::MAX)]);
     out.extend_from_slice(value);
 }
@@ -221,15 +221,18 @@ mod tests {
     #[test]
     fn a_concatenation_has_the_number_that_nft_gives_it() {
         let endpoints = SetName::Endpoints(EndpointList::Any).definition();
-        assert_eq!(Type::of(Family::Ip, endpoints.key), Type { number: 0x1c_c344, length: 16 });
-        assert_eq!(Type::of(Family::Ip6, endpoints.key), Type { number: 0x20_c344, length: 28 });
-        assert_eq!(Type::of(Family::Ip, endpoints.data), Type { number: 0x1cd, length: 8 });
-        assert_eq!(Type::of(Family::Ip6, SetName::ClusterIps.definition().key), Type { number: 8, length: 16 });
+        assert_eq!(DataType::of_fields(Family::Ip, endpoints.key), DataType { number: 0x1c_c344, length: 16 });
+        assert_eq!(DataType::of_fields(Family::Ip6, endpoints.key), DataType { number: 0x20_c344, length: 28 });
+        assert_eq!(DataType::of_fields(Family::Ip, endpoints.data), DataType { number: 0x1cd, length: 8 });
+        assert_eq!(
+            DataType::of_fields(Family::Ip6, SetName::ClusterIps.definition().key),
+            DataType { number: 8, length: 16 }
+        );
     }
 
     #[test]
     #[cfg(target_endian = "little")]
-    fn a_key_is_described_as_nft_describes_it() {
+    fn the_user_data_of_a_key_is_the_one_of_nft() {
         let mut bytes = String::new();
         for byte in set_userdata(Family::Ip, &SetName::External.definition()) {
             bytes.push_str(&format!("{byte:02x}"));
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_read_back_and_others_are_not_invented() {
+    fn a_comment_is_read_back_and_user_data_without_one_has_none() {
         let mut userdata = Vec::new();
         put_open_interval(&mut userdata);
         assert_eq!(comment(&userdata), None);

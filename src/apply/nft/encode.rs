@@ -1,12 +1,12 @@
-//! Operations as the JSON that `nft -j -f -` reads.
+//! Encoding operations as the JSON that `nft -j -f -` reads.
 //!
-//! The envelope, sets, maps and elements are our own types: the `nftables` crate 0.6 has no `typeof` keys, no maps with several
-//! fields of data, and writes `null` for every unset member of an element.
+//! The envelope, sets, maps and elements have types of their own here: the `nftables` crate 0.6 has no `typeof` keys, no maps with
+//! several fields of data, and writes `null` for every unset member of an element.
 
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::rules::{Step, key, steps};
+use super::rules::{RuleStatement, key, rule_statements};
 use crate::dataplane::{
     BaseChain, Element, Family, KeyField, Object, Operation, Rule, SetDefinition, SetName, TABLE, Verb,
 };
@@ -19,27 +19,27 @@ use crate::dataplane::{
 ///
 /// None in practice: every part of an operation can be written as JSON.
 pub fn encode(operations: &[Operation]) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Batch { nftables: Commands(operations) })
+    serde_json::to_vec(&BatchJson { nftables: CommandsJson(operations) })
 }
 
 #[derive(Serialize)]
-struct Batch<'a> {
-    nftables: Commands<'a>,
+struct BatchJson<'a> {
+    nftables: CommandsJson<'a>,
 }
 
-struct Commands<'a>(&'a [Operation]);
+struct CommandsJson<'a>(&'a [Operation]);
 
-impl Serialize for Commands<'_> {
+impl Serialize for CommandsJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut commands = serializer.serialize_seq(None)?;
         for run in self.0.chunk_by(in_one_command) {
-            commands.serialize_element(&Command(run))?;
+            commands.serialize_element(&CommandJson(run))?;
         }
         commands.end()
     }
 }
 
-/// Whether two neighbours are elements of the same set, to be treated alike.
+/// Whether two neighbours are the same verb on elements of the same set.
 fn in_one_command(a: &Operation, b: &Operation) -> bool {
     match (&a.object, &b.object) {
         (Object::Element(x), Object::Element(y)) => a.verb == b.verb && a.family == b.family && x.set == y.set,
@@ -48,25 +48,25 @@ fn in_one_command(a: &Operation, b: &Operation) -> bool {
 }
 
 /// One command: a single operation, or several on elements of one set.
-struct Command<'a>(&'a [Operation]);
+struct CommandJson<'a>(&'a [Operation]);
 
-impl Serialize for Command<'_> {
+impl Serialize for CommandJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut command = serializer.serialize_map(Some(1))?;
         if let Some(first) = self.0.first() {
-            command.serialize_entry(first.verb.nft(), &Target { first, run: self.0 })?;
+            command.serialize_entry(first.verb.nft(), &TargetJson { first, run: self.0 })?;
         }
         command.end()
     }
 }
 
-/// What a command is about: `{"element": {…}}`.
-struct Target<'a> {
+/// The object of a command: `{"element": {…}}`.
+struct TargetJson<'a> {
     first: &'a Operation,
     run: &'a [Operation],
 }
 
-impl Serialize for Target<'_> {
+impl Serialize for TargetJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut target = serializer.serialize_map(Some(1))?;
         let family = self.first.family;
@@ -80,7 +80,7 @@ impl Serialize for Target<'_> {
             Object::Set(_) | Object::Clients { .. } => {
                 let Some((set, capacity)) = self.first.object.set() else { return target.end() };
                 let definition = set.definition();
-                let typed = |fields| adding.then(|| Typeof { r#typeof: key(family, fields, None) });
+                let typed = |fields| adding.then(|| TypeofJson { r#typeof: key(family, fields, None) });
                 let json = SetJson {
                     family: family.nft(),
                     table: TABLE,
@@ -154,7 +154,7 @@ impl<'a> ChainJson<'a> {
             name,
             r#type: base.map(|base| base.kind.nft()),
             hook: base.map(|base| base.hook.nft()),
-            // A number: nft takes a name here without a word and creates a chain without a hook.
+            // A number: given a name, nft reports no error and creates a chain without a hook.
             prio: base.map(|base| base.priority),
             policy: base.map(|_| "accept"),
         }
@@ -168,20 +168,20 @@ struct RuleJson<'a> {
     chain: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     comment: Option<&'a str>,
-    expr: Vec<Step>,
+    expr: Vec<RuleStatement>,
 }
 
 impl<'a> RuleJson<'a> {
     fn new(chain: &'a str, rule: &'a Rule) -> Self {
         let comment = rule.comment.as_deref();
-        Self { family: rule.family.nft(), table: TABLE, chain, comment, expr: steps(rule) }
+        Self { family: rule.family.nft(), table: TABLE, chain, comment, expr: rule_statements(rule) }
     }
 }
 
-/// The type of a key or of data, by example. Data must be given this way too: with a list of type names nft creates the map, but
-/// the next nft process cannot read its key.
+/// The type of a key or of data, by an expression of that type. Data needs this too: with a list of type names nft creates the
+/// map, but the next nft process cannot read its key.
 #[derive(Serialize)]
-struct Typeof {
+struct TypeofJson {
     r#typeof: nftables::expr::Expression<'static>,
 }
 
@@ -191,9 +191,9 @@ struct SetJson<'a> {
     table: &'a str,
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    r#type: Option<Typeof>,
+    r#type: Option<TypeofJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    map: Option<Typeof>,
+    map: Option<TypeofJson>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     flags: &'a [&'a str],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,30 +205,30 @@ struct ElementsJson<'a> {
     family: &'a str,
     table: &'a str,
     name: String,
-    elem: ElementList<'a>,
+    elem: ElementListJson<'a>,
 }
 
 impl<'a> ElementsJson<'a> {
     fn new(family: Family, set: SetName, adding: bool, run: &'a [Operation]) -> Self {
-        Self { family: family.nft(), table: TABLE, name: set.to_string(), elem: ElementList { adding, run } }
+        Self { family: family.nft(), table: TABLE, name: set.to_string(), elem: ElementListJson { adding, run } }
     }
 }
 
-struct ElementList<'a> {
+struct ElementListJson<'a> {
     adding: bool,
     run: &'a [Operation],
 }
 
-impl Serialize for ElementList<'_> {
+impl Serialize for ElementListJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.run.len()))?;
         for operation in self.run {
             let Object::Element(element) = &operation.object else { continue };
-            let value = element.value_atoms();
+            let value = element.value_fields();
             let key = KeyJson { element, with_comment: self.adding };
-            // To delete an element its key is enough.
+            // The key is enough to delete an element.
             if self.adding && !value.is_empty() {
-                list.serialize_element(&(key, Concat(&value)))?;
+                list.serialize_element(&(key, ConcatJson(&value)))?;
             } else {
                 list.serialize_element(&key)?;
             }
@@ -244,34 +244,34 @@ struct KeyJson<'a> {
 
 impl Serialize for KeyJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let atoms = self.element.key.atoms();
+        let fields = self.element.key.fields();
         match &self.element.comment {
             Some(comment) if self.with_comment => {
                 let mut outer = serializer.serialize_map(Some(1))?;
-                outer.serialize_entry("elem", &CommentedJson { val: Concat(&atoms), comment })?;
+                outer.serialize_entry("elem", &CommentedJson { val: ConcatJson(&fields), comment })?;
                 outer.end()
             }
-            _ => Concat(&atoms).serialize(serializer),
+            _ => ConcatJson(&fields).serialize(serializer),
         }
     }
 }
 
 #[derive(Serialize)]
 struct CommentedJson<'a> {
-    val: Concat<'a>,
+    val: ConcatJson<'a>,
     comment: &'a str,
 }
 
-/// Several components as `{"concat": […]}`; a single one stands for itself.
-struct Concat<'a>(&'a [KeyField]);
+/// Several fields as `{"concat": […]}`; a single field without it.
+struct ConcatJson<'a>(&'a [KeyField]);
 
-impl Serialize for Concat<'_> {
+impl Serialize for ConcatJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             [single] => KeyFieldJson(single).serialize(serializer),
-            atoms => {
+            fields => {
                 let mut outer = serializer.serialize_map(Some(1))?;
-                outer.serialize_entry("concat", &atoms.iter().map(KeyFieldJson).collect::<Vec<_>>())?;
+                outer.serialize_entry("concat", &fields.iter().map(KeyFieldJson).collect::<Vec<_>>())?;
                 outer.end()
             }
         }

@@ -1,6 +1,6 @@
 //! Reading a table back from `nft -j list table`.
 //!
-//! Tolerant of everything that is not ours: unknown objects are noted or skipped, never an error.
+//! Objects that the program does not know are recorded or skipped, never an error.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,11 @@ use crate::dataplane::{
     TableContents,
 };
 
-/// Reads a listing of one table.
+/// Parses a listing of one table.
+///
+/// # Errors
+///
+/// If it is not JSON of the expected shape.
 pub(super) fn table(family: Family, json: &[u8]) -> Result<TableContents, serde_json::Error> {
     let listing: Listing = serde_json::from_slice(json)?;
     let mut contents = TableContents::default();
@@ -47,7 +51,7 @@ pub(super) fn table(family: Family, json: &[u8]) -> Result<TableContents, serde_
     Ok(contents)
 }
 
-/// Reads what packets remember from a listing of one such map.
+/// Parses a listing of an affinity map, which packets fill.
 pub(super) fn clients(family: Family, json: &[u8]) -> Result<Vec<Element>, serde_json::Error> {
     let listing: Listing = serde_json::from_slice(json)?;
     let mut clients = Vec::new();
@@ -59,8 +63,8 @@ pub(super) fn clients(family: Family, json: &[u8]) -> Result<Vec<Element>, serde
     Ok(clients)
 }
 
-/// Takes the elements of a set that is ours; false if it is not of our type or holds something that we would never write.
-fn read_set(family: Family, set: SetItem, is_map: bool, elements: &mut Vec<Element>) -> bool {
+/// Collects the elements of a set of the program. False if the set has another type, or an element that the program never writes.
+fn read_set(family: Family, set: ListedSet, is_map: bool, elements: &mut Vec<Element>) -> bool {
     let Ok(name) = set.name.parse::<SetName>() else { return false };
     let definition = name.definition();
     let expected = serde_json::to_value(key(family, definition.key, None)).ok();
@@ -75,7 +79,7 @@ fn read_set(family: Family, set: SetItem, is_map: bool, elements: &mut Vec<Eleme
     if is_map != definition.is_map() || !same_type || !same_flags {
         return false;
     }
-    // What packets remember is no part of the table.
+    // Elements that packets add are no part of the table.
     for node in set.elem.into_iter().filter(|_| !definition.dynamic) {
         match element(family, name, &node) {
             Some(element) => elements.push(element),
@@ -85,75 +89,77 @@ fn read_set(family: Family, set: SetItem, is_map: bool, elements: &mut Vec<Eleme
     true
 }
 
-/// The element that a node describes.
-fn element(family: Family, set: SetName, node: &Node) -> Option<Element> {
+/// The element that a value describes.
+fn element(family: Family, set: SetName, node: &ListedValue) -> Option<Element> {
     let (node, value) = match node {
-        Node::List(pair) => match pair.as_slice() {
+        ListedValue::List(pair) => match pair.as_slice() {
             [key, value] => (key, Some(value)),
             _ => return None,
         },
         single => (single, None),
     };
     let (node, comment) = match node {
-        Node::Elem { val, comment } => (&**val, comment.as_deref()),
+        ListedValue::Elem { val, comment } => (&**val, comment.as_deref()),
         plain => (plain, None),
     };
-    let value = match value.map(atoms) {
+    let value = match value.map(fields) {
         None => None,
-        Some(atoms) => match atoms?.as_slice() {
+        Some(fields) => match fields?.as_slice() {
             [KeyField::Addr(addr), KeyField::Port(port)] => Some(Endpoint { addr: *addr, port: *port }),
             _ => return None,
         },
     };
-    let key = key_of(family, set, &atoms(node)?)?;
+    let key = key_from_fields(family, set, &fields(node)?)?;
     (value.is_some() == set.definition().is_map()).then(|| Element { set, key, value, comment: comment.map(Arc::from) })
 }
 
-/// The key with these components. In a listing slots and ports are both numbers: the set tells which is which.
-fn key_of(family: Family, set: SetName, atoms: &[KeyField]) -> Option<Key> {
-    match (set, atoms) {
+/// The key with these fields. A listing has numbers for slots and for ports: the set tells which is which.
+fn key_from_fields(family: Family, set: SetName, fields: &[KeyField]) -> Option<Key> {
+    match (set, fields) {
         (SetName::Endpoints(_), [others @ .., KeyField::Port(slot)]) => {
             let slot = KeyField::Slot(u32::from(*slot));
-            Key::from_atoms(family, set, &[others, &[slot]].concat())
+            Key::from_fields(family, set, &[others, &[slot]].concat())
         }
-        _ => Key::from_atoms(family, set, atoms),
+        _ => Key::from_fields(family, set, fields),
     }
 }
 
-fn atoms(node: &Node) -> Option<Vec<KeyField>> {
-    match node {
-        Node::Concat(nodes) => nodes.iter().map(atom).collect(),
-        single => Some(vec![atom(single)?]),
+fn fields(value: &ListedValue) -> Option<Vec<KeyField>> {
+    match value {
+        ListedValue::Concat(values) => values.iter().map(field).collect(),
+        single => Some(vec![field(single)?]),
     }
 }
 
-fn atom(node: &Node) -> Option<KeyField> {
-    match node {
-        Node::Text(text) => text.parse().map(KeyField::Addr).ok().or_else(|| text.parse().map(KeyField::Protocol).ok()),
-        // Slot numbers end at 65,535 too: the largest class has 65,536 slots.
-        Node::Number(number) => u16::try_from(*number).ok().map(KeyField::Port),
-        Node::Prefix { addr, len } => {
+fn field(value: &ListedValue) -> Option<KeyField> {
+    match value {
+        ListedValue::Text(text) => {
+            text.parse().map(KeyField::Addr).ok().or_else(|| text.parse().map(KeyField::Protocol).ok())
+        }
+        // Slot numbers end at 65,535 as ports do: the largest class has 65,536 slots.
+        ListedValue::Number(number) => u16::try_from(*number).ok().map(KeyField::Port),
+        ListedValue::Prefix { addr, len } => {
             IpNet::new(addr.parse().ok()?, u8::try_from(*len).ok()?).ok().map(KeyField::Network)
         }
-        Node::Concat(_) | Node::Elem { .. } | Node::List(_) | Node::Other => None,
+        ListedValue::Concat(_) | ListedValue::Elem { .. } | ListedValue::List(_) | ListedValue::Other => None,
     }
 }
 
 #[derive(Deserialize)]
 struct Listing {
-    nftables: Vec<Item>,
+    nftables: Vec<ListedObject>,
 }
 
 #[derive(Deserialize)]
-struct Item {
-    chain: Option<ChainItem>,
-    rule: Option<RuleItem>,
-    set: Option<SetItem>,
-    map: Option<SetItem>,
+struct ListedObject {
+    chain: Option<ListedChain>,
+    rule: Option<ListedRule>,
+    set: Option<ListedSet>,
+    map: Option<ListedSet>,
 }
 
 #[derive(Deserialize)]
-struct ChainItem {
+struct ListedChain {
     name: String,
     r#type: Option<String>,
     hook: Option<String>,
@@ -162,23 +168,23 @@ struct ChainItem {
 }
 
 #[derive(Deserialize)]
-struct RuleItem {
+struct ListedRule {
     chain: String,
     comment: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct SetItem {
+struct ListedSet {
     name: String,
     r#type: Value,
     flags: Option<Value>,
     size: Option<u32>,
     #[serde(default)]
-    elem: Vec<Node>,
+    elem: Vec<ListedValue>,
 }
 
-impl ChainItem {
-    /// Where the chain is attached, if the program could have written it so.
+impl ListedChain {
+    /// Where the chain is attached; `None` if the program never attaches one so.
     fn base(&self) -> Option<BaseChain> {
         let kind =
             [ChainType::Filter, ChainType::Nat].into_iter().find(|kind| self.r#type.as_deref() == Some(kind.nft()));
@@ -193,80 +199,80 @@ impl ChainItem {
     }
 }
 
-/// An element, or a part of one, as nft writes it.
-enum Node {
+/// An element, or a part of an element, in nft's JSON.
+enum ListedValue {
     Text(String),
     Number(u64),
-    Concat(Vec<Node>),
+    Concat(Vec<ListedValue>),
     Prefix { addr: String, len: u64 },
-    Elem { val: Box<Node>, comment: Option<String> },
-    List(Vec<Node>),
+    Elem { val: Box<ListedValue>, comment: Option<String> },
+    List(Vec<ListedValue>),
     Other,
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for ListedValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor)
+        deserializer.deserialize_any(ListedValueVisitor)
     }
 }
 
-struct NodeVisitor;
+struct ListedValueVisitor;
 
-impl<'de> Visitor<'de> for NodeVisitor {
-    type Value = Node;
+impl<'de> Visitor<'de> for ListedValueVisitor {
+    type Value = ListedValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an element of a set or map")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Node, E> {
-        Ok(Node::Text(text.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<ListedValue, E> {
+        Ok(ListedValue::Text(text.to_owned()))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Node, E> {
-        Ok(Node::Number(number))
+    fn visit_u64<E>(self, number: u64) -> Result<ListedValue, E> {
+        Ok(ListedValue::Number(number))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Node, E> {
-        Ok(Node::Other)
+    fn visit_i64<E>(self, _: i64) -> Result<ListedValue, E> {
+        Ok(ListedValue::Other)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
-        Ok(Node::Other)
+    fn visit_f64<E>(self, _: f64) -> Result<ListedValue, E> {
+        Ok(ListedValue::Other)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Node, E> {
-        Ok(Node::Other)
+    fn visit_bool<E>(self, _: bool) -> Result<ListedValue, E> {
+        Ok(ListedValue::Other)
     }
 
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Other)
+    fn visit_unit<E>(self) -> Result<ListedValue, E> {
+        Ok(ListedValue::Other)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Node, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<ListedValue, A::Error> {
         let mut nodes = Vec::with_capacity(2);
         while let Some(node) = sequence.next_element()? {
             nodes.push(node);
         }
-        Ok(Node::List(nodes))
+        Ok(ListedValue::List(nodes))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let mut node = Node::Other;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ListedValue, A::Error> {
+        let mut node = ListedValue::Other;
         while let Some(name) = map.next_key::<String>()? {
             node = match name.as_str() {
-                "concat" => Node::Concat(map.next_value()?),
+                "concat" => ListedValue::Concat(map.next_value()?),
                 "prefix" => {
-                    let prefix: PrefixItem = map.next_value()?;
-                    Node::Prefix { addr: prefix.addr, len: prefix.len }
+                    let prefix: ListedPrefix = map.next_value()?;
+                    ListedValue::Prefix { addr: prefix.addr, len: prefix.len }
                 }
                 "elem" => {
-                    let elem: ElemItem = map.next_value()?;
-                    Node::Elem { val: Box::new(elem.val), comment: elem.comment }
+                    let elem: ListedElem = map.next_value()?;
+                    ListedValue::Elem { val: Box::new(elem.val), comment: elem.comment }
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
-                    Node::Other
+                    ListedValue::Other
                 }
             };
         }
@@ -275,14 +281,14 @@ impl<'de> Visitor<'de> for NodeVisitor {
 }
 
 #[derive(Deserialize)]
-struct PrefixItem {
+struct ListedPrefix {
     addr: String,
     len: u64,
 }
 
 #[derive(Deserialize)]
-struct ElemItem {
-    val: Node,
+struct ListedElem {
+    val: ListedValue,
     comment: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Rules in the `nftables` crate's types.
+//! Encoding rules in the types of the `nftables` crate.
 
 use nftables::expr::{
     BinaryOperation, CT, CTDir, Expression, Fib, FibFlag, FibResult, Map, Meta, MetaKey, NamedExpression, NgMode,
@@ -13,12 +13,12 @@ use crate::dataplane::{Action, Condition, Expr, Family, Field, Rule, SetName, Si
 /// A statement of a rule.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(super) enum Step {
-    /// One that the crate has.
+pub(super) enum RuleStatement {
+    /// One that the crate can express.
     Known(Statement<'static>),
-    /// An element that a packet adds to a map or refreshes: the crate has it for sets only.
+    /// A packet adds an element to a map, or refreshes it: the crate has this for sets only.
     Map {
-        /// Its contents.
+        /// The statement.
         map: MapUpdate,
     },
 }
@@ -32,7 +32,7 @@ pub(super) struct MapUpdate {
     map: String,
 }
 
-/// An element with a timeout in seconds; the crate writes `null` for each member that is not set.
+/// An element with a timeout in seconds: the crate's own type writes `null` for each unset member.
 #[derive(Serialize)]
 struct Expiring {
     elem: ExpiringValue,
@@ -45,9 +45,9 @@ struct ExpiringValue {
 }
 
 /// The statements of a rule.
-pub(super) fn steps(rule: &Rule) -> Vec<Step> {
+pub(super) fn rule_statements(rule: &Rule) -> Vec<RuleStatement> {
     let family = rule.family;
-    let mut steps: Vec<Step> = statements(rule).into_iter().map(Step::Known).collect();
+    let mut all: Vec<RuleStatement> = statements(rule).into_iter().map(RuleStatement::Known).collect();
     if let Action::Remember(expr, map, seconds) = &rule.action {
         let val = key(family, expr.fields, expr.class);
         let map = MapUpdate {
@@ -56,12 +56,12 @@ pub(super) fn steps(rule: &Rule) -> Vec<Step> {
             data: key(family, Expr::DESTINATION, None),
             map: format!("@{map}"),
         };
-        steps.push(Step::Map { map });
+        all.push(RuleStatement::Map { map });
     }
-    steps
+    all
 }
 
-/// The conditions of a rule, and its action if the crate has it.
+/// The conditions of a rule, and its action if the crate can express it.
 fn statements(rule: &Rule) -> Vec<Statement<'static>> {
     let family = rule.family;
     let mut statements: Vec<_> = rule.conditions.iter().map(|condition| condition_of(family, condition)).collect();
@@ -132,7 +132,7 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
     Statement::Match(Match { left, right, op })
 }
 
-/// The key made of these fields; a single field stands for itself.
+/// A concatenation of these fields, or a single field.
 pub(super) fn key(family: Family, fields: &[Field], class: Option<SizeClass>) -> Expression<'static> {
     match fields {
         [single] => field(family, *single, class),
@@ -157,7 +157,7 @@ fn field(family: Family, field: Field, class: Option<SizeClass>) -> Expression<'
         Field::OriginalDport => {
             NamedExpression::CT(CT { key: "proto-dst".into(), family: None, dir: Some(CTDir::Original) })
         }
-        // In the type of a set any class will do: 2 stands for "an integer".
+        // In the type of a set any class will do: 2 stands for an integer.
         Field::Slot => NamedExpression::Numgen(Numgen {
             mode: NgMode::Random,
             ng_mod: class.map_or(2, SizeClass::slots),

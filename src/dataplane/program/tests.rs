@@ -6,7 +6,7 @@ fn text(program: &Program, chain: &str) -> Vec<String> {
 }
 
 fn classes(endpoints: &[usize]) -> ProgramFeatures {
-    let classes: Vec<SizeClass> = endpoints.iter().filter_map(|n| SizeClass::of(*n)).collect();
+    let classes: Vec<SizeClass> = endpoints.iter().filter_map(|n| SizeClass::for_endpoints(*n)).collect();
     let external = classes.iter().map(|class| (EndpointList::Any, *class)).collect();
     ProgramFeatures { internal: classes, classes: external, ..ProgramFeatures::default() }
 }
@@ -70,8 +70,8 @@ fn rules_read_like_nft() {
         assert_eq!(text(&program, &format!("pick-{class}")), [draw]);
     }
     let sixteen = text(&program, "pick-16");
-    assert_eq!(sixteen.len(), DRAWS + 1);
-    assert!(sixteen[0].contains("mod 16") && sixteen[DRAWS].contains("mod 8"), "{sixteen:?}");
+    assert_eq!(sixteen.len(), UNBIASED_DRAWS + 1);
+    assert!(sixteen[0].contains("mod 16") && sixteen[UNBIASED_DRAWS].contains("mod 8"), "{sixteen:?}");
     assert_eq!(
         text(&program, "nat-postrouting"),
         [
@@ -91,7 +91,7 @@ fn without_a_pod_network_of_the_family_cluster_ips_are_not_masqueraded() {
 }
 
 #[test]
-fn pods_may_be_told_by_interface_and_node_ports_be_on_every_address() {
+fn pods_are_recognised_by_interface_and_node_ports_accepted_on_every_address() {
     let options = Options {
         local_pods: LocalPods::Interface("cali*".to_owned()),
         masquerade_bit: 3,
@@ -124,7 +124,7 @@ fn a_fingerprint_changes_with_the_rules() {
 }
 
 #[test]
-fn classes_are_tested_in_the_order_that_is_given() {
+fn classes_are_tested_in_the_given_order() {
     let program = Program::new(Family::Ip, &Options::default(), &classes(&[4, 1]));
     let tested = text(&program, "endpoints-any");
     assert!(tested[0].ends_with("goto pick-4") && tested[1].ends_with("goto pick-1"), "{tested:?}");
@@ -135,7 +135,7 @@ fn classes_are_tested_in_the_order_that_is_given() {
 }
 
 #[test]
-fn a_class_of_which_there_are_only_cluster_ips_has_a_chain_to_pick_from() {
+fn a_class_that_only_cluster_ips_use_has_a_pick_chain() {
     let parts = ProgramFeatures { classes: Vec::new(), ..classes(&[2]) };
     let program = Program::new(Family::Ip, &Options::default(), &parts);
     assert_eq!(text(&program, "pick-2").len(), 1);
@@ -143,7 +143,7 @@ fn a_class_of_which_there_are_only_cluster_ips_has_a_chain_to_pick_from() {
 }
 
 #[test]
-fn only_what_was_not_translated_is_checked() {
+fn only_untranslated_connections_are_checked() {
     let program = Program::new(Family::Ip, &Options::default(), &ProgramFeatures::default());
     assert_eq!(text(&program, "filter-input"), ["ct state new ct status ! dnat jump check-nodeports"]);
     for chain in ["filter-forward", "filter-output"] {
@@ -156,7 +156,7 @@ fn only_what_was_not_translated_is_checked() {
 }
 
 #[test]
-fn sources_are_checked_only_where_a_service_asks_for_it() {
+fn sources_are_checked_only_if_a_service_restricts_them() {
     let early = ["check-sources", "filter-prerouting", "filter-output-early"];
     let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
     assert!(without.chains.iter().all(|chain| !early.contains(&&*chain.name.0)));
@@ -174,7 +174,7 @@ fn sources_are_checked_only_where_a_service_asks_for_it() {
 }
 
 #[test]
-fn clients_are_remembered_only_where_a_service_asks_for_it() {
+fn clients_are_remembered_only_with_session_affinity() {
     let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
     let chain = |name: &'static str| without.chains.iter().find(|chain| chain.name.0 == name);
     assert!(chain("remember-clients").is_none() && chain("nat-input").is_none());
@@ -202,7 +202,7 @@ fn clients_are_remembered_only_where_a_service_asks_for_it() {
 }
 
 #[test]
-fn clients_of_a_node_port_are_those_that_asked_a_node_address() {
+fn only_connections_to_a_node_address_are_clients_of_a_node_port() {
     let affinity = BTreeSet::from([Affinity { node_port: true, seconds: 60 }]);
     let program =
         Program::new(Family::Ip6, &Options::default(), &ProgramFeatures { affinity, ..ProgramFeatures::default() });

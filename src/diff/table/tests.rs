@@ -188,7 +188,7 @@ fn a_class_stays_when_nobody_uses_it_any_more() {
 fn a_verified_table_is_not_compared_again_unless_a_class_is_new() {
     let classes = |endpoints: &[usize]| {
         let mut counts = FrontendCounts::default();
-        counts.add(endpoints.iter().filter_map(|n| SizeClass::of(*n).map(SetName::Internal)));
+        counts.add(endpoints.iter().filter_map(|n| SizeClass::for_endpoints(*n).map(SetName::Internal)));
         counts
     };
     let (options, none) = (Options::default(), FrontendCounts::default());
@@ -203,7 +203,7 @@ fn a_verified_table_is_not_compared_again_unless_a_class_is_new() {
 #[test]
 fn other_options_rewrite_only_the_chain_that_they_are_about() {
     let mut counts = FrontendCounts::default();
-    counts.add(SizeClass::of(1).map(SetName::Internal).into_iter());
+    counts.add(SizeClass::for_endpoints(1).map(SetName::Internal).into_iter());
     let installed = program_change(Family::Ip, None, &Options::default(), &counts, &FrontendCounts::default()).table;
     let unverified = Arc::new(InstalledTable { verified: None, ..InstalledTable::clone(&installed) });
     let options = Options { masquerade_all: true, ..Options::default() };

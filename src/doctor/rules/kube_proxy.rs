@@ -2,7 +2,7 @@
 
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::{Finding, Severity};
-use crate::takeover::Answers;
+use crate::takeover::HealthServer;
 
 /// Which mode it has run in.
 pub(super) fn rules(facts: &Facts) -> Finding {
@@ -31,12 +31,12 @@ pub(super) fn running(facts: &Facts) -> Finding {
     let id = "kube-proxy-running";
     let port = facts.health_port;
     match facts.answers {
-        Answers::Nobody => Finding::new(id, Severity::Ok, format!("nobody answers on port {port}")),
-        Answers::Pointsman => Finding::new(id, Severity::Ok, format!("a Pointsman answers on port {port}")),
-        Answers::KubeProxy => Finding::new(id, Severity::Note, format!("kube-proxy answers on port {port}"))
+        HealthServer::Absent => Finding::new(id, Severity::Ok, format!("nobody answers on port {port}")),
+        HealthServer::Pointsman => Finding::new(id, Severity::Ok, format!("a Pointsman answers on port {port}")),
+        HealthServer::KubeProxy => Finding::new(id, Severity::Note, format!("kube-proxy answers on port {port}"))
             .means("Both want this port and 10249, and while kube-proxy runs its rules stay.")
             .remedy("End kube-proxy on this node before Pointsman starts; its rules go on working without it."),
-        Answers::Somebody => {
+        HealthServer::Unknown => {
             Finding::new(id, Severity::Problem, format!("something that is no Service proxy listens on port {port}"))
                 .means("Pointsman cannot serve its health checks there, and takes it for a proxy that runs.")
                 .remedy(

@@ -67,7 +67,7 @@ fn of_family(facts: &Facts, family: Family) -> Vec<String> {
     let interfaces = facts.interfaces.iter().filter(|interface| interface.name != IPVS_LINK);
     let addresses =
         interfaces.flat_map(|interface| interface.addresses.iter().map(move |addr| (addr, &interface.name)));
-    let usable = addresses.filter(|(addr, _)| Family::of(**addr) == family && reachable(**addr));
+    let usable = addresses.filter(|(addr, _)| Family::from_addr(**addr) == family && reachable(**addr));
     let mut texts: Vec<String> = usable.map(|(addr, name)| format!("{addr} ({name})")).collect();
     texts.sort();
     texts

@@ -4,7 +4,7 @@ use super::*;
 use crate::doctor::config::ProxyConfig;
 use crate::doctor::facts::{NftProgram, Policy};
 use crate::doctor::finding::{Severity, objections};
-use crate::takeover::{Answers, Interface};
+use crate::takeover::{HealthServer, Interface};
 
 /// A node after kube-proxy's nftables mode, with nothing odd about it.
 fn node() -> Facts {
@@ -15,7 +15,7 @@ fn node() -> Facts {
         unseen: Vec::new(),
         legacy: false,
         kept: Vec::new(),
-        answers: Answers::Nobody,
+        answers: HealthServer::Absent,
         health_port: 10256,
         metrics: crate::doctor::ProxyMetrics::default(),
         config: None,
@@ -103,10 +103,10 @@ fn the_mode_of_the_configuration_is_told_where_the_kernel_has_another_or_none() 
 #[test]
 fn who_answers_on_the_health_port_decides() {
     for (answers, severity, word) in [
-        (Answers::Nobody, Severity::Ok, "nobody"),
-        (Answers::Pointsman, Severity::Ok, "Pointsman"),
-        (Answers::KubeProxy, Severity::Note, "End kube-proxy"),
-        (Answers::Somebody, Severity::Problem, "--healthz-bind-address"),
+        (HealthServer::Absent, Severity::Ok, "nobody"),
+        (HealthServer::Pointsman, Severity::Ok, "Pointsman"),
+        (HealthServer::KubeProxy, Severity::Note, "End kube-proxy"),
+        (HealthServer::Unknown, Severity::Problem, "--healthz-bind-address"),
     ] {
         assert_found(&Facts { answers, ..node() }, "kube-proxy-running", severity, &[word, "10256"]);
     }

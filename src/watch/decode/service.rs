@@ -138,9 +138,11 @@ fn cluster_ips(
             },
         };
         let addr = text.as_str().and_then(parse_ip).filter(|addr| is_virtual(*addr));
-        match addr.filter(|addr| family.is_none_or(|family| family == Family::of(*addr))) {
+        match addr.filter(|addr| family.is_none_or(|family| family == Family::from_addr(*addr))) {
             // The first of a family counts, as to kube-proxy.
-            Some(addr) if !found.iter().any(|known| Family::of(*known) == Family::of(addr)) => found.push(addr),
+            Some(addr) if !found.iter().any(|known| Family::from_addr(*known) == Family::from_addr(addr)) => {
+                found.push(addr)
+            }
             Some(_) => {}
             None => problems.push(Problem::new(field, Reason::BadAddress, &text)),
         }

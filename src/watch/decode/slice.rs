@@ -98,7 +98,7 @@ fn endpoints(
         // All addresses of an endpoint are fungible; the first is the one to use.
         let text = endpoint.addresses.into_vec().into_iter().next().unwrap_or_default();
         let addr = text.as_str().and_then(parse_ip);
-        let Some(addr) = addr.filter(|addr| Family::of(*addr) == family && is_endpoint(*addr)) else {
+        let Some(addr) = addr.filter(|addr| Family::from_addr(*addr) == family && is_endpoint(*addr)) else {
             problems.push(Problem::new(format!("endpoints[{i}].addresses[0]"), Reason::BadAddress, &text));
             continue;
         };

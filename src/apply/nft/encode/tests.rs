@@ -89,7 +89,7 @@ fn objects_of_the_program_are_written_as_nft_reads_them() {
 fn rules_are_written_as_nft_reads_them() {
     use crate::dataplane::Condition::{CtStateNew, CtStatusDnat, CtStatusNoDnat, L4Proto, Mark, SaddrNotIn};
     let rule = |family, action| Rule::new(family, action);
-    let random = Expr::key_of(SetName::Endpoints(EndpointList::Any)).random_slot(SizeClass::of(4).unwrap());
+    let random = Expr::key_of(SetName::Endpoints(EndpointList::Any)).random_slot(SizeClass::for_endpoints(4).unwrap());
     let stamped = Rule { comment: Some("program 1".to_owned()), ..rule(Family::Ip, Action::Drop) };
     let elsewhere = SaddrNotIn("10.128.0.0/16".parse().unwrap());
     #[rustfmt::skip]
@@ -121,7 +121,7 @@ fn an_empty_batch_has_no_commands() {
     assert_eq!(commands(&[]), "");
 }
 
-/// How many elements each command of a batch carries.
+/// The number of elements in each command of a batch.
 fn runs(operations: &[Operation]) -> Vec<usize> {
     let batch: serde_json::Value = serde_json::from_slice(&encode(operations).unwrap()).unwrap();
     let commands = batch["nftables"].as_array().unwrap().iter();
@@ -133,7 +133,7 @@ fn runs(operations: &[Operation]) -> Vec<usize> {
 }
 
 #[test]
-fn neighbours_of_one_set_share_a_command_and_nothing_else_does() {
+fn only_neighbouring_elements_of_one_set_share_a_command() {
     let add = |element: &Element| Operation::add_element(element.clone());
     let delete = |element: &Element| Operation::delete_element(element.clone());
     let (a, b, other) = (slot(0, 1), slot(1, 2), network("10.96.0.0/16"));

@@ -8,7 +8,7 @@ use crate::diff::{Acknowledged, Scope, diff};
 use crate::fixtures::{World, frontend, scope, service, service_cidr, slice};
 use crate::state::Event;
 
-/// The IPv4 table of [`world`] as nft 1.1.3 lists it, one object a line.
+/// The IPv4 table of [`world`] as nft 1.1.3 lists it, one object per line.
 const LISTING: &str = include_str!("listing.json");
 
 fn world() -> World {
@@ -31,12 +31,12 @@ fn read(json: &Value) -> TableContents {
     table(Family::Ip, json.to_string().as_bytes()).unwrap()
 }
 
-/// What is read of a table that holds one object.
+/// The contents of a table with one object.
 fn read_one(object: &Value) -> TableContents {
     read(&json!({"nftables": [{"metainfo": {"json_schema_version": 1}}, {"table": {"name": "pointsman"}}, object]}))
 }
 
-/// Whether a set of the type of `external` with these members is taken as ours, and the elements read.
+/// Whether a set of the type of `external` with these members is recognised, and its elements.
 fn read_external(elements: &Value, more: &[(&str, Value)]) -> (bool, Vec<Element>) {
     let key = key(Family::Ip, SetName::External.definition().key, None);
     let mut set =
@@ -49,7 +49,7 @@ fn read_external(elements: &Value, more: &[(&str, Value)]) -> (bool, Vec<Element
 }
 
 #[test]
-fn a_listing_is_read_as_what_was_written() {
+fn a_listing_is_read_as_the_table_that_was_written() {
     let mut kernel = MemoryKernel::new();
     let plan = diff(&Acknowledged::empty(), world().desired(), &scope_of_listing());
     kernel.apply(&plan.operations).unwrap();
@@ -73,7 +73,7 @@ fn elements_are_read_with_and_without_a_comment() {
 }
 
 #[test]
-fn a_set_that_holds_what_is_never_written_is_not_recognised() {
+fn a_set_with_an_element_that_the_program_never_writes_is_not_recognised() {
     for elements in [
         json!(["10.96.0.1"]),
         json!([{"concat": ["10.96.0.1", "tcp"]}]),
@@ -131,14 +131,14 @@ fn a_set_in_place_of_a_map_is_not_recognised() {
 }
 
 #[test]
-fn foreign_sets_are_noted_and_not_read() {
+fn foreign_sets_are_recorded_without_their_elements() {
     let contents = read_one(&json!({"set": {"name": "blocklist", "type": "ipv4_addr", "elem": ["192.0.2.1"]}}));
     assert_eq!(contents.sets["blocklist"], SetContents { is_map: false, recognised: false, capacity: None });
     assert_eq!(contents.elements, []);
 }
 
 #[test]
-fn other_kinds_of_objects_are_skipped() {
+fn objects_of_other_kinds_are_skipped() {
     for kind in ["flowtable", "counter", "quota", "limit", "ct helper", "element", "nonsense"] {
         assert_eq!(read_one(&json!({kind: {"name": "x", "table": "pointsman"}})), TableContents::default(), "{kind}");
     }
@@ -168,7 +168,7 @@ fn a_base_chain_of_another_kind_is_foreign() {
 }
 
 #[test]
-fn the_fingerprint_is_that_of_the_first_rule_and_rules_are_counted() {
+fn the_first_rule_gives_the_fingerprint_and_all_rules_are_counted() {
     let rule = |comment: Value| json!({"rule": {"chain": "c", "comment": comment, "expr": []}});
     let chain_of = |comments: &[Value]| {
         let rules = comments.iter().cloned().map(rule);
@@ -183,7 +183,7 @@ fn the_fingerprint_is_that_of_the_first_rule_and_rules_are_counted() {
 }
 
 #[test]
-fn what_is_no_listing_is_an_error() {
+fn input_that_is_no_listing_is_an_error() {
     let nested = format!("{{\"nftables\":[{{\"set\":{{\"name\":\"s\",\"type\":0,\"elem\":{}", "[".repeat(100_000));
     for text in
         ["", "null", "[]", "{}", r#"{"nftables":{}}"#, r#"{"nftables":[{"chain":{}}]}"#, &LISTING[..9_000], &nested]
@@ -192,7 +192,7 @@ fn what_is_no_listing_is_an_error() {
     }
 }
 
-/// Something that may stand anywhere in a listing.
+/// A value that may stand anywhere in a listing.
 fn junk() -> impl Strategy<Value = Value> {
     let words =
         ["", "10.96.0.1", "fd00::1", "10.96.0.0/16", "tcp", "endpoints", "slots-4", "interval", "input", "@internal"];
@@ -214,7 +214,7 @@ fn junk() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Where the values of a listing are.
+/// Collects the JSON pointers of all values of a listing.
 fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
@@ -226,7 +226,7 @@ fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The listing without the rules' expressions, which are not read, and where its values are.
+/// The listing without the rules' expressions, which are not parsed, and the JSON pointers of its values.
 fn lean_listing() -> (Value, Vec<String>) {
     let mut listing: Value = serde_json::from_str(LISTING).unwrap();
     for item in listing["nftables"].as_array_mut().unwrap() {
@@ -239,7 +239,7 @@ fn lean_listing() -> (Value, Vec<String>) {
     (listing, found)
 }
 
-/// Whatever was read, a plan from there leads to a state that needs no other.
+/// Checks that a plan from these contents leads to a state that needs no other plan.
 fn assert_mends(contents: TableContents) -> Result<(), TestCaseError> {
     let mut tables = crate::dataplane::Tables::default();
     tables.set(Family::Ip, Some(contents));

@@ -1,4 +1,4 @@
-//! Elements as they are read: the way back from the kernel's bytes.
+//! Decoding elements from the kernel's bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -10,58 +10,60 @@ use super::abi::{
     NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA,
 };
 use super::elements::protocol_number;
-use super::parse::{Attributes, host_u32};
 use super::types::{comment, type_of};
 use crate::dataplane::{Element, Endpoint, Family, Field, Key, KeyField, KeyFields, Protocol, SetName};
+use crate::netlink::{Attributes, host_u32};
 
-/// Collects the elements of one set as they are read.
-pub(super) struct Collector {
+/// Decodes the elements of one set, entry by entry.
+pub(super) struct ElementDecoder {
     family: Family,
     set: SetName,
-    /// Whether entries are starts and ends of ranges.
-    bounded: bool,
+    /// Whether entries are bounds of ranges.
+    has_bounds: bool,
     elements: Vec<Element>,
-    bounds: Vec<Bound>,
-    odd: bool,
+    bounds: Vec<RangeBound>,
+    /// Whether an entry is not as the program would write it.
+    malformed: bool,
 }
 
 /// A start or an end of a range.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Bound {
+struct RangeBound {
     addr: IpAddr,
     /// An end belongs to the range before it, so it comes before a start at the same address.
     start: bool,
     comment: Option<Arc<str>>,
 }
 
-impl Collector {
+impl ElementDecoder {
+    /// A decoder for a set without entries so far.
     pub fn new(family: Family, set: SetName) -> Self {
         let definition = set.definition();
-        // Ranges among several fields are entries with two keys.
+        // A range among several fields is one entry with two keys.
         let bounds = definition.interval && definition.key.len() == 1;
-        Self { family, set, bounded: bounds, elements: Vec::new(), bounds: Vec::new(), odd: false }
+        Self { family, set, has_bounds: bounds, elements: Vec::new(), bounds: Vec::new(), malformed: false }
     }
 
-    /// Takes an entry of the kernel's list.
+    /// Decodes an entry of the kernel's list.
     pub fn push(&mut self, entry: Attributes<'_>) {
-        let taken = if self.bounded { self.bound(entry) } else { self.element(entry) };
-        self.odd |= taken.is_none();
+        let decoded = if self.has_bounds { self.bound(entry) } else { self.element(entry) };
+        self.malformed |= decoded.is_none();
     }
 
-    /// The elements; `None` if some are not what we would write.
+    /// The elements; `None` if one is not as the program would write it.
     pub fn finish(mut self) -> Option<Vec<Element>> {
-        if self.odd {
+        if self.malformed {
             return None;
         }
         let mut bounds = std::mem::take(&mut self.bounds).into_iter().peekable();
         while let Some(bound) = bounds.next() {
-            // nft marks the addresses below the first range by an end.
+            // nft writes an end for the addresses below the first range.
             if !bound.start {
                 continue;
             }
             let last = match bounds.peek() {
                 Some(next) => before(next.addr)?,
-                None => last(self.family),
+                None => last_address(self.family),
             };
             let key = Key::Network(network(bound.addr, last)?);
             self.elements.push(Element { set: self.set, key, value: None, comment: bound.comment });
@@ -69,17 +71,18 @@ impl Collector {
         Some(self.elements)
     }
 
-    /// Sorts what was taken; true if something was taken twice.
+    /// Sorts the entries; true if there are duplicates.
     ///
-    /// The kernel dumps a hash table in parts and resumes by counting. When the table is resized in between, which happens shortly
-    /// after many elements were added, as many elements are left out as are given twice.
-    pub fn sort(&mut self) -> bool {
+    /// The kernel dumps a hash table in parts and resumes by counting. If it resizes the table in between, which happens shortly
+    /// after many elements were added, it leaves out as many elements as it dumps twice.
+    pub fn sort_and_find_duplicates(&mut self) -> bool {
         self.bounds.sort_unstable();
         self.elements.sort_unstable_by_key(|element| element.key);
         self.elements.windows(2).any(|pair| pair[0].key == pair[1].key)
             || self.bounds.windows(2).any(|pair| (pair[0].addr, pair[0].start) == (pair[1].addr, pair[1].start))
     }
 
+    /// Decodes an entry that is an element.
     fn element(&mut self, entry: Attributes<'_>) -> Option<()> {
         let definition = self.set.definition();
         let (mut key, mut key_end, mut value, mut note) = (None, None, None, None);
@@ -89,22 +92,24 @@ impl Collector {
                 NFTA_SET_ELEM_KEY_END => key_end = Some(contents),
                 NFTA_SET_ELEM_DATA => value = Some(contents),
                 NFTA_SET_ELEM_USERDATA => note = comment(contents),
-                // A catch-all element, for one.
+                // A catch-all element, for example.
                 NFTA_SET_ELEM_FLAGS => return None,
                 _ => {}
             }
         }
-        let mut first = atoms(self.family, definition.key, Attributes(key?).find(NFTA_DATA_VALUE)?)?;
+        let mut first = decode_fields(self.family, definition.key, Attributes(key?).find(NFTA_DATA_VALUE)?)?;
         if let Some(key_end) = key_end {
-            join(&mut first, &atoms(self.family, definition.key, Attributes(key_end).find(NFTA_DATA_VALUE)?)?)?;
+            join(&mut first, &decode_fields(self.family, definition.key, Attributes(key_end).find(NFTA_DATA_VALUE)?)?)?;
         }
-        let key = Key::from_atoms(self.family, self.set, &first)?;
+        let key = Key::from_fields(self.family, self.set, &first)?;
         let value = match value {
             None => None,
-            Some(value) => match *atoms(self.family, definition.data, Attributes(value).find(NFTA_DATA_VALUE)?)? {
-                [KeyField::Addr(addr), KeyField::Port(port)] => Some(Endpoint { addr, port }),
-                _ => return None,
-            },
+            Some(value) => {
+                match *decode_fields(self.family, definition.data, Attributes(value).find(NFTA_DATA_VALUE)?)? {
+                    [KeyField::Addr(addr), KeyField::Port(port)] => Some(Endpoint { addr, port }),
+                    _ => return None,
+                }
+            }
         };
         if value.is_some() != definition.is_map() {
             return None;
@@ -113,18 +118,19 @@ impl Collector {
         Some(())
     }
 
+    /// Decodes an entry that is a bound of a range.
     fn bound(&mut self, entry: Attributes<'_>) -> Option<()> {
         let flags = entry.u32(NFTA_SET_ELEM_FLAGS).unwrap_or(0);
         let key = entry.nest(NFTA_SET_ELEM_KEY)?.find(NFTA_DATA_VALUE)?;
-        let [KeyField::Addr(addr)] = *atoms(self.family, self.set.definition().key, key)? else { return None };
+        let [KeyField::Addr(addr)] = *decode_fields(self.family, self.set.definition().key, key)? else { return None };
         let note = entry.find(NFTA_SET_ELEM_USERDATA).and_then(comment);
         let start = flags & NFT_SET_ELEM_INTERVAL_END == 0;
-        self.bounds.push(Bound { addr, start, comment: note.map(Arc::from) });
+        self.bounds.push(RangeBound { addr, start, comment: note.map(Arc::from) });
         (flags & !NFT_SET_ELEM_INTERVAL_END == 0).then_some(())
     }
 }
 
-/// Makes networks of the addresses that differ; `None` if anything else does.
+/// Joins two keys: addresses that differ become networks; `None` if another field differs.
 fn join(first: &mut KeyFields, last: &KeyFields) -> Option<()> {
     for (first, last) in first.iter_mut().zip(last.iter()).filter(|(first, last)| first != last) {
         let (KeyField::Addr(from), KeyField::Addr(to)) = (*first, *last) else { return None };
@@ -133,21 +139,21 @@ fn join(first: &mut KeyFields, last: &KeyFields) -> Option<()> {
     Some(())
 }
 
-/// Takes bytes apart; `None` if their length is not that of the fields, or a protocol is not one of Services.
-fn atoms(family: Family, fields: &[Field], mut bytes: &[u8]) -> Option<KeyFields> {
-    let mut atoms = KeyFields::default();
-    for field in fields {
+/// Decodes fields; `None` if their length is wrong, or a protocol is none of Services.
+fn decode_fields(family: Family, definition: &[Field], mut bytes: &[u8]) -> Option<KeyFields> {
+    let mut decoded = KeyFields::default();
+    for field in definition {
         let length = type_of(family, *field).length;
-        let padded = if fields.len() > 1 { length.next_multiple_of(4) } else { length };
+        let padded = if definition.len() > 1 { length.next_multiple_of(4) } else { length };
         let (value, rest) = (bytes.get(..length)?, bytes.get(padded..)?);
-        atoms.push(atom(*field, value)?)?;
+        decoded.push(decode_field(*field, value)?)?;
         bytes = rest;
     }
-    // The kernel pads what is shorter than a register.
-    (bytes.len() < 4).then_some(atoms)
+    // The kernel pads data that is shorter than a register.
+    (bytes.len() < 4).then_some(decoded)
 }
 
-fn atom(field: Field, bytes: &[u8]) -> Option<KeyField> {
+fn decode_field(field: Field, bytes: &[u8]) -> Option<KeyField> {
     Some(match field {
         Field::Saddr | Field::Daddr | Field::OriginalDaddr => KeyField::Addr(match bytes.len() {
             4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
@@ -170,15 +176,15 @@ fn before(addr: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// The last address of all.
-fn last(family: Family) -> IpAddr {
+/// The last address of a family.
+fn last_address(family: Family) -> IpAddr {
     match family {
         Family::Ip => Ipv4Addr::BROADCAST.into(),
         Family::Ip6 => Ipv6Addr::from_bits(u128::MAX).into(),
     }
 }
 
-/// The network that begins and ends there, if there is one.
+/// The network from `first` to `last`; `None` if there is none.
 fn network(first: IpAddr, last: IpAddr) -> Option<IpNet> {
     let (differing, width) = match (first, last) {
         (IpAddr::V4(first), IpAddr::V4(last)) => (u128::from(first.to_bits() ^ last.to_bits()), 32),
@@ -194,32 +200,32 @@ fn network(first: IpAddr, last: IpAddr) -> Option<IpNet> {
 mod tests {
     use super::*;
     use crate::apply::netlink::elements::put;
-    use crate::apply::netlink::write::Writer;
     use crate::dataplane::{EndpointList, Frontend};
+    use crate::netlink::MessageWriter;
 
-    /// Writes elements and reads them back.
-    fn there_and_back(set: SetName, elements: &[Element]) -> Option<Vec<Element>> {
-        let mut writer = Writer::default();
+    /// Encodes elements and decodes them.
+    fn round_trip(set: SetName, elements: &[Element]) -> Option<Vec<Element>> {
+        let mut writer = MessageWriter::default();
         elements.iter().for_each(|element| put(&mut writer, element, true));
-        let mut collector = Collector::new(elements[0].family(), set);
-        Attributes(&writer.bytes).for_each(|(_, entry)| collector.push(Attributes(entry)));
-        assert!(!collector.sort(), "nothing twice");
-        collector.finish()
+        let mut decoder = ElementDecoder::new(elements[0].family(), set);
+        Attributes(&writer.bytes).for_each(|(_, entry)| decoder.push(Attributes(entry)));
+        assert!(!decoder.sort_and_find_duplicates(), "no duplicates");
+        decoder.finish()
     }
 
     #[test]
     fn an_element_that_is_dumped_twice_is_noticed() {
         let frontend = |port| Frontend { addr: [10, 96, 0, 1].into(), protocol: Protocol::Tcp, port };
         let member = |port| Element::member(SetName::External, Key::Frontend(frontend(port)));
-        let mut writer = Writer::default();
+        let mut writer = MessageWriter::default();
         [member(1), member(2), member(1)].iter().for_each(|element| put(&mut writer, element, true));
-        let mut collector = Collector::new(Family::Ip, SetName::External);
-        Attributes(&writer.bytes).for_each(|(_, entry)| collector.push(Attributes(entry)));
-        assert!(collector.sort());
+        let mut decoder = ElementDecoder::new(Family::Ip, SetName::External);
+        Attributes(&writer.bytes).for_each(|(_, entry)| decoder.push(Attributes(entry)));
+        assert!(decoder.sort_and_find_duplicates());
     }
 
     #[test]
-    fn slots_are_read_back_in_both_families() {
+    fn slots_are_decoded_in_both_families() {
         for (addr, to) in [("10.96.0.1", "10.1.0.2"), ("fd00:96::1", "fd00::2")] {
             let frontend = Frontend { addr: addr.parse().unwrap(), protocol: Protocol::Sctp, port: 53 };
             let endpoint = Endpoint { addr: to.parse().unwrap(), port: 8080 };
@@ -228,14 +234,14 @@ mod tests {
                 ..Element::slot(EndpointList::Any, frontend, 65_535, endpoint)
             };
             assert_eq!(
-                there_and_back(SetName::Endpoints(EndpointList::Any), std::slice::from_ref(&element)),
+                round_trip(SetName::Endpoints(EndpointList::Any), std::slice::from_ref(&element)),
                 Some(vec![element])
             );
         }
     }
 
     #[test]
-    fn ranges_are_read_back_also_at_the_ends_of_the_address_space() {
+    fn ranges_are_decoded_also_at_the_ends_of_the_address_space() {
         for texts in [
             vec!["10.96.0.0/16", "10.97.0.0/16", "10.98.0.1/32", "255.255.255.255/32"],
             vec!["0.0.0.0/8", "240.0.0.0/4"],
@@ -245,12 +251,12 @@ mod tests {
         ] {
             let network = |text: &&str| Element::member(SetName::ServiceCidrs, Key::Network(text.parse().unwrap()));
             let elements: Vec<Element> = texts.iter().map(network).collect();
-            assert_eq!(there_and_back(SetName::ServiceCidrs, &elements), Some(elements.clone()), "{texts:?}");
+            assert_eq!(round_trip(SetName::ServiceCidrs, &elements), Some(elements.clone()), "{texts:?}");
         }
     }
 
     #[test]
-    fn sources_are_read_back() {
+    fn sources_are_decoded() {
         for (addr, sources) in [
             ("192.0.2.1", ["10.0.0.0/8", "0.0.0.0/0", "255.255.255.255/32"]),
             ("2001:db8::1", ["fd00::/61", "::/0", "fd01::1/128"]),
@@ -259,18 +265,18 @@ mod tests {
             let source =
                 |text: &str| Element::member(SetName::AllowedSources, Key::Source(frontend, text.parse().unwrap()));
             for element in sources.map(source) {
-                let read = there_and_back(SetName::AllowedSources, std::slice::from_ref(&element));
+                let read = round_trip(SetName::AllowedSources, std::slice::from_ref(&element));
                 assert_eq!(read, Some(vec![element]));
             }
         }
     }
 
     #[test]
-    fn ranges_that_are_no_networks_and_foreign_protocols_are_odd() {
+    fn ranges_that_are_no_networks_and_foreign_protocols_are_malformed() {
         let addr = |text: &str| text.parse::<IpAddr>().unwrap();
         assert_eq!(network(addr("10.0.0.0"), addr("10.0.0.2")), None);
         assert_eq!(network(addr("10.0.0.1"), addr("10.0.0.2")), None);
         assert_eq!(network(addr("10.0.0.2"), addr("10.0.0.1")), None);
-        assert_eq!(atom(Field::L4Proto, &[1]), None);
+        assert_eq!(decode_field(Field::L4Proto, &[1]), None);
     }
 }

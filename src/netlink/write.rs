@@ -1,27 +1,25 @@
-//! Writing netlink messages and their attributes.
+//! Writing messages and attributes.
 
-use super::abi::{NFNL_SUBSYS_NFTABLES, NLA_F_NESTED};
+use super::abi::{NFPROTO_IPV4, NFPROTO_IPV6, NLA_F_NESTED};
 use crate::dataplane::Family;
 
-/// Messages, one after the other.
+/// Writes messages, one after the other, into a buffer.
 #[derive(Debug, Default)]
-pub(crate) struct Writer {
+pub(crate) struct MessageWriter {
+    /// What was written.
     pub bytes: Vec<u8>,
 }
 
-/// Where a message or nest began, so that its length can be filled in.
+/// A message or attribute that was begun. Its length is filled in when it is ended.
 #[derive(Clone, Copy, Debug)]
-#[must_use = "it has to be ended"]
-pub(crate) struct Open(usize);
+#[must_use = "without its end it has no length"]
+pub(crate) struct Unfinished {
+    start: usize,
+}
 
-impl Writer {
-    /// Begins a message of nf_tables.
-    pub fn message(&mut self, kind: u16, flags: u16, sequence: u32, family: Family) -> Open {
-        self.header(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, sequence, nfproto(family), 0)
-    }
-
-    /// Begins a message: `struct nlmsghdr` and `struct nfgenmsg`.
-    pub fn header(&mut self, kind: u16, flags: u16, sequence: u32, nfproto: u8, resource: u16) -> Open {
+impl MessageWriter {
+    /// Begins a message: `struct nlmsghdr` and `struct nfgenmsg` with its family, `NFPROTO_*`, and its resource.
+    pub fn begin_message(&mut self, kind: u16, flags: u16, sequence: u32, nfproto: u8, resource: u16) -> Unfinished {
         let start = self.bytes.len();
         // The length, filled in at the end.
         self.bytes.extend_from_slice(&[0; 4]);
@@ -33,11 +31,11 @@ impl Writer {
         // NFNETLINK_V0
         self.bytes.extend_from_slice(&[nfproto, 0]);
         self.bytes.extend_from_slice(&resource.to_be_bytes());
-        Open(start)
+        Unfinished { start }
     }
 
     /// Ends a message.
-    pub fn end_message(&mut self, Open(start): Open) {
+    pub fn end_message(&mut self, Unfinished { start }: Unfinished) {
         let length = u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX);
         if let Some(place) = self.bytes.get_mut(start..start + 4) {
             place.copy_from_slice(&length.to_ne_bytes());
@@ -53,23 +51,23 @@ impl Writer {
         }
     }
 
-    /// Begins an attribute made of attributes.
-    pub fn nest(&mut self, kind: u16) -> Open {
+    /// Begins a nest: an attribute that consists of attributes.
+    pub fn begin_nest(&mut self, kind: u16) -> Unfinished {
         self.begin(kind | NLA_F_NESTED)
     }
 
-    /// Begins an attribute whose contents are appended to `bytes`.
-    pub fn begin(&mut self, kind: u16) -> Open {
+    /// Begins an attribute. The caller appends its value to `bytes`.
+    pub fn begin(&mut self, kind: u16) -> Unfinished {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
-        Open(start)
+        Unfinished { start }
     }
 
-    /// Ends an attribute, and pads it.
+    /// Ends an attribute or nest, and pads it.
     ///
-    /// What is written as one never comes near 64 KiB: names are short, and lists of elements are cut in time.
-    pub fn end(&mut self, Open(start): Open) {
+    /// The length has 16 bits. No attribute comes near that: names are short, and lists are cut in time.
+    pub fn end(&mut self, Unfinished { start }: Unfinished) {
         let length = u16::try_from(self.bytes.len() - start).unwrap_or(u16::MAX);
         if let Some(place) = self.bytes.get_mut(start..start + 2) {
             place.copy_from_slice(&length.to_ne_bytes());
@@ -77,43 +75,43 @@ impl Writer {
         self.pad();
     }
 
-    /// Fills up to a multiple of 4.
+    /// Fills the buffer up to a multiple of 4 bytes.
     pub fn pad(&mut self) {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }
 
-    /// A whole attribute.
+    /// Writes a whole attribute.
     pub fn put(&mut self, kind: u16, value: &[u8]) {
-        let open = self.begin(kind);
+        let attribute = self.begin(kind);
         self.bytes.extend_from_slice(value);
-        self.end(open);
+        self.end(attribute);
     }
 
-    /// A number; nf_tables has them in network byte order.
+    /// Writes a number, in network byte order as netfilter has them.
     pub fn put_u32(&mut self, kind: u16, value: u32) {
         self.put(kind, &value.to_be_bytes());
     }
 
-    /// A name, with the final zero.
+    /// Writes a name, with the final zero.
     pub fn put_name(&mut self, kind: u16, name: &str) {
-        let open = self.begin(kind);
+        let attribute = self.begin(kind);
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(0);
-        self.end(open);
+        self.end(attribute);
     }
 }
 
-impl Open {
-    /// Where it began.
+impl Unfinished {
+    /// Where the message or attribute begins in the buffer.
     pub fn start(self) -> usize {
-        self.0
+        self.start
     }
 }
 
-/// The family as the kernel numbers it.
+/// The kernel's number for a family.
 pub(crate) fn nfproto(family: Family) -> u8 {
     match family {
-        Family::Ip => super::abi::NFPROTO_IPV4,
-        Family::Ip6 => super::abi::NFPROTO_IPV6,
+        Family::Ip => NFPROTO_IPV4,
+        Family::Ip6 => NFPROTO_IPV6,
     }
 }

@@ -1,0 +1,24 @@
+//! The generic part of netfilter's netlink protocol: a socket, messages and attributes.
+//!
+//! ```text
+//! MessageWriter ─▶ bytes ─▶ NetfilterSocket ─▶ kernel
+//! Attributes ◀─ NetlinkMessage ◀─ NetfilterSocket ◀─
+//! ```
+//!
+//! A user adds the numbers and the meaning of its own subsystem: `apply::netlink` those of nf_tables, `conntrack` those of
+//! connection tracking, `takeover` those of ipsets. The socket sends a request in one of three ways:
+//!
+//! - [`NetfilterSocket::request`]: one request, or one dump;
+//! - [`NetfilterSocket::request_all`]: many small requests in one system call;
+//! - [`NetfilterSocket::commit`]: a batch, which the kernel applies as a whole or not at all.
+
+pub(crate) mod abi;
+mod parse;
+mod socket;
+mod write;
+
+#[cfg(test)]
+pub(crate) use parse::Messages;
+pub(crate) use parse::{Attributes, NetlinkMessage, host_u32, text};
+pub(crate) use socket::{NetfilterSocket, RefusedMessage};
+pub(crate) use write::{MessageWriter, Unfinished, nfproto};
