@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::apply::{Backend, Error, Refusal};
 use crate::dataplane::{Element, Endpoint, Family, Frontend, Operation};
 use crate::diff::is_stale;
-use crate::observe::metrics::CLIENTS_FORGOTTEN;
+use crate::metrics::CLIENTS_FORGOTTEN;
 use crate::state::Desired;
 
 /// Most clients that are forgotten in one batch: a short one keeps no other writer of nf_tables waiting.

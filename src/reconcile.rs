@@ -24,7 +24,7 @@ use crate::conntrack::Conntrack;
 use crate::dataplane::{Endpoint, Frontend};
 use crate::diff::{Acknowledged, Scope};
 use crate::forget::Departures;
-use crate::observe::metrics::{self as names, Arrival, ElementCounts, Pending};
+use crate::metrics::{self as names, Arrival, ElementCounts, Pending};
 use crate::observe::{Events, Health, ServiceHealth};
 use crate::state::{Cluster, Desired, Event, Skipped, Touched, View};
 use crate::watch::Received;
@@ -261,8 +261,8 @@ impl<B: Backend> Reconciler<B> {
         let mut touched = Touched::default();
         for received in arrived {
             names::event(&received.event);
-            let arrival = Arrival::of(&received);
-            let Received { event, at, .. } = received;
+            let Received { event, at, triggered } = received;
+            let arrival = Arrival::new(&event, at, triggered);
             if matches!(&event, Event::NodeDeleted(name) if name.name() == self.cluster.node_name()) {
                 tracing::warn!("this node's Node object was deleted; what it said stays in force");
             }
@@ -272,7 +272,7 @@ impl<B: Backend> Reconciler<B> {
             self.cluster = step.cluster;
             report(&step.skipped);
             self.events.left_out(&step.skipped);
-            self.pending.folded(arrival, step.touched.service_count());
+            let services = step.touched.service_count();
             if about_node && let Some(node) = self.cluster.node() {
                 self.health.node(node.is_eligible());
             }
@@ -283,10 +283,9 @@ impl<B: Backend> Reconciler<B> {
                 touched.merge(step.touched);
             }
             // The first complete view has to be compared with the kernel even if it is empty.
-            if changed || (self.cluster.is_complete() && !was_complete) {
-                self.due = true;
-                self.pending.waits_since(at);
-            }
+            let needs_sync = changed || (self.cluster.is_complete() && !was_complete);
+            self.due |= needs_sync;
+            self.pending.folded(arrival, services, needs_sync);
         }
         self.pending.show();
         if !self.cluster.is_complete() {

@@ -10,6 +10,7 @@
 //! A source knows nothing of nftables. It decodes only the fields that are read, and it never fails because of one bad object:
 //! what cannot be used is left out and named in the object's `problems`.
 
+mod connection;
 mod decode;
 pub mod host;
 pub mod journal;
@@ -17,6 +18,7 @@ mod kubernetes;
 mod manifests;
 mod wire;
 
+pub use connection::{Connection, ConnectionReport};
 pub use kubernetes::{ConfigError, KubernetesOptions, client as api_client, client_config, watch as watch_api_server};
 pub use manifests::{ManifestError, Manifests};
 

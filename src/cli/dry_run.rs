@@ -12,10 +12,9 @@ use super::source::Source;
 use super::{DIFFERENCES, output, source};
 use crate::apply::Backend;
 use crate::diff::{Acknowledged, diff};
-use crate::observe::Connection;
 use crate::reconcile::report;
 use crate::state::{Cluster, Desired, View};
-use crate::watch::Received;
+use crate::watch::{Connection, Received};
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let scope = match args.against {

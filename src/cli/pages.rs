@@ -11,7 +11,8 @@ use super::args::Args;
 use super::proxy::about_node;
 use super::take_over::TakeOver;
 use crate::dataplane::Family;
-use crate::observe::{About, ClientCounts, Events, Health, Listener, Pages, Severity, metrics};
+use crate::metrics;
+use crate::observe::{About, ClientCounts, Events, Health, Listener, Pages, Severity};
 
 /// Starts the HTTP pages.
 pub(super) async fn serve(

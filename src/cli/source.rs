@@ -9,11 +9,11 @@ use tokio::task::JoinHandle;
 
 use super::args::Args;
 use super::logging::Progress;
-use crate::observe::{Connection, Events, Rate, publish};
+use crate::observe::{Events, Rate, publish};
 use crate::state::{Event, NodePortAddresses};
 use crate::watch::journal::Recorder;
 use crate::watch::{
-    EventSender, KubernetesOptions, Manifests, Received, api_client, client_config, host, watch_api_server,
+    Connection, EventSender, KubernetesOptions, Manifests, Received, api_client, client_config, host, watch_api_server,
 };
 
 /// Events that may wait between a source and the loop; a source with more to say waits itself.

@@ -2,9 +2,9 @@
 
 use metrics::gauge;
 
-use super::metrics::{CLIENTS, CLIENTS_CAPACITY};
 use crate::apply::Netlink;
 use crate::dataplane::{Family, SetName};
+use crate::metrics::{CLIENTS, CLIENTS_CAPACITY};
 
 /// Asks the kernel for the number of remembered clients.
 #[derive(Debug)]

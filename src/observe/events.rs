@@ -8,7 +8,7 @@ mod publish;
 use metrics::counter;
 use tokio::sync::mpsc;
 
-use super::metrics::REPORTED;
+use crate::metrics::REPORTED;
 use crate::state::{Kind, ObjectRef, Reason, Skipped};
 
 pub use publish::{Rate, publish};
@@ -138,11 +138,11 @@ mod tests {
     #[test]
     fn a_full_queue_drops_and_counts() {
         let (events, notes) = Events::queue();
-        let shown = crate::observe::metrics::tests::scrape(|| {
+        let shown = crate::metrics::tests::scrape(|| {
             events.left_out(&vec![skipped(Kind::Service, Reason::BadPort); QUEUE + 3]);
         });
         assert_eq!(notes.len(), QUEUE);
         let line = "pointsman_reported_events_total{reason=\"BadPort\",result=\"dropped\"} 3";
-        crate::observe::metrics::tests::assert_shows(&shown, line);
+        crate::metrics::tests::assert_shows(&shown, line);
     }
 }

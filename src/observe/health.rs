@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::Connection;
 use crate::dataplane::Family;
+use crate::watch::Connection;
 
 /// How long a change may wait to be programmed before the proxy counts as unhealthy, in sync periods: as with kube-proxy.
 const SYNC_PERIODS: u32 = 2;

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
-use super::metrics::new_values;
 use crate::dataplane::Family;
+use crate::metrics::new_values;
 pub use about::About;
 
 /// How long after new values the metrics' buffers are emptied, if nobody asks for them before.

@@ -16,8 +16,8 @@ use metrics::counter;
 
 use super::events::{Events, Note, Severity};
 use super::health::Health;
-use super::metrics::HEALTH_CHECK_FAILURES;
 use crate::dataplane::Family;
+use crate::metrics::HEALTH_CHECK_FAILURES;
 use crate::state::{HealthCheck, HealthChecks, Kind, ObjectName, ObjectRef};
 use page::{Page, Socket};
 

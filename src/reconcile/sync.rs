@@ -13,7 +13,7 @@ use crate::conntrack;
 use crate::dataplane::Family;
 use crate::diff::{Acknowledged, Plan};
 use crate::forget::Departure;
-use crate::observe::metrics as names;
+use crate::metrics as names;
 
 /// Pause after the second failure in a row; doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::Connection;
 use super::EventSender;
-use crate::observe::Connection;
 use crate::state::{EndpointSlice, Kind, Node, Service, ServiceCidr};
 use pace::Limits;
 

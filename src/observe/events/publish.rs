@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Note;
-use crate::observe::metrics::REPORTED;
+use crate::metrics::REPORTED;
 use crate::state::{Kind, ObjectName};
 
 /// Who reports: Events of kube-proxy say `kube-proxy`, and nothing is known to look for that.

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
-use crate::observe::{ClientCounts, process};
+use crate::metrics::process;
+use crate::observe::ClientCounts;
 
 /// The format of metrics that every Prometheus reads.
 const METRICS: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];

@@ -13,8 +13,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::dataplane::Family;
+use crate::metrics::{HEALTHZ, LIVEZ};
 use crate::observe::health::{FamilyReport, Health, Report};
-use crate::observe::metrics::{HEALTHZ, LIVEZ};
 
 type HealthState = State<(Health, Vec<Family>)>;
 

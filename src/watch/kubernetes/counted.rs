@@ -10,7 +10,7 @@ use kube::client::Body;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::observe::metrics::{REST_DURATION, REST_REQUESTS, recorded};
+use crate::metrics::{REST_DURATION, REST_REQUESTS, recorded};
 
 /// The client, counting. `host` is the server's name and port.
 pub fn counted(client: &Client, host: String) -> Client {

@@ -5,8 +5,8 @@ use std::task::{Context, Poll, ready};
 
 use http_body::{Body, Frame, SizeHint};
 
-use crate::observe::Connection;
 use crate::state::Kind;
+use crate::watch::Connection;
 
 /// A body whose pieces are noted.
 pub struct Heard {

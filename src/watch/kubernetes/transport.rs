@@ -16,9 +16,9 @@ use super::KubernetesOptions;
 use super::counted::counted;
 use super::heard::Heard;
 use super::pace::{Pace, Purpose, Turn};
-use crate::observe::Connection;
-use crate::observe::metrics::{API_REQUESTS, WATCH_RESTARTS};
+use crate::metrics::{API_REQUESTS, WATCH_RESTARTS};
 use crate::state::Kind;
+use crate::watch::Connection;
 
 /// So many watches in a row that end early are worth a warning, though no request failed.
 const SUSPICIOUS: u32 = 5;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 
-use super::metrics::{Metric, Type};
+use super::{Metric, Type};
 
 /// Clock ticks in a second, as `/proc` counts them: `USER_HZ`, which is 100 on every architecture that we build for.
 const TICKS: f64 = 100.0;

@@ -5,6 +5,7 @@
 
 mod kind;
 mod pending;
+pub(crate) mod process;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -203,7 +204,7 @@ pub fn start_at_zero(families: &[Family]) {
 /// The table of `docs/metrics.md`.
 pub fn table() -> String {
     let mut table = String::from("| Name | Type | Labels | Meaning |\n|---|---|---|---|\n");
-    for Metric { name, kind, labels, help } in ALL.into_iter().chain(super::process::ALL) {
+    for Metric { name, kind, labels, help } in ALL.into_iter().chain(process::ALL) {
         let kind = match kind {
             Type::Counter => "counter".to_owned(),
             Type::Gauge => "gauge".to_owned(),

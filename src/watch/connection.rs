@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use metrics::gauge;
 
-use super::metrics::{CONNECTED, LAST_HEARD};
+use crate::metrics::{CONNECTED, LAST_HEARD};
 use crate::state::Kind;
 
 /// The state of the watches. Written by them, read by the health pages; clones share it.

@@ -12,21 +12,21 @@ use super::{
 };
 use crate::dataplane::Family;
 use crate::state::{Event, Kind, ObjectName};
-use crate::watch::Received;
 
 /// Most moments that are remembered for one latency metric.
 const MAX_LATENCIES: usize = 10_000;
 /// And for one slice.
 const MAX_LATENCIES_OF_SLICE: usize = 100;
 
-/// What has to be remembered of an event while it is being folded.
+/// What the counts need to know about an event after it was folded.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     kind: Kind,
-    /// It carries a complete list.
+    /// The event carries a complete list.
     list: bool,
-    /// The slice that it is about, with its family unless it was deleted, and when the change behind it was made.
+    /// The EndpointSlice that the event is about, with its family unless it was deleted.
     slice: Option<(ObjectName, Option<Family>)>,
+    at: Instant,
     triggered: Option<Timestamp>,
 }
 
@@ -44,27 +44,25 @@ pub(crate) struct Pending {
 }
 
 impl Arrival {
-    /// What matters of an event.
-    pub fn of(received: &Received) -> Self {
-        let event = &received.event;
+    /// An event that arrived `at` this moment, and `triggered`: when the change behind an EndpointSlice was made, if it says so.
+    pub fn new(event: &Event, at: Instant, triggered: Option<Timestamp>) -> Self {
         let slice = match event {
             Event::SliceApplied(slice) => slice.object().map(|slice| (slice.name.clone(), Some(slice.family))),
             Event::SliceDeleted(name) => Some((name.clone(), None)),
             _ => None,
         };
-        let list = event.change() == "reset";
-        Self { kind: event.kind(), list, slice, triggered: received.triggered }
+        Self { kind: event.kind(), list: event.change() == "reset", slice, at, triggered }
     }
 }
 
 impl Pending {
-    /// Nothing yet.
+    /// Nothing waits yet, in a process that began at `started`.
     pub fn since(started: Timestamp) -> Self {
         Self { started, endpoint_changes: 0, service_changes: 0, arrived: Vec::new(), triggered: BTreeMap::new() }
     }
 
-    /// An event was folded, which changed so many Services or their endpoints.
-    pub fn folded(&mut self, arrival: Arrival, services: usize) {
+    /// An event was folded. It changed so many `services` or their endpoints, and may need a sync.
+    pub fn folded(&mut self, arrival: Arrival, services: usize, needs_sync: bool) {
         // What a list changes is known by its Services only.
         let changes = if arrival.list { services } else { 1 };
         let pending = if services > 0 { changes } else { 0 };
@@ -82,12 +80,8 @@ impl Pending {
         if let Some((name, family)) = arrival.slice {
             self.slice(name, family, arrival.triggered, services > 0);
         }
-    }
-
-    /// An event of this moment asks for a sync.
-    pub fn waits_since(&mut self, at: Instant) {
-        if self.arrived.len() < MAX_LATENCIES {
-            self.arrived.push(at);
+        if needs_sync && self.arrived.len() < MAX_LATENCIES {
+            self.arrived.push(arrival.at);
         }
     }
 
@@ -141,7 +135,7 @@ mod tests {
     use jiff::ToSpan;
 
     fn received(event: impl Into<Event>, triggered: Option<Timestamp>) -> Arrival {
-        Arrival::of(&Received { triggered, ..Received::now(event.into()) })
+        Arrival::new(&event.into(), Instant::now(), triggered)
     }
 
     fn start() -> Timestamp {
@@ -157,11 +151,11 @@ mod tests {
     fn changes_are_pending_until_they_are_programmed() {
         let shown = scrape(|| {
             let mut pending = Pending::since(start());
-            pending.folded(received(service("shop/web"), None), 1);
-            pending.folded(received(slice("shop/web-1"), None), 1);
-            pending.folded(received(slice("shop/web-2"), None), 1);
-            pending.folded(received(slice("shop/web-2"), None), 0);
-            pending.folded(received(Event::SlicesReset(Vec::new()), None), 5);
+            pending.folded(received(service("shop/web"), None), 1, true);
+            pending.folded(received(slice("shop/web-1"), None), 1, true);
+            pending.folded(received(slice("shop/web-2"), None), 1, true);
+            pending.folded(received(slice("shop/web-2"), None), 0, true);
+            pending.folded(received(Event::SlicesReset(Vec::new()), None), 5, true);
             pending.show();
         });
         assert_shows(&shown, "kubeproxy_sync_proxy_rules_endpoint_changes_pending 7");
@@ -170,7 +164,7 @@ mod tests {
         assert_shows(&shown, "kubeproxy_sync_proxy_rules_service_changes_total 1");
         let shown = scrape(|| {
             let mut pending = Pending::since(start());
-            pending.folded(received(service("shop/web"), None), 1);
+            pending.folded(received(service("shop/web"), None), 1, true);
             pending.programmed(Instant::now(), start());
         });
         assert_shows(&shown, "kubeproxy_sync_proxy_rules_service_changes_pending 0");
@@ -187,10 +181,10 @@ mod tests {
                 ("shop/changed-nothing", 9, 0),
                 ("shop/gone-1", 9, 1),
             ] {
-                pending.folded(received(slice(name), Some(after(seconds))), services);
+                pending.folded(received(slice(name), Some(after(seconds))), services, true);
             }
-            pending.folded(received(slice("shop/says-nothing"), None), 1);
-            pending.folded(received(Event::SliceDeleted(name("shop/gone-1")), None), 1);
+            pending.folded(received(slice("shop/says-nothing"), None), 1, true);
+            pending.folded(received(Event::SliceDeleted(name("shop/gone-1")), None), 1, true);
             pending.programmed(Instant::now(), after(11));
             pending.programmed(Instant::now(), after(20));
         });
@@ -204,7 +198,7 @@ mod tests {
     fn a_clock_that_is_ahead_counts_as_no_time() {
         let shown = scrape(|| {
             let mut pending = Pending::since(start());
-            pending.folded(received(slice("shop/web-1"), Some(after(60))), 1);
+            pending.folded(received(slice("shop/web-1"), Some(after(60))), 1, true);
             pending.programmed(Instant::now(), after(1));
         });
         assert_shows(&shown, "kubeproxy_network_programming_duration_seconds_sum{ip_family=\"IPv4\"} 0");

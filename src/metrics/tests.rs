@@ -34,7 +34,7 @@ fn every_metric_has_a_row_in_the_table() {
     assert_eq!((rows.next(), rows.next()), (Some("| Name | Type | Labels | Meaning |"), Some("|---|---|---|---|")));
     let row = "| `pointsman_syncs_total` | counter | result | Syncs by result: committed, unchanged (the diff was empty), failed. |";
     assert!(table.lines().any(|line| line == row), "{table}");
-    let count = ALL.len() + crate::observe::process::ALL.len();
+    let count = ALL.len() + process::ALL.len();
     assert_eq!(rows.filter(|row| row.starts_with("| `") && row.ends_with(". |")).count(), count);
     assert!(table.contains(" | histogram, 15 buckets from 0.001 to 16.384 | "), "{table}");
 }
