@@ -18,7 +18,8 @@
 //! - [`dataplane`] is the typed model that all of them share, and the constant program.
 //! - [`reconcile`] is the loop, the only part that knows all the others; [`forget`] follows it where packets remember; [`cli`],
 //!   [`config`], [`host`], [`observe`] and [`render`] are around it.
-//! - [`metrics`] names and records every metric; it knows only the values that it counts.
+//! - [`metrics`] names and records every metric; it knows only the values that it counts. [`pacing`] holds backoff, rates and
+//!   reminders.
 //! - [`takeover`] removes what kube-proxy left on a node; [`doctor`] says what stands against that.
 //!
 //! `state`, `diff` and `dataplane` are functions from values to values: no input or output, no clock, no async.
@@ -36,6 +37,7 @@ pub mod forget;
 pub mod host;
 pub mod metrics;
 pub mod observe;
+pub mod pacing;
 mod program;
 pub mod reconcile;
 pub mod render;

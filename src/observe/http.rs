@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::health::Health;
 use crate::dataplane::Family;
 use crate::metrics::new_values;
+use crate::pacing::Reminder;
 pub use about::About;
 
 /// How long after new values the metrics' buffers are emptied, if nobody asks for them before.
@@ -85,16 +86,17 @@ impl Listener {
 
     /// Binds the address when it becomes free, and serves then, until `shutdown`: a proxy without its pages is better than none.
     pub async fn serve_when_free(address: SocketAddr, pages: Pages, shutdown: CancellationToken) {
-        let mut named = Instant::now();
+        // The caller has said it once.
+        let mut reminder = Reminder::new(REMIND_EVERY);
+        reminder.is_due(Instant::now());
         while shutdown.run_until_cancelled(tokio::time::sleep(LISTEN_AGAIN)).await.is_some() {
             match Self::bind(address, pages.clone()).await {
                 Ok(listener) => {
                     tracing::info!(%address, "listening now");
                     return listener.serve(shutdown).await;
                 }
-                Err(error) if named.elapsed() >= REMIND_EVERY => {
+                Err(error) if reminder.is_due(Instant::now()) => {
                     tracing::error!(%error, "still not served; tried again every 5 s");
-                    named = Instant::now();
                 }
                 Err(error) => tracing::debug!(%error, "still not served"),
             }

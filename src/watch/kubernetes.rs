@@ -11,12 +11,12 @@
 
 mod config;
 mod counted;
+mod failure_log;
 mod heard;
 mod object;
 mod pace;
 mod source;
 mod transport;
-mod trouble;
 
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 
 use super::Connection;
 use super::EventSender;
+use crate::pacing::Backoff;
 use crate::state::{EndpointSlice, Kind, Node, Service, ServiceCidr};
 use pace::Limits;
 
@@ -84,8 +85,7 @@ impl KubernetesOptions {
 
     fn limits(&self) -> Limits {
         Limits {
-            base: self.backoff_base,
-            max: self.backoff_max,
+            backoff: Backoff::new(self.backoff_base, self.backoff_max),
             healthy_after: self.healthy_after,
             // Zero would mean never; one request in ten seconds is as slow as makes sense.
             rate: self.requests_per_second.max(0.1),

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Note;
 use crate::metrics::REPORTED;
+use crate::pacing::{TokenBucket, jitter};
 use crate::state::{Kind, ObjectName};
 
 /// Who reports: Events of kube-proxy say `kube-proxy`, and nothing is known to look for that.
@@ -27,8 +28,10 @@ const CONTROLLER: &str = "pointsman";
 const MAX_TEXT: usize = 1_000;
 /// Attempts for one note while the server does not answer or is in trouble.
 const TRIES: u32 = 3;
-/// How long one request may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one attempt may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before the next attempt: half of it at least, and half as much again at most.
+const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
 /// How fast Events may be written.
 #[derive(Clone, Copy, Debug)]
@@ -67,13 +70,14 @@ struct Metadata {
 /// Writes notes to the API server as Events of this node, until nobody can hand in any more. Failures are counted, the first is
 /// logged, and none has any other consequence.
 pub async fn publish(client: Client, node: String, mut notes: mpsc::Receiver<Note>, rate: Rate) {
-    let mut tokens = Tokens { left: f64::from(rate.burst), at: Instant::now(), rate };
+    let per_second = 1.0 / rate.every.as_secs_f64().max(0.001);
+    let mut bucket = TokenBucket::new(rate.burst.into(), per_second, Instant::now());
     let mut warned = false;
     while let Some(note) = notes.recv().await {
         if note.on_every_node {
-            sleep(rate.spread.mul_f64(rand::random())).await;
+            sleep(jitter(rate.spread, 0.0..=1.0, rand::random())).await;
         }
-        sleep(tokens.take(Instant::now())).await;
+        sleep(bucket.take(1.0, Instant::now())).await;
         let result = match create(&client, &node, &note).await {
             Ok(result) => result,
             Err(error) => {
@@ -94,29 +98,12 @@ pub async fn publish(client: Client, node: String, mut notes: mpsc::Receiver<Not
     }
 }
 
-/// A token bucket.
-struct Tokens {
-    left: f64,
-    at: Instant,
-    rate: Rate,
-}
-
-impl Tokens {
-    /// How long to wait before the next one.
-    fn take(&mut self, now: Instant) -> Duration {
-        let every = self.rate.every.as_secs_f64().max(0.001);
-        let gained = now.duration_since(self.at).as_secs_f64() / every;
-        (self.left, self.at) = ((self.left + gained).min(f64::from(self.rate.burst)) - 1.0, now);
-        Duration::from_secs_f64((-self.left).max(0.0) * every)
-    }
-}
-
 /// Creates the Event, and tells what became of it.
 async fn create(client: &Client, node: &str, note: &Note) -> Result<&'static str, kube::Error> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let error = match timeout(PATIENCE, attempt(client, node, note)).await {
+        let error = match timeout(REQUEST_TIMEOUT, attempt(client, node, note)).await {
             Ok(Ok(result)) => return Ok(result),
             Ok(Err(error)) => error,
             Err(_) => kube::Error::Service("no answer in time".into()),
@@ -125,7 +112,7 @@ async fn create(client: &Client, node: &str, note: &Note) -> Result<&'static str
         if refused || tries == TRIES {
             return Err(error);
         }
-        sleep(PATIENCE.mul_f64(0.5 + rand::random::<f64>())).await;
+        sleep(jitter(RETRY_PAUSE, 0.5..=1.5, rand::random())).await;
     }
 }
 

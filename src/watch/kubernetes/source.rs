@@ -15,8 +15,9 @@ use kube_runtime::watcher::{self, watcher};
 use tokio::time::sleep;
 
 use super::KubernetesOptions;
+use super::failure_log::FailureLog;
 use super::object::Slim;
-use super::trouble::Trouble;
+use crate::pacing::jitter;
 use crate::state::{Decoded, Event, Kind};
 use crate::watch::decode::{Interner, Watched};
 use crate::watch::{EventSender, Received};
@@ -41,7 +42,7 @@ struct Source<'a, T> {
     /// The server does not have this kind, and that was said.
     absent: bool,
     names: Interner,
-    trouble: Trouble,
+    failures: FailureLog,
 }
 
 /// What to do after an item of the stream.
@@ -101,7 +102,7 @@ impl<'a, T: Watched> Source<'a, T> {
             synced: false,
             absent: false,
             names: Interner::default(),
-            trouble: Trouble::new(T::KIND),
+            failures: FailureLog::new(T::KIND),
         }
     }
 
@@ -135,7 +136,7 @@ impl<'a, T: Watched> Source<'a, T> {
                 Step::Continue
             }
             Ok(watcher::Event::InitDone) => {
-                self.trouble.over();
+                self.failures.succeeded();
                 self.incomplete = 0;
                 (self.synced, self.absent) = (true, false);
                 let mut all = self.listing.take().unwrap_or_default();
@@ -143,12 +144,12 @@ impl<'a, T: Watched> Source<'a, T> {
                 Step::Emit(T::reset(all), None)
             }
             Ok(watcher::Event::Apply(object)) => {
-                self.trouble.over();
+                self.failures.succeeded();
                 let triggered = object.triggered();
                 Step::Emit(object.decode(&mut self.names).into_event(), triggered)
             }
             Ok(watcher::Event::Delete(object)) => {
-                self.trouble.over();
+                self.failures.succeeded();
                 Step::Emit(T::deleted(object.into_name()), None)
             }
             Err(error) => self.error(&error),
@@ -179,7 +180,7 @@ impl<'a, T: Watched> Source<'a, T> {
         if T::KIND == Kind::ServiceCidr && !self.synced && matches!(status, Some(403 | 404)) {
             return self.without_api(error);
         }
-        self.trouble.met(error, status);
+        self.failures.failed(error, status);
         match error {
             // Inside a stream the watcher sees it; as an HTTP status it would ask for the same version for ever.
             watcher::Error::WatchStartFailed(_) if status == Some(410) => Step::Restart(None, BREATH),
@@ -194,7 +195,7 @@ impl<'a, T: Watched> Source<'a, T> {
     /// A server without this kind has no objects of it. Asked again from time to time: it may be upgraded, or allow us.
     fn without_api(&mut self, error: &watcher::Error) -> Step {
         self.options.connection.absent(T::KIND);
-        let pause = self.options.absent_retry.mul_f64(1.0 + rand::random::<f64>() / 4.0);
+        let pause = jitter(self.options.absent_retry, 1.0..=1.25, rand::random());
         if std::mem::replace(&mut self.absent, true) {
             tracing::debug!(kind = %T::KIND, %error, "still not served");
             return Step::Restart(None, pause);

@@ -15,7 +15,7 @@ use tower::Service;
 use super::KubernetesOptions;
 use super::counted::counted;
 use super::heard::Heard;
-use super::pace::{Pace, Purpose, Turn};
+use super::pace::{Pace, Permit, Purpose};
 use crate::metrics::{API_REQUESTS, WATCH_RESTARTS};
 use crate::state::Kind;
 use crate::watch::Connection;
@@ -65,9 +65,9 @@ impl Service<Request<Body>> for Paced {
         let (kind, answer_within, connection) = (self.kind, self.answer_within, self.connection.clone());
         Box::pin(async move {
             let purpose = purpose(request.uri().query().unwrap_or_default());
-            let turn = lock(&pace).next(purpose, Instant::now(), rand::random());
-            note_restart(kind, turn);
-            sleep(turn.delay).await;
+            let permit = lock(&pace).permit(purpose, Instant::now(), rand::random());
+            note_restart(kind, permit);
+            sleep(permit.delay).await;
             let answer = match timeout(answer_within, client.send(request)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(kube::Error::Service(format!("no answer within {answer_within:?}").into())),
@@ -117,15 +117,15 @@ fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn note_restart(kind: Kind, turn: Turn) {
-    if !turn.restart {
+fn note_restart(kind: Kind, permit: Permit) {
+    if !permit.restart {
         return;
     }
     metrics::counter!(WATCH_RESTARTS, "kind" => kind.label()).increment(1);
-    tracing::debug!(%kind, attempts = turn.attempts, delay = ?turn.delay, "listing or watching again");
-    if turn.early == SUSPICIOUS {
+    tracing::debug!(%kind, attempts = permit.attempts, delay = ?permit.delay, "listing or watching again");
+    if permit.early == SUSPICIOUS {
         tracing::warn!(
-            %kind, watches = turn.early, delay = ?turn.delay,
+            %kind, watches = permit.early, delay = ?permit.delay,
             "the API server, or a proxy before it, keeps ending our watches early; trying more slowly. What is known stays in \
              force. Look for timeouts of idle or streaming connections on the way to the server",
         );

@@ -59,13 +59,3 @@ fn names_that_no_server_admits_do_not_get_into_a_path() {
         assert!(Path::of(&note(Kind::Service, ObjectName::new(namespace, name), true)).is_none(), "{namespace} {name}");
     }
 }
-
-#[test]
-fn a_burst_passes_and_the_rest_waits_its_turn() {
-    let now = Instant::now();
-    let rate = Rate { burst: 2, every: Duration::from_secs(10), spread: Duration::ZERO };
-    let mut tokens = Tokens { left: 2.0, at: now, rate };
-    let waits: Vec<u64> = (0..4).map(|_| tokens.take(now).as_secs()).collect();
-    assert_eq!(waits, [0, 0, 10, 20]);
-    assert_eq!(tokens.take(now + Duration::from_secs(1_000)).as_secs(), 0);
-}
