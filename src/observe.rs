@@ -7,7 +7,7 @@ mod http;
 mod service_health;
 
 pub use clients::ClientCounts;
-pub use events::{Events, Note, Rate, Severity, publish};
-pub use health::{FamilyReport, Health, Report};
+pub use events::{EventNote, EventRate, EventType, Events, publish};
+pub use health::{FamilyHealth, Health, HealthReport};
 pub use http::{About, ListenError, Listener, Pages};
 pub use service_health::ServiceHealth;

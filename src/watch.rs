@@ -19,7 +19,9 @@ mod manifests;
 mod wire;
 
 pub use connection::{Connection, ConnectionReport};
-pub use kubernetes::{ConfigError, KubernetesOptions, client as api_client, client_config, watch as watch_api_server};
+pub use kubernetes::{
+    ConfigError, KubernetesOptions, api_resource, client as api_client, client_config, watch as watch_api_server,
+};
 pub use manifests::{ManifestError, Manifests};
 
 use jiff::Timestamp;

@@ -12,7 +12,7 @@ use super::proxy::about_node;
 use super::take_over::TakeOver;
 use crate::dataplane::Family;
 use crate::metrics;
-use crate::observe::{About, ClientCounts, Events, Health, Listener, Pages, Severity};
+use crate::observe::{About, ClientCounts, EventType, Events, Health, Listener, Pages};
 
 /// Starts the HTTP pages.
 pub(super) async fn serve(
@@ -46,7 +46,7 @@ pub(super) async fn serve(
             }
             Err(error) => {
                 let text = error.to_string();
-                events.note(about_node(&args.node_name()?, Severity::Warning, error.reason, text));
+                events.note(about_node(&args.node_name()?, EventType::Warning, error.reason, text));
                 let error = take_over.explain(error.into());
                 // Otherwise it is tried again: a node with a proxy and without its pages is better off than one with neither.
                 if args.settings.bind_address_hard_fail {

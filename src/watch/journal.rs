@@ -39,7 +39,7 @@ pub struct Entry {
 
 /// How far to read a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
+pub enum ReadUntil {
     /// Events that were received at this time or before.
     Time(Timestamp),
     /// The first so many events.
@@ -52,7 +52,7 @@ pub struct Entries {
     path: PathBuf,
     lines: BufReader<File>,
     line: u64,
-    until: Option<Until>,
+    until: Option<ReadUntil>,
     ended: bool,
 }
 
@@ -161,7 +161,7 @@ impl Recorder {
 ///
 /// # Errors
 /// If the file cannot be opened; the entries say what is wrong with a line.
-pub fn read(path: &Path, until: Option<Until>) -> Result<Entries, JournalError> {
+pub fn read(path: &Path, until: Option<ReadUntil>) -> Result<Entries, JournalError> {
     let file = File::open(path).map_err(|source| JournalError::Read { path: path.to_owned(), source })?;
     Ok(Entries { path: path.to_owned(), lines: BufReader::new(file), line: 0, until, ended: false })
 }
@@ -187,7 +187,7 @@ fn end_of_last_line(file: &mut File) -> io::Result<u64> {
 impl Entries {
     /// The next entry; `None` at the end or at a last line that a crash left incomplete.
     fn read_entry(&mut self) -> Result<Option<Entry>, JournalError> {
-        if self.until == Some(Until::Count(self.line)) {
+        if self.until == Some(ReadUntil::Count(self.line)) {
             return Ok(None);
         }
         let mut text = Vec::new();
@@ -197,7 +197,7 @@ impl Entries {
         }
         self.line += 1;
         match serde_json::from_slice::<Entry>(&text) {
-            Ok(Entry { time, .. }) if matches!(self.until, Some(Until::Time(until)) if time > until) => Ok(None),
+            Ok(Entry { time, .. }) if matches!(self.until, Some(ReadUntil::Time(until)) if time > until) => Ok(None),
             Ok(entry) => Ok(Some(entry)),
             Err(_) if text.last() != Some(&b'\n') => {
                 tracing::warn!(path = %self.path.display(), line = self.line, "the last line is incomplete; leaving it out");
@@ -221,7 +221,7 @@ impl Iterator for Entries {
     }
 }
 
-impl FromStr for Until {
+impl FromStr for ReadUntil {
     type Err = ParseUntilError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -241,7 +241,7 @@ mod tests {
         numbers.map(|i| Received::now(Event::ServiceDeleted(ObjectName::new("default", format!("s-{i}"))))).collect()
     }
 
-    fn names(path: &Path, until: Option<Until>) -> Vec<String> {
+    fn names(path: &Path, until: Option<ReadUntil>) -> Vec<String> {
         read(path, until)
             .unwrap()
             .map(|entry| match entry.unwrap().event {
@@ -281,13 +281,13 @@ mod tests {
             )
         });
         std::fs::write(&path, lines.collect::<String>()).unwrap();
-        assert_eq!(names(&path, Some(Until::Count(2))), ["s-0", "s-1"]);
-        assert_eq!(names(&path, Some(Until::Count(0))), [""; 0]);
-        assert_eq!(names(&path, Some(Until::Count(99))).len(), 5);
+        assert_eq!(names(&path, Some(ReadUntil::Count(2))), ["s-0", "s-1"]);
+        assert_eq!(names(&path, Some(ReadUntil::Count(0))), [""; 0]);
+        assert_eq!(names(&path, Some(ReadUntil::Count(99))).len(), 5);
         assert_eq!(names(&path, Some("2026-01-01T00:00:01.5Z".parse().unwrap())), ["s-0", "s-1"]);
         assert_eq!(names(&path, Some("2025-01-01T00:00:00Z".parse().unwrap())), [""; 0]);
-        assert_eq!("17".parse(), Ok(Until::Count(17)));
-        assert!("yesterday".parse::<Until>().is_err());
+        assert_eq!("17".parse(), Ok(ReadUntil::Count(17)));
+        assert!("yesterday".parse::<ReadUntil>().is_err());
     }
 
     #[test]

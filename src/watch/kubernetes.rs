@@ -9,12 +9,13 @@
 //! - A connection that falls silent is given up soon after the server should have ended the watch.
 //! - Errors are named once per series, with what to do, and never end the source.
 
+mod api;
 mod config;
-mod counted;
 mod failure_log;
-mod heard;
+mod monitored_body;
 mod object;
 mod pace;
+mod request_metrics;
 mod source;
 mod transport;
 
@@ -28,6 +29,7 @@ use crate::pacing::Backoff;
 use crate::state::{EndpointSlice, Kind, Node, Service, ServiceCidr};
 use pace::Limits;
 
+pub use api::api_resource;
 pub use config::{ConfigError, client_config};
 
 /// How the API server is watched. The defaults suit real clusters; tests shorten the times.
@@ -114,13 +116,13 @@ pub async fn watch(config: kube::Config, options: KubernetesOptions, events: Eve
     let server = config.cluster_url.to_string();
     let client = client(config, &options)?;
     Kind::ALL.into_iter().for_each(|kind| options.connection.expected(kind));
-    let of = |kind| transport::paced(&client, kind, &options);
+    let paced = |kind| transport::paced(&client, kind, &options);
     tracing::info!(server, node = options.node_name, "watching the API server");
     let mut tasks = JoinSet::new();
-    tasks.spawn(source::run::<Service>(of(Kind::Service), options.clone(), events.clone()));
-    tasks.spawn(source::run::<EndpointSlice>(of(Kind::EndpointSlice), options.clone(), events.clone()));
-    tasks.spawn(source::run::<ServiceCidr>(of(Kind::ServiceCidr), options.clone(), events.clone()));
-    tasks.spawn(source::run::<Node>(of(Kind::Node), options.clone(), events));
+    tasks.spawn(source::run::<Service>(paced(Kind::Service), options.clone(), events.clone()));
+    tasks.spawn(source::run::<EndpointSlice>(paced(Kind::EndpointSlice), options.clone(), events.clone()));
+    tasks.spawn(source::run::<ServiceCidr>(paced(Kind::ServiceCidr), options.clone(), events.clone()));
+    tasks.spawn(source::run::<Node>(paced(Kind::Node), options.clone(), events));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended
             && let Ok(panic) = error.try_into_panic()

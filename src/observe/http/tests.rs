@@ -187,11 +187,11 @@ async fn an_address_that_becomes_free_is_served_then() {
     let (address, shutdown) = (taken.local_addr().unwrap(), CancellationToken::new());
     let pages = Pages::Health(good(), Vec::new());
     let serving = tokio::spawn(Listener::serve_when_free(address, pages, shutdown.clone()));
-    // Two attempts in vain; the clock goes on by itself when everybody sleeps.
+    // Two attempts in vain; the clock goes on by itself when all tasks sleep.
     tokio::time::pause();
-    tokio::time::sleep(2 * LISTEN_AGAIN + Duration::from_millis(1)).await;
+    tokio::time::sleep(2 * LISTEN_RETRY_PAUSE + Duration::from_millis(1)).await;
     drop(taken);
-    tokio::time::sleep(LISTEN_AGAIN).await;
+    tokio::time::sleep(LISTEN_RETRY_PAUSE).await;
     tokio::time::resume();
     let served = Served { address, shutdown, ended: serving };
     assert_eq!(served.code("/livez").await, 200);

@@ -1,4 +1,4 @@
-//! Services: which are ours, their cluster IPs and ports.
+//! Services: which ones a Service proxy serves, their cluster IPs and ports.
 
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -6,35 +6,38 @@ use std::num::{NonZeroU16, NonZeroU32};
 use ipnet::IpNet;
 
 use super::address::{is_virtual, parse_ip, parse_network};
-use super::port::{number_or_none, ports_of};
-use super::{Interner, Outcome, Watched, namespaced, note_list};
+use super::port::{number_or_none, usable_ports};
+use super::{Interner, NotProxied, WatchedKind, namespaced, note_list, object};
 use crate::dataplane::Family;
 use crate::state::{Decoded, Event, Few, Kind, ObjectName, Problem, Reason, Service, ServicePort};
 use crate::watch::wire;
 
-impl Watched for Service {
-    type Wire = wire::Service;
+impl WatchedKind for Service {
+    type Wire = wire::ServiceFields;
     const KIND: Kind = Kind::Service;
+    const RESET: fn(Vec<Decoded<Self>>) -> Event = Event::ServicesReset;
+    const APPLIED: fn(Decoded<Self>) -> Event = Event::ServiceApplied;
+    const DELETED: fn(ObjectName) -> Event = Event::ServiceDeleted;
 
-    fn metadata(wire: &wire::Service) -> &wire::Loose<wire::Metadata> {
+    fn metadata(wire: &wire::ServiceFields) -> &wire::LooseObject<wire::MetadataFields> {
         &wire.metadata
     }
 
-    fn decode(wire: wire::Service, names: &mut Interner) -> Outcome<Self> {
+    fn decode(wire: wire::ServiceFields, names: &mut Interner) -> Result<Decoded<Self>, NotProxied> {
         let metadata = wire.metadata.or_default();
         let name = match namespaced(&metadata, names) {
             Ok(name) => name,
-            Err((name, problem)) => return Outcome::Unreadable(name, problem),
+            Err(unreadable) => return Ok(unreadable),
         };
         let spec = match wire.spec {
-            wire::Loose::Fields(spec) => spec,
-            wire::Loose::Wrong(found) => {
-                return Outcome::Unreadable(name, Problem::new("spec", Reason::Undecodable, found));
+            wire::LooseObject::Fields(spec) => spec,
+            wire::LooseObject::Wrong(found) => {
+                return Ok(Decoded::unreadable(name, Problem::new("spec", Reason::Undecodable, found)));
             }
         };
         let elsewhere = metadata.labels.or_default().service_proxy_name.is_some();
         if elsewhere || spec.kind.as_str() == Some("ExternalName") || !has_cluster_ip(&spec) {
-            return Outcome::NotOurs(name);
+            return Err(NotProxied(name));
         }
         let mut problems = Vec::new();
         let internal_traffic_local = spec.internal_traffic_policy.as_str() == Some("Local");
@@ -57,7 +60,7 @@ impl Watched for Service {
         let health_check_node_port =
             if has_check { health_check(&spec.health_check_node_port, &mut problems) } else { None };
         let created = metadata.creation_timestamp.as_str().and_then(|text| text.parse().ok());
-        Outcome::Ours(Self {
+        Ok(object(Self {
             name,
             created,
             cluster_ips,
@@ -70,7 +73,7 @@ impl Watched for Service {
             health_check_node_port,
             ports,
             problems: problems.into(),
-        })
+        }))
     }
 
     fn name(&self) -> &ObjectName {
@@ -80,26 +83,14 @@ impl Watched for Service {
     fn problems(&mut self) -> Option<&mut Few<Problem>> {
         Some(&mut self.problems)
     }
-
-    fn reset(all: Vec<Decoded<Self>>) -> Event {
-        Event::ServicesReset(all)
-    }
-
-    fn applied(object: Decoded<Self>) -> Event {
-        Event::ServiceApplied(object)
-    }
-
-    fn deleted(name: ObjectName) -> Event {
-        Event::ServiceDeleted(name)
-    }
 }
 
 /// Whether there is a cluster IP: `None` marks a headless Service. A manifest may give only one of the two fields; the API
 /// server always fills both.
-fn has_cluster_ip(spec: &wire::ServiceSpec) -> bool {
+fn has_cluster_ip(spec: &wire::ServiceSpecFields) -> bool {
     let first_of_list = || match &spec.cluster_ips {
-        wire::Items::List(addrs) => addrs.first(),
-        wire::Items::Wrong(_) => None,
+        wire::LooseList::List(addrs) => addrs.first(),
+        wire::LooseList::Wrong(_) => None,
     };
     let given = |found: &wire::Scalar| found.is_set() && found.as_str() != Some("");
     let addr = if given(&spec.cluster_ip) { Some(&spec.cluster_ip) } else { first_of_list() };
@@ -110,8 +101,8 @@ fn has_cluster_ip(spec: &wire::ServiceSpec) -> bool {
 /// `clusterIP`.
 fn cluster_ips(
     single: wire::Scalar,
-    list: wire::Items<wire::Scalar>,
-    families: wire::Items<wire::Scalar>,
+    list: wire::LooseList<wire::Scalar>,
+    families: wire::LooseList<wire::Scalar>,
     problems: &mut Vec<Problem>,
 ) -> Vec<IpAddr> {
     note_list(&list, "spec.clusterIPs", Reason::BadAddress, problems);
@@ -150,7 +141,7 @@ fn cluster_ips(
 }
 
 /// The addresses of a list that can be virtual ones; blank entries are nothing.
-fn external_ips(wire: wire::Items<wire::Scalar>, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
+fn external_ips(wire: wire::LooseList<wire::Scalar>, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
     note_list(&wire, "spec.externalIPs", Reason::BadAddress, problems);
     let mut found = Vec::new();
     for (i, text) in wire.into_vec().into_iter().enumerate() {
@@ -167,7 +158,7 @@ fn external_ips(wire: wire::Items<wire::Scalar>, problems: &mut Vec<Problem>) ->
 
 /// The addresses that load balancers announce, but for those that want to see the traffic themselves (`ipMode: Proxy`). Entries
 /// with a host name only are nothing.
-fn load_balancer_ips(status: wire::ServiceStatus, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
+fn load_balancer_ips(status: wire::ServiceStatusFields, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
     let ingress = status.load_balancer.or_default().ingress;
     note_list(&ingress, "status.loadBalancer.ingress", Reason::BadAddress, problems);
     let mut found = Vec::new();
@@ -187,7 +178,7 @@ fn load_balancer_ips(status: wire::ServiceStatus, problems: &mut Vec<Problem>) -
     found
 }
 
-fn source_ranges(wire: wire::Items<wire::Scalar>, problems: &mut Vec<Problem>) -> Vec<IpNet> {
+fn source_ranges(wire: wire::LooseList<wire::Scalar>, problems: &mut Vec<Problem>) -> Vec<IpNet> {
     note_list(&wire, "spec.loadBalancerSourceRanges", Reason::BadAddress, problems);
     let mut found = Vec::new();
     for (i, text) in wire.into_vec().into_iter().enumerate() {
@@ -212,7 +203,7 @@ fn health_check(found: &wire::Scalar, problems: &mut Vec<Problem>) -> Option<Non
 }
 
 /// How long a client keeps its endpoint, in seconds: 1 to 86,400, by default three hours, as the API server has it.
-fn affinity_timeout(config: wire::Loose<wire::SessionAffinityConfig>, problems: &mut Vec<Problem>) -> NonZeroU32 {
+fn affinity_timeout(config: wire::LooseObject<wire::SessionAffinityFields>, problems: &mut Vec<Problem>) -> NonZeroU32 {
     const DEFAULT: NonZeroU32 = NonZeroU32::new(10_800).unwrap();
     const LONGEST: u32 = 86_400;
     let found = config.or_default().client_ip.or_default().timeout_seconds;
@@ -229,14 +220,14 @@ fn affinity_timeout(config: wire::Loose<wire::SessionAffinityConfig>, problems: 
 }
 
 fn ports(
-    wire: wire::Items<wire::Loose<wire::Port>>,
+    wire: wire::LooseList<wire::LooseObject<wire::PortFields>>,
     names: &mut Interner,
     problems: &mut Vec<Problem>,
 ) -> Vec<ServicePort> {
-    if matches!(&wire, wire::Items::List(ports) if ports.is_empty()) {
+    if matches!(&wire, wire::LooseList::List(ports) if ports.is_empty()) {
         problems.push(Problem::new("spec.ports", Reason::NoPorts, "no ports"));
     }
-    ports_of(wire, "spec.ports", names, problems, |name, protocol, port, node_port| ServicePort {
+    usable_ports(wire, "spec.ports", names, problems, |name, protocol, port, node_port| ServicePort {
         name,
         protocol,
         port,
@@ -246,16 +237,18 @@ fn ports(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
-    fn decode(json: &str) -> Outcome<Service> {
+    fn decode(json: &str) -> Result<Decoded<Service>, NotProxied> {
         Service::decode(serde_json::from_str(json).unwrap(), &mut Interner::default())
     }
 
-    fn service(spec: &str) -> Service {
+    fn service(spec: &str) -> Arc<Service> {
         let json = format!(r#"{{"metadata":{{"name":"web","namespace":"shop"}},"spec":{spec}}}"#);
         match decode(&json) {
-            Outcome::Ours(service) => service,
+            Ok(Decoded::Object(service)) => service,
             other => panic!("{spec}: {other:?}"),
         }
     }
@@ -279,7 +272,7 @@ mod tests {
             "10.96.0.10","clusterIPs":["10.96.0.10","fd00::10"],"ipFamilies":["IPv4","IPv6"],"internalTrafficPolicy":
             "Local","sessionAffinity":"None","ports":[{"name":"http","port":80,"targetPort":"web"},{"name":"dns",
             "protocol":"UDP","port":53,"nodePort":30053}]},"status":{"loadBalancer":{}}}"#;
-        let Outcome::Ours(service) = decode(json) else { panic!() };
+        let Ok(Decoded::Object(service)) = decode(json) else { panic!() };
         assert_eq!(service.name, ObjectName::new("shop", "web"));
         assert_eq!(service.created.unwrap().to_string(), "2026-01-02T03:04:05Z");
         assert_eq!(service.cluster_ips, ["10.96.0.10".parse::<IpAddr>().unwrap(), "fd00::10".parse().unwrap()]);
@@ -297,7 +290,7 @@ mod tests {
             "ports":[{"port":80,"nodePort":30080},{"port":81,"nodePort":0},{"port":82,"nodePort":99999}]},
             "status":{"loadBalancer":{"ingress":[{"ip":"198.51.100.9"},{"hostname":"lb"},{"ip":"198.51.100.8","ipMode":"Proxy"},
             {"ip":"127.0.0.1"},{"ip":"198.51.100.7","ipMode":"VIP"}]}}}"#;
-        let Outcome::Ours(service) = decode(json) else { panic!() };
+        let Ok(Decoded::Object(service)) = decode(json) else { panic!() };
         let text = |ips: &[IpAddr]| ips.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(text(&service.external_ips), ["198.51.100.1"]);
         assert_eq!(text(&service.load_balancer_ips), ["198.51.100.9", "198.51.100.7"]);
@@ -379,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn services_of_others_are_not_ours() {
+    fn headless_external_and_foreign_services_are_not_proxied() {
         for json in [
             r#"{"metadata":{"name":"x","namespace":"n"},"spec":{"clusterIP":"None"}}"#,
             r#"{"metadata":{"name":"x","namespace":"n"},"spec":{"clusterIP":""}}"#,
@@ -390,7 +383,7 @@ mod tests {
             r#"{"metadata":{"name":"x","namespace":"n","labels":{"service.kubernetes.io/service-proxy-name":""}},
                 "spec":{"clusterIP":"10.0.0.1"}}"#,
         ] {
-            assert_eq!(decode(json), Outcome::NotOurs(ObjectName::new("n", "x")), "{json}");
+            assert_eq!(decode(json), Err(NotProxied(ObjectName::new("n", "x"))), "{json}");
         }
     }
 
@@ -460,8 +453,12 @@ mod tests {
 
     #[test]
     fn an_object_without_a_name_or_a_spec_is_unreadable() {
-        assert!(matches!(decode("{}"), Outcome::Unreadable(_, problem) if problem.field == "metadata.name"));
-        let Outcome::Unreadable(name, problem) = decode(r#"{"metadata":{"name":"x"},"spec":7}"#) else { panic!() };
-        assert_eq!((name, problem.field.as_str()), (ObjectName::new("default", "x"), "spec"));
+        let unreadable = |json| match decode(json) {
+            Ok(Decoded::Unreadable(unreadable)) => (unreadable.0, unreadable.1.field),
+            other => panic!("{json}: {other:?}"),
+        };
+        assert_eq!(unreadable("{}").1, "metadata.name");
+        let spec = unreadable(r#"{"metadata":{"name":"x"},"spec":7}"#);
+        assert_eq!(spec, (ObjectName::new("default", "x"), "spec".to_owned()));
     }
 }

@@ -7,12 +7,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::claims::FileKey;
+use super::versions::FileKey;
 
 /// The name that stands for standard input.
 pub const STDIN: &str = "-";
 
-/// What tells one version of a file from another without reading it.
+/// Tells one version of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     device: u64,
@@ -23,7 +23,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    fn of(metadata: &Metadata) -> Self {
+    fn from_metadata(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -61,7 +61,7 @@ pub fn scan(roots: &[PathBuf]) -> Result<BTreeMap<FileKey, Fingerprint>, (PathBu
         if metadata.is_dir() {
             folder(i, root, &mut BTreeSet::new(), &mut files)?;
         } else {
-            files.insert(FileKey::new(i, root.clone()), Fingerprint::of(&metadata));
+            files.insert(FileKey::new(i, root.clone()), Fingerprint::from_metadata(&metadata));
         }
     }
     Ok(files)
@@ -94,7 +94,7 @@ fn folder(
         if metadata.is_dir() {
             folder(root, &path, seen, files)?;
         } else if metadata.is_file() && is_manifest(&entry.file_name()) {
-            files.insert(FileKey::new(root, path), Fingerprint::of(&metadata));
+            files.insert(FileKey::new(root, path), Fingerprint::from_metadata(&metadata));
         }
     }
     seen.remove(&(own.dev(), own.ino()));

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
 
 use super::files::{STDIN, is_manifest, scan};
-use super::{Contents, FileKey, ManifestError, Manifests};
+use super::{FileContents, FileKey, ManifestError, Manifests};
 use crate::state::Event;
 use crate::watch::{EventSender, Received};
 
@@ -218,14 +218,14 @@ impl Manifests {
             Ok(files) => self.files.extend(files.into_values().map(|print| (key.clone(), print))),
             Err(_) => {
                 self.files.remove(key);
-                return self.replace(key, Contents::default());
+                return self.replace(key, FileContents::default());
             }
         }
         match self.read(key) {
             Ok(contents) => self.replace(key, contents),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 self.files.remove(key);
-                self.replace(key, Contents::default())
+                self.replace(key, FileContents::default())
             }
             Err(error) => {
                 tracing::warn!(path = %key.path.display(), %error, "manifests: cannot read; what is known stays in force");

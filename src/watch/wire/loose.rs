@@ -1,6 +1,6 @@
 //! Values that accept whatever they find, so that one bad field costs only itself.
 //!
-//! Three shapes cover every field that is read: a [`Scalar`], a [`Loose`] object and a list of [`Items`]. Each takes any
+//! Three shapes cover every field that is read: a [`Scalar`], a [`LooseObject`] object and a list of [`LooseList`]. Each takes any
 //! well-formed value; what does not fit is kept as a short text for the warning.
 
 use std::fmt;
@@ -32,7 +32,7 @@ pub enum Scalar {
 
 /// An object of known fields, or what was found in its place.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Loose<T> {
+pub enum LooseObject<T> {
     /// The object; its default when absent or null.
     Fields(T),
     /// Something that is not an object.
@@ -41,7 +41,7 @@ pub enum Loose<T> {
 
 /// A list, or what was found in its place.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Items<T> {
+pub enum LooseList<T> {
     /// The list; empty when absent or null.
     List(Vec<T>),
     /// Something that is not a list.
@@ -98,7 +98,7 @@ impl fmt::Display for Scalar {
     }
 }
 
-impl<T: Default> Loose<T> {
+impl<T: Default> LooseObject<T> {
     /// The fields, or their defaults.
     pub fn or_default(self) -> T {
         match self {
@@ -108,13 +108,13 @@ impl<T: Default> Loose<T> {
     }
 }
 
-impl<T: Default> Default for Loose<T> {
+impl<T: Default> Default for LooseObject<T> {
     fn default() -> Self {
         Self::Fields(T::default())
     }
 }
 
-impl<T> Items<T> {
+impl<T> LooseList<T> {
     /// The elements; none when something else was found.
     pub fn into_vec(self) -> Vec<T> {
         match self {
@@ -132,7 +132,7 @@ impl<T> Items<T> {
     }
 }
 
-impl<T> Default for Items<T> {
+impl<T> Default for LooseList<T> {
     fn default() -> Self {
         Self::List(Vec::new())
     }
@@ -222,7 +222,7 @@ impl Shape<'_> for Scalar {
     }
 }
 
-impl<'de, T: Deserialize<'de> + Default> Shape<'de> for Loose<T> {
+impl<'de, T: Deserialize<'de> + Default> Shape<'de> for LooseObject<T> {
     fn scalar(found: Scalar) -> Self {
         if found.is_set() { Self::Wrong(found) } else { Self::default() }
     }
@@ -232,7 +232,7 @@ impl<'de, T: Deserialize<'de> + Default> Shape<'de> for Loose<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Shape<'de> for Items<T> {
+impl<'de, T: Deserialize<'de>> Shape<'de> for LooseList<T> {
     fn scalar(found: Scalar) -> Self {
         if found.is_set() { Self::Wrong(found) } else { Self::default() }
     }
@@ -252,13 +252,13 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
-impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Loose<T> {
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for LooseObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Forms(PhantomData))
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for LooseList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Forms(PhantomData))
     }
@@ -280,20 +280,21 @@ mod tests {
     fn any_json_value_fits_every_shape() {
         for text in ["null", "true", "-1", "18446744073709551615", "1.5", "\"x\"", "[1,[2]]", "{\"a\":{\"b\":[]}}"] {
             assert!(serde_json::from_str::<Scalar>(text).is_ok(), "{text}");
-            assert!(serde_json::from_str::<Loose<Port>>(text).is_ok(), "{text}");
-            assert!(serde_json::from_str::<Items<Scalar>>(text).is_ok(), "{text}");
+            assert!(serde_json::from_str::<LooseObject<Port>>(text).is_ok(), "{text}");
+            assert!(serde_json::from_str::<LooseList<Scalar>>(text).is_ok(), "{text}");
         }
     }
 
     #[test]
     fn a_wrong_element_costs_only_itself() {
-        let ports: Items<Loose<Port>> = serde_json::from_str(r#"[{"number":80},"no",{"number":{}}]"#).unwrap();
+        let ports: LooseList<LooseObject<Port>> =
+            serde_json::from_str(r#"[{"number":80},"no",{"number":{}}]"#).unwrap();
         assert_eq!(
             ports.into_vec(),
             [
-                Loose::Fields(Port { number: Scalar::Integer(80) }),
-                Loose::Wrong(Scalar::Text("no".into())),
-                Loose::Fields(Port { number: Scalar::Compound("an object") }),
+                LooseObject::Fields(Port { number: Scalar::Integer(80) }),
+                LooseObject::Wrong(Scalar::Text("no".into())),
+                LooseObject::Fields(Port { number: Scalar::Compound("an object") }),
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! What a file says: the objects of the kinds that are read, and the documents that could not be.
+//! What one file holds: the objects of the kinds that are read, and the documents that cannot be read.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use serde_json::value::RawValue;
 
 use super::yaml;
 use crate::state::{Decoded, EndpointSlice, Kind, Node, ObjectName, Problem, Reason, Service, ServiceCidr};
-use crate::watch::decode::{Interner, Outcome, Watched};
-use crate::watch::wire::{Head, Items, Loose, Scalar};
+use crate::watch::decode::{Interner, WatchedKind, metadata_alone};
+use crate::watch::wire::{LooseList, MetadataFields, Scalar};
 
 /// How deep a `List` may be nested in another.
 const MAX_NESTING: usize = 16;
 
 /// The objects of one file, in its order.
 #[derive(Debug, Default)]
-pub struct Contents {
+pub struct FileContents {
     /// Services, and the documents that could not be read: what they were is unknown, and each is an unreadable object.
     pub services: Vec<Decoded<Service>>,
     /// EndpointSlices.
@@ -30,14 +30,14 @@ pub struct Contents {
 }
 
 /// Reads one file's text.
-pub struct Reader<'a> {
+pub struct FileReader<'a> {
     /// The file's name, for what cannot be read.
     pub file: &'a str,
     /// The name of this node's Node object; other Nodes do not matter.
     pub node_name: &'a str,
     /// Shared strings.
     pub names: &'a mut Interner,
-    contents: Contents,
+    contents: FileContents,
 }
 
 /// A document or an item of a `List`.
@@ -48,17 +48,17 @@ struct Envelope<'a> {
     #[serde(default)]
     kind: Scalar,
     #[serde(default, borrow)]
-    items: Items<&'a RawValue>,
+    items: LooseList<&'a RawValue>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FileReader<'a> {
     /// A reader for the file of this name.
     pub fn new(file: &'a str, node_name: &'a str, names: &'a mut Interner) -> Self {
-        Self { file, node_name, names, contents: Contents::default() }
+        Self { file, node_name, names, contents: FileContents::default() }
     }
 
     /// Reads a whole file: JSON if it looks like that, YAML otherwise.
-    pub fn read(mut self, bytes: &[u8]) -> Contents {
+    pub fn read(mut self, bytes: &[u8]) -> FileContents {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text.trim_start_matches('\u{feff}'),
             Err(error) => {
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
     fn json(&mut self, mut text: &str) -> bool {
         for number in 1.. {
             let place = format!("document {number}");
-            // A list with all its items is looked through once; only what is no object is looked at again.
+            // A list with all its items is parsed once; only a value that is no object is parsed again.
             let mut objects = serde_json::Deserializer::from_str(text).into_iter::<Envelope<'_>>();
             let object = objects.next();
             let mut end = objects.byte_offset();
@@ -129,13 +129,13 @@ impl<'a> Reader<'a> {
             return self.broken(place, "not a Kubernetes object: no kind");
         };
         match kind.strip_suffix("List") {
-            Some(of) => self.items(envelope.items, place, (!of.is_empty()).then_some(of), depth),
-            None => self.of_kind(kind, envelope.api_version.as_str(), json, place),
+            Some(kind) => self.items(envelope.items, place, (!kind.is_empty()).then_some(kind), depth),
+            None => self.object_of_kind(kind, envelope.api_version.as_str(), json, place),
         }
     }
 
-    /// Reads an object of this kind, if it is one of those that matter.
-    fn of_kind(&mut self, kind: &str, api_version: Option<&str>, json: &str, place: &str) {
+    /// Reads an object of this kind, if it is one that a Service proxy reads.
+    fn object_of_kind(&mut self, kind: &str, api_version: Option<&str>, json: &str, place: &str) {
         match kind {
             "Service" if is_version(api_version, &["v1"]) => {
                 let object = self.object::<Service>(json, place);
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn items(&mut self, items: Items<&RawValue>, place: &str, kind: Option<&str>, depth: usize) {
+    fn items(&mut self, items: LooseList<&RawValue>, place: &str, kind: Option<&str>, depth: usize) {
         if depth == MAX_NESTING {
             return self.broken(place, "lists nested too deeply");
         }
@@ -167,31 +167,29 @@ impl<'a> Reader<'a> {
         }
         for (i, item) in items.into_vec().into_iter().enumerate() {
             let (json, place) = (item.get(), format!("{place}, item {}", i + 1));
-            match Peek::at(json) {
-                Some(Peek { api_version, kind }) => {
-                    self.of_kind(kind.as_str().unwrap_or_default(), api_version.as_str(), json, &place);
+            match LeadingTypeMeta::read(json) {
+                Some(LeadingTypeMeta { api_version, kind }) => {
+                    self.object_of_kind(kind.as_str().unwrap_or_default(), api_version.as_str(), json, &place);
                 }
                 None => self.value(json, &place, kind, depth + 1),
             }
         }
     }
 
-    /// Decodes an object; `None` if it is not ours.
-    fn object<T: Watched>(&mut self, json: &str, place: &str) -> Option<Decoded<T>> {
-        let outcome = match serde_json::from_str::<T::Wire>(json) {
-            Ok(wire) => T::decode(wire, self.names),
+    /// Decodes an object; `None` if a Service proxy must not serve it. An unreadable one without a name is named by its place.
+    fn object<T: WatchedKind>(&mut self, json: &str, place: &str) -> Option<Decoded<T>> {
+        let decoded = match serde_json::from_str::<T::Wire>(json) {
+            Ok(wire) => T::decode(wire, self.names).ok()?,
             Err(error) => {
-                let head = serde_json::from_str::<Head>(json).unwrap_or_default();
-                Outcome::Unreadable(name_in(T::KIND, head.metadata), Problem::new("", Reason::Undecodable, error))
+                let name = name_in(T::KIND, &metadata_alone(json));
+                Decoded::unreadable(name, Problem::new("", Reason::Undecodable, error))
             }
         };
-        match outcome {
-            Outcome::Unreadable(name, problem) => {
-                // Named by its place when it has no name.
-                let name = if name.name().is_empty() { self.place(place) } else { name };
-                Some(Decoded::unreadable(name, problem))
+        match decoded {
+            Decoded::Unreadable(unreadable) if unreadable.0.name().is_empty() => {
+                Some(Decoded::unreadable(self.place(place), unreadable.1))
             }
-            outcome => outcome.into_decoded().ok(),
+            decoded => Some(decoded),
         }
     }
 
@@ -209,25 +207,25 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What an object says of itself before anything else.
+/// `apiVersion` and `kind` of an object that begins with them.
 #[derive(Default)]
-struct Peek {
+struct LeadingTypeMeta {
     api_version: Scalar,
     kind: Scalar,
 }
 
-impl Peek {
-    /// Looks no further than needed; `None` if the object does not begin with both, or is a list.
-    fn at(json: &str) -> Option<Self> {
-        let mut peek = Self::default();
-        // Being broken off is an error to it.
-        let _ = serde_json::Deserializer::from_str(json).deserialize_map(&mut peek);
-        let kind = peek.kind.non_empty()?;
-        (peek.api_version.non_empty().is_some() && !kind.ends_with("List")).then_some(peek)
+impl LeadingTypeMeta {
+    /// Parses no further than needed; `None` if the object does not begin with both, or is a list.
+    fn read(json: &str) -> Option<Self> {
+        let mut found = Self::default();
+        // It returns an error where the visitor stops.
+        let _ = serde_json::Deserializer::from_str(json).deserialize_map(&mut found);
+        let kind = found.kind.non_empty()?;
+        (found.api_version.non_empty().is_some() && !kind.ends_with("List")).then_some(found)
     }
 }
 
-impl<'de> Visitor<'de> for &mut Peek {
+impl<'de> Visitor<'de> for &mut LeadingTypeMeta {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -251,8 +249,7 @@ fn is_version(found: Option<&str>, versions: &[&str]) -> bool {
     found.is_none_or(|found| found.is_empty() || versions.contains(&found))
 }
 
-fn name_in(kind: Kind, metadata: Loose<crate::watch::wire::Metadata>) -> ObjectName {
-    let metadata = metadata.or_default();
+fn name_in(kind: Kind, metadata: &MetadataFields) -> ObjectName {
     let name = metadata.name.text().unwrap_or_default();
     match kind {
         Kind::Service | Kind::EndpointSlice => {
@@ -263,10 +260,10 @@ fn name_in(kind: Kind, metadata: Loose<crate::watch::wire::Metadata>) -> ObjectN
 }
 
 /// The name of an object, readable or not.
-pub fn name_of<T: Watched>(object: &Decoded<T>) -> &ObjectName {
+pub fn name_of<T: WatchedKind>(object: &Decoded<T>) -> &ObjectName {
     match object {
         Decoded::Object(object) => object.name(),
-        Decoded::Unreadable(of) => &of.0,
+        Decoded::Unreadable(unreadable) => &unreadable.0,
     }
 }
 
@@ -274,11 +271,11 @@ pub fn name_of<T: Watched>(object: &Decoded<T>) -> &ObjectName {
 mod tests {
     use super::*;
 
-    fn read(file: &str, text: &str) -> Contents {
-        Reader::new(file, "node-1", &mut Interner::default()).read(text.as_bytes())
+    fn read(file: &str, text: &str) -> FileContents {
+        FileReader::new(file, "node-1", &mut Interner::default()).read(text.as_bytes())
     }
 
-    fn names<T: Watched>(objects: &[Decoded<T>]) -> Vec<String> {
+    fn names<T: WatchedKind>(objects: &[Decoded<T>]) -> Vec<String> {
         objects.iter().map(|object| name_of(object).to_string()).collect()
     }
 
@@ -377,7 +374,7 @@ mod tests {
         let flow = "{kind: Service, metadata: {name: web}, spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}}";
         assert_eq!(names(&read("a.yaml", flow).services), ["default/web"]);
         assert!(read("a.yaml", "\u{feff}{}").broken);
-        let contents = Reader::new("a.yaml", "n", &mut Interner::default()).read(b"\xff\xfe");
+        let contents = FileReader::new("a.yaml", "n", &mut Interner::default()).read(b"\xff\xfe");
         assert_eq!(names(&contents.services), ["a.yaml"]);
     }
 
