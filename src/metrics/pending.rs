@@ -1,4 +1,4 @@
-//! What was received and is not programmed yet, for kube-proxy's counts of changes and for latencies.
+//! The changes that are not programmed yet, for kube-proxy's counts of changes and for latencies.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use super::{
 use crate::dataplane::Family;
 use crate::state::{Event, Kind, ObjectName};
 
-/// Most moments that are remembered for one latency metric.
+/// How many moments are remembered for one latency metric.
 const MAX_LATENCIES: usize = 10_000;
-/// And for one slice.
+/// How many are remembered for one EndpointSlice.
 const MAX_LATENCIES_OF_SLICE: usize = 100;
 
 /// What the counts need to know about an event after it was folded.
@@ -30,10 +30,10 @@ pub(crate) struct Arrival {
     triggered: Option<Timestamp>,
 }
 
-/// The changes that wait.
+/// The changes that wait to be programmed.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    /// Changes that were made before this process started are no measure of it.
+    /// When this process started: earlier changes say nothing about its speed.
     started: Timestamp,
     endpoint_changes: usize,
     service_changes: usize,
@@ -63,7 +63,7 @@ impl Pending {
 
     /// An event was folded. It changed so many `services` or their endpoints, and may need a sync.
     pub fn folded(&mut self, arrival: Arrival, services: usize, needs_sync: bool) {
-        // What a list changes is known by its Services only.
+        // Of a list, only the Services that it changed are known.
         let changes = if arrival.list { services } else { 1 };
         let pending = if services > 0 { changes } else { 0 };
         match arrival.kind {
@@ -87,7 +87,7 @@ impl Pending {
 
     fn slice(&mut self, name: ObjectName, family: Option<Family>, triggered: Option<Timestamp>, changed: bool) {
         let Some(family) = family else {
-            // It was never programmed, so there is nothing to measure.
+            // A deleted slice is never programmed, so there is nothing to measure.
             self.triggered.remove(&name);
             return;
         };
@@ -101,7 +101,7 @@ impl Pending {
         }
     }
 
-    /// Shows how much waits.
+    /// Shows how many changes wait.
     pub fn show(&self) {
         #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^52 changes")]
         for (name, count) in
@@ -111,13 +111,13 @@ impl Pending {
         }
     }
 
-    /// All of it is programmed now.
+    /// All changes are programmed now: at `now`, which is `wall` by the system's clock.
     pub fn programmed(&mut self, now: Instant, wall: Timestamp) {
         for at in self.arrived.drain(..) {
             histogram!(EVENT_LATENCY).record(now.duration_since(at).as_secs_f64());
         }
         for (family, at) in std::mem::take(&mut self.triggered).into_values().flatten() {
-            // A clock that is ahead must not make the sum go down.
+            // The clock of the control plane may be ahead; the sum must not go down.
             let seconds = wall.duration_since(at).as_secs_f64().max(0.0);
             histogram!(PROGRAMMING_DURATION, "ip_family" => family.label()).record(seconds);
         }

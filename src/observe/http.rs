@@ -65,7 +65,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// The address is taken, or not one of this host's.
+    /// The address is in use, or this host does not have it.
     pub async fn bind(address: SocketAddr, pages: Pages) -> Result<Self, ListenError> {
         let (what, flag, reason) = match pages {
             Pages::Health(..) => ("health checks", "--healthz-bind-address", "FailedToStartProxierHealthcheck"),

@@ -1,4 +1,4 @@
-//! A journal: every event with its time, one line of JSON each, to be replayed anywhere.
+//! A journal: every event with its time, one line of JSON each, for a replay on any machine.
 //!
 //! ```text
 //! {"time":"2026-01-02T03:04:05.678901Z","event":{"service-applied":{"object":{…}}}}
@@ -37,7 +37,7 @@ pub struct Entry {
     pub event: Event,
 }
 
-/// How far to read a journal.
+/// Where to stop reading a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadUntil {
     /// Events that were received at this time or before.
@@ -110,7 +110,7 @@ struct EntryRef<'a> {
 }
 
 impl Recorder {
-    /// Opens a journal to append to, and creates it if there is none. What a crash left of a last line is removed.
+    /// Opens a journal to append to, and creates it if there is none. A last line that a crash cut is removed.
     ///
     /// # Errors
     /// If the file cannot be opened, read or changed.
@@ -135,7 +135,7 @@ impl Recorder {
                 Ok(())
             }
             Err(source) => {
-                // Half a line must not spoil the next one; if this fails too, so will the next batch.
+                // Half a line must not spoil the next one. If this fails too, the next batch fails as well.
                 let _ = self.file.set_len(self.end).and_then(|()| self.file.seek(SeekFrom::Start(self.end)));
                 Err(JournalError::Append { path: self.path.clone(), source })
             }
@@ -160,7 +160,7 @@ impl Recorder {
 /// Reads a journal.
 ///
 /// # Errors
-/// If the file cannot be opened; the entries say what is wrong with a line.
+/// If the file cannot be opened. A bad line is an error of its entry.
 pub fn read(path: &Path, until: Option<ReadUntil>) -> Result<Entries, JournalError> {
     let file = File::open(path).map_err(|source| JournalError::Read { path: path.to_owned(), source })?;
     Ok(Entries { path: path.to_owned(), lines: BufReader::new(file), line: 0, until, ended: false })
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_recorded_is_read_back_in_order() {
+    fn recorded_events_are_read_back_in_order() {
         let (_folder, path) = journal();
         let mut recorder = Recorder::open(&path).unwrap();
         let first = Received { at: tokio::time::Instant::now() - Duration::from_secs(2), ..events(0..1).remove(0) };
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_line_that_a_crash_cut_is_left_out_and_written_over() {
+    fn a_last_line_that_a_crash_cut_is_left_out_and_overwritten() {
         let (_folder, path) = journal();
         Recorder::open(&path).unwrap().append(&events(0..3)).unwrap();
         let whole = std::fs::read(&path).unwrap();
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn another_bad_line_is_an_error_that_names_it() {
+    fn any_other_bad_line_is_an_error_that_names_the_line() {
         let (_folder, path) = journal();
         Recorder::open(&path).unwrap().append(&events(0..2)).unwrap();
         let mut text = std::fs::read_to_string(&path).unwrap();

@@ -1,13 +1,13 @@
 //! Events from the API server: watches on Services, EndpointSlices, ServiceCIDRs and this Node.
 //!
-//! kube-runtime's watcher does the protocol. What it leaves open is closed here:
+//! kube-runtime's watcher implements the protocol. This module adds:
 //!
-//! - A list is handed out when it is complete, as one `…Reset` event, never half of it.
-//! - Lists are asked for as a stream, and by pages from a server that refuses.
-//! - Requests pass a pace ([`pace`]), one for each kind, that slows down when watches end at once, and that only a healthy watch resets.
-//! - No object can stop a list or get lost in a watch because it cannot be decoded ([`object`]).
-//! - A connection that falls silent is given up soon after the server should have ended the watch.
-//! - Errors are named once per series, with what to do, and never end the source.
+//! - Only complete lists become events: one `…Reset` each.
+//! - Lists are requested as a stream, and by pages from a server that refuses streams.
+//! - A pace for each kind ([`pace`]) delays requests when watches end at once, and only a healthy watch resets it.
+//! - An object that cannot be decoded neither stops a list nor gets lost in a watch ([`object`]).
+//! - A silent connection is closed soon after the server should have ended the watch.
+//! - A series of errors is logged once, with advice, and never ends the source.
 
 mod api;
 mod config;
@@ -37,14 +37,14 @@ pub use config::{ConfigError, client_config};
 pub struct KubernetesOptions {
     /// The name of this node's Node object.
     pub node_name: String,
-    /// How long the server should keep a watch open, in whole seconds: the bound on how long a silent loss of the connection
-    /// can go unnoticed.
+    /// How long the server should keep a watch open, in whole seconds. It bounds how long a silently lost connection stays
+    /// unnoticed.
     pub watch_timeout: Duration,
-    /// How much longer than `watch_timeout` a connection may be silent before it is given up.
+    /// How much longer than `watch_timeout` a connection may be silent before it is closed.
     pub silence_margin: Duration,
-    /// How soon a request must be answered; the body of the answer may take longer.
+    /// How long the server may take to answer a request; the body of the answer may take longer.
     pub answer_within: Duration,
-    /// Pause before the first repeated attempt; doubles with each further one.
+    /// Pause before the second attempt; it doubles with each further one.
     pub backoff_base: Duration,
     /// Longest pause between attempts.
     pub backoff_max: Duration,
@@ -58,9 +58,9 @@ pub struct KubernetesOptions {
     pub streaming_lists: bool,
     /// Objects per page of a paged list.
     pub page_size: u32,
-    /// How often to ask again for ServiceCIDRs that the server does not serve or does not show us.
+    /// How often to request ServiceCIDRs again from a server that does not serve them, or does not allow us to read them.
     pub absent_retry: Duration,
-    /// Where it is noted whether the server is heard.
+    /// The state of the watches, which they update.
     pub connection: Connection,
 }
 
@@ -89,14 +89,14 @@ impl KubernetesOptions {
         Limits {
             backoff: Backoff::new(self.backoff_base, self.backoff_max),
             healthy_after: self.healthy_after,
-            // Zero would mean never; one request in ten seconds is as slow as makes sense.
+            // Zero would mean never: one request in ten seconds is the slowest rate that makes sense.
             rate: self.requests_per_second.max(0.1),
             burst: self.burst.max(1.0),
         }
     }
 }
 
-/// A client for the server, whose requests are counted.
+/// A client for the server, with metrics of its requests.
 ///
 /// # Errors
 /// If none can be built from `config` (certificates, proxy): nothing was requested then.

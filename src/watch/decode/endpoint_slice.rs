@@ -42,7 +42,7 @@ impl WatchedKind for EndpointSlice {
         };
         let mut problems = Vec::new();
         let Some(service) = labels.service_name.non_empty() else {
-            // Kept as a slice of no Service, so that endpoints which it once had are gone and the reason is known.
+            // Kept as a slice of no Service: its earlier endpoints must go, and the problem must be reported.
             let field = "metadata.labels[kubernetes.io/service-name]";
             problems.push(Problem::new(field, Reason::NoService, &labels.service_name));
             let (service, ports, endpoints, problems) = (names.share(""), Vec::new(), Vec::new(), problems.into());
@@ -86,7 +86,7 @@ fn endpoints(
                 continue;
             }
         };
-        // All addresses of an endpoint are fungible; the first is the one to use.
+        // All addresses of an endpoint are equivalent (API documentation); the first is used.
         let text = endpoint.addresses.into_vec().into_iter().next().unwrap_or_default();
         let addr = text.as_str().and_then(parse_ip);
         let Some(addr) = addr.filter(|addr| Family::of(*addr) == family && is_endpoint(*addr)) else {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_of_no_service_loses_its_endpoints_and_says_so() {
+    fn a_slice_of_no_service_loses_its_endpoints_and_reports_it() {
         for labels in ["{}", r#"{"kubernetes.io/service-name":""}"#, "7"] {
             let json = format!(
                 r#"{{"metadata":{{"name":"s","labels":{labels}}},"addressType":"IPv4","endpoints":[{{"addresses":["10.0.0.1"]}}]}}"#
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_no_addresses_a_proxy_can_use() {
+    fn a_slice_of_host_names_is_unreadable() {
         let json = r#"{"metadata":{"name":"s","labels":{"kubernetes.io/service-name":"web"}},"addressType":"FQDN"}"#;
         let Ok(Decoded::Unreadable(unreadable)) = decode(json) else { panic!() };
         assert_eq!((unreadable.1.reason, &*unreadable.1.found), (Reason::UnsupportedAddressType, "FQDN"));

@@ -8,8 +8,8 @@ use crate::dataplane::Protocol;
 use crate::state::{Problem, Reason};
 use crate::watch::wire::{LooseList, LooseObject, PortFields, Scalar};
 
-/// The usable ports of a list at `field`, in its order. A name left out is the empty name and a protocol left out is TCP, as
-/// the API server fills them in.
+/// The usable ports of the list at `field`, in its order. The defaults are the API server's: no name is the empty name, no
+/// protocol is TCP.
 pub fn usable_ports<T>(
     ports: LooseList<LooseObject<PortFields>>,
     field: &str,

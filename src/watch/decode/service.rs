@@ -50,7 +50,7 @@ impl WatchedKind for Service {
         let external_ips = external_ips(spec.external_ips, &mut problems);
         let load_balancer_ips = load_balancer_ips(wire.status.or_default(), &mut problems);
         let source_ranges = source_ranges(spec.load_balancer_source_ranges, &mut problems);
-        // Ignored on a Service that cannot be reached from outside.
+        // The external policy counts only on a Service that can be reached from outside.
         let reachable = match spec.kind.as_str() {
             Some("LoadBalancer" | "NodePort") => true,
             _ => !external_ips.is_empty(),
@@ -85,8 +85,8 @@ impl WatchedKind for Service {
     }
 }
 
-/// Whether there is a cluster IP: `None` marks a headless Service. A manifest may give only one of the two fields; the API
-/// server always fills both.
+/// Whether there is a cluster IP: `None` marks a headless Service. A manifest may set only `clusterIP` or only `clusterIPs`; the
+/// API server always fills both.
 fn has_cluster_ip(spec: &wire::ServiceSpecFields) -> bool {
     let first_of_list = || match &spec.cluster_ips {
         wire::LooseList::List(addrs) => addrs.first(),
@@ -97,8 +97,8 @@ fn has_cluster_ip(spec: &wire::ServiceSpecFields) -> bool {
     addr.is_some_and(|addr| given(addr) && addr.as_str() != Some("None"))
 }
 
-/// The cluster IPs, at most one of each family: `clusterIPs[i]` belongs to `ipFamilies[i]`. Without `ipFamilies` there is only
-/// `clusterIP`.
+/// The cluster IPs, at most one per family: `clusterIPs[i]` belongs to `ipFamilies[i]`. Without `ipFamilies` only `clusterIP`
+/// counts.
 fn cluster_ips(
     single: wire::Scalar,
     list: wire::LooseList<wire::Scalar>,
@@ -140,7 +140,7 @@ fn cluster_ips(
     found
 }
 
-/// The addresses of a list that can be virtual ones; blank entries are nothing.
+/// The addresses of `externalIPs` that can be virtual ones. Blank entries are ignored.
 fn external_ips(wire: wire::LooseList<wire::Scalar>, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
     note_list(&wire, "spec.externalIPs", Reason::BadAddress, problems);
     let mut found = Vec::new();
@@ -156,8 +156,8 @@ fn external_ips(wire: wire::LooseList<wire::Scalar>, problems: &mut Vec<Problem>
     found
 }
 
-/// The addresses that load balancers announce, but for those that want to see the traffic themselves (`ipMode: Proxy`). Entries
-/// with a host name only are nothing.
+/// The addresses of load balancers, without those that must see the traffic themselves (`ipMode: Proxy`). Entries with only a
+/// host name are ignored.
 fn load_balancer_ips(status: wire::ServiceStatusFields, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
     let ingress = status.load_balancer.or_default().ingress;
     note_list(&ingress, "status.loadBalancer.ingress", Reason::BadAddress, problems);
@@ -193,7 +193,7 @@ fn source_ranges(wire: wire::LooseList<wire::Scalar>, problems: &mut Vec<Problem
     found
 }
 
-/// The health-check port of a Service that must have one. The API server leaves a 0 out and would never admit it.
+/// The health-check port of a Service that must have one. The API server never admits 0.
 fn health_check(found: &wire::Scalar, problems: &mut Vec<Problem>) -> Option<NonZeroU16> {
     let port = number_or_none(found);
     if port.is_none() {
@@ -202,13 +202,13 @@ fn health_check(found: &wire::Scalar, problems: &mut Vec<Problem>) -> Option<Non
     port
 }
 
-/// How long a client keeps its endpoint, in seconds: 1 to 86,400, by default three hours, as the API server has it.
+/// How long a client keeps its endpoint, in seconds: 1 to 86,400, by default three hours, as in the API server.
 fn affinity_timeout(config: wire::LooseObject<wire::SessionAffinityFields>, problems: &mut Vec<Problem>) -> NonZeroU32 {
     const DEFAULT: NonZeroU32 = NonZeroU32::new(10_800).unwrap();
-    const LONGEST: u32 = 86_400;
+    const MAX_SECONDS: u32 = 86_400;
     let found = config.or_default().client_ip.or_default().timeout_seconds;
     let seconds = match found {
-        wire::Scalar::Integer(seconds) => u32::try_from(seconds).ok().filter(|seconds| *seconds <= LONGEST),
+        wire::Scalar::Integer(seconds) => u32::try_from(seconds).ok().filter(|seconds| *seconds <= MAX_SECONDS),
         _ => None,
     };
     let seconds = seconds.and_then(NonZeroU32::new);
@@ -367,7 +367,7 @@ mod tests {
         ] {
             let expected = problem("spec.healthCheckNodePort", Reason::BadPort, found);
             assert_eq!(check("LoadBalancer", "Local", port), (None, vec![expected]));
-            assert_eq!(check("LoadBalancer", "Cluster", port), (None, vec![]), "not looked at");
+            assert_eq!(check("LoadBalancer", "Cluster", port), (None, vec![]), "ignored");
         }
     }
 

@@ -184,7 +184,7 @@ impl<'a, T: WatchedKind> KindWatch<'a, T> {
         match error {
             // The watcher handles it inside a stream; after an HTTP status it would ask for the same version for ever.
             watcher::Error::WatchStartFailed(_) if status == Some(410) => Next::Restart(None, ERROR_PAUSE),
-            // An event that is not even JSON is lost: only a new list says what it was.
+            // An event that is not JSON is lost: only a new list shows its object.
             watcher::Error::WatchFailed(kube::Error::SerdeError(_) | kube::Error::Api(_)) => {
                 Next::Restart(None, ERROR_PAUSE)
             }

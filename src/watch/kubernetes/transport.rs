@@ -28,7 +28,7 @@ pub fn connect(mut config: kube::Config, options: &KubernetesOptions) -> kube::R
     // A connection that is silent for longer than the server would keep a watch open is dead.
     config.read_timeout = Some(options.watch_timeout + options.silence_margin);
     config.reset_reader_on_write = true;
-    // Retries inside the client would hide from the pace; the watcher tries again by itself.
+    // The pace would not see retries inside the client; the watcher tries again by itself.
     config.default_retry = false;
     let host = config.cluster_url.authority().map_or_else(String::new, ToString::to_string);
     Ok(with_request_metrics(&Client::try_from(config)?, host))

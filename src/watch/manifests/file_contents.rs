@@ -17,7 +17,7 @@ const MAX_NESTING: usize = 16;
 /// The objects of one file, in its order.
 #[derive(Debug, Default)]
 pub struct FileContents {
-    /// Services, and the documents that could not be read: what they were is unknown, and each is an unreadable object.
+    /// Services, and each document that could not be read, as an unreadable object of unknown kind.
     pub services: Vec<Decoded<Service>>,
     /// EndpointSlices.
     pub slices: Vec<Decoded<EndpointSlice>>,
@@ -31,7 +31,7 @@ pub struct FileContents {
 
 /// Reads one file's text.
 pub struct FileReader<'a> {
-    /// The file's name, for what cannot be read.
+    /// The file's name, for unreadable documents.
     pub file: &'a str,
     /// The name of this node's Node object; other Nodes do not matter.
     pub node_name: &'a str,
@@ -98,7 +98,7 @@ impl<'a> FileReader<'a> {
                         Some(Ok(value)) => self.value(value.get(), &place, None, 0),
                         Some(Err(_)) if number == 1 && !self.file.ends_with(".json") => return false,
                         Some(Err(error)) => {
-                            // What follows a syntax error cannot be told apart.
+                            // After a syntax error the next value cannot be found.
                             self.broken(&place, &error.to_string());
                             return true;
                         }
@@ -111,7 +111,7 @@ impl<'a> FileReader<'a> {
         true
     }
 
-    /// Reads one value. `kind` is what a typed list says of its items, which need not say it themselves.
+    /// Reads one value. `kind` is the kind of a typed list's items, which need not name it themselves.
     fn value(&mut self, json: &str, place: &str, kind: Option<&str>, depth: usize) {
         if json.trim() == "null" {
             return;
@@ -200,7 +200,7 @@ impl<'a> FileReader<'a> {
         self.contents.services.push(Decoded::unreadable(self.place(place), problem));
     }
 
-    /// A name for what has none.
+    /// A name for a document without a name: its place in the file.
     fn place(&self, place: &str) -> ObjectName {
         let separator = if place.is_empty() { "" } else { ": " };
         ObjectName::cluster_scoped(format!("{}{separator}{place}", self.file))
@@ -244,7 +244,7 @@ impl<'de> Visitor<'de> for &mut LeadingTypeMeta {
     }
 }
 
-/// Whether the version is one of those that are understood, or left out.
+/// Whether the version is supported, or left out.
 fn is_version(found: Option<&str>, versions: &[&str]) -> bool {
     found.is_none_or(|found| found.is_empty() || versions.contains(&found))
 }
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_items_is_named() {
+    fn items_that_are_no_list_are_named() {
         let text = r#"{"kind":"List","items":{}} 7 {"kind":"ServiceCIDR","metadata":{"name":"a"}}"#;
         let contents = read("a.json", text);
         assert_eq!(names(&contents.services), ["a.json: document 1", "a.json: document 2"]);

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Longest part of a bad value that is kept for the log, in characters.
+/// How many characters of a bad value are kept for the log.
 const MAX_SHOWN: usize = 64;
 
 /// A scalar, or a word for what was found in its place.
@@ -49,7 +49,7 @@ pub enum LooseList<T> {
 }
 
 impl Scalar {
-    /// The text, if the scalar is a string, a number or a boolean. An unquoted `name: 80` in YAML is meant as text.
+    /// The text of a string, a number or a boolean: an unquoted `name: 80` in YAML means text.
     pub fn text(&self) -> Option<String> {
         match self {
             Self::Null | Self::Compound(_) => None,
@@ -79,7 +79,7 @@ impl Scalar {
         }
     }
 
-    /// Whether something was there.
+    /// Whether there is a value.
     pub fn is_set(&self) -> bool {
         *self != Self::Null
     }
@@ -138,7 +138,7 @@ impl<T> Default for LooseList<T> {
     }
 }
 
-/// How a type takes each form that a value may have.
+/// How a loose type takes each form of a value.
 trait Shape<'de>: Sized {
     fn scalar(found: Scalar) -> Self;
 
@@ -153,10 +153,10 @@ trait Shape<'de>: Sized {
     }
 }
 
-/// The visitor that sorts a value into the forms of [`Shape`].
-struct Forms<S>(PhantomData<S>);
+/// The visitor that hands a value to the right method of [`Shape`].
+struct ShapeVisitor<S>(PhantomData<S>);
 
-impl<'de, S: Shape<'de>> Visitor<'de> for Forms<S> {
+impl<'de, S: Shape<'de>> Visitor<'de> for ShapeVisitor<S> {
     type Value = S;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -248,19 +248,19 @@ impl<'de, T: Deserialize<'de>> Shape<'de> for LooseList<T> {
 
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Forms(PhantomData))
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
     }
 }
 
 impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for LooseObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Forms(PhantomData))
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
     }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for LooseList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Forms(PhantomData))
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
     }
 }
 
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Default, PartialEq, Deserialize)]
-    struct Port {
+    struct TestPort {
         #[serde(default)]
         number: Scalar,
     }
@@ -280,27 +280,27 @@ mod tests {
     fn any_json_value_fits_every_shape() {
         for text in ["null", "true", "-1", "18446744073709551615", "1.5", "\"x\"", "[1,[2]]", "{\"a\":{\"b\":[]}}"] {
             assert!(serde_json::from_str::<Scalar>(text).is_ok(), "{text}");
-            assert!(serde_json::from_str::<LooseObject<Port>>(text).is_ok(), "{text}");
+            assert!(serde_json::from_str::<LooseObject<TestPort>>(text).is_ok(), "{text}");
             assert!(serde_json::from_str::<LooseList<Scalar>>(text).is_ok(), "{text}");
         }
     }
 
     #[test]
     fn a_wrong_element_costs_only_itself() {
-        let ports: LooseList<LooseObject<Port>> =
+        let ports: LooseList<LooseObject<TestPort>> =
             serde_json::from_str(r#"[{"number":80},"no",{"number":{}}]"#).unwrap();
         assert_eq!(
             ports.into_vec(),
             [
-                LooseObject::Fields(Port { number: Scalar::Integer(80) }),
+                LooseObject::Fields(TestPort { number: Scalar::Integer(80) }),
                 LooseObject::Wrong(Scalar::Text("no".into())),
-                LooseObject::Fields(Port { number: Scalar::Compound("an object") }),
+                LooseObject::Fields(TestPort { number: Scalar::Compound("an object") }),
             ]
         );
     }
 
     #[test]
-    fn what_is_shown_of_a_bad_value_is_bounded() {
+    fn the_shown_part_of_a_bad_value_is_bounded() {
         assert_eq!(Scalar::Text("é".repeat(500)).to_string().chars().count(), MAX_SHOWN);
     }
 }
