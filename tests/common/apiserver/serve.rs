@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::fault::{Fault, Faults, Verb};
 use super::store::{Resource, Selection, Store, event};
 
-/// What requests, faults and tests share.
+/// The state that requests, faults and tests share.
 #[derive(Default)]
 pub struct Shared {
     pub store: Mutex<Store>,
@@ -50,7 +50,7 @@ pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    if let Some(namespace) = events_of(request.uri().path()) {
+    if let Some(namespace) = events_namespace(request.uri().path()) {
         return create_event(&shared, namespace.to_owned(), request).await;
     }
     let Some((resource, namespace)) = resource(request.uri().path()) else {
@@ -79,7 +79,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
 }
 
-/// The kind that a path lists, and the namespace if it is of one: `/api/v1/services`, `/api/v1/namespaces/shop/services`.
+/// The resource that a path lists, and its namespace if there is one: `/api/v1/services`, `/api/v1/namespaces/shop/services`.
 fn resource(path: &str) -> Option<(Resource, Option<String>)> {
     Resource::ALL.into_iter().find_map(|resource| {
         let (prefix, plural) = resource.path().rsplit_once('/')?;
@@ -91,12 +91,12 @@ fn resource(path: &str) -> Option<(Resource, Option<String>)> {
     })
 }
 
-/// The namespace of a path that Events are created at.
-fn events_of(path: &str) -> Option<&str> {
+/// The namespace of a path to create Events.
+fn events_namespace(path: &str) -> Option<&str> {
     path.strip_prefix("/apis/events.k8s.io/v1/namespaces/")?.strip_suffix("/events")
 }
 
-/// Creates an Event as strictly as a real server does, as far as a proxy may get it wrong.
+/// Creates an Event. Checks what a real server checks and a proxy may get wrong.
 async fn create_event(shared: &Shared, namespace: String, request: Request) -> Response {
     *shared.event_requests.lock().unwrap() += 1;
     let refusal = *shared.refuse_events.lock().unwrap();
@@ -106,9 +106,9 @@ async fn create_event(shared: &Shared, namespace: String, request: Request) -> R
     let body = axum::body::to_bytes(request.into_body(), 100_000).await.unwrap();
     let event: Value = serde_json::from_slice(&body).unwrap();
     let text = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default();
-    let of = text("/regarding/namespace");
-    let right_place =
-        text("/metadata/namespace") == namespace && (if of.is_empty() { "default" } else { of }) == namespace;
+    let regarding = text("/regarding/namespace");
+    let right_place = text("/metadata/namespace") == namespace
+        && (if regarding.is_empty() { "default" } else { regarding }) == namespace;
     let complete = ["/eventTime", "/reportingController", "/reportingInstance", "/action", "/reason", "/regarding/uid"];
     if !right_place
         || complete.iter().any(|path| text(path).is_empty())
