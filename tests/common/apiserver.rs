@@ -6,6 +6,7 @@
 
 mod fault;
 mod object;
+mod query;
 mod serve;
 mod store;
 

@@ -16,13 +16,13 @@ use crate::dataplane::Family;
 use crate::metrics::{HEALTHZ, LIVEZ};
 use crate::observe::health::{FamilyHealth, Health, HealthReport};
 
-type Served = State<(Health, Vec<Family>)>;
+type HealthPages = State<(Health, Vec<Family>)>;
 
 pub(super) fn router(health: Health, families: Vec<Family>) -> Router {
     Router::new().route("/healthz", any(healthz)).route("/livez", any(livez)).with_state((health, families))
 }
 
-async fn healthz(State((health, families)): Served) -> Response {
+async fn healthz(State((health, families)): HealthPages) -> Response {
     let report = health.report(Instant::now());
     // Not before the first sync: the dataplane of a new node is empty.
     let synced = families.iter().all(|family| report.family(*family).last_synced.is_some());
@@ -31,7 +31,7 @@ async fn healthz(State((health, families)): Served) -> Response {
     answer(&health, report, ok, Some(report.node_eligible), &families)
 }
 
-async fn livez(State((health, families)): Served) -> Response {
+async fn livez(State((health, families)): HealthPages) -> Response {
     let report = health.report(Instant::now());
     counter!(LIVEZ, "code" => if report.healthy { "200" } else { "503" }).increment(1);
     answer(&health, report, report.healthy, None, &families)

@@ -96,7 +96,7 @@ fn note_answer(connection: &Connection, kind: Kind, purpose: Purpose, succeeded:
     }
 }
 
-/// A pace is never left half-changed, so a poisoned lock is as good as any.
+/// No panic leaves a pace half-changed, so a poisoned lock is usable.
 fn lock(pace: &Mutex<Pace>) -> std::sync::MutexGuard<'_, Pace> {
     pace.lock().unwrap_or_else(PoisonError::into_inner)
 }

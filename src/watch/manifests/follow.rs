@@ -29,7 +29,7 @@ const MAX_DELAY: Duration = Duration::from_millis(200);
 type Notice = notify::Result<notify::Event>;
 
 /// Manifests, and the watches on their paths. All of its methods block.
-struct Follower {
+struct ManifestFollower {
     manifests: Manifests,
     watcher: RecommendedWatcher,
 }
@@ -57,8 +57,8 @@ impl Manifests {
             let _ = sender.send(notice);
         });
         let watcher = watcher.map_err(|source| ManifestError::Watch { path: PathBuf::new(), source })?;
-        let follower = Follower { manifests: self, watcher };
-        let Some((mut follower, watched)) = blocking(follower, Follower::watch).await else { return Ok(()) };
+        let follower = ManifestFollower { manifests: self, watcher };
+        let Some((mut follower, watched)) = blocking(follower, ManifestFollower::watch).await else { return Ok(()) };
         watched?;
         // Finds what changed between loading and watching.
         let mut work = Work { scan: true, ..Work::default() };
@@ -129,7 +129,7 @@ fn may_be_change(notice: &Notice) -> bool {
     }
 }
 
-impl Follower {
+impl ManifestFollower {
     /// Watches each path, and the folder that holds it, where its replacement shows.
     fn watch(&mut self) -> Result<(), ManifestError> {
         let (roots, watcher) = (&self.manifests.roots, &mut self.watcher);
