@@ -54,7 +54,7 @@ pub const REST_DURATION: &str = "rest_client_request_duration_seconds";
 pub const CONNECTED: &str = "pointsman_api_server_connected";
 /// When anything was last received in a kind's watch.
 pub const LAST_HEARD: &str = "pointsman_api_server_last_heard_timestamp_seconds";
-/// Events for people that were written to the API server.
+/// Kubernetes Events that were written to the API server.
 pub const REPORTED: &str = "pointsman_reported_events_total";
 /// Changes of EndpointSlices received.
 pub const ENDPOINT_CHANGES: &str = "kubeproxy_sync_proxy_rules_endpoint_changes_total";

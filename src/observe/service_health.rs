@@ -2,7 +2,7 @@
 //! if it has (`spec.healthCheckNodePort`, as kube-proxy serves it).
 //!
 //! Each Service with such a port has one server in each family, with a socket on every address of the node that accepts
-//! NodePorts. What one sync does not change stays open.
+//! NodePorts. Sockets that a sync does not change stay open.
 
 mod page;
 

@@ -4,8 +4,8 @@
 //! paths ─▶ files ─▶ documents ─▶ objects ─▶ versions ─▶ Reset once, then only what changed
 //! ```
 //!
-//! Kinds that a Service proxy does not read are ignored, so what `kubectl get svc,endpointslices,nodes -A -o yaml` prints can be
-//! used as it is. Several files may give the same object: the first in path order counts.
+//! Kinds that a Service proxy does not read are ignored, so the output of `kubectl get svc,endpointslices,nodes -A -o yaml` can
+//! be used unchanged. Several files may give the same object: the first in path order counts.
 
 mod file_contents;
 mod files;
@@ -35,7 +35,7 @@ const MAX_READERS: usize = 4;
 /// The objects of a set of manifests, and which file gives which. Owned by the task that follows the files.
 #[derive(Debug)]
 pub struct Manifests {
-    /// The paths that were asked for, made absolute.
+    /// The asked-for paths, made absolute.
     roots: Vec<PathBuf>,
     node_name: String,
     names: Interner,
@@ -69,8 +69,8 @@ pub enum ManifestError {
 
 impl Manifests {
     /// Reads files, folders (recursively: `*.yaml`, `*.yml` and `*.json`, hidden ones left out) and standard input (`-`). The
-    /// events are one `…Reset` of each kind. Documents that cannot be read are left out, logged and counted; of the Nodes
-    /// only that of this name matters.
+    /// events are one `…Reset` of each kind. Documents that cannot be read are left out, logged and counted. Only
+    /// the Node of this name is read.
     ///
     /// Blocks until everything is read.
     ///
@@ -149,8 +149,8 @@ impl Manifests {
         self.nodes.add(key, contents.nodes);
     }
 
-    /// Replaces what a file gives; the events are what changed by it. While a document of the file cannot be read, nothing that
-    /// the file gave before is taken away: it may just be half written.
+    /// Replaces the objects of a file; the events are the changes. While a document of the file cannot be read, no object of the
+    /// file is deleted: the file may be half written.
     fn replace(&mut self, key: &FileKey, contents: FileContents) -> Vec<Event> {
         let keep = contents.broken;
         let mut events = self.services.replace(key, contents.services, keep);

@@ -41,7 +41,7 @@ pub struct Limits {
     pub burst: f64,
 }
 
-/// Leave to send one request after a delay, and what the request means.
+/// Permission to send one request after a delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit {
     /// How long to wait before sending it.
@@ -73,7 +73,7 @@ pub struct Pace {
     bucket: TokenBucket,
 }
 
-/// Pages are limited by the server's answers and a long list must not starve: they cost a tenth of a request.
+/// A page costs a tenth of a request: the server's answers limit pages already, and a long list must not starve.
 const PAGE_COST: f64 = 0.1;
 
 impl Pace {

@@ -34,7 +34,7 @@ pub fn connect(mut config: kube::Config, options: &KubernetesOptions) -> kube::R
     Ok(with_request_metrics(&Client::try_from(config)?, host))
 }
 
-/// The client of one kind: the shared one at a pace of its own.
+/// The client of one kind: the shared connections, at a pace of its own.
 pub fn paced(client: &Client, kind: Kind, options: &KubernetesOptions) -> Client {
     let pace = Arc::new(Mutex::new(Pace::new(options.limits(), Instant::now())));
     let (answer_within, connection) = (options.answer_within, options.connection.clone());

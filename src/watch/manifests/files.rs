@@ -1,4 +1,4 @@
-//! Which files there are, and whether one has changed.
+//! Lists the manifest files, and tells whether a file has changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -34,8 +34,8 @@ impl Fingerprint {
     }
 }
 
-/// Whether a file in a folder is taken for a manifest. Hidden files and folders are not: a mounted ConfigMap keeps its versions
-/// in hidden folders and shows the current one by links.
+/// Whether a file in a folder is a manifest. Hidden files are none: a mounted ConfigMap keeps its versions in hidden folders, and
+/// links to the current version.
 pub fn is_manifest(name: &OsStr) -> bool {
     let path = Path::new(name);
     let known = path.extension().and_then(OsStr::to_str).is_some_and(|ext| matches!(ext, "yaml" | "yml" | "json"));
@@ -47,7 +47,7 @@ pub fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().first() == Some(&b'.')
 }
 
-/// The files under the paths that were asked for. A path that is a file counts whatever its name.
+/// The files under the asked-for paths. A path that is a file counts whatever its name.
 ///
 /// # Errors
 /// The first path that cannot be read, and why.
@@ -87,7 +87,7 @@ fn folder(
         let path = entry.path();
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
-            // Removed meanwhile, or a link to nowhere.
+            // Removed meanwhile, or a broken link.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err((path, error)),
         };

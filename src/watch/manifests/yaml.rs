@@ -33,13 +33,13 @@ pub fn documents(text: &str) -> Vec<Document<'_>> {
 /// The JSON text of one document; `null` for an empty one.
 ///
 /// # Errors
-/// What is wrong and in which line of the file.
+/// The problem and its line in the file.
 pub fn to_json(document: &Document<'_>) -> Result<String, String> {
     match serde_saphyr::from_str_with_options::<JsonText>(document.text, options()) {
         Ok(json) => Ok(json.0),
         Err(error) => {
             let line = error.location().map_or(0, |location| location.line() as usize).max(1) + document.line - 1;
-            // The message goes into a log line: its first line says what is wrong.
+            // The message goes into a log line: its first line names the problem.
             let message = error.without_snippet().to_string();
             Err(format!("line {line}: {}", message.lines().next().unwrap_or_default()))
         }

@@ -1,7 +1,7 @@
-//! Values that accept whatever they find, so that one bad field costs only itself.
+//! Types that accept any value, so that a bad field costs only itself.
 //!
-//! Three shapes cover every field that is read: a [`Scalar`], a [`LooseObject`] object and a list of [`LooseList`]. Each takes any
-//! well-formed value; what does not fit is kept as a short text for the warning.
+//! Three shapes cover every field that is read: [`Scalar`], [`LooseObject`] and [`LooseList`]. Each takes any well-formed value; a
+//! value that does not fit is kept as a short text for the warning.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 /// How many characters of a bad value are kept for the log.
 const MAX_SHOWN: usize = 64;
 
-/// A scalar, or a word for what was found in its place.
+/// A scalar, or a word for the other value in its place.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Scalar {
     /// Absent or null.
@@ -30,7 +30,7 @@ pub enum Scalar {
     Compound(&'static str),
 }
 
-/// An object of known fields, or what was found in its place.
+/// An object of known fields, or the other value in its place.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LooseObject<T> {
     /// The object; its default when absent or null.
@@ -39,7 +39,7 @@ pub enum LooseObject<T> {
     Wrong(Scalar),
 }
 
-/// A list, or what was found in its place.
+/// A list, or the other value in its place.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LooseList<T> {
     /// The list; empty when absent or null.
@@ -123,7 +123,7 @@ impl<T> LooseList<T> {
         }
     }
 
-    /// What was found in place of a list.
+    /// The value in place of a list.
     pub fn wrong(&self) -> Option<&Scalar> {
         match self {
             Self::List(_) => None,
