@@ -60,7 +60,7 @@ impl EventType {
 }
 
 impl Events {
-    /// A queue, and its other end for [`publish`].
+    /// A queue, and its other end for [`publish()`].
     pub fn queue() -> (Self, mpsc::Receiver<EventNote>) {
         let (queue, notes) = mpsc::channel(MAX_WAITING);
         (Self { queue: Some(queue) }, notes)
