@@ -21,17 +21,16 @@ use crate::dataplane::{Element, Endpoint, Family, Frontend, Operation};
 use crate::diff::is_stale;
 use crate::engine::{Committed, Failed, Failure};
 use crate::follow::{Effort, Follower};
-use crate::observe::metrics::CLIENTS_FORGOTTEN;
+use crate::metrics::CLIENTS_FORGOTTEN;
+use crate::pacing::Backoff;
 use crate::state::{Desired, Snapshot};
 
 /// The most clients that are deleted in one batch: a short one keeps no other writer of nf_tables waiting.
 const MAX_CLIENTS_PER_BATCH: usize = 1000;
 /// The pause before the second dump. A packet is through the rules long before.
 const SECOND_DUMP_PAUSE: Duration = Duration::from_millis(100);
-/// The pause after a failure; doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause between attempts.
-const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// The pauses after failures.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// What a commit changed for remembered clients.
 #[derive(Clone, Debug)]
@@ -97,7 +96,7 @@ impl AffinityPurge {
 
 /// Deletes clients until the loop ends and no purge is vacated. Failures are logged and tried again.
 pub async fn run(mut backend: impl Backend, mut purges: mpsc::UnboundedReceiver<AffinityPurge>) {
-    let mut pause = FIRST_PAUSE;
+    let mut failures = 0;
     let mut waiting: Option<AffinityPurge> = None;
     loop {
         let first = match waiting.take() {
@@ -109,7 +108,7 @@ pub async fn run(mut backend: impl Backend, mut purges: mpsc::UnboundedReceiver<
         };
         let purge = std::iter::from_fn(|| purges.try_recv().ok()).fold(first, AffinityPurge::and_then);
         match twice(&mut backend, &purge).await {
-            Ok(()) => pause = FIRST_PAUSE,
+            Ok(()) => failures = 0,
             Err(error) => {
                 tracing::warn!(
                     %error,
@@ -119,8 +118,8 @@ pub async fn run(mut backend: impl Backend, mut purges: mpsc::UnboundedReceiver<
                 if purges.is_closed() {
                     return;
                 }
-                tokio::time::sleep(pause).await;
-                pause = MAX_PAUSE.min(pause * 2);
+                failures += 1;
+                tokio::time::sleep(BACKOFF.pause(failures)).await;
             }
         }
     }

@@ -1,17 +1,13 @@
-//! What the outside may see of a running proxy: metrics and health, the HTTP pages that serve them, and Kubernetes Events.
+//! What a running proxy shows to others: health, the HTTP pages that serve health and metrics, and Kubernetes Events.
 
 mod clients;
-mod connection;
 mod events;
 mod health;
 mod http;
-pub mod metrics;
-mod process;
 mod service_health;
 
 pub use clients::ClientCounts;
-pub use connection::{Connection, ConnectionReport};
-pub use events::{Events, Note, Rate, Severity, publish};
-pub use health::{FamilyReport, Health, Report};
+pub use events::{EventNote, EventRate, EventType, Events, publish};
+pub use health::{FamilyHealth, Health, HealthReport};
 pub use http::{About, ListenError, Listener, Pages};
 pub use service_health::ServiceHealth;

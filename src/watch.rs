@@ -1,4 +1,4 @@
-//! Where events come from: the API server, manifests on disk, a recorded journal.
+//! The sources of events: the API server, manifests on disk, a recorded journal.
 //!
 //! ```text
 //! API server ┐
@@ -7,9 +7,10 @@
 //! host       ──▶ addresses of its interfaces ─▶ Event
 //! ```
 //!
-//! A source knows nothing of nftables. It decodes only the fields that are read, and it never fails because of one bad object:
-//! what cannot be used is left out and named in the object's `problems`.
+//! A source knows nothing of nftables. It decodes only the fields that are read, and a bad object never makes it fail: parts that
+//! cannot be used are left out and named in the object's `problems`.
 
+mod connection;
 mod decode;
 pub mod host;
 pub mod journal;
@@ -17,7 +18,10 @@ mod kubernetes;
 mod manifests;
 mod wire;
 
-pub use kubernetes::{ConfigError, KubernetesOptions, client as api_client, client_config, watch as watch_api_server};
+pub use connection::{Connection, ConnectionReport};
+pub use kubernetes::{
+    ConfigError, KubernetesOptions, api_resource, client as api_client, client_config, watch as watch_api_server,
+};
 pub use manifests::{ManifestError, Manifests};
 
 use jiff::Timestamp;
@@ -32,7 +36,7 @@ pub struct Received {
     pub event: Event,
     /// When it was received.
     pub at: Instant,
-    /// When the change was made that an EndpointSlice tells of, by the clock of whoever made it.
+    /// When the change behind an EndpointSlice was made, by the clock of the control plane.
     pub triggered: Option<Timestamp>,
 }
 
@@ -43,5 +47,5 @@ impl Received {
     }
 }
 
-/// How sources hand events to the loop.
+/// The sources' end of the queue to the loop.
 pub type EventSender = tokio::sync::mpsc::Sender<Received>;

@@ -16,7 +16,7 @@ const UPDATE: &str = "POINTSMAN_UPDATE_DOCS";
 
 #[test]
 fn the_table_of_metrics_is_that_of_the_program() {
-    assert_generated("docs/metrics.md", &pointsman::observe::metrics::table());
+    assert_generated("docs/metrics.md", &pointsman::metrics::table());
 }
 
 #[test]

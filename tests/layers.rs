@@ -13,8 +13,9 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
     ("doctor/rules", &["crate::apply"]),
     ("takeover/selection", &["crate::apply"]),
 ];
-const EVERYWHERE: [&str; 12] = [
+const EVERYWHERE: [&str; 13] = [
     "crate::cli",
+    "crate::metrics",
     "crate::observe",
     "crate::reconcile",
     "crate::render",

@@ -80,7 +80,7 @@ pub fn measure<B: Backend + 'static>(
     options: &Options,
     progress: &ProgressBar,
 ) -> InProcess {
-    let recorder = pointsman::observe::metrics::recorder().expect("a recorder");
+    let recorder = pointsman::metrics::recorder().expect("a recorder");
     metrics::set_global_recorder(recorder).expect("the first recorder");
     let runtime = namespace::runtime();
     let mut live = Live::new(size, &events);

@@ -12,7 +12,7 @@ use crate::config::{LogFormat, Note, Settings, go_flag};
 use crate::dataplane::{Family, Options};
 use crate::diff::Scope;
 use crate::state::View;
-use crate::watch::journal::Until;
+use crate::watch::journal::ReadUntil;
 
 /// A Kubernetes Service proxy for nftables whose updates cost the size of the change.
 ///
@@ -152,7 +152,7 @@ pub(super) struct Replay {
 
     /// Stop after this time (RFC 3339) or after this many events
     #[arg(long, value_name = "TIME|N")]
-    pub until: Option<Until>,
+    pub until: Option<ReadUntil>,
 }
 
 #[derive(Debug, clap::Args)]

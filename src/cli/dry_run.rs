@@ -13,9 +13,8 @@ use super::{DIFFERENCES, output, source};
 use crate::apply::Backend;
 use crate::diff::Acknowledged;
 use crate::engine::{Engine, Moment, Next, Settings};
-use crate::observe::Connection;
 use crate::proxy::log_skipped;
-use crate::watch::Received;
+use crate::watch::{Connection, Received};
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let scope = match args.against {

@@ -11,7 +11,8 @@ use super::args::Args;
 use super::proxy::about_node;
 use super::take_over::explain;
 use crate::dataplane::Family;
-use crate::observe::{About, ClientCounts, Events, Health, Listener, Pages, Severity, metrics};
+use crate::metrics;
+use crate::observe::{About, ClientCounts, EventType, Events, Health, Listener, Pages};
 use crate::takeover::TakeOverDecision;
 
 /// Starts the HTTP pages.
@@ -46,7 +47,7 @@ pub(super) async fn serve(
             }
             Err(error) => {
                 let text = error.to_string();
-                events.note(about_node(&args.node_name()?, Severity::Warning, error.reason, text));
+                events.note(about_node(&args.node_name()?, EventType::Warning, error.reason, text));
                 let error = explain(take_over, error.into());
                 // Otherwise it is tried again: a node with a proxy and without its pages is better off than one with neither.
                 if args.settings.bind_address_hard_fail {

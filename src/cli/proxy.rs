@@ -17,7 +17,7 @@ use super::{RECONFIGURED, configuration, pages, source, take_over};
 use crate::affinity::{self, AffinityFollower};
 use crate::conntrack::{ConntrackFollower, ConntrackSocket};
 use crate::engine::Settings;
-use crate::observe::{Health, Note, ServiceHealth, Severity};
+use crate::observe::{EventNote, EventType, Health, ServiceHealth};
 use crate::proxy::{FirstSync, Proxy, ServiceHealthChecks, Until};
 use crate::state::{Kind, ObjectName, ObjectRef};
 use crate::takeover::TakeOverDecision;
@@ -57,7 +57,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     }
     let Source { events: mut received, begun } = source::start(args, progress, health.connection()).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
-    events.note(about_node(&node_name, Severity::Normal, "Starting", "the Service proxy starts".to_owned()));
+    events.note(about_node(&node_name, EventType::Normal, "Starting", "the Service proxy starts".to_owned()));
     let working = args.once.then(|| progress.show("syncing"));
     let ending = shutdown.clone();
     tokio::spawn(async move {
@@ -137,7 +137,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
 }
 
 /// A note about this node, as kube-proxy makes them.
-pub(super) fn about_node(node_name: &str, severity: Severity, reason: &'static str, text: String) -> Note {
+pub(super) fn about_node(node_name: &str, event_type: EventType, reason: &'static str, text: String) -> EventNote {
     let about = ObjectRef { kind: Kind::Node, name: ObjectName::cluster_scoped(node_name) };
-    Note { about, severity, reason, action: "StartKubeProxy", text, on_every_node: false }
+    EventNote { about, event_type, reason, action: "StartKubeProxy", text, on_every_node: false }
 }

@@ -9,11 +9,11 @@ use tokio::task::JoinHandle;
 
 use super::args::Args;
 use super::logging::Progress;
-use crate::observe::{Connection, Events, Rate, publish};
+use crate::observe::{EventRate, Events, publish};
 use crate::state::{Event, NodePortAddresses};
 use crate::watch::journal::Recorder;
 use crate::watch::{
-    EventSender, KubernetesOptions, Manifests, Received, api_client, client_config, host, watch_api_server,
+    Connection, EventSender, KubernetesOptions, Manifests, Received, api_client, client_config, host, watch_api_server,
 };
 
 /// Events that may wait between a source and the loop; a source with more to say waits itself.
@@ -86,7 +86,7 @@ pub(super) async fn start_events(args: &Args) -> anyhow::Result<(Events, Option<
     let config = client_config(args.settings.kubeconfig.as_deref(), args.flags.value("master")).await?;
     let client = api_client(config, &kubernetes_options(args)?)?;
     let (events, notes) = Events::queue();
-    let writing = tokio::spawn(publish(client, args.node_name()?, notes, Rate::default()));
+    let writing = tokio::spawn(publish(client, args.node_name()?, notes, EventRate::default()));
     Ok((events, Some(writing)))
 }
 

@@ -15,7 +15,7 @@ use super::flow::Flow;
 use super::kernel::advice;
 use super::stale::Judge;
 use crate::dataplane::{Family, Frontend};
-use crate::observe::metrics::{CONNTRACK_DELETED, CONNTRACK_DURATION, CONNTRACK_FAILURES};
+use crate::metrics::{CONNTRACK_DELETED, CONNTRACK_DURATION, CONNTRACK_FAILURES};
 use crate::state::Snapshot;
 
 /// How often a table is dumped anew because it changed meanwhile. After that what was read has to do: kube-proxy's number.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Moment;
+use crate::pacing::Backoff;
 
 /// The pause after the second failure in a row; doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -13,7 +14,7 @@ const MAX_PAUSE_WITH_EVENTS: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     min_sync_period: Duration,
-    longest_pause: Duration,
+    backoff: Backoff,
     due: bool,
     failures: u32,
     /// An event came since the last attempt.
@@ -29,7 +30,7 @@ impl Schedule {
         let start = Moment::default();
         Self {
             min_sync_period,
-            longest_pause,
+            backoff: Backoff::new(FIRST_PAUSE, longest_pause),
             due: false,
             failures: 0,
             heard: false,
@@ -71,10 +72,7 @@ impl Schedule {
     pub fn failed(&mut self, now: Moment) {
         self.failures = self.failures.saturating_add(1);
         self.heard = false;
-        let pause = match self.failures {
-            0 | 1 => Duration::ZERO,
-            more => FIRST_PAUSE.saturating_mul(1 << (more - 2).min(16)).min(self.longest_pause),
-        };
+        let pause = self.backoff.pause(self.failures.saturating_sub(1));
         self.not_before = now.after(pause.min(MAX_PAUSE_WITH_EVENTS).max(self.min_sync_period));
         self.retry_at = now.after(pause.max(self.min_sync_period));
     }

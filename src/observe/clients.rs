@@ -1,27 +1,27 @@
-//! How many clients of Services with session affinity the kernel remembers, counted when somebody asks.
+//! How many clients of Services with session affinity the kernel remembers, counted at each scrape.
 
 use metrics::gauge;
 
-use super::metrics::{CLIENTS, CLIENTS_CAPACITY};
 use crate::apply::Netlink;
 use crate::dataplane::{Family, SetName};
+use crate::metrics::{CLIENTS, CLIENTS_CAPACITY};
 
 /// Asks the kernel for the number of remembered clients.
 #[derive(Debug)]
 pub struct ClientCounts {
-    /// `None` where netlink is not to be had: then nobody knows.
+    /// `None` where netlink cannot be opened: then the gauges are absent.
     netlink: Option<Netlink>,
     families: Vec<Family>,
     capacity: u32,
 }
 
 impl ClientCounts {
-    /// Of the tables of these families, whose maps hold at most `capacity` clients each.
+    /// Counts in the tables of these families, whose maps hold at most `capacity` clients each.
     pub fn new(families: &[Family], capacity: u32) -> Self {
         Self { netlink: Netlink::open().ok(), families: families.to_vec(), capacity }
     }
 
-    /// Brings the gauges up to date: those of maps that exist, which they do while some Service has session affinity.
+    /// Updates the gauges. Blocks. A map exists only while some Service has session affinity.
     pub fn refresh(&mut self) {
         let Some(netlink) = &mut self.netlink else { return };
         for family in &self.families {

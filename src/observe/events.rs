@@ -1,40 +1,40 @@
-//! Kubernetes Events: what `kubectl describe` should tell about an object, beside the log of one node.
+//! Kubernetes Events: what `kubectl describe` shows about an object, beside the log of one node.
 //!
-//! Best effort: notes wait in a bounded queue, and what does not fit is counted and forgotten. Nothing ever waits for the API
-//! server on their account.
+//! Best effort: notes wait in a bounded queue, and those that do not fit are counted and dropped. No other work waits for the
+//! API server because of them.
 
 mod publish;
 
 use metrics::counter;
 use tokio::sync::mpsc;
 
-use super::metrics::REPORTED;
+use crate::metrics::REPORTED;
 use crate::state::{Kind, ObjectRef, Reason, Skipped};
 
-pub use publish::{Rate, publish};
+pub use publish::{EventRate, publish};
 
-/// Notes that may wait.
-const QUEUE: usize = 100;
+/// How many notes may wait.
+const MAX_WAITING: usize = 100;
 
-/// Where notes are handed in; clones share the queue.
+/// Takes notes; clones share the queue.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
-    /// `None` where there is no API server to tell.
-    queue: Option<mpsc::Sender<Note>>,
+    /// `None` without an API server.
+    queue: Option<mpsc::Sender<EventNote>>,
 }
 
-/// What is to be told about an object.
+/// A note about an object, to be written as an Event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct EventNote {
     /// The object.
     pub about: ObjectRef,
-    /// How bad it is.
-    pub severity: Severity,
+    /// Whether it is a problem.
+    pub event_type: EventType,
     /// One word for machines.
     pub reason: &'static str,
     /// What the proxy was doing: one word.
     pub action: &'static str,
-    /// A sentence for people.
+    /// A sentence for the reader.
     pub text: String,
     /// Every node's proxy says the same, so one Event is enough for all of them.
     pub on_every_node: bool,
@@ -42,14 +42,14 @@ pub struct Note {
 
 /// The type of an Event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
+pub enum EventType {
     /// Good to know.
     Normal,
-    /// Somebody should look.
+    /// A problem of the object.
     Warning,
 }
 
-impl Severity {
+impl EventType {
     /// The API's word.
     pub fn label(self) -> &'static str {
         match self {
@@ -60,14 +60,14 @@ impl Severity {
 }
 
 impl Events {
-    /// A queue, and its end from which [`publish`] takes.
-    pub fn queue() -> (Self, mpsc::Receiver<Note>) {
-        let (queue, notes) = mpsc::channel(QUEUE);
+    /// A queue, and its other end for [`publish()`].
+    pub fn queue() -> (Self, mpsc::Receiver<EventNote>) {
+        let (queue, notes) = mpsc::channel(MAX_WAITING);
         (Self { queue: Some(queue) }, notes)
     }
 
-    /// Hands in a note. Never waits.
-    pub fn note(&self, note: Note) {
+    /// Queues a note. Never waits.
+    pub fn note(&self, note: EventNote) {
         let Some(queue) = &self.queue else { return };
         let reason = note.reason;
         if queue.try_send(note).is_err() {
@@ -75,13 +75,13 @@ impl Events {
         }
     }
 
-    /// Tells about what was left out of objects, as far as their owners can do something about it.
+    /// Queues notes about what was left out of objects, where the owner of the object can correct it.
     pub fn left_out(&self, skipped: &[Skipped]) {
         for Skipped { object, problem } in skipped {
             let Some(reason) = reason(problem.reason).filter(|_| object.kind != Kind::Node) else { continue };
-            self.note(Note {
+            self.note(EventNote {
                 about: object.clone(),
-                severity: Severity::Warning,
+                event_type: EventType::Warning,
                 reason,
                 action: "Program",
                 text: format!("left out {}: {}", problem.field, problem.found),
@@ -103,7 +103,7 @@ fn reason(reason: Reason) -> Option<&'static str> {
         Reason::NoPorts => Some("NoPorts"),
         Reason::BadTimeout => Some("BadTimeout"),
         Reason::Refused => Some("RefusedByKernel"),
-        // A slice without a Service is ordinary for a moment, one of names is not for us, and files have no Events.
+        // A slice without a Service is ordinary for a moment, a slice of host names is for others, and files have no Events.
         Reason::NoService | Reason::UnsupportedAddressType | Reason::Duplicate => None,
     }
 }
@@ -120,16 +120,16 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_lost_a_frontend_is_told_who_has_it() {
+    fn the_event_of_a_lost_frontend_names_the_service_that_holds_it() {
         let (events, mut notes) = Events::queue();
         events.left_out(&[skipped(Kind::Service, Reason::FrontendTaken)]);
         let note = notes.try_recv().unwrap();
-        assert_eq!((note.reason, note.severity), ("FrontendTaken", Severity::Warning));
+        assert_eq!((note.reason, note.event_type), ("FrontendTaken", EventType::Warning));
         assert_eq!(note.text, "left out 203.0.113.1:80/tcp: shop/old:http holds it");
     }
 
     #[test]
-    fn what_is_ordinary_is_no_event() {
+    fn ordinary_conditions_are_no_events() {
         let (events, mut notes) = Events::queue();
         events.left_out(&[skipped(Kind::EndpointSlice, Reason::NoService), skipped(Kind::Node, Reason::BadAddress)]);
         assert!(notes.try_recv().is_err());
@@ -138,11 +138,11 @@ mod tests {
     #[test]
     fn a_full_queue_drops_and_counts() {
         let (events, notes) = Events::queue();
-        let shown = crate::observe::metrics::tests::scrape(|| {
-            events.left_out(&vec![skipped(Kind::Service, Reason::BadPort); QUEUE + 3]);
+        let shown = crate::metrics::tests::scrape(|| {
+            events.left_out(&vec![skipped(Kind::Service, Reason::BadPort); MAX_WAITING + 3]);
         });
-        assert_eq!(notes.len(), QUEUE);
+        assert_eq!(notes.len(), MAX_WAITING);
         let line = "pointsman_reported_events_total{reason=\"BadPort\",result=\"dropped\"} 3";
-        crate::observe::metrics::tests::assert_shows(&shown, line);
+        crate::metrics::tests::assert_shows(&shown, line);
     }
 }

@@ -1,4 +1,4 @@
-//! Is the proxy keeping up, and should load balancers send this node traffic?
+//! Health: whether the proxy keeps up, and whether load balancers should send traffic to this node.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,24 +6,25 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::Connection;
 use crate::dataplane::Family;
+use crate::watch::Connection;
 
-/// How long a change may wait to be programmed before the proxy counts as unhealthy, in sync periods: as with kube-proxy.
-const SYNC_PERIODS: u32 = 2;
-/// kube-proxy's `syncPeriod`, unless configured.
-const SYNC_PERIOD: Duration = Duration::from_secs(30);
+/// How many sync periods a change may wait before the proxy counts as unhealthy: as with kube-proxy.
+const MAX_PENDING_SYNC_PERIODS: u32 = 2;
+/// The default of kube-proxy's `syncPeriod`.
+const DEFAULT_SYNC_PERIOD: Duration = Duration::from_secs(30);
 
 /// The proxy's health. Written by the loop, read by the HTTP pages; clones share it.
 #[derive(Clone, Debug)]
 pub struct Health {
-    state: Arc<Mutex<State>>,
-    patience: Duration,
+    state: Arc<Mutex<HealthState>>,
+    /// How long a change may wait before the proxy counts as unhealthy.
+    max_pending: Duration,
     connection: Connection,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HealthState {
     /// By [`Family::index`].
     families: [FamilyState; 2],
     node_eligible: Option<bool>,
@@ -31,35 +32,35 @@ struct State {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct FamilyState {
-    /// Since when something waits to be programmed.
+    /// Since when a change waits to be programmed.
     pending_since: Option<Instant>,
     last_synced: Option<Timestamp>,
 }
 
-/// What is known at one moment.
+/// The health at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// Nothing waits to be programmed for longer than two sync periods, in any family.
+pub struct HealthReport {
+    /// No change waits to be programmed for longer than two sync periods, in any family.
     pub healthy: bool,
     /// The node is neither being deleted nor about to be scaled down. Unknown nodes are not eligible.
     pub node_eligible: bool,
     /// When the last sync of any family succeeded.
     pub last_synced: Option<Timestamp>,
-    families: [FamilyReport; 2],
+    families: [FamilyHealth; 2],
 }
 
-/// What is known of one family at one moment.
+/// The health of one family at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FamilyReport {
-    /// Nothing waits to be programmed for longer than two sync periods.
+pub struct FamilyHealth {
+    /// No change waits to be programmed for longer than two sync periods.
     pub healthy: bool,
-    /// When it was last known that everything is programmed.
+    /// When everything was last known to be programmed.
     pub last_synced: Option<Timestamp>,
 }
 
-impl Report {
-    /// What is known of a family.
-    pub fn family(&self, family: Family) -> FamilyReport {
+impl HealthReport {
+    /// The health of a family.
+    pub fn family(&self, family: Family) -> FamilyHealth {
         let [ip, ip6] = self.families;
         match family {
             Family::Ip => ip,
@@ -70,23 +71,23 @@ impl Report {
 
 impl Default for Health {
     fn default() -> Self {
-        Self::with_sync_period(SYNC_PERIOD)
+        Self::with_sync_period(DEFAULT_SYNC_PERIOD)
     }
 }
 
 impl Health {
     /// Nothing is known yet. A change may wait for two sync periods before the proxy counts as unhealthy.
     pub fn with_sync_period(period: Duration) -> Self {
-        let patience = period.saturating_mul(SYNC_PERIODS);
-        Self { state: Arc::default(), patience, connection: Connection::default() }
+        let max_pending = period.saturating_mul(MAX_PENDING_SYNC_PERIODS);
+        Self { state: Arc::default(), max_pending, connection: Connection::default() }
     }
 
-    /// Whether the API server is heard, which the health pages tell and which decides nothing.
+    /// The state of the watches. The health pages show it; it decides nothing.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// Something has to be programmed; until [told otherwise](Self::up_to_date), in any family.
+    /// A change has to be programmed, in every family until it is [up to date](Self::up_to_date).
     pub fn requested(&self, now: Instant) {
         for family in &mut self.lock().families {
             family.pending_since.get_or_insert(now);
@@ -98,26 +99,26 @@ impl Health {
         Family::ALL.into_iter().for_each(|family| self.up_to_date(family, at));
     }
 
-    /// Everything is programmed in this family, whatever becomes of others.
+    /// Everything is programmed in this family; others may still wait.
     pub fn up_to_date(&self, family: Family, at: Timestamp) {
         if let Some(state) = self.lock().families.get_mut(family.index()) {
             *state = FamilyState { pending_since: None, last_synced: Some(at) };
         }
     }
 
-    /// The node object says whether load balancers may use it.
+    /// Whether load balancers may use this node, as its Node object says.
     pub fn node(&self, eligible: bool) {
         self.lock().node_eligible = Some(eligible);
     }
 
-    /// What is known now.
-    pub fn report(&self, now: Instant) -> Report {
+    /// The health now.
+    pub fn report(&self, now: Instant) -> HealthReport {
         let state = self.lock();
-        let families = state.families.map(|family| FamilyReport {
-            healthy: family.pending_since.is_none_or(|since| now.duration_since(since) < self.patience),
+        let families = state.families.map(|family| FamilyHealth {
+            healthy: family.pending_since.is_none_or(|since| now.duration_since(since) < self.max_pending),
             last_synced: family.last_synced,
         });
-        Report {
+        HealthReport {
             healthy: families.iter().all(|family| family.healthy),
             node_eligible: state.node_eligible.unwrap_or(false),
             last_synced: families.iter().filter_map(|family| family.last_synced).max(),
@@ -125,7 +126,7 @@ impl Health {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, HealthState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_family_that_waits_is_enough_and_the_other_does_not_heal_it() {
+    async fn a_family_that_waits_makes_the_proxy_unhealthy_whatever_the_other_does() {
         let health = Health::default();
         health.requested(Instant::now());
         health.up_to_date(Family::Ip6, Timestamp::UNIX_EPOCH);

@@ -16,20 +16,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
-use super::metrics::new_values;
 use crate::dataplane::Family;
+use crate::metrics::new_values;
+use crate::pacing::Reminder;
 pub use about::About;
 
-/// How long after new values the metrics' buffers are emptied, if nobody asks for them before.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// How long after new values the metrics' buffers are emptied, unless a scrape does it before.
+const UPKEEP_DELAY: Duration = Duration::from_secs(5);
 
 /// Pause between attempts to listen, as in kube-proxy.
-const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+const LISTEN_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// How often a failure to listen that lasts is named again.
+/// How often a failure to listen that lasts is logged again.
 const REMIND_EVERY: Duration = Duration::from_secs(300);
 
-/// Connections that may wait to be accepted.
+/// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// A set of pages.
@@ -37,7 +38,7 @@ const BACKLOG: i32 = 1024;
 pub enum Pages {
     /// `/healthz` and `/livez`, with kube-proxy's bodies and status codes.
     Health(Health, Vec<Family>),
-    /// `/metrics` in Prometheus' text format, and what else kube-proxy has there.
+    /// `/metrics` in Prometheus' text format, and kube-proxy's other pages on that address.
     Metrics(Arc<About>),
 }
 
@@ -54,17 +55,17 @@ pub struct ListenError {
     address: SocketAddr,
     what: &'static str,
     flag: &'static str,
-    /// The reason of the Kubernetes Event that tells of it, as in kube-proxy.
+    /// The reason of the Kubernetes Event about this error, as in kube-proxy.
     pub reason: &'static str,
     source: io::Error,
 }
 
 impl Listener {
-    /// Binds the address. That of all IPv4 addresses stands for those of IPv6 as well, as in kube-proxy, where the host has any.
+    /// Binds the address. 0.0.0.0 also stands for all IPv6 addresses, as in kube-proxy, where the host has any.
     ///
     /// # Errors
     ///
-    /// The address is taken, or not one of this host's.
+    /// The address is in use, or this host does not have it.
     pub async fn bind(address: SocketAddr, pages: Pages) -> Result<Self, ListenError> {
         let (what, flag, reason) = match pages {
             Pages::Health(..) => ("health checks", "--healthz-bind-address", "FailedToStartProxierHealthcheck"),
@@ -83,18 +84,19 @@ impl Listener {
         self.listener.local_addr()
     }
 
-    /// Binds the address when it becomes free, and serves then, until `shutdown`: a proxy without its pages is better than none.
+    /// Binds the address when it becomes free, and then serves until `shutdown`: a proxy without its pages is better than none.
     pub async fn serve_when_free(address: SocketAddr, pages: Pages, shutdown: CancellationToken) {
-        let mut named = Instant::now();
-        while shutdown.run_until_cancelled(tokio::time::sleep(LISTEN_AGAIN)).await.is_some() {
+        // The caller has logged the first failure.
+        let mut reminder = Reminder::new(REMIND_EVERY);
+        reminder.is_due(Instant::now());
+        while shutdown.run_until_cancelled(tokio::time::sleep(LISTEN_RETRY_PAUSE)).await.is_some() {
             match Self::bind(address, pages.clone()).await {
                 Ok(listener) => {
                     tracing::info!(%address, "listening now");
                     return listener.serve(shutdown).await;
                 }
-                Err(error) if named.elapsed() >= REMIND_EVERY => {
+                Err(error) if reminder.is_due(Instant::now()) => {
                     tracing::error!(%error, "still not served; tried again every 5 s");
-                    named = Instant::now();
                 }
                 Err(error) => tracing::debug!(%error, "still not served"),
             }
@@ -130,7 +132,7 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn listen_in_both_families(port: u16) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_only_v6(false)?;
-    // Connections of a former process that wait for their end must not keep the address.
+    // Connections of an earlier process in TIME_WAIT must not keep the address.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
@@ -138,11 +140,11 @@ fn listen_in_both_families(port: u16) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Empties the metrics' buffers. While nothing is recorded it does not wake up.
+/// Empties the metrics' buffers. It sleeps while nothing is recorded.
 async fn upkeep(about: Arc<About>, shutdown: CancellationToken) {
     let due = async || {
         new_values().await;
-        tokio::time::sleep(UPKEEP).await;
+        tokio::time::sleep(UPKEEP_DELAY).await;
     };
     while shutdown.run_until_cancelled(due()).await.is_some() {
         about.metrics.run_upkeep();

@@ -2,7 +2,7 @@
 //! if it has (`spec.healthCheckNodePort`, as kube-proxy serves it).
 //!
 //! Each Service with such a port has one server in each family, with a socket on every address of the node that accepts
-//! NodePorts. What one sync does not change stays open.
+//! NodePorts. Sockets that a sync does not change stay open.
 
 mod page;
 
@@ -14,42 +14,42 @@ use std::sync::Arc;
 use im::ordmap::DiffItem;
 use metrics::counter;
 
-use super::events::{Events, Note, Severity};
+use super::events::{EventNote, EventType, Events};
 use super::health::Health;
-use super::metrics::HEALTH_CHECK_FAILURES;
 use crate::dataplane::Family;
+use crate::metrics::HEALTH_CHECK_FAILURES;
 use crate::state::{HealthCheck, HealthChecks, Kind, ObjectName, ObjectRef};
-use page::{Page, Socket};
+use page::{CheckPage, CheckSocket};
 
 /// A Service in one family.
-type Key = (ObjectName, Family);
+type CheckKey = (ObjectName, Family);
 
-/// The servers. Owned by the loop, which tells them after each sync what is wanted; they end when this is dropped.
+/// The servers. The loop owns this and updates it after each sync; a drop ends all of them.
 #[derive(Debug)]
 pub struct ServiceHealth {
     health: Health,
-    /// Where to listen whatever the node's addresses are; a family that is missing here is not served.
+    /// By family that is served: whether to listen on all addresses instead of the node's.
     everywhere: BTreeMap<Family, bool>,
-    /// What was wanted at the last update.
+    /// The checks of the last update.
     known: HealthChecks,
-    servers: BTreeMap<Key, Server>,
-    /// Whose each port is: the first that asked for it.
+    servers: BTreeMap<CheckKey, CheckServer>,
+    /// Which Service holds each port: the first that asked for it.
     ports: BTreeMap<(Family, NonZeroU16), ObjectName>,
-    /// Those that do not listen everywhere that they should, and what was said about it: tried again at each update.
-    failed: BTreeMap<Key, String>,
+    /// Checks that cannot listen on some address, and the logged reason: tried again at each update.
+    failed: BTreeMap<CheckKey, String>,
     events: Events,
 }
 
 #[derive(Debug)]
-struct Server {
+struct CheckServer {
     port: NonZeroU16,
-    page: Arc<Page>,
-    sockets: BTreeMap<IpAddr, Socket>,
+    page: Arc<CheckPage>,
+    sockets: BTreeMap<IpAddr, CheckSocket>,
 }
 
 impl ServiceHealth {
-    /// No servers yet. Their answers depend on the proxy's health; they will listen on the node's addresses for NodePorts, or on
-    /// all of its addresses in families that are `unrestricted`.
+    /// No servers yet. Their answers depend on the proxy's health. They will listen on the node's addresses for NodePorts, or in
+    /// `unrestricted` families on all addresses.
     pub fn new(health: Health, families: &[Family], unrestricted: &BTreeSet<Family>) -> Self {
         Self {
             health,
@@ -62,19 +62,19 @@ impl ServiceHealth {
         }
     }
 
-    /// Tells the owners of Services about ports that cannot be listened on, too.
+    /// Also writes Kubernetes Events about ports that cannot be listened on.
     #[must_use]
     pub fn with_events(self, events: Events) -> Self {
         Self { events, ..self }
     }
 
-    /// Serves exactly what is wanted, as far as it can be listened on.
+    /// Serves exactly these checks, where listening is possible.
     ///
     /// Costs O(log n) for each check that changed or failed before, unless the node's addresses changed.
     pub async fn update(&mut self, wanted: &HealthChecks) {
         let changed = self.changed(wanted);
         self.known = wanted.clone();
-        // First all that goes: others may want its ports.
+        // Close first: other checks may need the ports.
         for key in &changed {
             self.close(key).await;
         }
@@ -83,8 +83,8 @@ impl ServiceHealth {
         }
     }
 
-    /// What has to be looked at.
-    fn changed(&self, wanted: &HealthChecks) -> BTreeSet<Key> {
+    /// The checks that may have to change.
+    fn changed(&self, wanted: &HealthChecks) -> BTreeSet<CheckKey> {
         if self.known.addresses != wanted.addresses {
             return self.servers.keys().chain(wanted.checks.keys()).chain(self.failed.keys()).cloned().collect();
         }
@@ -94,8 +94,8 @@ impl ServiceHealth {
         changes.chain(self.failed.keys()).cloned().collect()
     }
 
-    /// Closes what is no longer wanted of a check.
-    async fn close(&mut self, key: &Key) {
+    /// Closes the sockets of a check that are no longer wanted.
+    async fn close(&mut self, key: &CheckKey) {
         let Some(server) = self.servers.get_mut(key) else { return };
         let addresses = match self.known.checks.get(key) {
             Some(check) if check.port == server.port => addresses(&self.everywhere, &self.known.addresses, key.1),
@@ -113,8 +113,8 @@ impl ServiceHealth {
         }
     }
 
-    /// Opens what is missing of a check, and lets it tell the current count.
-    fn open(&mut self, key: &Key) {
+    /// Opens the missing sockets of a check, and updates the count that its page shows.
+    fn open(&mut self, key: &CheckKey) {
         let Some(check) = self.known.checks.get(key).copied() else {
             self.failed.remove(key);
             return;
@@ -134,9 +134,9 @@ impl ServiceHealth {
                         "the health check of this Service cannot be served, which load balancers may take for a node without \
                          endpoints; it is tried again after later changes: {reason}"
                     );
-                    self.events.note(Note {
+                    self.events.note(EventNote {
                         about: ObjectRef { kind: Kind::Service, name: key.0.clone() },
-                        severity: Severity::Warning,
+                        event_type: EventType::Warning,
                         reason: "FailedToStartServiceHealthcheck",
                         action: "Listen",
                         text: format!("node cannot serve healthCheckNodePort {}: {reason}", check.port),
@@ -148,7 +148,7 @@ impl ServiceHealth {
         }
     }
 
-    fn listen(&mut self, key: &Key, check: HealthCheck) -> Result<(), String> {
+    fn listen(&mut self, key: &CheckKey, check: HealthCheck) -> Result<(), String> {
         let (name, family) = key;
         let addresses = addresses(&self.everywhere, &self.known.addresses, *family);
         if addresses.is_empty() {
@@ -158,9 +158,9 @@ impl ServiceHealth {
         if holder != name {
             return Err(format!("port {} is that of the health check of Service {holder}", check.port));
         }
-        let server = self.servers.entry(key.clone()).or_insert_with(|| Server {
+        let server = self.servers.entry(key.clone()).or_insert_with(|| CheckServer {
             port: check.port,
-            page: Arc::new(Page::new(name.clone(), self.health.clone())),
+            page: Arc::new(CheckPage::new(name.clone(), self.health.clone())),
             sockets: BTreeMap::new(),
         });
         server.page.set_local_endpoints(check.local_endpoints);
@@ -170,7 +170,7 @@ impl ServiceHealth {
                 continue;
             }
             let addr_and_port = SocketAddr::new(addr, check.port.get());
-            match Socket::open(addr_and_port, &server.page) {
+            match CheckSocket::open(addr_and_port, &server.page) {
                 Ok(socket) => {
                     server.sockets.insert(addr, socket);
                 }

@@ -1,4 +1,4 @@
-//! A journal: every event with its time, one line of JSON each, to be replayed anywhere.
+//! A journal: every event with its time, one line of JSON each, for a replay on any machine.
 //!
 //! ```text
 //! {"time":"2026-01-02T03:04:05.678901Z","event":{"service-applied":{"object":{…}}}}
@@ -37,9 +37,9 @@ pub struct Entry {
     pub event: Event,
 }
 
-/// How far to read a journal.
+/// Where to stop reading a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
+pub enum ReadUntil {
     /// Events that were received at this time or before.
     Time(Timestamp),
     /// The first so many events.
@@ -52,7 +52,7 @@ pub struct Entries {
     path: PathBuf,
     lines: BufReader<File>,
     line: u64,
-    until: Option<Until>,
+    until: Option<ReadUntil>,
     ended: bool,
 }
 
@@ -110,7 +110,7 @@ struct EntryRef<'a> {
 }
 
 impl Recorder {
-    /// Opens a journal to append to, and creates it if there is none. What a crash left of a last line is removed.
+    /// Opens a journal to append to, and creates it if there is none. A last line that a crash cut is removed.
     ///
     /// # Errors
     /// If the file cannot be opened, read or changed.
@@ -135,7 +135,7 @@ impl Recorder {
                 Ok(())
             }
             Err(source) => {
-                // Half a line must not spoil the next one; if this fails too, so will the next batch.
+                // Half a line must not spoil the next one. If this fails too, the next batch fails as well.
                 let _ = self.file.set_len(self.end).and_then(|()| self.file.seek(SeekFrom::Start(self.end)));
                 Err(JournalError::Append { path: self.path.clone(), source })
             }
@@ -160,8 +160,8 @@ impl Recorder {
 /// Reads a journal.
 ///
 /// # Errors
-/// If the file cannot be opened; the entries say what is wrong with a line.
-pub fn read(path: &Path, until: Option<Until>) -> Result<Entries, JournalError> {
+/// If the file cannot be opened. A bad line is an error of its entry.
+pub fn read(path: &Path, until: Option<ReadUntil>) -> Result<Entries, JournalError> {
     let file = File::open(path).map_err(|source| JournalError::Read { path: path.to_owned(), source })?;
     Ok(Entries { path: path.to_owned(), lines: BufReader::new(file), line: 0, until, ended: false })
 }
@@ -187,7 +187,7 @@ fn end_of_last_line(file: &mut File) -> io::Result<u64> {
 impl Entries {
     /// The next entry; `None` at the end or at a last line that a crash left incomplete.
     fn read_entry(&mut self) -> Result<Option<Entry>, JournalError> {
-        if self.until == Some(Until::Count(self.line)) {
+        if self.until == Some(ReadUntil::Count(self.line)) {
             return Ok(None);
         }
         let mut text = Vec::new();
@@ -197,7 +197,7 @@ impl Entries {
         }
         self.line += 1;
         match serde_json::from_slice::<Entry>(&text) {
-            Ok(Entry { time, .. }) if matches!(self.until, Some(Until::Time(until)) if time > until) => Ok(None),
+            Ok(Entry { time, .. }) if matches!(self.until, Some(ReadUntil::Time(until)) if time > until) => Ok(None),
             Ok(entry) => Ok(Some(entry)),
             Err(_) if text.last() != Some(&b'\n') => {
                 tracing::warn!(path = %self.path.display(), line = self.line, "the last line is incomplete; leaving it out");
@@ -221,7 +221,7 @@ impl Iterator for Entries {
     }
 }
 
-impl FromStr for Until {
+impl FromStr for ReadUntil {
     type Err = ParseUntilError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -231,97 +231,4 @@ impl FromStr for Until {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::state::ObjectName;
-
-    fn events(numbers: std::ops::Range<u32>) -> Vec<Received> {
-        numbers.map(|i| Received::now(Event::ServiceDeleted(ObjectName::new("default", format!("s-{i}"))))).collect()
-    }
-
-    fn names(path: &Path, until: Option<Until>) -> Vec<String> {
-        read(path, until)
-            .unwrap()
-            .map(|entry| match entry.unwrap().event {
-                Event::ServiceDeleted(name) => name.name().to_string(),
-                other => panic!("{other:?}"),
-            })
-            .collect()
-    }
-
-    fn journal() -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        (folder, path)
-    }
-
-    #[test]
-    fn what_was_recorded_is_read_back_in_order() {
-        let (_folder, path) = journal();
-        let mut recorder = Recorder::open(&path).unwrap();
-        let first = Received { at: tokio::time::Instant::now() - Duration::from_secs(2), ..events(0..1).remove(0) };
-        recorder.append([&first]).unwrap();
-        recorder.append(&events(1..3)).unwrap();
-        assert_eq!(names(&path, None), ["s-0", "s-1", "s-2"]);
-        let times: Vec<_> = read(&path, None).unwrap().map(|entry| entry.unwrap().time).collect();
-        let between = times[1].duration_since(times[0]).as_secs_f64();
-        assert!((1.9..3.0).contains(&between), "{between}");
-        assert_ne!(times[0].subsec_nanosecond(), 0);
-    }
-
-    #[test]
-    fn a_journal_can_be_read_up_to_a_number_or_a_time() {
-        let (_folder, path) = journal();
-        let lines = (0..5).map(|i| {
-            format!(
-                r#"{{"time":"2026-01-01T00:00:0{i}.5Z","event":{{"service-deleted":{{"namespace":"n","name":"s-{i}"}}}}}}{}"#,
-                "\n"
-            )
-        });
-        std::fs::write(&path, lines.collect::<String>()).unwrap();
-        assert_eq!(names(&path, Some(Until::Count(2))), ["s-0", "s-1"]);
-        assert_eq!(names(&path, Some(Until::Count(0))), [""; 0]);
-        assert_eq!(names(&path, Some(Until::Count(99))).len(), 5);
-        assert_eq!(names(&path, Some("2026-01-01T00:00:01.5Z".parse().unwrap())), ["s-0", "s-1"]);
-        assert_eq!(names(&path, Some("2025-01-01T00:00:00Z".parse().unwrap())), [""; 0]);
-        assert_eq!("17".parse(), Ok(Until::Count(17)));
-        assert!("yesterday".parse::<Until>().is_err());
-    }
-
-    #[test]
-    fn a_last_line_that_a_crash_cut_is_left_out_and_written_over() {
-        let (_folder, path) = journal();
-        Recorder::open(&path).unwrap().append(&events(0..3)).unwrap();
-        let whole = std::fs::read(&path).unwrap();
-        for cut in [1, 30, whole.len() / 3 - 1] {
-            std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
-            // Without its newline alone a line is still whole.
-            let left: &[&str] = if cut == 1 { &["s-0", "s-1", "s-2"] } else { &["s-0", "s-1"] };
-            assert_eq!(names(&path, None), left, "{cut}");
-            Recorder::open(&path).unwrap().append(&events(7..8)).unwrap();
-            assert_eq!(names(&path, None), ["s-0", "s-1", "s-7"], "{cut}");
-        }
-    }
-
-    #[test]
-    fn another_bad_line_is_an_error_that_names_it() {
-        let (_folder, path) = journal();
-        Recorder::open(&path).unwrap().append(&events(0..2)).unwrap();
-        let mut text = std::fs::read_to_string(&path).unwrap();
-        text.insert_str(text.find('\n').unwrap() + 1, "{}\n");
-        std::fs::write(&path, text).unwrap();
-        let entries: Vec<_> = read(&path, None).unwrap().collect();
-        assert_eq!(entries.len(), 2, "nothing is read beyond it");
-        let error = entries[1].as_ref().unwrap_err().to_string();
-        assert!(error.contains("journal, line 2: not an event"), "{error}");
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_opened_is_named() {
-        let error = Recorder::open(Path::new("/nonexistent/journal")).unwrap_err().to_string();
-        assert!(error.contains("/nonexistent/journal"), "{error}");
-        assert!(read(Path::new("/nonexistent/journal"), None).is_err());
-    }
-}
+mod tests;

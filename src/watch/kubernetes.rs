@@ -1,32 +1,35 @@
 //! Events from the API server: watches on Services, EndpointSlices, ServiceCIDRs and this Node.
 //!
-//! kube-runtime's watcher does the protocol. What it leaves open is closed here:
+//! kube-runtime's watcher implements the protocol. This module adds:
 //!
-//! - A list is handed out when it is complete, as one `…Reset` event, never half of it.
-//! - Lists are asked for as a stream, and by pages from a server that refuses.
-//! - Requests pass a pace ([`pace`]), one for each kind, that slows down when watches end at once, and that only a healthy watch resets.
-//! - No object can stop a list or get lost in a watch because it cannot be decoded ([`object`]).
-//! - A connection that falls silent is given up soon after the server should have ended the watch.
-//! - Errors are named once per series, with what to do, and never end the source.
+//! - Only complete lists become events: one `…Reset` each.
+//! - Lists are requested as a stream, and by pages from a server that refuses streams.
+//! - A pace for each kind ([`pace`]) delays requests when watches end at once, and only a healthy watch resets it.
+//! - An object that cannot be decoded neither stops a list nor gets lost in a watch ([`object`]).
+//! - A silent connection is closed soon after the server should have ended the watch.
+//! - A series of errors is logged once, with advice, and never ends the source.
 
+mod api;
 mod config;
-mod counted;
-mod heard;
+mod failure_log;
+mod monitored_body;
 mod object;
 mod pace;
+mod request_metrics;
 mod source;
 mod transport;
-mod trouble;
 
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::Connection;
 use super::EventSender;
-use crate::observe::Connection;
+use crate::pacing::Backoff;
 use crate::state::{EndpointSlice, Kind, Node, Service, ServiceCidr};
 use pace::Limits;
 
+pub use api::api_resource;
 pub use config::{ConfigError, client_config};
 
 /// How the API server is watched. The defaults suit real clusters; tests shorten the times.
@@ -34,14 +37,14 @@ pub use config::{ConfigError, client_config};
 pub struct KubernetesOptions {
     /// The name of this node's Node object.
     pub node_name: String,
-    /// How long the server should keep a watch open, in whole seconds: the bound on how long a silent loss of the connection
-    /// can go unnoticed.
+    /// How long the server should keep a watch open, in whole seconds. It bounds how long a silently lost connection stays
+    /// unnoticed.
     pub watch_timeout: Duration,
-    /// How much longer than `watch_timeout` a connection may be silent before it is given up.
+    /// How much longer than `watch_timeout` a connection may be silent before it is closed.
     pub silence_margin: Duration,
-    /// How soon a request must be answered; the body of the answer may take longer.
+    /// How long the server may take to answer a request; the body of the answer may take longer.
     pub answer_within: Duration,
-    /// Pause before the first repeated attempt; doubles with each further one.
+    /// Pause before the second attempt; it doubles with each further one.
     pub backoff_base: Duration,
     /// Longest pause between attempts.
     pub backoff_max: Duration,
@@ -55,9 +58,9 @@ pub struct KubernetesOptions {
     pub streaming_lists: bool,
     /// Objects per page of a paged list.
     pub page_size: u32,
-    /// How often to ask again for ServiceCIDRs that the server does not serve or does not show us.
+    /// How often to request ServiceCIDRs again from a server that does not serve them, or does not allow us to read them.
     pub absent_retry: Duration,
-    /// Where it is noted whether the server is heard.
+    /// The state of the watches, which they update.
     pub connection: Connection,
 }
 
@@ -84,17 +87,16 @@ impl KubernetesOptions {
 
     fn limits(&self) -> Limits {
         Limits {
-            base: self.backoff_base,
-            max: self.backoff_max,
+            backoff: Backoff::new(self.backoff_base, self.backoff_max),
             healthy_after: self.healthy_after,
-            // Zero would mean never; one request in ten seconds is as slow as makes sense.
+            // Zero would mean never: one request in ten seconds is the slowest rate that makes sense.
             rate: self.requests_per_second.max(0.1),
             burst: self.burst.max(1.0),
         }
     }
 }
 
-/// A client for the server, whose requests are counted.
+/// A client for the server, with metrics of its requests.
 ///
 /// # Errors
 /// If none can be built from `config` (certificates, proxy): nothing was requested then.
@@ -114,13 +116,13 @@ pub async fn watch(config: kube::Config, options: KubernetesOptions, events: Eve
     let server = config.cluster_url.to_string();
     let client = client(config, &options)?;
     Kind::ALL.into_iter().for_each(|kind| options.connection.expected(kind));
-    let of = |kind| transport::paced(&client, kind, &options);
+    let paced = |kind| transport::paced(&client, kind, &options);
     tracing::info!(server, node = options.node_name, "watching the API server");
     let mut tasks = JoinSet::new();
-    tasks.spawn(source::run::<Service>(of(Kind::Service), options.clone(), events.clone()));
-    tasks.spawn(source::run::<EndpointSlice>(of(Kind::EndpointSlice), options.clone(), events.clone()));
-    tasks.spawn(source::run::<ServiceCidr>(of(Kind::ServiceCidr), options.clone(), events.clone()));
-    tasks.spawn(source::run::<Node>(of(Kind::Node), options.clone(), events));
+    tasks.spawn(source::run::<Service>(paced(Kind::Service), options.clone(), events.clone()));
+    tasks.spawn(source::run::<EndpointSlice>(paced(Kind::EndpointSlice), options.clone(), events.clone()));
+    tasks.spawn(source::run::<ServiceCidr>(paced(Kind::ServiceCidr), options.clone(), events.clone()));
+    tasks.spawn(source::run::<Node>(paced(Kind::Node), options.clone(), events));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended
             && let Ok(panic) = error.try_into_panic()

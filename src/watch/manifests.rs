@@ -1,16 +1,16 @@
 //! Events from manifests: YAML or JSON files, folders of them, or standard input.
 //!
 //! ```text
-//! paths ─▶ files ─▶ documents ─▶ contents ─▶ claims ─▶ Reset once, then only what changed
+//! paths ─▶ files ─▶ documents ─▶ objects ─▶ versions ─▶ Reset once, then only what changed
 //! ```
 //!
-//! Kinds that a Service proxy does not read are ignored, so what `kubectl get svc,endpointslices,nodes -A -o yaml` prints can be
-//! used as it is. Several files may give the same object: the first in path order counts.
+//! Kinds that a Service proxy does not read are ignored, so the output of `kubectl get svc,endpointslices,nodes -A -o yaml` can
+//! be used unchanged. Several files may give the same object: the first in path order counts.
 
-mod claims;
-mod contents;
+mod file_contents;
 mod files;
 mod follow;
+mod versions;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -25,25 +25,25 @@ use thiserror::Error;
 
 use super::decode::Interner;
 use crate::state::{EndpointSlice, Event, Node, Service, ServiceCidr};
-use claims::{Claims, FileKey};
-use contents::{Contents, Reader};
+use file_contents::{FileContents, FileReader};
 use files::{Fingerprint, STDIN};
+use versions::{FileKey, ObjectVersions};
 
 /// How many threads read files at most.
-const MOST_READERS: usize = 4;
+const MAX_READERS: usize = 4;
 
-/// What a set of manifests says, and which file says what. Owned by the task that follows the files.
+/// The objects of a set of manifests, and which file gives which. Owned by the task that follows the files.
 #[derive(Debug)]
 pub struct Manifests {
-    /// The paths that were asked for, made absolute.
+    /// The asked-for paths, made absolute.
     roots: Vec<PathBuf>,
     node_name: String,
     names: Interner,
     files: BTreeMap<FileKey, Fingerprint>,
-    services: Claims<Service>,
-    slices: Claims<EndpointSlice>,
-    service_cidrs: Claims<ServiceCidr>,
-    nodes: Claims<Node>,
+    services: ObjectVersions<Service>,
+    slices: ObjectVersions<EndpointSlice>,
+    service_cidrs: ObjectVersions<ServiceCidr>,
+    nodes: ObjectVersions<Node>,
 }
 
 /// Manifests cannot be read or followed.
@@ -69,8 +69,8 @@ pub enum ManifestError {
 
 impl Manifests {
     /// Reads files, folders (recursively: `*.yaml`, `*.yml` and `*.json`, hidden ones left out) and standard input (`-`). The
-    /// events are one `…Reset` of each kind. Documents that cannot be read are left out, logged and counted; of the Nodes
-    /// only that of this name matters.
+    /// events are one `…Reset` of each kind. Documents that cannot be read are left out, logged and counted. Only
+    /// the Node of this name is read.
     ///
     /// Blocks until everything is read.
     ///
@@ -87,10 +87,10 @@ impl Manifests {
             roots,
             node_name: node_name.to_owned(),
             names: Interner::default(),
-            services: Claims::default(),
-            slices: Claims::default(),
-            service_cidrs: Claims::default(),
-            nodes: Claims::default(),
+            services: ObjectVersions::default(),
+            slices: ObjectVersions::default(),
+            service_cidrs: ObjectVersions::default(),
+            nodes: ObjectVersions::default(),
         };
         for (i, root) in manifests.roots.clone().into_iter().enumerate() {
             if root.as_os_str() == STDIN {
@@ -117,8 +117,8 @@ impl Manifests {
     }
 
     /// Reads files with several threads; the results are in the order of the files.
-    fn read_all(&mut self, keys: &[FileKey]) -> Vec<io::Result<Contents>> {
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS).min(keys.len());
+    fn read_all(&mut self, keys: &[FileKey]) -> Vec<io::Result<FileContents>> {
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_READERS).min(keys.len());
         let (next, node_name) = (AtomicUsize::new(0), &self.node_name);
         let run = |names: &mut Interner| {
             let mut done = Vec::new();
@@ -127,8 +127,8 @@ impl Manifests {
             }
             done
         };
-        // Each thread shares strings for itself: what they have twice are the names of nodes, namespaces and ports.
-        let mut all: Vec<(usize, io::Result<Contents>)> = thread::scope(|scope| {
+        // Each thread has an interner of its own: only names of nodes, namespaces and ports are held twice.
+        let mut all: Vec<(usize, io::Result<FileContents>)> = thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| run(&mut Interner::default()))).collect();
             let first = run(&mut self.names);
             let others = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
@@ -138,20 +138,20 @@ impl Manifests {
         all.into_iter().map(|(_, contents)| contents).collect()
     }
 
-    fn read(&mut self, key: &FileKey) -> io::Result<Contents> {
+    fn read(&mut self, key: &FileKey) -> io::Result<FileContents> {
         read(key, &self.node_name, &mut self.names)
     }
 
-    fn add(&mut self, key: &FileKey, contents: Contents) {
+    fn add(&mut self, key: &FileKey, contents: FileContents) {
         self.services.add(key, contents.services);
         self.slices.add(key, contents.slices);
         self.service_cidrs.add(key, contents.service_cidrs);
         self.nodes.add(key, contents.nodes);
     }
 
-    /// Replaces what a file gives; the events are what changed by it. While a document of the file cannot be read, nothing that
-    /// the file gave before is taken away: it may just be half written.
-    fn replace(&mut self, key: &FileKey, contents: Contents) -> Vec<Event> {
+    /// Replaces the objects of a file; the events are the changes. While a document of the file cannot be read, no object of the
+    /// file is deleted: the file may be half written.
+    fn replace(&mut self, key: &FileKey, contents: FileContents) -> Vec<Event> {
         let keep = contents.broken;
         let mut events = self.services.replace(key, contents.services, keep);
         events.extend(self.slices.replace(key, contents.slices, keep));
@@ -161,7 +161,7 @@ impl Manifests {
     }
 }
 
-fn read(key: &FileKey, node_name: &str, names: &mut Interner) -> io::Result<Contents> {
+fn read(key: &FileKey, node_name: &str, names: &mut Interner) -> io::Result<FileContents> {
     let bytes = if key.path.as_os_str() == STDIN {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes)?;
@@ -169,7 +169,7 @@ fn read(key: &FileKey, node_name: &str, names: &mut Interner) -> io::Result<Cont
     } else {
         fs::read(&key.path)?
     };
-    Ok(Reader::new(&display(&key.path), node_name, names).read(&bytes))
+    Ok(FileReader::new(&display(&key.path), node_name, names).read(&bytes))
 }
 
 fn display(path: &Path) -> String {

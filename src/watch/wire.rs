@@ -1,30 +1,26 @@
 //! The fields that are read of each Kubernetes object, and nothing else.
 //!
 //! Every field is optional and of a loose type, so only malformed syntax (or a field given twice) makes an object
-//! undecodable. Unknown fields are skipped without being stored. Validation is the business of [`super::decode`].
+//! undecodable. Unknown fields are skipped without being stored. [`super::decode`] validates what was found.
 
 mod loose;
 
 use serde::Deserialize;
 
-pub use loose::{Items, Loose, Scalar};
+pub use loose::{LooseList, LooseObject, Scalar};
 
-/// `apiVersion`, `kind` and `metadata`: what is needed to know what an object is.
+/// The metadata alone, of an object whose other fields cannot be read.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Head {
-    /// `apiVersion`
-    pub api_version: Scalar,
-    /// `kind`
-    pub kind: Scalar,
+#[serde(default)]
+pub struct PartialObjectMetadata {
     /// `metadata`
-    pub metadata: Loose<Metadata>,
+    pub metadata: LooseObject<MetadataFields>,
 }
 
-/// `metadata`, as far as it is read.
+/// The fields that are read of `metadata`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Metadata {
+pub struct MetadataFields {
     /// `name`
     pub name: Scalar,
     /// `namespace`
@@ -36,15 +32,15 @@ pub struct Metadata {
     /// `deletionTimestamp`
     pub deletion_timestamp: Scalar,
     /// `labels`
-    pub labels: Loose<Labels>,
+    pub labels: LooseObject<LabelFields>,
     /// `annotations`
-    pub annotations: Loose<Annotations>,
+    pub annotations: LooseObject<AnnotationFields>,
 }
 
 /// The annotations that are read.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Annotations {
+pub struct AnnotationFields {
     /// On an EndpointSlice: when the last change of its pods or Service was made.
     #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
     pub last_change_trigger_time: Scalar,
@@ -53,8 +49,8 @@ pub struct Annotations {
 /// The labels that are read.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Labels {
-    /// On a Service: another proxy takes care of it. Its presence counts, not its value.
+pub struct LabelFields {
+    /// On a Service: another proxy serves it. Its presence counts, not its value.
     #[serde(rename = "service.kubernetes.io/service-proxy-name")]
     pub service_proxy_name: Option<Scalar>,
     /// On an EndpointSlice: its Service is headless. Its presence counts, not its value.
@@ -71,35 +67,35 @@ pub struct Labels {
 /// core/v1 Service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Service {
+pub struct ServiceFields {
     /// `metadata`
-    pub metadata: Loose<Metadata>,
+    pub metadata: LooseObject<MetadataFields>,
     /// `spec`
-    pub spec: Loose<ServiceSpec>,
+    pub spec: LooseObject<ServiceSpecFields>,
     /// `status`
-    pub status: Loose<ServiceStatus>,
+    pub status: LooseObject<ServiceStatusFields>,
 }
 
 /// `status` of a Service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct ServiceStatus {
+pub struct ServiceStatusFields {
     /// `loadBalancer`
-    pub load_balancer: Loose<LoadBalancer>,
+    pub load_balancer: LooseObject<LoadBalancerFields>,
 }
 
 /// `status.loadBalancer` of a Service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct LoadBalancer {
+pub struct LoadBalancerFields {
     /// `ingress`
-    pub ingress: Items<Loose<Ingress>>,
+    pub ingress: LooseList<LooseObject<IngressFields>>,
 }
 
 /// An entry of `status.loadBalancer.ingress`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Ingress {
+pub struct IngressFields {
     /// `ip`; an entry may have only a host name.
     pub ip: Scalar,
     /// `ipMode`
@@ -109,7 +105,7 @@ pub struct Ingress {
 /// `spec` of a Service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct ServiceSpec {
+pub struct ServiceSpecFields {
     /// `type`
     #[serde(rename = "type")]
     pub kind: Scalar,
@@ -118,41 +114,41 @@ pub struct ServiceSpec {
     pub cluster_ip: Scalar,
     /// `clusterIPs`
     #[serde(rename = "clusterIPs")]
-    pub cluster_ips: Items<Scalar>,
+    pub cluster_ips: LooseList<Scalar>,
     /// `ipFamilies`
-    pub ip_families: Items<Scalar>,
+    pub ip_families: LooseList<Scalar>,
     /// `internalTrafficPolicy`
     pub internal_traffic_policy: Scalar,
     /// `sessionAffinity`
     pub session_affinity: Scalar,
     /// `sessionAffinityConfig`
-    pub session_affinity_config: Loose<SessionAffinityConfig>,
+    pub session_affinity_config: LooseObject<SessionAffinityFields>,
     /// `externalTrafficPolicy`
     pub external_traffic_policy: Scalar,
     /// `externalIPs`
     #[serde(rename = "externalIPs")]
-    pub external_ips: Items<Scalar>,
+    pub external_ips: LooseList<Scalar>,
     /// `loadBalancerSourceRanges`
-    pub load_balancer_source_ranges: Items<Scalar>,
+    pub load_balancer_source_ranges: LooseList<Scalar>,
     /// `healthCheckNodePort`
     pub health_check_node_port: Scalar,
     /// `ports`
-    pub ports: Items<Loose<Port>>,
+    pub ports: LooseList<LooseObject<PortFields>>,
 }
 
 /// `sessionAffinityConfig`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct SessionAffinityConfig {
+pub struct SessionAffinityFields {
     /// `clientIP`
     #[serde(rename = "clientIP")]
-    pub client_ip: Loose<ClientIpConfig>,
+    pub client_ip: LooseObject<ClientIpFields>,
 }
 
 /// `sessionAffinityConfig.clientIP`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct ClientIpConfig {
+pub struct ClientIpFields {
     /// `timeoutSeconds`
     pub timeout_seconds: Scalar,
 }
@@ -160,7 +156,7 @@ pub struct ClientIpConfig {
 /// A port of a Service or of an EndpointSlice.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Port {
+pub struct PortFields {
     /// `name`
     pub name: Scalar,
     /// `protocol`
@@ -174,45 +170,45 @@ pub struct Port {
 /// discovery.k8s.io/v1 EndpointSlice.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct EndpointSlice {
+pub struct EndpointSliceFields {
     /// `metadata`
-    pub metadata: Loose<Metadata>,
+    pub metadata: LooseObject<MetadataFields>,
     /// `addressType`
     pub address_type: Scalar,
     /// `endpoints`
-    pub endpoints: Items<Loose<Endpoint>>,
+    pub endpoints: LooseList<LooseObject<EndpointFields>>,
     /// `ports`
-    pub ports: Items<Loose<Port>>,
+    pub ports: LooseList<LooseObject<PortFields>>,
 }
 
 /// An entry of `endpoints`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Endpoint {
+pub struct EndpointFields {
     /// `addresses`; only the first is used.
-    pub addresses: Items<Scalar>,
+    pub addresses: LooseList<Scalar>,
     /// `conditions`
-    pub conditions: Loose<Conditions>,
+    pub conditions: LooseObject<ConditionFields>,
     /// `nodeName`
     pub node_name: Scalar,
     /// `hints`
-    pub hints: Loose<Hints>,
+    pub hints: LooseObject<HintsFields>,
 }
 
 /// `hints` of an endpoint.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Hints {
+pub struct HintsFields {
     /// `forZones`
-    pub for_zones: Items<Loose<Hint>>,
+    pub for_zones: LooseList<LooseObject<HintFields>>,
     /// `forNodes`
-    pub for_nodes: Items<Loose<Hint>>,
+    pub for_nodes: LooseList<LooseObject<HintFields>>,
 }
 
 /// An entry of `forZones` or `forNodes`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Hint {
+pub struct HintFields {
     /// `name`
     pub name: Scalar,
 }
@@ -220,7 +216,7 @@ pub struct Hint {
 /// `conditions` of an endpoint.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Conditions {
+pub struct ConditionFields {
     /// `ready`
     pub ready: Scalar,
     /// `serving`
@@ -232,56 +228,56 @@ pub struct Conditions {
 /// networking.k8s.io/v1 ServiceCIDR.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct ServiceCidr {
+pub struct ServiceCidrFields {
     /// `metadata`
-    pub metadata: Loose<Metadata>,
+    pub metadata: LooseObject<MetadataFields>,
     /// `spec`
-    pub spec: Loose<ServiceCidrSpec>,
+    pub spec: LooseObject<ServiceCidrSpecFields>,
 }
 
 /// `spec` of a ServiceCIDR.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct ServiceCidrSpec {
+pub struct ServiceCidrSpecFields {
     /// `cidrs`
-    pub cidrs: Items<Scalar>,
+    pub cidrs: LooseList<Scalar>,
 }
 
 /// core/v1 Node.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Node {
+pub struct NodeFields {
     /// `metadata`
-    pub metadata: Loose<Metadata>,
+    pub metadata: LooseObject<MetadataFields>,
     /// `spec`
-    pub spec: Loose<NodeSpec>,
+    pub spec: LooseObject<NodeSpecFields>,
     /// `status`
-    pub status: Loose<NodeStatus>,
+    pub status: LooseObject<NodeStatusFields>,
 }
 
 /// `spec` of a Node.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct NodeSpec {
+pub struct NodeSpecFields {
     /// `taints`
-    pub taints: Items<Loose<Taint>>,
+    pub taints: LooseList<LooseObject<TaintFields>>,
     /// `podCIDRs`
     #[serde(rename = "podCIDRs")]
-    pub pod_cidrs: Items<Scalar>,
+    pub pod_cidrs: LooseList<Scalar>,
 }
 
 /// `status` of a Node.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct NodeStatus {
+pub struct NodeStatusFields {
     /// `addresses`
-    pub addresses: Items<Loose<NodeAddress>>,
+    pub addresses: LooseList<LooseObject<NodeAddressFields>>,
 }
 
 /// An entry of `status.addresses`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct NodeAddress {
+pub struct NodeAddressFields {
     /// `type`
     #[serde(rename = "type")]
     pub kind: Scalar,
@@ -292,7 +288,7 @@ pub struct NodeAddress {
 /// An entry of `taints`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Taint {
+pub struct TaintFields {
     /// `key`
     pub key: Scalar,
 }

@@ -1,11 +1,12 @@
 //! An API server for tests: real HTTP on 127.0.0.1, lists, pages, watches, streaming lists, bookmarks, and faults on demand.
 //!
-//! It copies what a real kube-apiserver does where a client can tell: one revision counter for all objects, watches that replay
+//! It copies the visible behaviour of a real kube-apiserver: one revision counter for all objects, watches that replay
 //! from a resourceVersion, deletions when an object leaves the selection, 410 as an event inside a stream answered 200.
 //! It runs on a runtime of its own, so that it serves tests of any kind and can be taken down with all its connections.
 
 mod fault;
 mod object;
+mod query;
 mod serve;
 mod store;
 
@@ -144,20 +145,20 @@ impl ApiServer {
 
     /// How many requests there were for a resource.
     pub fn requests(&self, resource: Resource) -> usize {
-        self.shared.requests.lock().unwrap().iter().filter(|(of, _, _)| *of == resource).count()
+        self.shared.requests.lock().unwrap().iter().filter(|(requested, _, _)| *requested == resource).count()
     }
 
-    /// How many requests of one sort there were for a resource.
+    /// How many requests with this verb there were for a resource.
     pub fn requests_for(&self, resource: Resource, verb: Verb) -> usize {
         self.queries(resource, verb).len()
     }
 
-    /// The query strings of the requests of one sort.
+    /// The query strings of the requests with this verb.
     pub fn queries(&self, resource: Resource, verb: Verb) -> Vec<String> {
         let requests = self.shared.requests.lock().unwrap();
         requests
             .iter()
-            .filter(|(of, sort, _)| (*of, *sort) == (resource, verb))
+            .filter(|(requested, by, _)| (*requested, *by) == (resource, verb))
             .map(|(_, _, query)| query.clone())
             .collect()
     }

@@ -1,4 +1,4 @@
-//! A Kubernetes source at work, and what its events add up to.
+//! A running Kubernetes source, and the objects that its events add up to.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::apiserver::ApiServer;
 
-/// How long any one thing may take in these tests.
-pub const SOON: Duration = Duration::from_secs(15);
+/// How long one step may take in these tests.
+pub const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A source at work, and what its events add up to.
+/// A running source, and the objects that its events add up to.
 pub struct Watching {
     pub events: mpsc::Receiver<Received>,
     pub task: JoinHandle<()>,
@@ -33,7 +33,7 @@ impl Watching {
 
     /// Receives events until the condition holds.
     pub async fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + SOON;
+        let deadline = Instant::now() + TIMEOUT;
         while !condition(self) {
             match timeout_at(deadline, self.events.recv()).await {
                 Ok(Some(received)) => self.note(received.event),
@@ -80,7 +80,7 @@ impl Watching {
     }
 
     fn reset<T: std::fmt::Debug>(&mut self, kind: Kind, all: Vec<Decoded<T>>, name: fn(&T) -> String) {
-        self.seen.retain(|(of, _), _| *of != kind);
+        self.seen.retain(|(other, _), _| *other != kind);
         for object in all {
             self.apply(kind, object, name);
         }
@@ -89,21 +89,21 @@ impl Watching {
     fn apply<T: std::fmt::Debug>(&mut self, kind: Kind, object: Decoded<T>, name: fn(&T) -> String) {
         match object {
             Decoded::Object(object) => self.seen.insert((kind, name(&object)), format!("{object:?}")),
-            Decoded::Unreadable(of) => {
-                let (name, problem) = *of;
+            Decoded::Unreadable(unreadable) => {
+                let (name, problem) = *unreadable;
                 self.seen.insert((kind, name.to_string()), format!("unreadable {}", problem.found))
             }
         };
     }
 
-    /// How many lists of the kind were handed out.
+    /// How many lists of the kind were sent.
     pub fn resets(&self, kind: Kind) -> usize {
         self.log.iter().filter(|event| event.kind() == kind && event.change() == "reset").count()
     }
 
     /// The names of the kind's objects.
     pub fn names(&self, kind: Kind) -> Vec<&str> {
-        self.seen.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.as_str()).collect()
+        self.seen.keys().filter(|(other, _)| *other == kind).map(|(_, name)| name.as_str()).collect()
     }
 
     /// Whether there is such an object and its content mentions the text.

@@ -1,4 +1,4 @@
-//! What comes out when all goes well, and what is counted and logged when it does not.
+//! The events of a healthy server, the requests for them, and the metrics and logs of failures.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use pointsman::watch::client_config;
 use tokio::time::{Instant, timeout_at};
 
 use super::common::apiserver::{Fault, Resource, Verb, headless, service, slice};
-use super::common::watching::{SOON, Watching};
+use super::common::watching::{TIMEOUT, Watching};
 use super::{keep_logs, logged, options, small_cluster};
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn an_idle_cluster_costs_one_request_per_kind() {
 }
 
 #[tokio::test]
-async fn a_label_that_gives_a_service_to_another_proxy_deletes_it_and_its_removal_brings_it_back() {
+async fn the_label_of_another_proxy_deletes_a_service_until_the_label_is_removed() {
     let server = small_cluster();
     let mut watching = Watching::with(&server, options());
     watching.synced().await;
@@ -87,20 +87,20 @@ async fn services_that_the_server_cannot_filter_are_left_out_here() {
     let mut watching = Watching::with(&server, options());
     watching.synced().await;
     assert_eq!(watching.names(Kind::Service), ["default/a", "default/b", "shop/c"]);
-    // A Service that becomes one of them is deleted.
+    // A Service that becomes such a Service is deleted.
     external["metadata"]["name"] = "a".into();
     server.apply(external);
     watching.until("the Service is gone", |seen| !seen.has(Kind::Service, "default/a", "")).await;
 }
 
 #[tokio::test]
-async fn the_source_ends_when_nobody_listens() {
+async fn the_source_ends_when_the_receiver_is_gone() {
     let server = small_cluster();
     let mut watching = Watching::with(&server, options());
     watching.synced().await;
     watching.events.close();
     let task = &mut watching.task;
-    timeout_at(Instant::now() + SOON, task).await.expect("it ends").expect("without a panic");
+    timeout_at(Instant::now() + TIMEOUT, task).await.expect("it ends").expect("without a panic");
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn requests_and_restarts_are_counted() {
 }
 
 #[tokio::test]
-async fn a_failure_that_lasts_is_named_once_and_its_end_too() {
+async fn a_failure_that_lasts_is_logged_once_and_so_is_its_end() {
     keep_logs();
     let server = small_cluster();
     server.fail(Resource::Services, None, Fault::Status(403), Some(5));
@@ -146,7 +146,7 @@ async fn a_failure_that_lasts_is_named_once_and_its_end_too() {
 }
 
 #[tokio::test]
-async fn watches_that_keep_ending_early_are_named_once() {
+async fn watches_that_keep_ending_early_are_logged_once() {
     keep_logs();
     let server = small_cluster();
     server.fail(Resource::Services, Some(Verb::Watch), Fault::Close, None);

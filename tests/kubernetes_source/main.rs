@@ -1,16 +1,16 @@
-//! The Kubernetes source against a real protocol: what it hands out, and what it survives.
+//! The Kubernetes source against a real protocol: the events that it sends, and the faults that it survives.
 //!
-//! - [`events`]: what comes out when all goes well;
-//! - [`rows`]: what kube-runtime's plain watcher does wrong, rows A to G, each shown cured;
-//! - [`survival`]: what else can happen to a connection or a server.
+//! - [`events`]: events, requests, metrics and logs;
+//! - [`watcher_faults`]: faults of kube-runtime's plain watcher, each shown as fixed;
+//! - [`survival`]: other faults of connections and servers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at the first surprise")]
 
 #[path = "../common/mod.rs"]
 mod common;
 mod events;
-mod rows;
 mod survival;
+mod watcher_faults;
 
 use std::cell::RefCell;
 use std::sync::Once;
@@ -20,7 +20,7 @@ use common::apiserver::{ApiServer, node, service, service_cidr, slice};
 use pointsman::watch::KubernetesOptions;
 
 thread_local! {
-    /// What this thread logs. Each test has a thread, and its tasks run there.
+    /// The log of this thread. Each test has a thread, and its tasks run there.
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -38,7 +38,7 @@ impl std::io::Write for ThreadLog {
     }
 }
 
-/// Starts to keep what threads log.
+/// Starts to keep the logs of threads.
 fn keep_logs() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| ThreadLog).init());
@@ -63,7 +63,7 @@ fn options() -> KubernetesOptions {
     }
 }
 
-/// The real times, for the rows that count requests.
+/// The real times, for the tests that count requests.
 fn real_options() -> KubernetesOptions {
     KubernetesOptions::new("node-1")
 }

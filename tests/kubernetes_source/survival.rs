@@ -1,4 +1,4 @@
-//! What else can happen to a connection or a server, and that nothing is lost by it.
+//! Faults of connections and servers that lose no event.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::common::watching::Watching;
 use super::{options, real_options, small_cluster};
 
 #[tokio::test]
-async fn half_a_list_is_never_handed_out() {
+async fn half_a_list_is_never_sent() {
     for (verb, fault) in [(Verb::StreamingList, Fault::CutAfter(2)), (Verb::List, Fault::CutAfter(0))] {
         let server = small_cluster();
         server.fail(Resource::Services, Some(verb), fault, Some(2));
@@ -37,12 +37,12 @@ async fn a_page_that_fails_starts_the_list_again() {
 }
 
 #[tokio::test]
-async fn gone_inside_a_stream_leads_to_a_new_list() {
+async fn code_410_inside_a_stream_leads_to_a_new_list() {
     let server = small_cluster();
     let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
     let mut watching = Watching::with(&server, options);
     watching.synced().await;
-    // While the watch is open its version falls out of the server's memory.
+    // The version of the open watch expires.
     server.fail(Resource::Services, Some(Verb::Watch), Fault::Expired, Some(1));
     watching.until("a second list", |seen| seen.resets(Kind::Service) == 2).await;
     assert_eq!(watching.names(Kind::Service), ["default/a", "default/b", "shop/c"]);
@@ -77,13 +77,13 @@ async fn a_watch_that_times_out_resumes_where_it_was() {
 }
 
 #[tokio::test]
-async fn bookmarks_move_the_place_where_a_watch_resumes() {
+async fn a_watch_resumes_from_its_last_bookmark() {
     let server = small_cluster();
     server.bookmark_every(Duration::from_millis(100));
     let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
     let mut watching = Watching::with(&server, options);
     watching.synced().await;
-    // Changes of other kinds move the revision; then the past is forgotten.
+    // Changes of other kinds move the revision; then the server forgets the changes.
     for _ in 0..5 {
         server.apply(node("node-2"));
     }
@@ -96,9 +96,9 @@ async fn bookmarks_move_the_place_where_a_watch_resumes() {
 }
 
 #[tokio::test]
-async fn a_watch_that_falls_silent_is_given_up() {
+async fn a_silent_watch_is_replaced() {
     let server = small_cluster();
-    // A list that never comes, then a watch on which nothing is ever heard.
+    // A list that never arrives, then a watch that stays silent.
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::Stall, Some(1));
     server.fail(Resource::EndpointSlices, Some(Verb::StreamingList), Fault::EndAfter(3), Some(1));
     server.fail(Resource::EndpointSlices, Some(Verb::Watch), Fault::Stall, Some(1));
@@ -112,7 +112,7 @@ async fn a_watch_that_falls_silent_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_never_answered_is_given_up() {
+async fn a_request_without_an_answer_is_repeated() {
     for (streaming_lists, verb) in [(true, Verb::StreamingList), (false, Verb::List)] {
         let server = small_cluster();
         server.fail(Resource::Services, Some(verb), Fault::NoAnswer, Some(1));
@@ -124,7 +124,7 @@ async fn a_request_that_is_never_answered_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_list_that_stalls_half_way_is_given_up() {
+async fn a_list_that_stalls_half_way_is_repeated() {
     let server = small_cluster();
     server.fail(Resource::Services, Some(Verb::List), Fault::Stall, Some(1));
     let options = KubernetesOptions { streaming_lists: false, watch_timeout: Duration::from_secs(1), ..options() };
@@ -148,7 +148,7 @@ async fn a_server_that_goes_away_and_comes_back_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_yet_is_waited_for() {
+async fn the_source_waits_for_a_server_that_is_not_up_yet() {
     let mut server = small_cluster();
     server.down();
     let mut watching = Watching::with(&server, options());
@@ -159,7 +159,7 @@ async fn a_server_that_is_not_there_yet_is_waited_for() {
 }
 
 #[tokio::test]
-async fn errors_of_the_server_are_survived() {
+async fn the_source_survives_errors_of_the_server() {
     for code in [401, 403, 429, 500, 503] {
         let server = small_cluster();
         server.fail(Resource::Services, None, Fault::Status(code), Some(3));
@@ -177,7 +177,7 @@ async fn a_server_without_service_cidrs_has_none_until_it_serves_them() {
         let mut watching = Watching::with(&server, options());
         watching.synced().await;
         watching.for_a_while(Duration::from_millis(800)).await;
-        assert_eq!(watching.resets(Kind::ServiceCidr), 1, "said once");
+        assert_eq!(watching.resets(Kind::ServiceCidr), 1, "reported once");
         assert_eq!(watching.names(Kind::ServiceCidr), [""; 0]);
         server.heal();
         watching.until("the ServiceCIDR", |seen| seen.has(Kind::ServiceCidr, "kubernetes", "10.96.0.0/16")).await;

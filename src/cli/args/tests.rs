@@ -145,7 +145,7 @@ fn what_decides_the_output_may_follow_a_subcommand() {
     assert_eq!(args.node_name().unwrap(), "node-a");
     assert!(args.dual_stack().options.masquerade_all);
     let Some(Command::Replay(replay)) = args.command else { panic!("{args:?}") };
-    assert_eq!((replay.file.as_path(), replay.until), (Path::new("j"), Some(Until::Count(7))));
+    assert_eq!((replay.file.as_path(), replay.until), (Path::new("j"), Some(ReadUntil::Count(7))));
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! From notes to objects of events.k8s.io/v1.
 //!
-//! The name of an Event is made of what it says. Where every node would say the same, the first to say it creates the Event and
-//! the others are told that it exists: one Event for a cluster, and none again for a relist or a restart while it is kept.
+//! The name of an Event is a hash of its content. Where every node would say the same, the first node creates the Event and the
+//! server tells the others that it exists: one Event for a cluster, and none again for a relist or a restart while it is kept.
 
+use std::hash::Hasher;
 use std::time::Duration;
 
+use fnv::FnvHasher;
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
-use kube::Client;
-use kube::core::Request;
 use kube::core::params::{ListParams, PostParams};
+use kube::core::{DynamicObject, Request};
+use kube::{Client, Resource};
 use metrics::counter;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -17,63 +19,68 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Note;
-use crate::observe::metrics::REPORTED;
-use crate::state::{Kind, ObjectName};
+use super::EventNote;
+use crate::metrics::REPORTED;
+use crate::pacing::{TokenBucket, jitter};
+use crate::state::{Kind, ObjectName, ObjectRef};
+use crate::watch::api_resource;
 
-/// Who reports: Events of kube-proxy say `kube-proxy`, and nothing is known to look for that.
+/// The name of the reporter. kube-proxy's Events say `kube-proxy`; no program is known to look for that.
 const CONTROLLER: &str = "pointsman";
 /// Most bytes of an Event's note (API validation: 1024).
 const MAX_TEXT: usize = 1_000;
 /// Attempts for one note while the server does not answer or is in trouble.
-const TRIES: u32 = 3;
-/// How long one request may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_ATTEMPTS: u32 = 3;
+/// How long one attempt may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before the next attempt: half of it at least, and half as much again at most.
+const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
 /// How fast Events may be written.
 #[derive(Clone, Copy, Debug)]
-pub struct Rate {
+pub struct EventRate {
     /// So many at once.
     pub burst: u32,
     /// One more in each of these.
     pub every: Duration,
-    /// Notes that every node makes are held back for a random part of this, so that most nodes find the Event written.
+    /// Notes that every node makes wait for a random part of this, so that most nodes find the Event already written.
     pub spread: Duration,
 }
 
-impl Default for Rate {
+impl Default for EventRate {
     fn default() -> Self {
         Self { burst: 10, every: Duration::from_secs(5), spread: Duration::from_secs(2) }
     }
 }
 
-/// The fields that are read of a list, to know the object's identity.
+/// The fields that are read of a list, to learn an object's uid.
 #[derive(Deserialize)]
-struct Found {
+struct UidList {
     #[serde(default)]
-    items: Vec<Item>,
+    items: Vec<UidItem>,
 }
 
 #[derive(Deserialize)]
-struct Item {
-    metadata: Metadata,
+struct UidItem {
+    metadata: UidMetadata,
 }
 
 #[derive(Deserialize)]
-struct Metadata {
+struct UidMetadata {
     uid: Option<String>,
 }
 
-/// Writes notes to the API server as Events of this node, until nobody can hand in any more. Failures are counted, the first is
+/// Writes notes to the API server as Events of this node, until all senders of notes are gone. Failures are counted, the first is
 /// logged, and none has any other consequence.
-pub async fn publish(client: Client, node: String, mut notes: mpsc::Receiver<Note>, rate: Rate) {
-    let mut tokens = Tokens { left: f64::from(rate.burst), at: Instant::now(), rate };
+pub async fn publish(client: Client, node: String, mut notes: mpsc::Receiver<EventNote>, rate: EventRate) {
+    let per_second = 1.0 / rate.every.as_secs_f64().max(0.001);
+    let mut bucket = TokenBucket::new(rate.burst.into(), per_second, Instant::now());
     let mut warned = false;
     while let Some(note) = notes.recv().await {
         if note.on_every_node {
-            sleep(rate.spread.mul_f64(rand::random())).await;
+            sleep(jitter(rate.spread, 0.0..=1.0, rand::random())).await;
         }
-        sleep(tokens.take(Instant::now())).await;
+        sleep(bucket.take(1.0, Instant::now())).await;
         let result = match create(&client, &node, &note).await {
             Ok(result) => result,
             Err(error) => {
@@ -94,52 +101,35 @@ pub async fn publish(client: Client, node: String, mut notes: mpsc::Receiver<Not
     }
 }
 
-/// A token bucket.
-struct Tokens {
-    left: f64,
-    at: Instant,
-    rate: Rate,
-}
-
-impl Tokens {
-    /// How long to wait before the next one.
-    fn take(&mut self, now: Instant) -> Duration {
-        let every = self.rate.every.as_secs_f64().max(0.001);
-        let gained = now.duration_since(self.at).as_secs_f64() / every;
-        (self.left, self.at) = ((self.left + gained).min(f64::from(self.rate.burst)) - 1.0, now);
-        Duration::from_secs_f64((-self.left).max(0.0) * every)
-    }
-}
-
-/// Creates the Event, and tells what became of it.
-async fn create(client: &Client, node: &str, note: &Note) -> Result<&'static str, kube::Error> {
-    let mut tries = 0;
+/// Creates the Event, with further attempts. Returns the result for the metric.
+async fn create(client: &Client, node: &str, note: &EventNote) -> Result<&'static str, kube::Error> {
+    let mut attempts = 0;
     loop {
-        tries += 1;
-        let error = match timeout(PATIENCE, attempt(client, node, note)).await {
+        attempts += 1;
+        let error = match timeout(REQUEST_TIMEOUT, attempt(client, node, note)).await {
             Ok(Ok(result)) => return Ok(result),
             Ok(Err(error)) => error,
             Err(_) => kube::Error::Service("no answer in time".into()),
         };
         let refused = matches!(&error, kube::Error::Api(status) if status.code < 500 && status.code != 429);
-        if refused || tries == TRIES {
+        if refused || attempts == MAX_ATTEMPTS {
             return Err(error);
         }
-        sleep(PATIENCE.mul_f64(0.5 + rand::random::<f64>())).await;
+        sleep(jitter(RETRY_PAUSE, 0.5..=1.5, rand::random())).await;
     }
 }
 
-async fn attempt(client: &Client, node: &str, note: &Note) -> Result<&'static str, kube::Error> {
-    let Some(path) = Path::of(note) else { return Ok("dropped") };
+async fn attempt(client: &Client, node: &str, note: &EventNote) -> Result<&'static str, kube::Error> {
+    let Some(place) = ObjectPlace::new(&note.about) else { return Ok("dropped") };
     let uid = match note.about.kind {
         // What the kubelet gives Events of nodes, and `kubectl describe node` looks for.
         Kind::Node => Some(note.about.name.name().to_string()),
-        _ => uid(client, &path, &note.about.name).await?,
+        _ => uid(client, &place, &note.about.name).await?,
     };
-    // Without it `kubectl describe` would not find the Event; and what has no identity any more needs no Event.
+    // Without a uid `kubectl describe` would not find the Event, and an object that is gone needs none.
     let Some(uid) = uid else { return Ok("dropped") };
-    let event = event(node, note, &path, &uid, Timestamp::now());
-    let request = Request::new(format!("/apis/events.k8s.io/v1/namespaces/{}/events", path.events_in))
+    let event = event(node, note, &place, &uid, Timestamp::now());
+    let request = Request::new(format!("/apis/events.k8s.io/v1/namespaces/{}/events", place.events_namespace))
         .create(&PostParams::default(), event.to_string().into_bytes())
         .map_err(kube::Error::BuildRequest)?;
     match client.request::<IgnoredAny>(request).await {
@@ -149,51 +139,48 @@ async fn attempt(client: &Client, node: &str, note: &Note) -> Result<&'static st
     }
 }
 
-/// The object's identity, by a list of one: proxies may list these kinds, but not get single objects.
-async fn uid(client: &Client, path: &Path, name: &ObjectName) -> Result<Option<String>, kube::Error> {
+/// The object's uid, by a list of one: proxies may list these kinds, but not get single objects.
+async fn uid(client: &Client, place: &ObjectPlace, name: &ObjectName) -> Result<Option<String>, kube::Error> {
     let one = ListParams::default().fields(&format!("metadata.name={}", name.name()));
-    let request = Request::new(path.objects.clone()).list(&one).map_err(kube::Error::BuildRequest)?;
-    let found = client.request::<Found>(request).await?;
+    let request = Request::new(place.objects.clone()).list(&one).map_err(kube::Error::BuildRequest)?;
+    let found = client.request::<UidList>(request).await?;
     Ok(found.items.into_iter().next().and_then(|item| item.metadata.uid))
 }
 
-/// Where an object and its Events live.
-struct Path {
-    api_version: &'static str,
+/// Where an object and its Events are found in the API.
+struct ObjectPlace {
+    api_version: String,
+    /// The path of a list of such objects.
     objects: String,
-    events_in: String,
+    /// The namespace of its Events.
+    events_namespace: String,
 }
 
-impl Path {
+impl ObjectPlace {
     /// `None` for names that no API server admits, which must not get into a path.
-    fn of(note: &Note) -> Option<Self> {
-        let (namespace, name) = (note.about.name.namespace(), note.about.name.name());
-        if !is_name(name) || !(namespace.is_empty() || is_name(namespace)) {
+    fn new(object: &ObjectRef) -> Option<Self> {
+        let (namespace, name) = (object.name.namespace(), object.name.name());
+        let namespace = (!namespace.is_empty()).then_some(namespace);
+        if !is_name(name) || !namespace.is_none_or(is_name) {
             return None;
         }
-        let (api_version, prefix, plural) = match note.about.kind {
-            Kind::Service => ("v1", "/api/v1", "services"),
-            Kind::Node => ("v1", "/api/v1", "nodes"),
-            Kind::EndpointSlice => ("discovery.k8s.io/v1", "/apis/discovery.k8s.io/v1", "endpointslices"),
-            Kind::ServiceCidr => ("networking.k8s.io/v1", "/apis/networking.k8s.io/v1", "servicecidrs"),
-        };
-        let (objects, events_in) = if namespace.is_empty() {
-            (format!("{prefix}/{plural}"), "default".to_owned())
-        } else {
-            (format!("{prefix}/namespaces/{namespace}/{plural}"), namespace.to_string())
-        };
-        Some(Self { api_version, objects, events_in })
+        let resource = api_resource(object.kind);
+        Some(Self {
+            objects: DynamicObject::url_path(&resource, namespace),
+            api_version: resource.api_version,
+            events_namespace: namespace.unwrap_or("default").to_owned(),
+        })
     }
 }
 
-/// Whether this is a name as Kubernetes has them (RFC 1123).
+/// Whether this is a name of Kubernetes (RFC 1123).
 fn is_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     (1..=253).contains(&text.len()) && text.chars().all(allowed) && !text.contains("..") && !text.starts_with('.')
 }
 
 /// The object to create.
-fn event(node: &str, note: &Note, path: &Path, uid: &str, now: Timestamp) -> serde_json::Value {
+fn event(node: &str, note: &EventNote, place: &ObjectPlace, uid: &str, now: Timestamp) -> serde_json::Value {
     let text = cut(&note.text, MAX_TEXT);
     let (seen_by, when) = if note.on_every_node {
         (String::new(), String::new())
@@ -206,17 +193,17 @@ fn event(node: &str, note: &Note, path: &Path, uid: &str, now: Timestamp) -> ser
         "kind": "Event",
         "metadata": {
             "name": format!("{}.{identity:016x}", cut(note.about.name.name(), 200).trim_end_matches(['.', '-'])),
-            "namespace": path.events_in,
+            "namespace": place.events_namespace,
         },
         "eventTime": DateTimePrinter::new().precision(Some(6)).timestamp_to_string(&now),
         "reportingController": CONTROLLER,
         "reportingInstance": cut(node, 128),
-        "type": note.severity.label(),
+        "type": note.event_type.label(),
         "reason": note.reason,
         "action": note.action,
         "note": text,
         "regarding": {
-            "apiVersion": path.api_version,
+            "apiVersion": place.api_version,
             "kind": note.about.kind.label(),
             "namespace": note.about.name.namespace(),
             "name": note.about.name.name(),
@@ -226,17 +213,19 @@ fn event(node: &str, note: &Note, path: &Path, uid: &str, now: Timestamp) -> ser
 }
 
 /// The beginning of a text, of so many bytes at most.
-fn cut(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+fn cut(text: &str, max: usize) -> &str {
+    let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     end.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 
-/// 64-bit FNV-1a: the same on every node.
+/// A hash that is the same on every node.
 fn fnv1a(parts: &[&str]) -> u64 {
-    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
-    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
-    bytes.fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+    let mut hasher = FnvHasher::default();
+    for part in parts {
+        hasher.write(part.as_bytes());
+        hasher.write_u8(0);
+    }
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -1,32 +1,34 @@
-//! The pages on the metrics address, as kube-proxy has them: what the process measures, and what it is.
+//! The pages on the metrics address, as kube-proxy has them: metrics, configuration, flags and status.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
-use crate::observe::{ClientCounts, process};
+use crate::metrics::process;
+use crate::observe::ClientCounts;
 
 /// The format of metrics that every Prometheus reads.
 const METRICS: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
 const TEXT: [(HeaderName, &str); 2] =
     [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
 
-/// What the pages tell.
+/// The content of the pages.
 pub struct About {
-    /// What was measured.
+    /// The recorded metrics.
     pub metrics: PrometheusHandle,
-    /// What is counted when somebody asks.
+    /// Counts that are read from the kernel at each scrape.
     pub clients: Mutex<ClientCounts>,
     /// The configuration in effect, as a `KubeProxyConfiguration`.
     pub configuration: Value,
-    /// How the process was called.
+    /// The arguments of the process.
     pub command_line: Vec<String>,
     /// When it started.
     pub started: Timestamp,
@@ -35,7 +37,7 @@ pub struct About {
 pub(super) fn router(about: Arc<About>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
-        // No component of ours has an SLI of its own: the page exists for whoever scrapes it.
+        // Empty: no component has an SLI of its own, but scrapers expect the page.
         .route("/metrics/slis", any(async || (METRICS, "")))
         .route("/healthz", any(async || (TEXT, "ok")))
         .route("/proxyMode", any(async || (TEXT, "nftables")))
@@ -45,11 +47,23 @@ pub(super) fn router(about: Arc<About>) -> Router {
         .with_state(about)
 }
 
-async fn metrics(State(about): State<Arc<About>>) -> impl IntoResponse {
+async fn metrics(State(about): State<Arc<About>>) -> Response {
+    // Asking the kernel and reading /proc block.
+    match tokio::task::spawn_blocking(move || metrics_page(&about)).await {
+        Ok(page) => (METRICS, page).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics page could not be made");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// The page of all metrics. Blocks while the kernel answers.
+fn metrics_page(about: &About) -> String {
     about.clients.lock().unwrap_or_else(PoisonError::into_inner).refresh();
     let mut page = about.metrics.render();
     page.push_str(&process::render());
-    (METRICS, page)
+    page
 }
 
 async fn configz(State(about): State<Arc<About>>) -> impl IntoResponse {

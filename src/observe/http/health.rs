@@ -1,4 +1,4 @@
-//! `/healthz` and `/livez`, with kube-proxy's bodies and status codes: load balancers and probes read them.
+//! `/healthz` and `/livez` for load balancers and probes, with kube-proxy's bodies and status codes.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::dataplane::Family;
-use crate::observe::health::{FamilyReport, Health, Report};
-use crate::observe::metrics::{HEALTHZ, LIVEZ};
+use crate::metrics::{HEALTHZ, LIVEZ};
+use crate::observe::health::{FamilyHealth, Health, HealthReport};
 
-type HealthState = State<(Health, Vec<Family>)>;
+type HealthPages = State<(Health, Vec<Family>)>;
 
 pub(super) fn router(health: Health, families: Vec<Family>) -> Router {
     Router::new().route("/healthz", any(healthz)).route("/livez", any(livez)).with_state((health, families))
 }
 
-async fn healthz(State((health, families)): HealthState) -> Response {
+async fn healthz(State((health, families)): HealthPages) -> Response {
     let report = health.report(Instant::now());
     // Not before the first sync: the dataplane of a new node is empty.
     let synced = families.iter().all(|family| report.family(*family).last_synced.is_some());
@@ -31,16 +31,16 @@ async fn healthz(State((health, families)): HealthState) -> Response {
     answer(&health, report, ok, Some(report.node_eligible), &families)
 }
 
-async fn livez(State((health, families)): HealthState) -> Response {
+async fn livez(State((health, families)): HealthPages) -> Response {
     let report = health.report(Instant::now());
     counter!(LIVEZ, "code" => if report.healthy { "200" } else { "503" }).increment(1);
     answer(&health, report, report.healthy, None, &families)
 }
 
-/// The body of kube-proxy's health pages, and `apiServer`.
+/// The body of kube-proxy's health pages, with `apiServer` added.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct HealthPage {
     last_updated: Timestamp,
     current_time: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ struct Body {
     healthy: bool,
     status: BTreeMap<&'static str, FamilyStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    api_server: Option<ApiServer>,
+    api_server: Option<ApiServerStatus>,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -58,33 +58,39 @@ struct FamilyStatus {
     healthy: bool,
 }
 
-impl From<FamilyReport> for FamilyStatus {
-    fn from(report: FamilyReport) -> Self {
+impl From<FamilyHealth> for FamilyStatus {
+    fn from(report: FamilyHealth) -> Self {
         Self { last_updated: report.last_synced.unwrap_or(Timestamp::UNIX_EPOCH), healthy: report.healthy }
     }
 }
 
-/// Whether the API server is heard. It does not decide the status: a node that cannot hear it still serves what it knows, and
-/// taking all of them out of service would make an outage of the control plane one of the cluster.
+/// Whether the watches are open. This does not decide the status: a node without the API server still serves what it knows, and
+/// taking all nodes out of service would turn an outage of the control plane into an outage of the cluster.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ApiServer {
+struct ApiServerStatus {
     connected: bool,
     since: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_heard: Option<Timestamp>,
 }
 
-fn answer(health: &Health, report: Report, ok: bool, node_eligible: Option<bool>, families: &[Family]) -> Response {
+fn answer(
+    health: &Health,
+    report: HealthReport,
+    ok: bool,
+    node_eligible: Option<bool>,
+    families: &[Family],
+) -> Response {
     let now = Timestamp::now();
     let last_updated = report.last_synced.unwrap_or(Timestamp::UNIX_EPOCH);
-    let api_server = health.connection().report().map(|report| ApiServer {
+    let api_server = health.connection().report().map(|report| ApiServerStatus {
         connected: report.connected,
         since: report.since,
         last_heard: report.last_heard,
     });
-    let body = Body {
-        // Kept from before there were statuses by family: a healthy proxy says now.
+    let body = HealthPage {
+        // As in kube-proxy, a healthy proxy says now. The statuses by family say when.
         last_updated: if ok { now } else { last_updated },
         current_time: now,
         node_eligible,
@@ -93,7 +99,7 @@ fn answer(health: &Health, report: Report, ok: bool, node_eligible: Option<bool>
         api_server,
     };
     let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    // The server's name tells ours from kube-proxy's, which has none.
+    // kube-proxy names no server, so this header tells the two apart.
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

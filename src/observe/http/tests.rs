@@ -2,8 +2,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::metrics::HEALTHZ;
 use crate::observe::ClientCounts;
-use crate::observe::metrics::HEALTHZ;
 use jiff::Timestamp;
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -140,7 +140,7 @@ async fn health_is_json_and_answers_any_method() {
 
 #[tokio::test]
 async fn metrics_are_served_as_text() {
-    let recorder = crate::observe::metrics::recorder().unwrap();
+    let recorder = crate::metrics::recorder().unwrap();
     let handle = recorder.handle();
     metrics::with_local_recorder(&recorder, || counter!(HEALTHZ, "code" => "200").increment(3));
     let served = Served::new(about(handle)).await;
@@ -153,7 +153,7 @@ async fn metrics_are_served_as_text() {
 
 #[tokio::test]
 async fn the_other_pages_of_the_metrics_address_are_those_of_kube_proxy() {
-    let served = Served::new(about(crate::observe::metrics::recorder().unwrap().handle())).await;
+    let served = Served::new(about(crate::metrics::recorder().unwrap().handle())).await;
     for (path, expected) in [("/healthz", "ok"), ("/proxyMode", "nftables"), ("/metrics/slis", "")] {
         let (code, head, body) = served.request("GET", path).await;
         assert_eq!((code, body.as_str()), (200, expected), "{path}");
@@ -187,11 +187,11 @@ async fn an_address_that_becomes_free_is_served_then() {
     let (address, shutdown) = (taken.local_addr().unwrap(), CancellationToken::new());
     let pages = Pages::Health(good(), Vec::new());
     let serving = tokio::spawn(Listener::serve_when_free(address, pages, shutdown.clone()));
-    // Two attempts in vain; the clock goes on by itself when everybody sleeps.
+    // Two attempts in vain; the clock goes on by itself when all tasks sleep.
     tokio::time::pause();
-    tokio::time::sleep(2 * LISTEN_AGAIN + Duration::from_millis(1)).await;
+    tokio::time::sleep(2 * LISTEN_RETRY_PAUSE + Duration::from_millis(1)).await;
     drop(taken);
-    tokio::time::sleep(LISTEN_AGAIN).await;
+    tokio::time::sleep(LISTEN_RETRY_PAUSE).await;
     tokio::time::resume();
     let served = Served { address, shutdown, ended: serving };
     assert_eq!(served.code("/livez").await, 200);
@@ -240,7 +240,7 @@ async fn pages_end_when_asked_to() {
 #[tokio::test]
 async fn a_taken_address_is_named_with_its_option() {
     let served = Served::health(&good()).await;
-    let handle = crate::observe::metrics::recorder().unwrap().handle();
+    let handle = crate::metrics::recorder().unwrap().handle();
     for (pages, option) in [(Pages::Health(good(), Vec::new()), "health checks: "), (about(handle), "metrics: ")] {
         let Err(error) = Listener::bind(served.address, pages).await else { panic!("bound twice") };
         let error = error.to_string();

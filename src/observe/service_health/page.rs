@@ -1,4 +1,4 @@
-//! One page of a Service's health, and the sockets that it is served on.
+//! The page of one Service's health check, and the sockets that serve it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,51 +29,51 @@ const WEIGHT: HeaderName = HeaderName::from_static("x-load-balancing-endpoint-we
 
 /// What one Service's health check answers, at any path and to any method.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct CheckPage {
     service: ObjectName,
     local_endpoints: AtomicUsize,
     health: Health,
 }
 
-/// A socket that a page is served on. Closes when dropped, a little later.
+/// A socket that serves a page. After a drop it closes a little later.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct CheckSocket {
     server: AbortOnDropHandle<()>,
-    /// Tells open connections to end: a client that keeps one must not go on getting answers of the past.
+    /// Ends open connections: a client that keeps one must not go on getting stale answers.
     connections: DropGuard,
 }
 
 /// The body, as kube-proxy has it; health checkers of some load balancers read it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
-    service: Name<'a>,
+struct CheckBody<'a> {
+    service: ServiceName<'a>,
     local_endpoints: usize,
     service_proxy_healthy: bool,
 }
 
 #[derive(Serialize)]
-struct Name<'a> {
+struct ServiceName<'a> {
     namespace: &'a str,
     name: &'a str,
 }
 
-impl Page {
-    /// A page that knows of no endpoints yet.
+impl CheckPage {
+    /// A page without endpoints.
     pub fn new(service: ObjectName, health: Health) -> Self {
         Self { service, local_endpoints: AtomicUsize::new(0), health }
     }
 
-    /// What it answers from now on.
+    /// Sets the number of endpoints that the page shows from now on.
     pub fn set_local_endpoints(&self, count: usize) {
         self.local_endpoints.store(count, Ordering::Relaxed);
     }
 
     fn answer(&self) -> Response {
         let local_endpoints = self.local_endpoints.load(Ordering::Relaxed);
-        // Not the node's eligibility: that is the business of /healthz.
+        // Not the node's eligibility: /healthz answers that.
         let service_proxy_healthy = self.health.report(Instant::now()).healthy;
-        let service = Name { namespace: self.service.namespace(), name: self.service.name() };
+        let service = ServiceName { namespace: self.service.namespace(), name: self.service.name() };
         let ok = local_endpoints > 0 && service_proxy_healthy;
         let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let headers = [
@@ -81,15 +81,15 @@ impl Page {
             (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
             (WEIGHT, local_endpoints.into()),
         ];
-        (code, headers, indented(&Body { service, local_endpoints, service_proxy_healthy })).into_response()
+        (code, headers, indented(&CheckBody { service, local_endpoints, service_proxy_healthy })).into_response()
     }
 }
 
-impl Socket {
-    /// Listens, and serves the page from now on.
-    pub fn open(addr: SocketAddr, page: &Arc<Page>) -> io::Result<Self> {
+impl CheckSocket {
+    /// Listens, and serves the page.
+    pub fn open(addr: SocketAddr, page: &Arc<CheckPage>) -> io::Result<Self> {
         let listener = listen(addr)?;
-        let router = Router::new().fallback(async |State(page): State<Arc<Page>>| page.answer());
+        let router = Router::new().fallback(async |State(page): State<Arc<CheckPage>>| page.answer());
         let router = router.with_state(Arc::clone(page));
         let end = CancellationToken::new();
         let connections = end.clone().drop_guard();
@@ -102,12 +102,12 @@ impl Socket {
         Ok(Self { server: AbortOnDropHandle::new(server), connections })
     }
 
-    /// Closes the socket: afterwards others can have its address and port. Answers on their way are finished.
+    /// Closes the socket, so that its address and port are free afterwards. Answers on their way are finished.
     pub async fn close(self) {
         drop(self.connections);
-        // Graceful alone would keep this waiting for slow clients.
+        // A graceful end alone would wait for slow clients.
         self.server.abort();
-        // The only result of interest is that it ended.
+        // Only the end matters, not the result.
         let _ = self.server.await;
     }
 }
@@ -118,7 +118,7 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Connections of a former process that wait for their end must not keep the address.
+    // Connections of an earlier process in TIME_WAIT must not keep the address.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
@@ -127,7 +127,7 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// JSON over several lines, indented by tabs.
-fn indented(body: &Body<'_>) -> Vec<u8> {
+fn indented(body: &CheckBody<'_>) -> Vec<u8> {
     let mut text = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"\t"));
     // Neither strings and numbers nor writing to memory can fail.

@@ -26,13 +26,13 @@ fn checks(all: &[(&str, u16, usize)]) -> HealthChecks {
     HealthChecks { checks: all.iter().map(check).collect(), addresses: [LOCALHOST.into()].into() }
 }
 
-/// A port that nobody has, for the moment.
+/// A free port.
 async fn free_port() -> u16 {
     let socket = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
     socket.local_addr().unwrap().port()
 }
 
-/// Three of them.
+/// Three free ports.
 fn free_ports() -> [u16; 3] {
     let all = [(); 3].map(|()| std::net::TcpListener::bind((LOCALHOST, 0)).unwrap());
     all.map(|socket| socket.local_addr().unwrap().port())

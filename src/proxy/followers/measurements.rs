@@ -10,7 +10,7 @@ use crate::dataplane::Family;
 use crate::diff::{Acknowledged, Plan};
 use crate::engine::{Committed, Failed, Failure, Progress};
 use crate::follow::{Effort, Follower};
-use crate::observe::metrics::{self as names, Arrival, ElementCounts, Pending};
+use crate::metrics::{self as names, Arrival, ElementCounts, Pending};
 use crate::state::{Compiled, Folded, Snapshot};
 use crate::watch::Received;
 
@@ -21,8 +21,8 @@ pub struct Measurements {
     counts: ElementCounts,
     /// What was received and is not committed yet.
     pending: Pending,
-    /// The event that is being folded, and when it was received.
-    arrival: Option<(Arrival, Instant)>,
+    /// The event that is being folded.
+    arrival: Option<Arrival>,
     read_began: Instant,
 }
 
@@ -61,16 +61,13 @@ impl Measurements {
 impl Follower for Measurements {
     fn received(&mut self, received: &Received) {
         names::event(&received.event);
-        self.arrival = Some((Arrival::of(received), received.at));
+        self.arrival = Some(Arrival::new(&received.event, received.at, received.triggered));
     }
 
     fn folded(&mut self, folded: &Folded, _: &Snapshot) {
         folded.skipped.iter().for_each(names::skipped);
-        if let Some((arrival, at)) = self.arrival.take() {
-            self.pending.folded(arrival, folded.services);
-            if folded.changed {
-                self.pending.waits_since(at);
-            }
+        if let Some(arrival) = self.arrival.take() {
+            self.pending.folded(arrival, folded.services, folded.changed);
         }
     }
 
@@ -103,8 +100,9 @@ impl Follower for Measurements {
         self.sync(plan, committed.after_reading, effort.took, true);
         self.counts.follow(&plan.operations);
         match committed.progress {
-            Progress::CaughtUp | Progress::Newest => self.pending.programmed(Instant::now(), Timestamp::now()),
-            Progress::Partial => {}
+            Progress::CaughtUp => self.pending.all_programmed(Instant::now(), Timestamp::now()),
+            Progress::Newest => self.pending.newest_programmed(Instant::now(), Timestamp::now()),
+            Progress::Partial => self.pending.newest_wait(),
         }
         if committed.is_caught_up() {
             self.families_at(names::SYNC_LAST, Timestamp::now());

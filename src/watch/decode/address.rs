@@ -32,8 +32,8 @@ pub fn parse_network(text: &str) -> Option<IpNet> {
     IpNet::new(parse_ip(addr)?, prefix.parse().ok()?).ok().map(|network| network.trunc())
 }
 
-/// Whether traffic to a Service may be sent there: the API server refuses the other addresses for endpoints too, since they
-/// would reach the node itself or nobody (`ValidateEndpointIP`: unspecified, loopback, link-local, multicast).
+/// Whether an endpoint may have this address. The API server also refuses the others, since they reach the node itself or no
+/// host (`ValidateEndpointIP`: unspecified, loopback, link-local, multicast).
 pub fn is_endpoint(addr: IpAddr) -> bool {
     is_virtual(addr)
         && match addr {
@@ -42,7 +42,7 @@ pub fn is_endpoint(addr: IpAddr) -> bool {
         }
 }
 
-/// Whether a Service may have the address as a virtual one without capturing the node's own traffic.
+/// Whether a Service may have this virtual address without capturing the node's own traffic.
 pub fn is_virtual(addr: IpAddr) -> bool {
     let broadcast = matches!(addr, IpAddr::V4(addr) if addr.is_broadcast());
     !(addr.is_unspecified() || addr.is_loopback() || addr.is_multicast() || broadcast)
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_reach_nobody_or_ourselves_are_no_endpoints() {
+    fn addresses_that_reach_the_node_itself_or_no_host_are_no_endpoints() {
         for text in
             ["0.0.0.0", "127.0.0.1", "169.254.1.1", "224.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "ff02::1"]
         {

@@ -1,18 +1,20 @@
-//! Shares what occurs in many objects: namespaces, port names, and the places of endpoints.
+//! Shares values that occur in many objects: namespaces, port names, and the places of endpoints.
+//!
+//! Crates that intern strings keep every string for ever or hand out a type of their own; objects hold `Arc<str>`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::state::EndpointPlace;
 
-/// When so many strings or places are known they are forgotten, so that those of the past do not pile up.
-const LIMIT: usize = 1 << 16;
+/// How many strings or places are kept. At the limit all are dropped, so that those of deleted objects do not pile up.
+const MAX_SHARED: usize = 1 << 16;
 
-/// Sets of what is handed out as shared copies. Owned by one source; forgetting costs memory, never truth.
+/// The shared values. Owned by one source. Dropping them costs memory, never correctness.
 #[derive(Debug, Default)]
 pub struct Interner {
     texts: BTreeSet<Arc<str>>,
-    /// Places that only say the node.
+    /// Places that name only a node.
     nodes: BTreeMap<Arc<str>, Arc<EndpointPlace>>,
     places: BTreeSet<Arc<EndpointPlace>>,
 }
@@ -23,7 +25,7 @@ impl Interner {
         if let Some(known) = self.texts.get(text) {
             return Arc::clone(known);
         }
-        if self.texts.len() >= LIMIT {
+        if self.texts.len() >= MAX_SHARED {
             self.texts.clear();
         }
         let shared: Arc<str> = text.into();
@@ -31,12 +33,12 @@ impl Interner {
         shared
     }
 
-    /// The shared place that only says the node.
+    /// The shared place that names only this node.
     pub fn share_node(&mut self, node: &str) -> Arc<EndpointPlace> {
         if let Some(known) = self.nodes.get(node) {
             return Arc::clone(known);
         }
-        if self.nodes.len() >= LIMIT {
+        if self.nodes.len() >= MAX_SHARED {
             self.nodes.clear();
         }
         let node = self.share(node);
@@ -49,7 +51,7 @@ impl Interner {
         if let Some(known) = self.places.get(&place) {
             return Arc::clone(known);
         }
-        if self.places.len() >= LIMIT {
+        if self.places.len() >= MAX_SHARED {
             self.places.clear();
         }
         let shared = Arc::new(place);
@@ -74,9 +76,9 @@ mod tests {
     #[test]
     fn the_set_is_bounded() {
         let mut names = Interner::default();
-        for i in 0..LIMIT + 10 {
+        for i in 0..MAX_SHARED + 10 {
             names.share_node(&i.to_string());
         }
-        assert!(names.texts.len() <= LIMIT && names.nodes.len() <= LIMIT);
+        assert!(names.texts.len() <= MAX_SHARED && names.nodes.len() <= MAX_SHARED);
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::{Interner, note_list};
 use crate::dataplane::Protocol;
 use crate::state::{Problem, Reason};
-use crate::watch::wire::{Items, Loose, Port, Scalar};
+use crate::watch::wire::{LooseList, LooseObject, PortFields, Scalar};
 
-/// The usable ports of a list at `field`, in its order. A name left out is the empty name and a protocol left out is TCP, as
-/// the API server fills them in.
-pub fn ports_of<T>(
-    ports: Items<Loose<Port>>,
+/// The usable ports of the list at `field`, in its order. The defaults are the API server's: no name is the empty name, no
+/// protocol is TCP.
+pub fn usable_ports<T>(
+    ports: LooseList<LooseObject<PortFields>>,
     field: &str,
     names: &mut Interner,
     problems: &mut Vec<Problem>,
@@ -22,8 +22,8 @@ pub fn ports_of<T>(
     let mut usable = Vec::with_capacity(ports.len());
     for (i, port) in ports.into_iter().enumerate() {
         let port = match port {
-            Loose::Fields(port) => port,
-            Loose::Wrong(found) => {
+            LooseObject::Fields(port) => port,
+            LooseObject::Wrong(found) => {
                 problems.push(Problem::new(format!("{field}[{i}]"), Reason::BadPort, found));
                 continue;
             }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use super::*;
 use crate::state::{EndpointSlice, Node, Service, ServiceCidr};
 
-/// Names of fields that are read, so that values often land where they are looked at.
+/// Names of fields that are read, so that values often land in one of them.
 const FIELDS: &[&str] = &[
     "metadata",
     "name",
@@ -37,7 +37,7 @@ const FIELDS: &[&str] = &[
     "service.kubernetes.io/service-proxy-name",
 ];
 
-/// Texts that mean something somewhere.
+/// Texts with a meaning in some field.
 const TEXTS: &[&str] = &[
     "",
     "web",
@@ -86,12 +86,12 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 /// Decodes the value as an object of this kind, and takes its event through a journal.
-fn check<T: Watched>(json: &str) -> Result<(), TestCaseError> {
+fn check<T: WatchedKind>(json: &str) -> Result<(), TestCaseError> {
     let wire = serde_json::from_str::<T::Wire>(json);
-    // Only what is not an object at all does not even have the wire form.
+    // Only a value that is not an object has no wire form.
     prop_assert!(wire.is_ok() || !json.starts_with('{'), "{json}: {wire:?}");
     let Ok(wire) = wire else { return Ok(()) };
-    let event = T::decode(wire, &mut Interner::default()).into_event();
+    let event = T::event(T::decode(wire, &mut Interner::default()));
     let line = serde_json::to_string(&event).unwrap();
     prop_assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
     Ok(())

@@ -1,4 +1,4 @@
-//! Where the API server is and who we are to it.
+//! The address of the API server, and our credentials.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub enum ConfigError {
     /// The server's address is no URL.
     #[error("--master {url} is no URL such as https://192.0.2.1:6443: {source}")]
     Master {
-        /// What was given.
+        /// The given text.
         url: String,
         /// Why.
         source: http::uri::InvalidUri,
@@ -43,9 +43,8 @@ pub enum ConfigError {
     },
 }
 
-/// Finds the API server: in the kubeconfig that is named, otherwise in `KUBECONFIG` or `~/.kube/config`, otherwise in the
-/// service account of the pod. With the URL of a server (`--master`) it is that one, asked with the credentials of the kubeconfig that is
-/// named, or without any.
+/// Finds the API server: in the named kubeconfig, otherwise in `KUBECONFIG` or `~/.kube/config`, otherwise in the service account
+/// of the pod. The URL of a server (`--master`) takes precedence; the credentials are then those of the named kubeconfig, or none.
 ///
 /// # Errors
 /// If the file cannot be used, or nothing was found.
@@ -56,14 +55,14 @@ pub async fn client_config(kubeconfig: Option<&Path>, master: Option<&str>) -> R
         if kubeconfig.is_none() {
             return Ok(kube::Config::new(server));
         }
-        let mut config = found(kubeconfig).await?;
+        let mut config = infer_config(kubeconfig).await?;
         config.cluster_url = server;
         return Ok(config);
     }
-    found(kubeconfig).await
+    infer_config(kubeconfig).await
 }
 
-async fn found(kubeconfig: Option<&Path>) -> Result<kube::Config, ConfigError> {
+async fn infer_config(kubeconfig: Option<&Path>) -> Result<kube::Config, ConfigError> {
     let Some(path) = kubeconfig else {
         return kube::Config::infer().await.map_err(|error| ConfigError::Nowhere { source: Box::new(error) });
     };

@@ -1,19 +1,21 @@
 //! When the next request may be sent.
 //!
 //! kube-runtime's watcher starts a new watch the moment the last one ended, inside a single poll, so that no adaptor of its
-//! stream can slow it down; and every restarted list resets the usual backoff. So the pace is kept where each request must
-//! pass, and it is only reset by a watch that stayed open for a while.
+//! stream can slow it down; and every restarted list resets the usual backoff. So each request passes a pace, and only a watch
+//! that stayed open for a while resets it.
 //!
 //! ```text
 //! attempt = a list, or a watch that does not follow one
 //! delay(n-th attempt since a healthy watch) = 0, base, 2 base, 4 base … max, the upper half of each random
 //! ```
 //!
-//! Pure: time and randomness come in as arguments.
+//! Pure: the moment and the random numbers come in as arguments.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::pacing::{Backoff, TokenBucket, jitter};
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +31,8 @@ pub enum Purpose {
 /// How fast requests may follow each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// Delay before the second attempt.
-    pub base: Duration,
-    /// Longest delay.
-    pub max: Duration,
+    /// The delays before repeated attempts. The longest also bounds how long a server can make us wait.
+    pub backoff: Backoff,
     /// How long a watch must stay open to count as healthy.
     pub healthy_after: Duration,
     /// Requests per second in the long run, whatever they are for.
@@ -41,10 +41,10 @@ pub struct Limits {
     pub burst: f64,
 }
 
-/// When to send a request, and what it means.
+/// Permission to send one request after a delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// How long to wait before.
+pub struct Permit {
+    /// How long to wait before sending it.
     pub delay: Duration,
     /// Attempts since the last healthy watch, this one included.
     pub attempts: u32,
@@ -68,19 +68,18 @@ pub struct Pace {
     open_since: Option<Instant>,
     /// A list was answered, and the watch that follows belongs to the same attempt.
     listed: bool,
-    /// The server asked to be left alone until then.
+    /// The server asked us to wait until then (`Retry-After`).
     not_before: Option<Instant>,
-    /// The token bucket: tokens that were left at the time.
-    tokens: (f64, Instant),
+    bucket: TokenBucket,
 }
 
-/// Pages are limited by the server's answers and a long list must not starve: they cost a tenth of a request.
+/// A page costs a tenth of a request: the server's answers limit pages already, and a long list must not starve.
 const PAGE_COST: f64 = 0.1;
 
 impl Pace {
     /// A pace that has seen no request.
     pub fn new(limits: Limits, now: Instant) -> Self {
-        let tokens = (limits.burst, now);
+        let bucket = TokenBucket::new(limits.burst, limits.rate, now);
         Self {
             limits,
             attempts: 0,
@@ -89,20 +88,20 @@ impl Pace {
             open_since: None,
             listed: false,
             not_before: None,
-            tokens,
+            bucket,
         }
     }
 
-    /// How long to wait before sending a request. `jitter` is random, from 0 to 1.
-    pub fn next(&mut self, purpose: Purpose, now: Instant, jitter: f64) -> Turn {
+    /// How long to wait before sending a request. `random` is from 0 to 1.
+    pub fn permit(&mut self, purpose: Purpose, now: Instant, random: f64) -> Permit {
         let follows_list = std::mem::take(&mut self.listed) && purpose == Purpose::Watch;
         let attempt = purpose != Purpose::Page && !follows_list;
         let restart = attempt && std::mem::replace(&mut self.started, true);
-        let backoff = if attempt { self.backoff(now, jitter) } else { Duration::ZERO };
+        let backoff = if attempt { self.backoff(now, random) } else { Duration::ZERO };
         let asked = self.not_before.take().map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         let cost = if purpose == Purpose::Page { PAGE_COST } else { 1.0 };
-        let delay = backoff.max(asked).max(self.take(cost, now));
-        Turn { delay, attempts: self.attempts, early: self.early, restart }
+        let delay = backoff.max(asked).max(self.bucket.take(cost, now));
+        Permit { delay, attempts: self.attempts, early: self.early, restart }
     }
 
     /// A request was answered with success.
@@ -115,36 +114,22 @@ impl Pace {
 
     /// A request failed; the server may have said when to come back.
     pub fn failed(&mut self, retry_after: Option<Duration>, now: Instant) {
-        self.not_before = retry_after.map(|delay| now + delay.min(self.limits.max));
+        self.not_before = retry_after.map(|delay| now + delay.min(self.limits.backoff.longest()));
     }
 
-    fn backoff(&mut self, now: Instant, jitter: f64) -> Duration {
+    fn backoff(&mut self, now: Instant, random: f64) -> Duration {
         self.early = match self.open_since.take() {
             Some(since) if now - since >= self.limits.healthy_after => {
                 self.attempts = 0;
                 0
             }
             Some(_) => self.early.saturating_add(1),
-            // It was not even opened, which is another trouble.
+            // It was not even opened, which is another failure.
             None => 0,
         };
-        let attempt = self.attempts;
-        self.attempts = attempt.saturating_add(1);
-        if attempt == 0 {
-            return Duration::ZERO;
-        }
-        // 2^20 times any base is beyond any max.
-        let doubled = self.limits.base.saturating_mul(1 << (attempt - 1).min(20));
-        doubled.min(self.limits.max).mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
-    }
-
-    fn take(&mut self, cost: f64, now: Instant) -> Duration {
-        let (left, at) = self.tokens;
-        let refilled = (left + (now - at).as_secs_f64() * self.limits.rate).min(self.limits.burst);
-        // May go below zero: whoever comes later waits for the debt as well.
-        self.tokens = (refilled - cost, now);
-        let missing = cost - refilled;
-        if missing > 0.0 { Duration::from_secs_f64(missing / self.limits.rate) } else { Duration::ZERO }
+        let pause = self.limits.backoff.pause(self.attempts);
+        self.attempts = self.attempts.saturating_add(1);
+        jitter(pause, 0.5..=1.0, random)
     }
 }
 
@@ -153,8 +138,7 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits {
-        base: Duration::from_millis(800),
-        max: Duration::from_secs(30),
+        backoff: Backoff::new(Duration::from_millis(800), Duration::from_secs(30)),
         healthy_after: Duration::from_secs(10),
         rate: 5.0,
         burst: 20.0,
@@ -167,7 +151,7 @@ mod tests {
         let mut pace = Pace::new(LIMITS, now);
         let mut sent = 0;
         for purpose in purposes.iter().cycle() {
-            now += pace.next(*purpose, now, 1.0).delay;
+            now += pace.permit(*purpose, now, 1.0).delay;
             if now - start > Duration::from_secs(seconds) {
                 return sent;
             }
@@ -203,10 +187,10 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(LIMITS, now);
         for purpose in [Purpose::List, Purpose::Page, Purpose::Page, Purpose::Watch] {
-            assert_eq!(pace.next(purpose, now, 1.0).delay, Duration::ZERO, "{purpose:?}");
+            assert_eq!(pace.permit(purpose, now, 1.0).delay, Duration::ZERO, "{purpose:?}");
             pace.answered(purpose, now);
         }
-        assert_ne!(pace.next(Purpose::Watch, now, 1.0).delay, Duration::ZERO);
+        assert_ne!(pace.permit(Purpose::Watch, now, 1.0).delay, Duration::ZERO);
     }
 
     #[test]
@@ -215,7 +199,7 @@ mod tests {
         let mut pace = Pace::new(LIMITS, now);
         let mut waited = Duration::ZERO;
         for _ in 0..200 {
-            waited += pace.next(Purpose::Page, now, 1.0).delay;
+            waited += pace.permit(Purpose::Page, now, 1.0).delay;
             now += Duration::from_millis(20);
         }
         assert_eq!(waited, Duration::ZERO);
@@ -226,9 +210,9 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(LIMITS, now);
         pace.failed(Some(Duration::from_secs(7)), now);
-        assert_eq!(pace.next(Purpose::List, now, 1.0).delay, Duration::from_secs(7));
+        assert_eq!(pace.permit(Purpose::List, now, 1.0).delay, Duration::from_secs(7));
         pace.failed(Some(Duration::from_secs(86_400)), now);
-        assert_eq!(pace.next(Purpose::List, now, 1.0).delay, LIMITS.max);
+        assert_eq!(pace.permit(Purpose::List, now, 1.0).delay, LIMITS.backoff.longest());
     }
 
     #[test]
@@ -237,13 +221,13 @@ mod tests {
         let mut pace = Pace::new(LIMITS, now);
         let early: Vec<_> = [true, true, true, false, true, true]
             .map(|opens| {
-                let turn = pace.next(Purpose::Watch, now, 1.0);
+                let permit = pace.permit(Purpose::Watch, now, 1.0);
                 if opens {
                     pace.answered(Purpose::Watch, now)
                 } else {
                     pace.failed(None, now)
                 }
-                turn.early
+                permit.early
             })
             .to_vec();
         assert_eq!(early, [0, 1, 2, 3, 0, 1]);
@@ -254,6 +238,6 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(LIMITS, now);
         pace.attempts = u32::MAX;
-        assert!(pace.next(Purpose::Watch, now, 1.0).delay <= Duration::from_secs(30));
+        assert!(pace.permit(Purpose::Watch, now, 1.0).delay <= Duration::from_secs(30));
     }
 }

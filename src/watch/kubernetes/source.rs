@@ -1,84 +1,85 @@
-//! One kind: a watcher, watched over.
+//! Watches one kind, and never gives up.
 //!
 //! ```text
 //! Init, InitApply…, InitDone ─▶ one Reset        Apply, Delete ─▶ one event each
-//! error ─▶ go on, or start over with a fresh watcher; never give up
+//! error ─▶ go on, or start over with a fresh watcher
 //! ```
 
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt;
-use jiff::Timestamp;
 use kube::{Api, Client};
 use kube_runtime::watcher::{self, watcher};
 use tokio::time::sleep;
 
 use super::KubernetesOptions;
-use super::object::Slim;
-use super::trouble::Trouble;
+use super::api::api_resource;
+use super::failure_log::FailureLog;
+use super::object::WatchedObject;
+use crate::pacing::jitter;
 use crate::state::{Decoded, Event, Kind};
-use crate::watch::decode::{Interner, Watched};
+use crate::watch::decode::{Interner, WatchedKind};
 use crate::watch::{EventSender, Received};
 
 /// Streaming lists in a row that may end incomplete before paged lists are used instead.
-const STREAMING_TRIES: u32 = 3;
+const MAX_INCOMPLETE_LISTS: u32 = 3;
 
-/// Pause after an error, in case one comes without a request, which the client would pace.
-const BREATH: Duration = Duration::from_millis(20);
+/// Pause after an error, in case it comes without a request: the client paces only requests.
+const ERROR_PAUSE: Duration = Duration::from_millis(20);
 
 /// The state of one kind's watch. Owned by the task that runs it.
-struct Source<'a, T> {
+struct KindWatch<'a, T> {
     options: &'a KubernetesOptions,
     /// Whether initial lists are asked for as a stream; once refused, never again.
     streaming: bool,
     /// Streaming lists in a row that ended before they were complete.
-    incomplete: u32,
+    incomplete_lists: u32,
     /// The list that is being received.
     listing: Option<Vec<Decoded<T>>>,
-    /// A complete list was emitted.
+    /// A complete list was sent.
     synced: bool,
-    /// The server does not have this kind, and that was said.
+    /// The server does not have this kind, and that was logged.
     absent: bool,
     names: Interner,
-    trouble: Trouble,
+    failures: FailureLog,
 }
 
-/// What to do after an item of the stream.
-enum Step {
-    /// Go on.
+/// What to do after an item of the watcher.
+enum Next {
+    /// Take the next item.
     Continue,
-    /// Go on after a short pause.
+    /// Take the next item after [`ERROR_PAUSE`].
     Pause,
-    /// Hand out an event, and when the change that it tells of was made, if it says so.
-    Emit(Event, Option<Timestamp>),
-    /// Hand out an event if there is one, wait, and start over with a fresh watcher, that is with a list.
+    /// Send an event, then take the next item.
+    Send(Received),
+    /// Send an event if there is one, wait, and start over with a fresh watcher, which begins with a list.
     Restart(Option<Event>, Duration),
 }
 
 /// Watches one kind until the receiver of the events is gone.
-pub async fn run<T: Watched>(client: Client, options: KubernetesOptions, events: EventSender) {
-    let api = Api::<Slim<T>>::all(client);
-    let mut source = Source::<T>::new(&options);
+pub async fn run<T: WatchedKind>(client: Client, options: KubernetesOptions, events: EventSender) {
+    let api = Api::<WatchedObject<T>>::all_with(client, &api_resource(T::KIND));
+    let mut watch = KindWatch::<T>::new(&options);
     loop {
-        let mut stream = pin!(watcher(api.clone(), source.config()));
+        let mut items = pin!(watcher(api.clone(), watch.config()));
         let (event, pause) = loop {
             let item = tokio::select! {
                 () = events.closed() => return,
-                item = stream.next() => item,
+                item = items.next() => item,
             };
-            match item.map_or(Step::Restart(None, BREATH), |item| source.step(item)) {
-                Step::Continue => {}
-                Step::Pause => sleep(BREATH).await,
-                Step::Emit(event, triggered) => {
-                    if events.send(Received { triggered, ..Received::now(event) }).await.is_err() {
+            match item.map_or(Next::Restart(None, ERROR_PAUSE), |item| watch.take(item)) {
+                Next::Continue => {}
+                Next::Pause => sleep(ERROR_PAUSE).await,
+                Next::Send(received) => {
+                    if events.send(received).await.is_err() {
                         return;
                     }
                 }
-                Step::Restart(event, pause) => break (event, pause),
+                Next::Restart(event, pause) => break (event, pause),
             }
         };
-        source.listing = None;
+        watch.listing = None;
         if let Some(event) = event
             && events.send(Received::now(event)).await.is_err()
         {
@@ -91,17 +92,17 @@ pub async fn run<T: Watched>(client: Client, options: KubernetesOptions, events:
     }
 }
 
-impl<'a, T: Watched> Source<'a, T> {
+impl<'a, T: WatchedKind> KindWatch<'a, T> {
     fn new(options: &'a KubernetesOptions) -> Self {
         Self {
             options,
             streaming: options.streaming_lists,
-            incomplete: 0,
+            incomplete_lists: 0,
             listing: None,
             synced: false,
             absent: false,
             names: Interner::default(),
-            trouble: Trouble::new(T::KIND),
+            failures: FailureLog::new(T::KIND),
         }
     }
 
@@ -120,91 +121,91 @@ impl<'a, T: Watched> Source<'a, T> {
         }
     }
 
-    fn step(&mut self, item: Result<watcher::Event<Slim<T>>, watcher::Error>) -> Step {
+    /// Takes an item of the watcher.
+    fn take(&mut self, item: Result<watcher::Event<WatchedObject<T>>, watcher::Error>) -> Next {
         match item {
             Ok(watcher::Event::Init) => {
                 if self.listing.replace(Vec::new()).is_some() {
                     return self.incomplete_list();
                 }
-                Step::Continue
+                Next::Continue
             }
             Ok(watcher::Event::InitApply(object)) => {
-                if let Ok(object) = object.decode(&mut self.names).into_decoded() {
-                    self.listing.get_or_insert_default().push(object);
-                }
-                Step::Continue
+                self.listing.get_or_insert_default().extend(object.decode(&mut self.names));
+                Next::Continue
             }
             Ok(watcher::Event::InitDone) => {
-                self.trouble.over();
-                self.incomplete = 0;
+                self.failures.succeeded();
+                self.incomplete_lists = 0;
                 (self.synced, self.absent) = (true, false);
                 let mut all = self.listing.take().unwrap_or_default();
                 all.shrink_to_fit();
-                Step::Emit(T::reset(all), None)
+                Next::Send(Received::now((T::RESET)(all)))
             }
             Ok(watcher::Event::Apply(object)) => {
-                self.trouble.over();
+                self.failures.succeeded();
                 let triggered = object.triggered();
-                Step::Emit(object.decode(&mut self.names).into_event(), triggered)
+                let event = T::event(object.decode(&mut self.names));
+                Next::Send(Received { triggered, ..Received::now(event) })
             }
             Ok(watcher::Event::Delete(object)) => {
-                self.trouble.over();
-                Step::Emit(T::deleted(object.into_name()), None)
+                self.failures.succeeded();
+                Next::Send(Received::now((T::DELETED)(object.into_name())))
             }
             Err(error) => self.error(&error),
         }
     }
 
     /// A list was started again before the last one was complete.
-    fn incomplete_list(&mut self) -> Step {
-        self.incomplete += 1;
-        if self.streaming && self.incomplete >= STREAMING_TRIES {
+    fn incomplete_list(&mut self) -> Next {
+        self.incomplete_lists += 1;
+        if self.streaming && self.incomplete_lists >= MAX_INCOMPLETE_LISTS {
             tracing::warn!(
-                kind = %T::KIND, tries = self.incomplete,
+                kind = %T::KIND, tries = self.incomplete_lists,
                 "streaming lists keep ending before they are complete; using paged lists instead",
             );
             self.streaming = false;
-            return Step::Restart(None, BREATH);
+            return Next::Restart(None, ERROR_PAUSE);
         }
-        Step::Continue
+        Next::Continue
     }
 
-    fn error(&mut self, error: &watcher::Error) -> Step {
+    fn error(&mut self, error: &watcher::Error) -> Next {
         let status = status(error);
         if self.streaming && refuses_streaming(error) {
             tracing::info!(kind = %T::KIND, %error, "the API server refuses streaming lists; using paged lists instead");
             self.streaming = false;
-            return Step::Restart(None, Duration::ZERO);
+            return Next::Restart(None, Duration::ZERO);
         }
         if T::KIND == Kind::ServiceCidr && !self.synced && matches!(status, Some(403 | 404)) {
             return self.without_api(error);
         }
-        self.trouble.met(error, status);
+        self.failures.failed(error, status);
         match error {
-            // Inside a stream the watcher sees it; as an HTTP status it would ask for the same version for ever.
-            watcher::Error::WatchStartFailed(_) if status == Some(410) => Step::Restart(None, BREATH),
-            // An event that is not even JSON is lost: only a new list says what it was.
+            // The watcher handles it inside a stream; after an HTTP status it would ask for the same version for ever.
+            watcher::Error::WatchStartFailed(_) if status == Some(410) => Next::Restart(None, ERROR_PAUSE),
+            // An event that is not JSON is lost: only a new list shows its object.
             watcher::Error::WatchFailed(kube::Error::SerdeError(_) | kube::Error::Api(_)) => {
-                Step::Restart(None, BREATH)
+                Next::Restart(None, ERROR_PAUSE)
             }
-            _ => Step::Pause,
+            _ => Next::Pause,
         }
     }
 
-    /// A server without this kind has no objects of it. Asked again from time to time: it may be upgraded, or allow us.
-    fn without_api(&mut self, error: &watcher::Error) -> Step {
+    /// A server without this kind has no objects of it. It is asked again from time to time: it may be upgraded, or allow us.
+    fn without_api(&mut self, error: &watcher::Error) -> Next {
         self.options.connection.absent(T::KIND);
-        let pause = self.options.absent_retry.mul_f64(1.0 + rand::random::<f64>() / 4.0);
+        let pause = jitter(self.options.absent_retry, 1.0..=1.25, rand::random());
         if std::mem::replace(&mut self.absent, true) {
             tracing::debug!(kind = %T::KIND, %error, "still not served");
-            return Step::Restart(None, pause);
+            return Next::Restart(None, pause);
         }
         tracing::warn!(
             kind = %T::KIND, %error, retry = ?pause,
             "the API server does not serve this kind (before Kubernetes 1.33) or does not let us list and watch it; going on as \
              if there were none. If there should be some, allow list and watch on servicecidrs in networking.k8s.io",
         );
-        Step::Restart(Some(T::reset(Vec::new())), pause)
+        Next::Restart(Some((T::RESET)(Vec::new())), pause)
     }
 }
 
@@ -219,8 +220,8 @@ fn status(error: &watcher::Error) -> Option<u16> {
     }
 }
 
-/// Whether the server did not like the request itself: before 1.27 it refuses `resourceVersionMatch` for a watch, later
-/// `sendInitialEvents` when the feature is off (422), and a proxy may say anything of the kind.
+/// Whether the server refused the request itself: before 1.27 it refuses `resourceVersionMatch` for a watch, later
+/// `sendInitialEvents` when the feature is off (422), and a proxy on the way may answer with any of these.
 fn refuses_streaming(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchStartFailed(_))
         && matches!(status(error), Some(400 | 405 | 406 | 415 | 422 | 501))

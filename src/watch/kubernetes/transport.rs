@@ -1,4 +1,4 @@
-//! The client of one watch: every request passes the [`Pace`] and is counted, and its fate is noted in the [`Connection`].
+//! The client of one watch: the [`Pace`] delays each request, a metric counts it, and the [`Connection`] learns its result.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,28 +13,28 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::Service;
 
 use super::KubernetesOptions;
-use super::counted::counted;
-use super::heard::Heard;
-use super::pace::{Pace, Purpose, Turn};
-use crate::observe::Connection;
-use crate::observe::metrics::{API_REQUESTS, WATCH_RESTARTS};
+use super::monitored_body::MonitoredBody;
+use super::pace::{Pace, Permit, Purpose};
+use super::request_metrics::with_request_metrics;
+use crate::metrics::{API_REQUESTS, WATCH_RESTARTS};
 use crate::state::Kind;
+use crate::watch::Connection;
 
-/// So many watches in a row that end early are worth a warning, though no request failed.
-const SUSPICIOUS: u32 = 5;
+/// After so many watches in a row that end early a warning is logged, though no request failed.
+const EARLY_WATCHES_TO_WARN: u32 = 5;
 
 /// A client for the server. All kinds share its connections and credentials.
 pub fn connect(mut config: kube::Config, options: &KubernetesOptions) -> kube::Result<Client> {
-    // A connection on which nothing is heard for longer than the server would keep a watch open is dead.
+    // A connection that is silent for longer than the server would keep a watch open is dead.
     config.read_timeout = Some(options.watch_timeout + options.silence_margin);
     config.reset_reader_on_write = true;
-    // Retries inside the client would hide from the pace; the watcher tries again by itself.
+    // The pace would not see retries inside the client; the watcher tries again by itself.
     config.default_retry = false;
     let host = config.cluster_url.authority().map_or_else(String::new, ToString::to_string);
-    Ok(counted(&Client::try_from(config)?, host))
+    Ok(with_request_metrics(&Client::try_from(config)?, host))
 }
 
-/// The client of one kind: the shared one at a pace of its own.
+/// The client of one kind: the shared connections, at a pace of its own.
 pub fn paced(client: &Client, kind: Kind, options: &KubernetesOptions) -> Client {
     let pace = Arc::new(Mutex::new(Pace::new(options.limits(), Instant::now())));
     let (answer_within, connection) = (options.answer_within, options.connection.clone());
@@ -52,9 +52,9 @@ struct Paced {
 }
 
 impl Service<Request<Body>> for Paced {
-    type Response = Response<Heard>;
+    type Response = Response<MonitoredBody>;
     type Error = kube::Error;
-    type Future = Pin<Box<dyn Future<Output = kube::Result<Response<Heard>>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = kube::Result<Response<MonitoredBody>>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<kube::Result<()>> {
         Poll::Ready(Ok(()))
@@ -65,9 +65,9 @@ impl Service<Request<Body>> for Paced {
         let (kind, answer_within, connection) = (self.kind, self.answer_within, self.connection.clone());
         Box::pin(async move {
             let purpose = purpose(request.uri().query().unwrap_or_default());
-            let turn = lock(&pace).next(purpose, Instant::now(), rand::random());
-            note_restart(kind, turn);
-            sleep(turn.delay).await;
+            let permit = lock(&pace).permit(purpose, Instant::now(), rand::random());
+            note_restart(kind, permit);
+            sleep(permit.delay).await;
             let answer = match timeout(answer_within, client.send(request)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(kube::Error::Service(format!("no answer within {answer_within:?}").into())),
@@ -82,12 +82,12 @@ impl Service<Request<Body>> for Paced {
             let code =
                 answer.as_ref().map_or_else(|_| "error".into(), |response| response.status().as_str().to_owned());
             metrics::counter!(API_REQUESTS, "kind" => kind.label(), "code" => code).increment(1);
-            answer.map(|response| response.map(|body| Heard::new(body, kind, connection)))
+            answer.map(|response| response.map(|body| MonitoredBody::new(body, kind, connection)))
         })
     }
 }
 
-/// A list alone is no connection: what changes afterwards is told by the watch.
+/// A list alone is no connection: only a watch tells what changes afterwards.
 fn note_answer(connection: &Connection, kind: Kind, purpose: Purpose, succeeded: bool) {
     match purpose {
         _ if !succeeded => connection.lost(kind),
@@ -96,7 +96,7 @@ fn note_answer(connection: &Connection, kind: Kind, purpose: Purpose, succeeded:
     }
 }
 
-/// A pace is never left half-changed, so a poisoned lock is as good as any.
+/// No panic leaves a pace half-changed, so a poisoned lock is usable.
 fn lock(pace: &Mutex<Pace>) -> std::sync::MutexGuard<'_, Pace> {
     pace.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -117,15 +117,15 @@ fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn note_restart(kind: Kind, turn: Turn) {
-    if !turn.restart {
+fn note_restart(kind: Kind, permit: Permit) {
+    if !permit.restart {
         return;
     }
     metrics::counter!(WATCH_RESTARTS, "kind" => kind.label()).increment(1);
-    tracing::debug!(%kind, attempts = turn.attempts, delay = ?turn.delay, "listing or watching again");
-    if turn.early == SUSPICIOUS {
+    tracing::debug!(%kind, attempts = permit.attempts, delay = ?permit.delay, "listing or watching again");
+    if permit.early == EARLY_WATCHES_TO_WARN {
         tracing::warn!(
-            %kind, watches = turn.early, delay = ?turn.delay,
+            %kind, watches = permit.early, delay = ?permit.delay,
             "the API server, or a proxy before it, keeps ending our watches early; trying more slowly. What is known stays in \
              force. Look for timeouts of idle or streaming connections on the way to the server",
         );

@@ -1,4 +1,4 @@
-//! Which files there are, and whether one has changed.
+//! Lists the manifest files, and tells whether a file has changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -7,12 +7,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::claims::FileKey;
+use super::versions::FileKey;
 
 /// The name that stands for standard input.
 pub const STDIN: &str = "-";
 
-/// What tells one version of a file from another without reading it.
+/// Tells one version of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     device: u64,
@@ -23,7 +23,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    fn of(metadata: &Metadata) -> Self {
+    fn from_metadata(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -34,8 +34,8 @@ impl Fingerprint {
     }
 }
 
-/// Whether a file in a folder is taken for a manifest. Hidden files and folders are not: a mounted ConfigMap keeps its versions
-/// in hidden folders and shows the current one by links.
+/// Whether a file in a folder is a manifest. Hidden files are none: a mounted ConfigMap keeps its versions in hidden folders, and
+/// links to the current version.
 pub fn is_manifest(name: &OsStr) -> bool {
     let path = Path::new(name);
     let known = path.extension().and_then(OsStr::to_str).is_some_and(|ext| matches!(ext, "yaml" | "yml" | "json"));
@@ -47,7 +47,7 @@ pub fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().first() == Some(&b'.')
 }
 
-/// The files under the paths that were asked for. A path that is a file counts whatever its name.
+/// The files under the asked-for paths. A path that is a file counts whatever its name.
 ///
 /// # Errors
 /// The first path that cannot be read, and why.
@@ -61,7 +61,7 @@ pub fn scan(roots: &[PathBuf]) -> Result<BTreeMap<FileKey, Fingerprint>, (PathBu
         if metadata.is_dir() {
             folder(i, root, &mut BTreeSet::new(), &mut files)?;
         } else {
-            files.insert(FileKey::new(i, root.clone()), Fingerprint::of(&metadata));
+            files.insert(FileKey::new(i, root.clone()), Fingerprint::from_metadata(&metadata));
         }
     }
     Ok(files)
@@ -87,14 +87,14 @@ fn folder(
         let path = entry.path();
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
-            // Removed meanwhile, or a link to nowhere.
+            // Removed meanwhile, or a broken link.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err((path, error)),
         };
         if metadata.is_dir() {
             folder(root, &path, seen, files)?;
         } else if metadata.is_file() && is_manifest(&entry.file_name()) {
-            files.insert(FileKey::new(root, path), Fingerprint::of(&metadata));
+            files.insert(FileKey::new(root, path), Fingerprint::from_metadata(&metadata));
         }
     }
     seen.remove(&(own.dev(), own.ino()));

@@ -1,6 +1,11 @@
 //! Follows files: after a change only the files that changed are read again, and only the objects that changed become events.
+//!
+//! ```text
+//! notices of the file system ─▶ one batch ─▶ on a thread that may block: what changed? ─▶ read it ─▶ events
+//! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,15 +15,24 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
 
 use super::files::{STDIN, is_manifest, scan};
-use super::{Contents, FileKey, ManifestError, Manifests};
+use super::{FileContents, FileKey, ManifestError, Manifests};
 use crate::state::Event;
 use crate::watch::{EventSender, Received};
 
 /// Changes that follow each other within this time are taken together: a file is often written in several steps.
-const QUIET: Duration = Duration::from_millis(20);
+const QUIET_PERIOD: Duration = Duration::from_millis(20);
 
-/// Steady writing does not put off the work for longer than this.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// Steady writing delays the work by this time at most.
+const MAX_DELAY: Duration = Duration::from_millis(200);
+
+/// A notice of the file system.
+type Notice = notify::Result<notify::Event>;
+
+/// Manifests, and the watches on their paths. All of its methods block.
+struct ManifestFollower {
+    manifests: Manifests,
+    watcher: RecommendedWatcher,
+}
 
 /// What to look at.
 #[derive(Debug, Default)]
@@ -27,14 +41,8 @@ struct Work {
     files: BTreeSet<PathBuf>,
     /// Whether folders or links changed, so that the files must be listed again.
     scan: bool,
-    /// Whether a path that was asked for was itself replaced, so that it must be watched anew.
+    /// Whether an asked-for path was itself replaced, so that it must be watched again.
     rewatch: bool,
-}
-
-impl Work {
-    fn is_empty(&self) -> bool {
-        !self.scan && !self.rewatch && self.files.is_empty()
-    }
 }
 
 impl Manifests {
@@ -42,49 +50,90 @@ impl Manifests {
     ///
     /// # Errors
     /// If the paths cannot be watched. Later failures are logged, and what was known stays in force.
-    pub async fn follow(mut self, events: EventSender) -> Result<(), ManifestError> {
+    pub async fn follow(self, events: EventSender) -> Result<(), ManifestError> {
         let (sender, mut notices) = unbounded_channel();
         let watcher = notify::recommended_watcher(move |notice| {
-            // Fails only when the other end is gone, and then nobody cares.
+            // Fails only when the receiver is gone, and then no notice is needed.
             let _ = sender.send(notice);
         });
-        let mut watcher = watcher.map_err(|source| ManifestError::Watch { path: PathBuf::new(), source })?;
-        self.watch(&mut watcher)?;
-        // Whatever changed between loading and watching.
+        let watcher = watcher.map_err(|source| ManifestError::Watch { path: PathBuf::new(), source })?;
+        let follower = ManifestFollower { manifests: self, watcher };
+        let Some((mut follower, watched)) = blocking(follower, ManifestFollower::watch).await else { return Ok(()) };
+        watched?;
+        // Finds what changed between loading and watching.
         let mut work = Work { scan: true, ..Work::default() };
+        let mut batch = Vec::new();
         loop {
-            let rewatch = work.rewatch;
-            let done = tokio::task::spawn_blocking(move || {
-                let changes = self.work(&work);
-                (self, changes)
-            });
-            let changes;
-            (self, changes) = match done.await {
-                Ok(done) => done,
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    // The runtime shuts down.
-                    Err(_) => return Ok(()),
-                },
+            let Some((returned, changes)) = blocking(follower, move |follower| follower.handle(work, batch)).await
+            else {
+                return Ok(());
             };
+            follower = returned;
             for event in changes {
                 if events.send(Received::now(event)).await.is_err() {
                     return Ok(());
                 }
             }
-            if rewatch && let Err(error) = self.watch(&mut watcher) {
-                tracing::warn!(%error, "changes of these manifests will go unnoticed until the path is replaced again");
-            }
-            work = tokio::select! {
+            work = Work::default();
+            batch = tokio::select! {
                 () = events.closed() => return Ok(()),
-                work = self.next(&mut notices) => work,
+                batch = next_batch(&mut notices) => batch,
             };
         }
     }
+}
 
-    /// Watches each path, and the folder that it is in, where its replacement shows.
-    fn watch(&self, watcher: &mut RecommendedWatcher) -> Result<(), ManifestError> {
-        for root in self.roots.iter().filter(|root| root.as_os_str() != STDIN) {
+/// Does work on a thread that may block; `None` if the runtime shuts down.
+async fn blocking<S: Send + 'static, R: Send + 'static>(
+    mut state: S,
+    work: impl FnOnce(&mut S) -> R + Send + 'static,
+) -> Option<(S, R)> {
+    let done = tokio::task::spawn_blocking(move || {
+        let result = work(&mut state);
+        (state, result)
+    });
+    match done.await {
+        Ok(done) => Some(done),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => None,
+        },
+    }
+}
+
+/// Waits for notices of changes, and for those that follow at once.
+async fn next_batch(notices: &mut UnboundedReceiver<Notice>) -> Vec<Notice> {
+    let mut batch = Vec::new();
+    while batch.is_empty() {
+        let Some(notice) = notices.recv().await else {
+            // The follower owns the sender, so this does not happen; waiting is right in any case.
+            return std::future::pending().await;
+        };
+        batch.extend(Some(notice).filter(may_be_change));
+    }
+    let latest = Instant::now() + MAX_DELAY;
+    while let Ok(Some(notice)) = timeout_at(latest.min(Instant::now() + QUIET_PERIOD), notices.recv()).await {
+        batch.extend(Some(notice).filter(may_be_change));
+    }
+    batch
+}
+
+/// Whether a notice tells of more than reading.
+fn may_be_change(notice: &Notice) -> bool {
+    match notice {
+        Ok(notice) => match notice.kind {
+            EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
+            _ => true,
+        },
+        Err(_) => true,
+    }
+}
+
+impl ManifestFollower {
+    /// Watches each path, and the folder that holds it, where its replacement shows.
+    fn watch(&mut self) -> Result<(), ManifestError> {
+        let (roots, watcher) = (&self.manifests.roots, &mut self.watcher);
+        for root in roots.iter().filter(|root| root.as_os_str() != STDIN) {
             let failed = |source| ManifestError::Watch { path: root.clone(), source };
             if root.is_dir() {
                 // Not watched yet at first, and gone if it was replaced.
@@ -92,8 +141,7 @@ impl Manifests {
                 watcher.watch(root, RecursiveMode::Recursive).map_err(failed)?;
             }
             if let Some(parent) = root.parent() {
-                let inside =
-                    self.roots.iter().any(|other| other != root && parent.starts_with(other) && other.is_dir());
+                let inside = roots.iter().any(|other| other != root && parent.starts_with(other) && other.is_dir());
                 if !inside {
                     watcher.watch(parent, RecursiveMode::NonRecursive).map_err(failed)?;
                 }
@@ -102,49 +150,35 @@ impl Manifests {
         Ok(())
     }
 
-    /// Waits for something to do.
-    async fn next(&self, notices: &mut UnboundedReceiver<notify::Result<notify::Event>>) -> Work {
-        let mut work = Work::default();
-        while work.is_empty() {
-            let Some(notice) = notices.recv().await else {
-                // The watcher is owned by the caller, so this does not happen; waiting is right in any case.
-                return std::future::pending().await;
-            };
-            self.note(notice, &mut work);
-        }
-        let latest = Instant::now() + PATIENCE;
-        while let Ok(Some(notice)) = timeout_at(latest.min(Instant::now() + QUIET), notices.recv()).await {
-            self.note(notice, &mut work);
-        }
-        work
-    }
-
-    fn note(&self, notice: notify::Result<notify::Event>, work: &mut Work) {
-        let notice = match notice {
-            Ok(notice) => notice,
-            Err(error) => {
-                tracing::warn!(%error, "watching manifests: notices may be missing; listing all files again");
-                work.scan = true;
-                return;
+    /// Looks at what the notices name and at this work; the events are what changed.
+    fn handle(&mut self, mut work: Work, notices: Vec<Notice>) -> Vec<Event> {
+        for notice in notices {
+            match notice {
+                Ok(notice) => {
+                    work.scan |= notice.need_rescan();
+                    notice.paths.into_iter().for_each(|path| self.manifests.sort(path, &mut work));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "watching manifests: notices may be missing; listing all files again");
+                    work.scan = true;
+                }
             }
-        };
-        let read_only = matches!(
-            notice.kind,
-            EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)
-        );
-        if read_only {
-            return;
         }
-        work.scan |= notice.need_rescan();
-        for path in notice.paths {
-            self.sort(path, work);
+        // Before the files are read, so that no later change is missed.
+        if work.rewatch
+            && let Err(error) = self.watch()
+        {
+            tracing::warn!(%error, "changes of these manifests will go unnoticed until the path is replaced again");
         }
+        self.manifests.reread_changed(&work)
     }
+}
 
-    /// Sorts a path that changed into what there is to do.
+impl Manifests {
+    /// Adds to the work what a changed path asks for.
     fn sort(&self, path: PathBuf, work: &mut Work) {
         if let Some(root) = self.roots.iter().find(|root| **root == path) {
-            // A folder or link that was asked for; a plain file is known below.
+            // An asked-for folder or link; a plain file is known below.
             if root.is_dir() || !self.is_known(&path) {
                 (work.scan, work.rewatch) = (true, true);
                 return;
@@ -167,8 +201,8 @@ impl Manifests {
         }
     }
 
-    /// Whether a file that was asked for lies beside this path and is a link, as in a mounted ConfigMap: `file.yaml` leads to
-    /// `..data/file.yaml`, and only `..data` is replaced.
+    /// Whether an asked-for file beside this path is a link, as in a mounted ConfigMap: `file.yaml` leads to `..data/file.yaml`,
+    /// and only `..data` is replaced.
     fn has_linked_root(&self, beside: &Path) -> bool {
         self.roots.iter().any(|root| root.parent() == beside.parent() && root.is_symlink())
     }
@@ -177,16 +211,16 @@ impl Manifests {
         (0..self.roots.len()).any(|root| self.files.contains_key(&FileKey::new(root, path.to_owned())))
     }
 
-    /// Does what there is to do; the events are what changed.
-    fn work(&mut self, work: &Work) -> Vec<Event> {
+    /// Reads the files that changed; the events are what changed in them.
+    fn reread_changed(&mut self, work: &Work) -> Vec<Event> {
         let mut changed = BTreeSet::new();
         if work.scan {
-            let mut now = std::collections::BTreeMap::new();
+            let mut now = BTreeMap::new();
             for (i, root) in self.roots.iter().enumerate() {
-                // Each path by itself: one that cannot be read keeps what it gave, one that is gone has no files.
+                // Each path by itself: a path that cannot be read keeps what it gave, a path that is gone has no files.
                 match scan(std::slice::from_ref(root)) {
                     Ok(files) => now.extend(files.into_iter().map(|(key, print)| (FileKey { root: i, ..key }, print))),
-                    Err((path, error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                    Err((path, error)) if error.kind() == ErrorKind::NotFound => {
                         tracing::warn!(path = %path.display(), "manifests: the path is gone, and what it gave with it");
                     }
                     Err((path, error)) => {
@@ -213,19 +247,19 @@ impl Manifests {
     }
 
     fn reread(&mut self, key: &FileKey) -> Vec<Event> {
-        // Taken before the file is read: a change in between is then seen once more, never missed.
+        // The fingerprint is taken before the file is read: a change in between is then seen once more, never missed.
         match scan(&[key.path.to_path_buf()]) {
             Ok(files) => self.files.extend(files.into_values().map(|print| (key.clone(), print))),
             Err(_) => {
                 self.files.remove(key);
-                return self.replace(key, Contents::default());
+                return self.replace(key, FileContents::default());
             }
         }
         match self.read(key) {
             Ok(contents) => self.replace(key, contents),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.files.remove(key);
-                self.replace(key, Contents::default())
+                self.replace(key, FileContents::default())
             }
             Err(error) => {
                 tracing::warn!(path = %key.path.display(), %error, "manifests: cannot read; what is known stays in force");

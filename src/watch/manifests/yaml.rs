@@ -1,4 +1,4 @@
-//! YAML as JSON text, one document at a time, so that there is one reader for both and a broken document costs only itself.
+//! YAML as JSON text, one document at a time: one reader serves both formats, and a broken document costs only itself.
 
 use std::fmt;
 
@@ -33,21 +33,21 @@ pub fn documents(text: &str) -> Vec<Document<'_>> {
 /// The JSON text of one document; `null` for an empty one.
 ///
 /// # Errors
-/// What is wrong and in which line of the file.
+/// The problem and its line in the file.
 pub fn to_json(document: &Document<'_>) -> Result<String, String> {
-    match serde_saphyr::from_str_with_options::<Json>(document.text, options()) {
+    match serde_saphyr::from_str_with_options::<JsonText>(document.text, options()) {
         Ok(json) => Ok(json.0),
         Err(error) => {
             let line = error.location().map_or(0, |location| location.line() as usize).max(1) + document.line - 1;
-            // The message goes into a log line: its first line says what is wrong.
+            // The message goes into a log line: its first line names the problem.
             let message = error.without_snippet().to_string();
             Err(format!("line {line}: {}", message.lines().next().unwrap_or_default()))
         }
     }
 }
 
-/// The defaults stop at some megabytes (a quarter of a million nodes); a cluster's objects in one document are far more. What
-/// aliases may multiply stays limited.
+/// The defaults stop at some megabytes (a quarter of a million nodes), and a cluster's objects in one document are far more. The
+/// limit on what aliases multiply stays.
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -63,20 +63,20 @@ fn options() -> serde_saphyr::Options {
 }
 
 /// Any value as JSON text.
-struct Json(String);
+struct JsonText(String);
 
 /// Appends a value to JSON text.
-struct Append<'a>(&'a mut String);
+struct AppendJson<'a>(&'a mut String);
 
-impl<'de> Deserialize<'de> for Json {
+impl<'de> Deserialize<'de> for JsonText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut text = String::new();
-        Append(&mut text).deserialize(deserializer)?;
+        AppendJson(&mut text).deserialize(deserializer)?;
         Ok(Self(text))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Append<'_> {
+impl<'de> DeserializeSeed<'de> for AppendJson<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -84,14 +84,14 @@ impl<'de> DeserializeSeed<'de> for Append<'_> {
     }
 }
 
-impl Append<'_> {
+impl AppendJson<'_> {
     fn push(self, value: impl serde::Serialize) {
         // Numbers, booleans and strings always serialise; a float that JSON cannot hold becomes null.
         self.0.push_str(&serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned()));
     }
 }
 
-impl<'de> Visitor<'de> for Append<'_> {
+impl<'de> Visitor<'de> for AppendJson<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -154,7 +154,7 @@ impl<'de> Visitor<'de> for Append<'_> {
             if before > empty {
                 self.0.push(',');
             }
-            if list.next_element_seed(Append(self.0))?.is_none() {
+            if list.next_element_seed(AppendJson(self.0))?.is_none() {
                 self.0.truncate(before);
                 break;
             }
@@ -166,13 +166,13 @@ impl<'de> Visitor<'de> for Append<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         self.0.push('{');
         let mut first = true;
-        while let Some(key) = object.next_key::<Key>()? {
+        while let Some(key) = object.next_key::<JsonKey>()? {
             if !std::mem::take(&mut first) {
                 self.0.push(',');
             }
-            Append(self.0).push(&key.0);
+            AppendJson(self.0).push(&key.0);
             self.0.push(':');
-            object.next_value_seed(Append(self.0))?;
+            object.next_value_seed(AppendJson(self.0))?;
         }
         self.0.push('}');
         Ok(())
@@ -180,12 +180,12 @@ impl<'de> Visitor<'de> for Append<'_> {
 }
 
 /// A key, which YAML allows to be a number or a boolean.
-struct Key(String);
+struct JsonKey(String);
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de> Deserialize<'de> for JsonKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut text = String::new();
-        Append(&mut text).deserialize(deserializer)?;
+        AppendJson(&mut text).deserialize(deserializer)?;
         Ok(Self(serde_json::from_str(&text).unwrap_or(text)))
     }
 }

@@ -1,7 +1,7 @@
-//! Values that accept whatever they find, so that one bad field costs only itself.
+//! Types that accept any value, so that a bad field costs only itself.
 //!
-//! Three shapes cover every field that is read: a [`Scalar`], a [`Loose`] object and a list of [`Items`]. Each takes any
-//! well-formed value; what does not fit is kept as a short text for the warning.
+//! Three shapes cover every field that is read: [`Scalar`], [`LooseObject`] and [`LooseList`]. Each takes any well-formed value; a
+//! value that does not fit is kept as a short text for the warning.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,10 +9,10 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Longest part of a bad value that is kept for the log, in characters.
+/// How many characters of a bad value are kept for the log.
 const MAX_SHOWN: usize = 64;
 
-/// A scalar, or a word for what was found in its place.
+/// A scalar, or a word for the other value in its place.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Scalar {
     /// Absent or null.
@@ -30,18 +30,18 @@ pub enum Scalar {
     Compound(&'static str),
 }
 
-/// An object of known fields, or what was found in its place.
+/// An object of known fields, or the other value in its place.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Loose<T> {
+pub enum LooseObject<T> {
     /// The object; its default when absent or null.
     Fields(T),
     /// Something that is not an object.
     Wrong(Scalar),
 }
 
-/// A list, or what was found in its place.
+/// A list, or the other value in its place.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Items<T> {
+pub enum LooseList<T> {
     /// The list; empty when absent or null.
     List(Vec<T>),
     /// Something that is not a list.
@@ -49,7 +49,7 @@ pub enum Items<T> {
 }
 
 impl Scalar {
-    /// The text, if the scalar is a string, a number or a boolean. An unquoted `name: 80` in YAML is meant as text.
+    /// The text of a string, a number or a boolean: an unquoted `name: 80` in YAML means text.
     pub fn text(&self) -> Option<String> {
         match self {
             Self::Null | Self::Compound(_) => None,
@@ -79,7 +79,7 @@ impl Scalar {
         }
     }
 
-    /// Whether something was there.
+    /// Whether there is a value.
     pub fn is_set(&self) -> bool {
         *self != Self::Null
     }
@@ -98,7 +98,7 @@ impl fmt::Display for Scalar {
     }
 }
 
-impl<T: Default> Loose<T> {
+impl<T: Default> LooseObject<T> {
     /// The fields, or their defaults.
     pub fn or_default(self) -> T {
         match self {
@@ -108,13 +108,13 @@ impl<T: Default> Loose<T> {
     }
 }
 
-impl<T: Default> Default for Loose<T> {
+impl<T: Default> Default for LooseObject<T> {
     fn default() -> Self {
         Self::Fields(T::default())
     }
 }
 
-impl<T> Items<T> {
+impl<T> LooseList<T> {
     /// The elements; none when something else was found.
     pub fn into_vec(self) -> Vec<T> {
         match self {
@@ -123,7 +123,7 @@ impl<T> Items<T> {
         }
     }
 
-    /// What was found in place of a list.
+    /// The value in place of a list.
     pub fn wrong(&self) -> Option<&Scalar> {
         match self {
             Self::List(_) => None,
@@ -132,13 +132,13 @@ impl<T> Items<T> {
     }
 }
 
-impl<T> Default for Items<T> {
+impl<T> Default for LooseList<T> {
     fn default() -> Self {
         Self::List(Vec::new())
     }
 }
 
-/// How a type takes each form that a value may have.
+/// How a loose type takes each form of a value.
 trait Shape<'de>: Sized {
     fn scalar(found: Scalar) -> Self;
 
@@ -153,10 +153,10 @@ trait Shape<'de>: Sized {
     }
 }
 
-/// The visitor that sorts a value into the forms of [`Shape`].
-struct Forms<S>(PhantomData<S>);
+/// The visitor that hands a value to the right method of [`Shape`].
+struct ShapeVisitor<S>(PhantomData<S>);
 
-impl<'de, S: Shape<'de>> Visitor<'de> for Forms<S> {
+impl<'de, S: Shape<'de>> Visitor<'de> for ShapeVisitor<S> {
     type Value = S;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -222,7 +222,7 @@ impl Shape<'_> for Scalar {
     }
 }
 
-impl<'de, T: Deserialize<'de> + Default> Shape<'de> for Loose<T> {
+impl<'de, T: Deserialize<'de> + Default> Shape<'de> for LooseObject<T> {
     fn scalar(found: Scalar) -> Self {
         if found.is_set() { Self::Wrong(found) } else { Self::default() }
     }
@@ -232,7 +232,7 @@ impl<'de, T: Deserialize<'de> + Default> Shape<'de> for Loose<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Shape<'de> for Items<T> {
+impl<'de, T: Deserialize<'de>> Shape<'de> for LooseList<T> {
     fn scalar(found: Scalar) -> Self {
         if found.is_set() { Self::Wrong(found) } else { Self::default() }
     }
@@ -248,19 +248,19 @@ impl<'de, T: Deserialize<'de>> Shape<'de> for Items<T> {
 
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Forms(PhantomData))
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
     }
 }
 
-impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Loose<T> {
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for LooseObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Forms(PhantomData))
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for LooseList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Forms(PhantomData))
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
     }
 }
 
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Default, PartialEq, Deserialize)]
-    struct Port {
+    struct TestPort {
         #[serde(default)]
         number: Scalar,
     }
@@ -280,26 +280,27 @@ mod tests {
     fn any_json_value_fits_every_shape() {
         for text in ["null", "true", "-1", "18446744073709551615", "1.5", "\"x\"", "[1,[2]]", "{\"a\":{\"b\":[]}}"] {
             assert!(serde_json::from_str::<Scalar>(text).is_ok(), "{text}");
-            assert!(serde_json::from_str::<Loose<Port>>(text).is_ok(), "{text}");
-            assert!(serde_json::from_str::<Items<Scalar>>(text).is_ok(), "{text}");
+            assert!(serde_json::from_str::<LooseObject<TestPort>>(text).is_ok(), "{text}");
+            assert!(serde_json::from_str::<LooseList<Scalar>>(text).is_ok(), "{text}");
         }
     }
 
     #[test]
     fn a_wrong_element_costs_only_itself() {
-        let ports: Items<Loose<Port>> = serde_json::from_str(r#"[{"number":80},"no",{"number":{}}]"#).unwrap();
+        let ports: LooseList<LooseObject<TestPort>> =
+            serde_json::from_str(r#"[{"number":80},"no",{"number":{}}]"#).unwrap();
         assert_eq!(
             ports.into_vec(),
             [
-                Loose::Fields(Port { number: Scalar::Integer(80) }),
-                Loose::Wrong(Scalar::Text("no".into())),
-                Loose::Fields(Port { number: Scalar::Compound("an object") }),
+                LooseObject::Fields(TestPort { number: Scalar::Integer(80) }),
+                LooseObject::Wrong(Scalar::Text("no".into())),
+                LooseObject::Fields(TestPort { number: Scalar::Compound("an object") }),
             ]
         );
     }
 
     #[test]
-    fn what_is_shown_of_a_bad_value_is_bounded() {
+    fn the_shown_part_of_a_bad_value_is_bounded() {
         assert_eq!(Scalar::Text("é".repeat(500)).to_string().chars().count(), MAX_SHOWN);
     }
 }

@@ -1,8 +1,8 @@
-//! What can go wrong with a request.
+//! Faults of requests.
 
 use super::store::Resource;
 
-/// The sorts of requests.
+/// The verb of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// A list, or its first page.
@@ -15,7 +15,7 @@ pub enum Verb {
     StreamingList,
 }
 
-/// A way to fail.
+/// A fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Answered with this HTTP status.
@@ -53,8 +53,8 @@ impl Faults {
 
     /// The fault of a request, if it is to fail.
     pub fn take(&mut self, resource: Resource, verb: Verb) -> Option<Fault> {
-        let matches = |(of, sort, _, times): &&mut (Resource, Option<Verb>, Fault, Option<usize>)| {
-            *of == resource && sort.is_none_or(|sort| sort == verb) && *times != Some(0)
+        let matches = |(faulty, by, _, times): &&mut (Resource, Option<Verb>, Fault, Option<usize>)| {
+            *faulty == resource && by.is_none_or(|by| by == verb) && *times != Some(0)
         };
         let (_, _, fault, times) = self.0.iter_mut().find(matches)?;
         if let Some(times) = times {

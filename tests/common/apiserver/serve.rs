@@ -1,6 +1,5 @@
 //! From requests to answers.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,9 +13,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::fault::{Fault, Faults, Verb};
-use super::store::{Resource, Selection, Store, event};
+use super::query::Query;
+use super::store::{Resource, Store, event};
 
-/// What requests, faults and tests share.
+/// The state that requests, faults and tests share.
 #[derive(Default)]
 pub struct Shared {
     pub store: Mutex<Store>,
@@ -50,7 +50,7 @@ pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    if let Some(namespace) = events_of(request.uri().path()) {
+    if let Some(namespace) = events_namespace(request.uri().path()) {
         return create_event(&shared, namespace.to_owned(), request).await;
     }
     let Some((resource, namespace)) = resource(request.uri().path()) else {
@@ -79,7 +79,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
 }
 
-/// The kind that a path lists, and the namespace if it is of one: `/api/v1/services`, `/api/v1/namespaces/shop/services`.
+/// The resource that a path lists, and its namespace if there is one: `/api/v1/services`, `/api/v1/namespaces/shop/services`.
 fn resource(path: &str) -> Option<(Resource, Option<String>)> {
     Resource::ALL.into_iter().find_map(|resource| {
         let (prefix, plural) = resource.path().rsplit_once('/')?;
@@ -91,12 +91,12 @@ fn resource(path: &str) -> Option<(Resource, Option<String>)> {
     })
 }
 
-/// The namespace of a path that Events are created at.
-fn events_of(path: &str) -> Option<&str> {
+/// The namespace of a path to create Events.
+fn events_namespace(path: &str) -> Option<&str> {
     path.strip_prefix("/apis/events.k8s.io/v1/namespaces/")?.strip_suffix("/events")
 }
 
-/// Creates an Event as strictly as a real server does, as far as a proxy may get it wrong.
+/// Creates an Event. Checks what a real server checks and a proxy may get wrong.
 async fn create_event(shared: &Shared, namespace: String, request: Request) -> Response {
     *shared.event_requests.lock().unwrap() += 1;
     let refusal = *shared.refuse_events.lock().unwrap();
@@ -106,9 +106,9 @@ async fn create_event(shared: &Shared, namespace: String, request: Request) -> R
     let body = axum::body::to_bytes(request.into_body(), 100_000).await.unwrap();
     let event: Value = serde_json::from_slice(&body).unwrap();
     let text = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default();
-    let of = text("/regarding/namespace");
-    let right_place =
-        text("/metadata/namespace") == namespace && (if of.is_empty() { "default" } else { of }) == namespace;
+    let regarding = text("/regarding/namespace");
+    let right_place = text("/metadata/namespace") == namespace
+        && (if regarding.is_empty() { "default" } else { regarding }) == namespace;
     let complete = ["/eventTime", "/reportingController", "/reportingInstance", "/action", "/reason", "/regarding/uid"];
     if !right_place
         || complete.iter().any(|path| text(path).is_empty())
@@ -256,67 +256,4 @@ fn bookmark(resource: Resource, revision: u64, initial_end: bool) -> String {
         object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }
     event("BOOKMARK", &object.to_string())
-}
-
-/// The parameters of a request.
-struct Query {
-    text: String,
-    /// From the path: objects of this namespace only.
-    namespace: Option<String>,
-    pairs: BTreeMap<String, String>,
-}
-
-impl Query {
-    fn parse(text: &str) -> Self {
-        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        Self {
-            text: text.to_owned(),
-            namespace: None,
-            pairs: pairs.map(|(key, value)| (decode(key), decode(value))).collect(),
-        }
-    }
-
-    fn get(&self, key: &str) -> Option<&str> {
-        self.pairs.get(key).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
-    fn verb(&self) -> Verb {
-        match (self.get("watch"), self.get("sendInitialEvents"), self.get("continue")) {
-            (Some("true"), Some("true"), _) => Verb::StreamingList,
-            (Some("true"), _, _) => Verb::Watch,
-            (_, _, Some(_)) => Verb::Page,
-            _ => Verb::List,
-        }
-    }
-
-    fn selection(&self) -> Selection {
-        let without_label = self
-            .get("labelSelector")
-            .map(|label| label.strip_prefix('!').expect("only !label is understood").to_owned());
-        let field = self.get("fieldSelector").map(|field| match field.split_once("!=") {
-            Some((path, value)) => (path.to_owned(), false, value.to_owned()),
-            None => {
-                let (path, value) = field.split_once('=').expect("path=value");
-                (path.to_owned(), true, value.to_owned())
-            }
-        });
-        Selection { without_label, field, namespace: self.namespace.clone() }
-    }
-}
-
-/// Undoes the encoding of a query string.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
-            }
-            byte => bytes.push(byte),
-        }
-    }
-    String::from_utf8(bytes).expect("UTF-8")
 }

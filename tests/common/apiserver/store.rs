@@ -16,7 +16,7 @@ pub enum Resource {
 
 /// An object at one revision.
 pub struct Object {
-    /// For selectors; of a field given twice it has the last.
+    /// For selectors; a field that is given twice has its last value.
     pub value: Value,
     /// As it is sent.
     pub text: String,
@@ -30,7 +30,7 @@ pub struct Change {
     pub after: Option<Arc<Object>>,
 }
 
-/// Everything that the server knows. Objects are ordered by kind, namespace and name, as etcd orders them.
+/// All objects of the server. They are ordered by kind, namespace and name, as etcd orders them.
 pub struct Store {
     revision: u64,
     objects: BTreeMap<(Resource, String), Arc<Object>>,
@@ -39,7 +39,7 @@ pub struct Store {
     compacted: u64,
 }
 
-/// What a request asks for: the selectors that the tests need.
+/// The selection of a request, as far as the tests need it.
 #[derive(Clone, Default)]
 pub struct Selection {
     /// `!key`: objects without this label.
@@ -94,7 +94,8 @@ impl Store {
     /// Stores an object; its resourceVersion and uid are put into the text after the first `"metadata":{`.
     pub fn apply(&mut self, text: &str) {
         let value: Value = serde_json::from_str(text).expect("JSON");
-        let resource = Resource::ALL.into_iter().find(|of| value["kind"] == of.kind()).expect("a kind that is served");
+        let resource =
+            Resource::ALL.into_iter().find(|resource| value["kind"] == resource.kind()).expect("a kind that is served");
         let name = match value["metadata"]["namespace"].as_str() {
             Some(namespace) => format!("{namespace}/{}", value["metadata"]["name"].as_str().unwrap()),
             None => value["metadata"]["name"].as_str().unwrap().to_owned(),
@@ -128,8 +129,10 @@ impl Store {
     pub fn list(&self, resource: Resource, selection: &Selection, after: Option<&str>) -> Vec<(String, Arc<Object>)> {
         self.objects
             .iter()
-            .filter(|((of, name), object)| {
-                *of == resource && after.is_none_or(|after| name.as_str() > after) && selection.matches(&object.value)
+            .filter(|((stored, name), object)| {
+                *stored == resource
+                    && after.is_none_or(|after| name.as_str() > after)
+                    && selection.matches(&object.value)
             })
             .map(|((_, name), object)| (name.clone(), Arc::clone(object)))
             .collect()

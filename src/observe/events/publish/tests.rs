@@ -1,16 +1,15 @@
-use super::super::Severity;
+use super::super::EventType;
 use super::*;
-use crate::state::ObjectRef;
 
-fn note(kind: Kind, name: ObjectName, on_every_node: bool) -> Note {
+fn note(kind: Kind, name: ObjectName, on_every_node: bool) -> EventNote {
     let about = ObjectRef { kind, name };
     let text = "left out 203.0.113.1:80/tcp".to_owned();
-    Note { about, severity: Severity::Warning, reason: "FrontendTaken", action: "Program", text, on_every_node }
+    EventNote { about, event_type: EventType::Warning, reason: "FrontendTaken", action: "Program", text, on_every_node }
 }
 
-fn written(node: &str, note: &Note, uid: &str, second: i64) -> serde_json::Value {
+fn written(node: &str, note: &EventNote, uid: &str, second: i64) -> serde_json::Value {
     let now = Timestamp::from_second(second).unwrap();
-    event(node, note, &Path::of(note).unwrap(), uid, now)
+    event(node, note, &ObjectPlace::new(&note.about).unwrap(), uid, now)
 }
 
 #[test]
@@ -18,7 +17,7 @@ fn every_node_gives_an_event_of_the_cluster_the_same_name() {
     let shared = note(Kind::Service, ObjectName::new("shop", "web"), true);
     let name = |node, uid, second| written(node, &shared, uid, second)["metadata"]["name"].clone();
     assert_eq!(name("node-a", "1", 1), name("node-b", "1", 2));
-    assert_ne!(name("node-a", "1", 1), name("node-a", "2", 1), "a Service that was made anew");
+    assert_ne!(name("node-a", "1", 1), name("node-a", "2", 1), "a Service that was deleted and created again");
     let own = note(Kind::Service, ObjectName::new("shop", "web"), false);
     let name = |node, second| written(node, &own, "1", second)["metadata"]["name"].clone();
     assert!(name("node-a", 1) != name("node-b", 1) && name("node-a", 1) != name("node-a", 2));
@@ -44,7 +43,8 @@ fn events_of_a_node_are_in_the_namespace_default() {
 
 #[test]
 fn long_texts_and_names_are_cut_between_characters() {
-    let long = Note { text: "ü".repeat(2_000), ..note(Kind::Service, ObjectName::new("shop", "w".repeat(253)), true) };
+    let long =
+        EventNote { text: "ü".repeat(2_000), ..note(Kind::Service, ObjectName::new("shop", "w".repeat(253)), true) };
     let event = written("node-a", &long, "1", 1);
     assert!(event["note"].as_str().unwrap().len() <= MAX_TEXT);
     assert!(event["metadata"]["name"].as_str().unwrap().len() <= 253);
@@ -56,16 +56,9 @@ fn names_that_no_server_admits_do_not_get_into_a_path() {
     for (namespace, name) in
         [("shop", ""), ("shop", "a/b"), ("a?b", "web"), ("..", "web"), ("shop", "a b"), ("shop", "%2e")]
     {
-        assert!(Path::of(&note(Kind::Service, ObjectName::new(namespace, name), true)).is_none(), "{namespace} {name}");
+        assert!(
+            ObjectPlace::new(&ObjectRef { kind: Kind::Service, name: ObjectName::new(namespace, name) }).is_none(),
+            "{namespace} {name}"
+        );
     }
-}
-
-#[test]
-fn a_burst_passes_and_the_rest_waits_its_turn() {
-    let now = Instant::now();
-    let rate = Rate { burst: 2, every: Duration::from_secs(10), spread: Duration::ZERO };
-    let mut tokens = Tokens { left: 2.0, at: now, rate };
-    let waits: Vec<u64> = (0..4).map(|_| tokens.take(now).as_secs()).collect();
-    assert_eq!(waits, [0, 0, 10, 20]);
-    assert_eq!(tokens.take(now + Duration::from_secs(1_000)).as_secs(), 0);
 }

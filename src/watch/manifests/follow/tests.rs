@@ -172,7 +172,7 @@ async fn when_the_version_that_counts_is_removed_the_next_one_counts() {
 }
 
 #[tokio::test]
-async fn following_ends_when_nobody_listens() {
+async fn following_ends_when_the_receiver_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let (manifests, _) = Manifests::load(&[folder.path().to_owned()], "node-1").unwrap();
     let (sender, events) = mpsc::channel(1);

@@ -1,28 +1,28 @@
-//! The body of an answer that tells when something arrives in it, and when it breaks off.
+//! The body of an answer, which reports to the connection state when a piece of it arrives and when it breaks off.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http_body::{Body, Frame, SizeHint};
 
-use crate::observe::Connection;
 use crate::state::Kind;
+use crate::watch::Connection;
 
 /// A body whose pieces are noted.
-pub struct Heard {
+pub struct MonitoredBody {
     body: kube::client::Body,
     kind: Kind,
     connection: Connection,
 }
 
-impl Heard {
+impl MonitoredBody {
     /// Notes what arrives in `body` for a kind's watch.
     pub fn new(body: kube::client::Body, kind: Kind, connection: Connection) -> Self {
         Self { body, kind, connection }
     }
 }
 
-impl Body for Heard {
+impl Body for MonitoredBody {
     type Data = <kube::client::Body as Body>::Data;
     type Error = <kube::client::Body as Body>::Error;
 

@@ -1,4 +1,5 @@
-//! Is the API server heard? Without it the proxy keeps what it knows, which is right for a while and wrong later.
+//! The state of the watches on the API server. Without them the proxy keeps what it knows, which is right for a while and wrong
+//! later.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,41 +7,42 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use metrics::gauge;
 
-use super::metrics::{CONNECTED, LAST_HEARD};
+use crate::metrics::{CONNECTED, LAST_HEARD};
 use crate::state::Kind;
 
 /// The state of the watches. Written by them, read by the health pages; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Connection {
-    links: Arc<Mutex<BTreeMap<Kind, Link>>>,
+    watches: Arc<Mutex<BTreeMap<Kind, WatchState>>>,
 }
 
 /// One kind's watch.
 #[derive(Clone, Copy, Debug)]
-struct Link {
+struct WatchState {
     connected: bool,
-    /// Since when that is so.
+    /// Since when `connected` has its value.
     since: Timestamp,
+    /// When anything was last received.
     heard: Option<Timestamp>,
 }
 
-/// What is known of the API server at one moment.
+/// The state of all watches at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionReport {
-    /// Every kind's watch is open, as far as anybody can tell.
+    /// Every kind's watch is open, as far as the client can tell.
     pub connected: bool,
-    /// Since when that is so.
+    /// Since when `connected` has its value.
     pub since: Timestamp,
     /// When anything was last received in any watch; servers send a bookmark every minute or so.
     pub last_heard: Option<Timestamp>,
 }
 
 impl Connection {
-    /// A kind is going to be watched: it counts as lost from now on until its watch is opened.
+    /// A kind will be watched: it counts as lost until its watch is opened.
     pub fn expected(&self, kind: Kind) {
-        let link = Link { connected: false, since: Timestamp::now(), heard: None };
-        self.lock().insert(kind, link);
-        show(kind, link.connected);
+        let watch = WatchState { connected: false, since: Timestamp::now(), heard: None };
+        self.lock().insert(kind, watch);
+        show(kind, watch.connected);
     }
 
     /// The server opened a watch.
@@ -57,41 +59,41 @@ impl Connection {
     /// Something was received in a watch.
     pub fn heard(&self, kind: Kind) {
         let now = Timestamp::now();
-        if let Some(link) = self.lock().get_mut(&kind) {
-            link.heard = Some(now);
+        if let Some(watch) = self.lock().get_mut(&kind) {
+            watch.heard = Some(now);
         }
         gauge!(LAST_HEARD, "kind" => kind.label()).set(now.as_duration().as_secs_f64());
     }
 
-    /// The server does not have this kind: nothing is missing without it.
+    /// The server does not have this kind, so a watch on it is not needed.
     pub fn absent(&self, kind: Kind) {
         self.lock().remove(&kind);
         show(kind, true);
     }
 
-    /// What is known now; `None` when no API server is watched.
+    /// The state now; `None` when no API server is watched.
     pub fn report(&self) -> Option<ConnectionReport> {
-        let links = self.lock();
-        let connected = links.values().all(|link| link.connected);
-        let since = links.values().filter(|link| link.connected == connected).map(|link| link.since);
-        // Complete since the last one came, incomplete since the first one went.
+        let watches = self.lock();
+        let connected = watches.values().all(|watch| watch.connected);
+        let since = watches.values().filter(|watch| watch.connected == connected).map(|watch| watch.since);
+        // Connected since the last watch was opened, disconnected since the first one was lost.
         let since = if connected { since.max() } else { since.min() };
-        let last_heard = links.values().filter_map(|link| link.heard).max();
+        let last_heard = watches.values().filter_map(|watch| watch.heard).max();
         since.map(|since| ConnectionReport { connected, since, last_heard })
     }
 
     fn set(&self, kind: Kind, connected: bool) {
-        let mut links = self.lock();
-        let link = links.entry(kind).or_insert(Link { connected, since: Timestamp::now(), heard: None });
-        if link.connected != connected {
-            (link.connected, link.since) = (connected, Timestamp::now());
+        let mut watches = self.lock();
+        let watch = watches.entry(kind).or_insert(WatchState { connected, since: Timestamp::now(), heard: None });
+        if watch.connected != connected {
+            (watch.connected, watch.since) = (connected, Timestamp::now());
         }
-        drop(links);
+        drop(watches);
         show(kind, connected);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Kind, Link>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Kind, WatchState>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A client whose requests are counted under the names that every Kubernetes component has for that.
+//! Counts and times requests under the metric names that every Kubernetes component uses.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,19 +10,19 @@ use kube::client::Body;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::observe::metrics::{REST_DURATION, REST_REQUESTS, recorded};
+use crate::metrics::{REST_DURATION, REST_REQUESTS, recorded};
 
-/// The client, counting. `host` is the server's name and port.
-pub fn counted(client: &Client, host: String) -> Client {
-    Client::new(Counted { client: client.clone(), host }, client.default_namespace())
+/// The client, with metrics of its requests. `host` is the server's name and port.
+pub fn with_request_metrics(client: &Client, host: String) -> Client {
+    Client::new(RequestMetrics { client: client.clone(), host }, client.default_namespace())
 }
 
-struct Counted {
+struct RequestMetrics {
     client: Client,
     host: String,
 }
 
-impl Service<Request<Body>> for Counted {
+impl Service<Request<Body>> for RequestMetrics {
     type Response = Response<Body>;
     type Error = kube::Error;
     type Future = Pin<Box<dyn Future<Output = kube::Result<Response<Body>>> + Send>>;

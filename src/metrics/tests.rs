@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::fixtures::{World, name, service, slice};
 
-/// What a scrape shows after this was recorded.
+/// The page of a scrape after this was recorded.
 pub(crate) fn scrape(record: impl FnOnce()) -> String {
     let recorder = recorder().unwrap();
     ::metrics::with_local_recorder(&recorder, record);
@@ -22,7 +22,7 @@ fn names_are_used_once_and_follow_the_conventions() {
         assert!(["pointsman_", "kubeproxy_", "rest_client_"].iter().any(|prefix| name.starts_with(prefix)), "{name}");
         // kube-proxy has a gauge of such a name.
         let kept = name == WITHOUT_LOCAL;
-        assert_eq!(name.ends_with("_total"), kind == Type::Counter || kept, "{name}");
+        assert_eq!(name.ends_with("_total"), kind == MetricType::Counter || kept, "{name}");
         assert!(help.ends_with('.') && !help.contains('|') && !labels.contains('|'), "{name}");
     }
 }
@@ -34,17 +34,17 @@ fn every_metric_has_a_row_in_the_table() {
     assert_eq!((rows.next(), rows.next()), (Some("| Name | Type | Labels | Meaning |"), Some("|---|---|---|---|")));
     let row = "| `pointsman_syncs_total` | counter | result | Syncs by result: committed, unchanged (the diff was empty), failed. |";
     assert!(table.lines().any(|line| line == row), "{table}");
-    let count = ALL.len() + crate::observe::process::ALL.len();
+    let count = ALL.len() + process::ALL.len();
     assert_eq!(rows.filter(|row| row.starts_with("| `") && row.ends_with(". |")).count(), count);
     assert!(table.contains(" | histogram, 15 buckets from 0.001 to 16.384 | "), "{table}");
 }
 
 #[test]
 fn buckets_double_or_quadruple_or_are_listed() {
-    assert_eq!(Buckets::Doubling { first: 0.5, count: 4 }.bounds(), [0.5, 1.0, 2.0, 4.0]);
-    assert_eq!(Buckets::Quadrupling { first: 1.0, count: 3 }.bounds(), [1.0, 4.0, 16.0]);
-    assert_eq!(Buckets::Ranges(&[(0.25, 0.5, 0.25), (1.0, 3.0, 1.0)]).bounds(), [0.25, 0.5, 1.0, 2.0, 3.0]);
-    assert_eq!(Buckets::Listed(&[0.5, 3.0]).bounds(), [0.5, 3.0]);
+    assert_eq!(HistogramBuckets::Doubling { first: 0.5, count: 4 }.bounds(), [0.5, 1.0, 2.0, 4.0]);
+    assert_eq!(HistogramBuckets::Quadrupling { first: 1.0, count: 3 }.bounds(), [1.0, 4.0, 16.0]);
+    assert_eq!(HistogramBuckets::Ranges(&[(0.25, 0.5, 0.25), (1.0, 3.0, 1.0)]).bounds(), [0.25, 0.5, 1.0, 2.0, 3.0]);
+    assert_eq!(HistogramBuckets::Listed(&[0.5, 3.0]).bounds(), [0.5, 3.0]);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn events_are_counted_by_kind_and_change() {
 }
 
 #[test]
-fn what_was_left_out_is_counted_by_kind_and_reason() {
+fn problems_are_counted_by_kind_and_reason() {
     let mut world = World::new();
     let seen = world.apply(slice("shop/web-1").problem("ports[0]"));
     let shown = scrape(|| seen.skipped.iter().for_each(skipped));

@@ -1,18 +1,18 @@
-//! Which file's version of an object counts, when several give it: the first in path order.
+//! All versions of an object that files give. The first in path order counts.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::contents::name_of;
+use super::file_contents::name_of;
 use crate::state::{Decoded, Event, ObjectName, Problem, Reason};
-use crate::watch::decode::Watched;
+use crate::watch::decode::WatchedKind;
 
-/// A file, in the order in which files count: by the path that was asked for, then by name.
+/// A file. Files count in the order of the paths that were asked for, then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileKey {
-    /// The position of the path that it was found under.
+    /// The position of the asked-for path that it was found under.
     pub root: usize,
     /// The file.
     pub path: Arc<Path>,
@@ -20,32 +20,32 @@ pub struct FileKey {
 
 /// All versions of all objects of one kind.
 #[derive(Debug)]
-pub struct Claims<T> {
-    by_name: BTreeMap<ObjectName, Versions<T>>,
+pub struct ObjectVersions<T> {
+    by_name: BTreeMap<ObjectName, FileVersions<T>>,
     /// The objects that each file gives, in order.
     by_file: BTreeMap<Arc<FileKey>, Vec<ObjectName>>,
 }
 
 /// A version of an object, and the file that gives it.
-type Version<T> = (Arc<FileKey>, Decoded<T>);
+type FileVersion<T> = (Arc<FileKey>, Decoded<T>);
 
 /// The versions of an object, in the order of their files. Nearly always there is only one.
 #[derive(Debug)]
-enum Versions<T> {
-    One(Version<T>),
-    Many(Vec<Version<T>>),
+enum FileVersions<T> {
+    One(FileVersion<T>),
+    Many(Vec<FileVersion<T>>),
 }
 
-impl<T> Versions<T> {
-    fn all(&self) -> &[Version<T>] {
+impl<T> FileVersions<T> {
+    fn all(&self) -> &[FileVersion<T>] {
         match self {
             Self::One(version) => std::slice::from_ref(version),
             Self::Many(versions) => versions,
         }
     }
 
-    /// The same without those of a file, and with this one.
-    fn with(self, new: Option<Version<T>>, without: Option<&FileKey>) -> Option<Self> {
+    /// These versions without those of a file, and with a new one.
+    fn with(self, new: Option<FileVersion<T>>, without: Option<&FileKey>) -> Option<Self> {
         let mut versions = match self {
             Self::One(version) => vec![version],
             Self::Many(versions) => versions,
@@ -69,13 +69,13 @@ impl FileKey {
     }
 }
 
-impl<T> Default for Claims<T> {
+impl<T> Default for ObjectVersions<T> {
     fn default() -> Self {
         Self { by_name: BTreeMap::new(), by_file: BTreeMap::new() }
     }
 }
 
-impl<T: Watched> Claims<T> {
+impl<T: WatchedKind> ObjectVersions<T> {
     /// Adds what a new file gives.
     pub fn add(&mut self, file: &FileKey, objects: Vec<Decoded<T>>) {
         if objects.is_empty() {
@@ -89,7 +89,7 @@ impl<T: Watched> Claims<T> {
             let version = (Arc::clone(&file), object);
             names.push(name.clone());
             match self.by_name.entry(name) {
-                Entry::Vacant(new) => drop(new.insert(Versions::One(version))),
+                Entry::Vacant(new) => drop(new.insert(FileVersions::One(version))),
                 Entry::Occupied(known) => {
                     let (name, versions) = known.remove_entry();
                     self.by_name.extend(versions.with(Some(version), None).map(|versions| (name, versions)));
@@ -101,8 +101,8 @@ impl<T: Watched> Claims<T> {
         self.by_file.insert(file, names);
     }
 
-    /// Replaces what a file gives and says what changed by that: the cost is that of the file. With `keep` set, what the file
-    /// gave before and does not give now stays.
+    /// Replaces what a file gives, and returns the changes: the cost is that of the file. With `keep` set, objects stay that the
+    /// file gave before and does not give now.
     pub fn replace(&mut self, file: &FileKey, objects: Vec<Decoded<T>>, keep: bool) -> Vec<Event> {
         let new: BTreeSet<ObjectName> = objects.iter().map(|object| name_of(object).clone()).collect();
         let mut touched: BTreeSet<ObjectName> = self.by_file.remove(file).into_iter().flatten().collect();
@@ -123,7 +123,7 @@ impl<T: Watched> Claims<T> {
         for (name, before) in touched.into_iter().zip(before) {
             let after = self.get(&name);
             if before != after {
-                events.push(after.map_or_else(|| T::deleted(name), T::applied));
+                events.push(after.map_or_else(|| (T::DELETED)(name), T::APPLIED));
             }
         }
         events
@@ -131,7 +131,7 @@ impl<T: Watched> Claims<T> {
 
     /// All objects that count, by name.
     pub fn all(&self) -> Event {
-        T::reset(self.by_name.keys().filter_map(|name| self.get(name)).collect())
+        (T::RESET)(self.by_name.keys().filter_map(|name| self.get(name)).collect())
     }
 
     /// The version that counts, with a problem that names the others.

@@ -1,60 +1,63 @@
-//! EndpointSlices: which are ours, their ports and endpoints.
+//! EndpointSlices: which ones a Service proxy reads, their ports and endpoints.
 
 use std::sync::Arc;
 
 use super::address::{is_endpoint, parse_ip};
-use super::port::ports_of;
-use super::{Interner, Outcome, Watched, namespaced, note_list};
+use super::port::usable_ports;
+use super::{Interner, NotProxied, WatchedKind, namespaced, note_list, object};
 use crate::dataplane::Family;
 use crate::state::{
     Decoded, EndpointPlace, EndpointSlice, Event, Few, Kind, ObjectName, Problem, Reason, SliceEndpoint, SlicePort,
 };
 use crate::watch::wire;
 
-impl Watched for EndpointSlice {
-    type Wire = wire::EndpointSlice;
+impl WatchedKind for EndpointSlice {
+    type Wire = wire::EndpointSliceFields;
     const KIND: Kind = Kind::EndpointSlice;
+    const RESET: fn(Vec<Decoded<Self>>) -> Event = Event::SlicesReset;
+    const APPLIED: fn(Decoded<Self>) -> Event = Event::SliceApplied;
+    const DELETED: fn(ObjectName) -> Event = Event::SliceDeleted;
 
-    fn metadata(wire: &wire::EndpointSlice) -> &wire::Loose<wire::Metadata> {
+    fn metadata(wire: &wire::EndpointSliceFields) -> &wire::LooseObject<wire::MetadataFields> {
         &wire.metadata
     }
 
-    fn decode(wire: wire::EndpointSlice, names: &mut Interner) -> Outcome<Self> {
+    fn decode(wire: wire::EndpointSliceFields, names: &mut Interner) -> Result<Decoded<Self>, NotProxied> {
         let metadata = wire.metadata.or_default();
         let name = match namespaced(&metadata, names) {
             Ok(name) => name,
-            Err((name, problem)) => return Outcome::Unreadable(name, problem),
+            Err(unreadable) => return Ok(unreadable),
         };
         let labels = metadata.labels.or_default();
         if labels.headless.is_some() {
-            return Outcome::NotOurs(name);
+            return Err(NotProxied(name));
         }
         let family = match wire.address_type.as_str() {
             Some("IPv4") => Family::Ip,
             Some("IPv6") => Family::Ip6,
             _ => {
                 let problem = Problem::new("addressType", Reason::UnsupportedAddressType, wire.address_type);
-                return Outcome::Unreadable(name, problem);
+                return Ok(Decoded::unreadable(name, problem));
             }
         };
         let mut problems = Vec::new();
         let Some(service) = labels.service_name.non_empty() else {
-            // Kept as a slice of no Service, so that endpoints which it once had are gone and the reason is known.
+            // Kept as a slice of no Service: its earlier endpoints must go, and the problem must be reported.
             let field = "metadata.labels[kubernetes.io/service-name]";
             problems.push(Problem::new(field, Reason::NoService, &labels.service_name));
             let (service, ports, endpoints, problems) = (names.share(""), Vec::new(), Vec::new(), problems.into());
-            return Outcome::Ours(Self { name, service, family, ports, endpoints, problems });
+            return Ok(object(Self { name, service, family, ports, endpoints, problems }));
         };
         let service = service.into();
         // A port left out would mean all ports, which a Service proxy cannot use.
-        let ports = ports_of(wire.ports, "ports", names, &mut problems, |name, protocol, port, _| SlicePort {
+        let ports = usable_ports(wire.ports, "ports", names, &mut problems, |name, protocol, port, _| SlicePort {
             name,
             protocol,
             port,
         });
         let endpoints = endpoints(wire.endpoints, family, names, &mut problems);
         let problems = problems.into();
-        Outcome::Ours(Self { name, service, family, ports, endpoints, problems })
+        Ok(object(Self { name, service, family, ports, endpoints, problems }))
     }
 
     fn name(&self) -> &ObjectName {
@@ -64,22 +67,10 @@ impl Watched for EndpointSlice {
     fn problems(&mut self) -> Option<&mut Few<Problem>> {
         Some(&mut self.problems)
     }
-
-    fn reset(all: Vec<Decoded<Self>>) -> Event {
-        Event::SlicesReset(all)
-    }
-
-    fn applied(object: Decoded<Self>) -> Event {
-        Event::SliceApplied(object)
-    }
-
-    fn deleted(name: ObjectName) -> Event {
-        Event::SliceDeleted(name)
-    }
 }
 
 fn endpoints(
-    wire: wire::Items<wire::Loose<wire::Endpoint>>,
+    wire: wire::LooseList<wire::LooseObject<wire::EndpointFields>>,
     family: Family,
     names: &mut Interner,
     problems: &mut Vec<Problem>,
@@ -89,13 +80,13 @@ fn endpoints(
     let mut endpoints = Vec::with_capacity(wire.len());
     for (i, endpoint) in wire.into_iter().enumerate() {
         let endpoint = match endpoint {
-            wire::Loose::Fields(endpoint) => endpoint,
-            wire::Loose::Wrong(found) => {
+            wire::LooseObject::Fields(endpoint) => endpoint,
+            wire::LooseObject::Wrong(found) => {
                 problems.push(Problem::new(format!("endpoints[{i}]"), Reason::BadAddress, found));
                 continue;
             }
         };
-        // All addresses of an endpoint are fungible; the first is the one to use.
+        // All addresses of an endpoint are equivalent (API documentation); the first is used.
         let text = endpoint.addresses.into_vec().into_iter().next().unwrap_or_default();
         let addr = text.as_str().and_then(parse_ip);
         let Some(addr) = addr.filter(|addr| Family::from_addr(*addr) == family && is_endpoint(*addr)) else {
@@ -104,8 +95,8 @@ fn endpoints(
         };
         let conditions = endpoint.conditions.or_default();
         let hints = endpoint.hints.or_default();
-        let mut hinted = |hints: wire::Items<wire::Loose<wire::Hint>>| -> Box<[Arc<str>]> {
-            let given = hints.into_vec().into_iter().map(wire::Loose::or_default);
+        let mut hinted = |hints: wire::LooseList<wire::LooseObject<wire::HintFields>>| -> Box<[Arc<str>]> {
+            let given = hints.into_vec().into_iter().map(wire::LooseObject::or_default);
             given.filter_map(|hint| hint.name.non_empty().map(|name| names.share(name))).collect()
         };
         let (zone_hints, node_hints) = (hinted(hints.for_zones), hinted(hints.for_nodes));
@@ -131,7 +122,7 @@ fn endpoints(
 mod tests {
     use super::*;
 
-    fn decode(json: &str) -> Outcome<EndpointSlice> {
+    fn decode(json: &str) -> Result<Decoded<EndpointSlice>, NotProxied> {
         EndpointSlice::decode(serde_json::from_str(json).unwrap(), &mut Interner::default())
     }
 
@@ -149,12 +140,12 @@ mod tests {
         assert_eq!(hints, [text("a,b", "n"), text("", ""), text("", "")]);
     }
 
-    fn slice(fields: &str) -> EndpointSlice {
+    fn slice(fields: &str) -> Arc<EndpointSlice> {
         let json = format!(
             r#"{{"metadata":{{"name":"web-x","namespace":"shop","labels":{{"kubernetes.io/service-name":"web"}}}},{fields}}}"#
         );
         match decode(&json) {
-            Outcome::Ours(slice) => slice,
+            Ok(Decoded::Object(slice)) => slice,
             other => panic!("{fields}: {other:?}"),
         }
     }
@@ -208,29 +199,29 @@ mod tests {
     }
 
     #[test]
-    fn headless_slices_are_not_ours_whatever_the_label_says() {
+    fn a_headless_label_of_any_value_hides_a_slice() {
         let json = r#"{"metadata":{"name":"s","namespace":"n","labels":{"service.kubernetes.io/headless":"false"}},
             "addressType":"FQDN"}"#;
-        assert_eq!(decode(json), Outcome::NotOurs(ObjectName::new("n", "s")));
+        assert_eq!(decode(json), Err(NotProxied(ObjectName::new("n", "s"))));
     }
 
     #[test]
-    fn a_slice_of_no_service_loses_its_endpoints_and_says_so() {
+    fn a_slice_of_no_service_loses_its_endpoints_and_reports_it() {
         for labels in ["{}", r#"{"kubernetes.io/service-name":""}"#, "7"] {
             let json = format!(
                 r#"{{"metadata":{{"name":"s","labels":{labels}}},"addressType":"IPv4","endpoints":[{{"addresses":["10.0.0.1"]}}]}}"#
             );
-            let Outcome::Ours(slice) = decode(&json) else { panic!("{labels}") };
+            let Ok(Decoded::Object(slice)) = decode(&json) else { panic!("{labels}") };
             assert_eq!((&*slice.service, slice.endpoints.len()), ("", 0));
             assert_eq!(slice.problems[0].reason, Reason::NoService);
         }
     }
 
     #[test]
-    fn names_are_no_addresses_a_proxy_can_use() {
+    fn a_slice_of_host_names_is_unreadable() {
         let json = r#"{"metadata":{"name":"s","labels":{"kubernetes.io/service-name":"web"}},"addressType":"FQDN"}"#;
-        let Outcome::Unreadable(_, problem) = decode(json) else { panic!() };
-        assert_eq!((problem.reason, &*problem.found), (Reason::UnsupportedAddressType, "FQDN"));
+        let Ok(Decoded::Unreadable(unreadable)) = decode(json) else { panic!() };
+        assert_eq!((unreadable.1.reason, &*unreadable.1.found), (Reason::UnsupportedAddressType, "FQDN"));
     }
 
     #[test]
@@ -238,14 +229,14 @@ mod tests {
         for value in ["null", "true", "7", "\"x\"", "[]", "[7]", "{}", "[{}]", "[[]]"] {
             for field in ["metadata", "addressType", "ports", "endpoints", "apiVersion"] {
                 let json = format!(r#"{{"{field}":{value}}}"#);
-                let wire = serde_json::from_str::<wire::EndpointSlice>(&json);
+                let wire = serde_json::from_str::<wire::EndpointSliceFields>(&json);
                 assert!(wire.is_ok(), "{json}: {wire:?}");
             }
             let json = format!(
                 r#"{{"metadata":{{"name":"s","labels":{{"kubernetes.io/service-name":"web"}}}},"addressType":"IPv4",
                 "endpoints":[{{"addresses":{value},"conditions":{value},"nodeName":{value}}}]}}"#
             );
-            assert!(matches!(decode(&json), Outcome::Ours(_)), "{json}");
+            assert!(matches!(decode(&json), Ok(Decoded::Object(_))), "{json}");
         }
     }
 }

@@ -1,64 +1,18 @@
-//! Nodes and ServiceCIDRs.
+//! Nodes: eligibility, zone, addresses and pod networks.
 
 use std::net::IpAddr;
 
 use super::address::{parse_ip, parse_network};
-use super::{Interner, Outcome, Watched, cluster_scoped, note_list};
-use crate::state::{Decoded, Event, Few, Kind, Node, ObjectName, Problem, Reason, ServiceCidr};
+use super::{Interner, NotProxied, WatchedKind, cluster_scoped, object};
+use crate::state::{Decoded, Event, Few, Kind, Node, ObjectName, Problem};
 use crate::watch::wire;
 
 /// The taint by which the cluster autoscaler announces that it will remove a node (KEP-3836).
 const SCALED_DOWN: &str = "ToBeDeletedByClusterAutoscaler";
 
-impl Watched for ServiceCidr {
-    type Wire = wire::ServiceCidr;
-    const KIND: Kind = Kind::ServiceCidr;
-
-    fn metadata(wire: &wire::ServiceCidr) -> &wire::Loose<wire::Metadata> {
-        &wire.metadata
-    }
-
-    fn decode(wire: wire::ServiceCidr, _: &mut Interner) -> Outcome<Self> {
-        let name = match cluster_scoped(&wire.metadata.or_default()) {
-            Ok(name) => name,
-            Err((name, problem)) => return Outcome::Unreadable(name, problem),
-        };
-        let cidrs = wire.spec.or_default().cidrs;
-        let (mut networks, mut problems) = (Vec::new(), Vec::new());
-        note_list(&cidrs, "spec.cidrs", Reason::BadAddress, &mut problems);
-        for (i, cidr) in cidrs.into_vec().into_iter().enumerate() {
-            match cidr.as_str().and_then(parse_network) {
-                Some(network) => networks.push(network),
-                None => problems.push(Problem::new(format!("spec.cidrs[{i}]"), Reason::BadAddress, cidr)),
-            }
-        }
-        Outcome::Ours(Self { name, networks, problems: problems.into() })
-    }
-
-    fn name(&self) -> &ObjectName {
-        &self.name
-    }
-
-    fn problems(&mut self) -> Option<&mut Few<Problem>> {
-        Some(&mut self.problems)
-    }
-
-    fn reset(all: Vec<Decoded<Self>>) -> Event {
-        Event::ServiceCidrsReset(all)
-    }
-
-    fn applied(object: Decoded<Self>) -> Event {
-        Event::ServiceCidrApplied(object)
-    }
-
-    fn deleted(name: ObjectName) -> Event {
-        Event::ServiceCidrDeleted(name)
-    }
-}
-
 /// The address of a node and, if it has one, that of the other family: internal addresses come before external ones.
-fn node_addresses(wire: wire::Items<wire::Loose<wire::NodeAddress>>) -> Vec<IpAddr> {
-    let all: Vec<wire::NodeAddress> = wire.into_vec().into_iter().map(wire::Loose::or_default).collect();
+fn node_addresses(wire: wire::LooseList<wire::LooseObject<wire::NodeAddressFields>>) -> Vec<IpAddr> {
+    let all: Vec<wire::NodeAddressFields> = wire.into_vec().into_iter().map(wire::LooseObject::or_default).collect();
     let of_kind = |kind: &'static str| {
         all.iter()
             .filter(move |addr| addr.kind.as_str() == Some(kind))
@@ -73,31 +27,34 @@ fn node_addresses(wire: wire::Items<wire::Loose<wire::NodeAddress>>) -> Vec<IpAd
     found
 }
 
-impl Watched for Node {
-    type Wire = wire::Node;
+impl WatchedKind for Node {
+    type Wire = wire::NodeFields;
     const KIND: Kind = Kind::Node;
+    const RESET: fn(Vec<Decoded<Self>>) -> Event = Event::NodesReset;
+    const APPLIED: fn(Decoded<Self>) -> Event = Event::NodeApplied;
+    const DELETED: fn(ObjectName) -> Event = Event::NodeDeleted;
 
-    fn metadata(wire: &wire::Node) -> &wire::Loose<wire::Metadata> {
+    fn metadata(wire: &wire::NodeFields) -> &wire::LooseObject<wire::MetadataFields> {
         &wire.metadata
     }
 
-    fn decode(wire: wire::Node, names: &mut Interner) -> Outcome<Self> {
+    fn decode(wire: wire::NodeFields, names: &mut Interner) -> Result<Decoded<Self>, NotProxied> {
         let metadata = wire.metadata.or_default();
         let name = match cluster_scoped(&metadata) {
             Ok(name) => name,
-            Err((name, problem)) => return Outcome::Unreadable(name, problem),
+            Err(unreadable) => return Ok(unreadable),
         };
         let spec = wire.spec.or_default();
         let taints = spec.taints.into_vec();
         let pod_cidrs = spec.pod_cidrs.into_vec();
-        Outcome::Ours(Self {
+        Ok(object(Self {
             name,
             deleting: metadata.deletion_timestamp.is_set(),
             scaled_down: taints.into_iter().any(|taint| taint.or_default().key.as_str() == Some(SCALED_DOWN)),
             zone: metadata.labels.or_default().zone.non_empty().map(|zone| names.share(zone)),
             addresses: node_addresses(wire.status.or_default().addresses),
             pod_cidrs: pod_cidrs.iter().filter_map(|cidr| parse_network(cidr.as_str()?)).collect(),
-        })
+        }))
     }
 
     fn name(&self) -> &ObjectName {
@@ -107,27 +64,17 @@ impl Watched for Node {
     fn problems(&mut self) -> Option<&mut Few<Problem>> {
         None
     }
-
-    fn reset(all: Vec<Decoded<Self>>) -> Event {
-        Event::NodesReset(all)
-    }
-
-    fn applied(object: Decoded<Self>) -> Event {
-        Event::NodeApplied(object)
-    }
-
-    fn deleted(name: ObjectName) -> Event {
-        Event::NodeDeleted(name)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
-    fn node(json: &str) -> Node {
+    fn node(json: &str) -> Arc<Node> {
         match Node::decode(serde_json::from_str(json).unwrap(), &mut Interner::default()) {
-            Outcome::Ours(node) => node,
+            Ok(Decoded::Object(node)) => node,
             other => panic!("{json}: {other:?}"),
         }
     }
@@ -154,16 +101,5 @@ mod tests {
         assert_eq!(addresses, ["192.0.2.1", "2001:db8::1"], "internal before external, one of each family");
         let pod_cidrs: Vec<_> = node.pod_cidrs.iter().map(ToString::to_string).collect();
         assert_eq!(pod_cidrs, ["10.128.3.0/24", "fd00:128:3::/64"]);
-    }
-
-    #[test]
-    fn a_bad_cidr_costs_only_itself() {
-        let json = r#"{"metadata":{"name":"kubernetes"},"spec":{"cidrs":["10.96.0.1/12","banana",7,"fd00::/108"]}}"#;
-        let wire = serde_json::from_str(json).unwrap();
-        let Outcome::Ours(cidr) = ServiceCidr::decode(wire, &mut Interner::default()) else { panic!() };
-        let networks: Vec<_> = cidr.networks.iter().map(ToString::to_string).collect();
-        assert_eq!(networks, ["10.96.0.0/12", "fd00::/108"]);
-        assert_eq!(cidr.problems[0], Problem::new("spec.cidrs[1]", Reason::BadAddress, "banana"));
-        assert_eq!(cidr.problems[1], Problem::new("spec.cidrs[2]", Reason::BadAddress, 7));
     }
 }

@@ -1,58 +1,64 @@
-//! Logs what goes wrong between us and the API server: the first failure, then a reminder now and then, and the end.
+//! Logs failures to watch a kind: the first one, a reminder now and then, and the end.
 
 use std::time::Duration;
 
 use kube_runtime::watcher;
 use tokio::time::Instant;
 
+use crate::pacing::Reminder;
 use crate::state::Kind;
 
-/// How often a failure that lasts is named again.
+/// How often a failure that lasts is logged again.
 const REMIND_EVERY: Duration = Duration::from_secs(300);
 
-/// A series of failures of one kind's watch.
+/// Follows the failures of one kind's watch.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct FailureLog {
     kind: Kind,
-    /// When the series began, when it was last named, and how long it is.
-    series: Option<(Instant, Instant, u64)>,
+    /// Failures in a row.
+    failures: u64,
+    /// When the first of them was.
+    since: Instant,
+    reminder: Reminder,
 }
 
-impl Trouble {
+impl FailureLog {
     /// No failure yet.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, series: None }
+        Self { kind, failures: 0, since: Instant::now(), reminder: Reminder::new(REMIND_EVERY) }
     }
 
-    /// A failure.
-    pub fn met(&mut self, error: &watcher::Error, status: Option<u16>) {
-        let (kind, now) = (self.kind, Instant::now());
-        let Some((began, named, failures)) = &mut self.series else {
-            self.series = Some((now, now, 1));
-            let hint = hint(kind, status);
-            tracing::warn!(%kind, error = %chain(error), "cannot watch; what is known stays in force. {hint}");
-            return;
-        };
-        *failures += 1;
-        if now - *named < REMIND_EVERY {
-            tracing::debug!(%kind, error = %chain(error), failures, "still cannot watch");
+    /// Listing or watching failed. `status` is the HTTP status, if the server answered.
+    pub fn failed(&mut self, error: &watcher::Error, status: Option<u16>) {
+        let (kind, now, error) = (self.kind, Instant::now(), error_chain(error));
+        self.failures += 1;
+        let failures = self.failures;
+        if !self.reminder.is_due(now) {
+            tracing::debug!(%kind, %error, failures, "still cannot watch");
             return;
         }
-        *named = now;
         let hint = hint(kind, status);
-        tracing::warn!(%kind, error = %chain(error), failures, lasting = ?(now - *began), "still cannot watch. {hint}");
+        if failures == 1 {
+            self.since = now;
+            tracing::warn!(%kind, %error, "cannot watch; what is known stays in force. {hint}");
+        } else {
+            tracing::warn!(%kind, %error, failures, lasting = ?(now - self.since), "still cannot watch. {hint}");
+        }
     }
 
     /// The watch works.
-    pub fn over(&mut self) {
-        if let Some((began, _, failures)) = self.series.take() {
-            tracing::info!(kind = %self.kind, failures, lasted = ?began.elapsed(), "watching again");
+    pub fn succeeded(&mut self) {
+        if self.failures > 0 {
+            let lasted = self.since.elapsed();
+            tracing::info!(kind = %self.kind, failures = self.failures, ?lasted, "watching again");
+            self.failures = 0;
+            self.reminder.reset();
         }
     }
 }
 
 /// The error with its causes, which name the real reason (connection refused, certificate expired).
-fn chain(error: &dyn std::error::Error) -> String {
+fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,19 +1,19 @@
-//! What a metric is.
+//! A metric: name, type, labels, meaning.
 
-/// What a metric is.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Type {
+pub enum MetricType {
     /// A number that only grows.
     Counter,
     /// A number that goes up and down.
     Gauge,
-    /// Counts by size, with these upper bounds.
-    Histogram(Buckets),
+    /// Counts of values by size, with these upper bounds.
+    Histogram(HistogramBuckets),
 }
 
 /// Upper bounds of a histogram.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Buckets {
+pub enum HistogramBuckets {
     /// `first · 2^k` for `count` values of k from 0.
     Doubling {
         /// The smallest bound.
@@ -40,14 +40,14 @@ pub struct Metric {
     /// Its name.
     pub name: &'static str,
     /// Its type.
-    pub kind: Type,
+    pub kind: MetricType,
     /// The labels, separated by commas; empty for none.
     pub labels: &'static str,
     /// What it counts or measures, with the unit.
     pub help: &'static str,
 }
 
-impl Buckets {
+impl HistogramBuckets {
     /// The upper bounds.
     pub fn bounds(self) -> Vec<f64> {
         let powers = |first: f64, factor: f64, count| (0..count).map(|k| first * factor.powi(k)).collect();

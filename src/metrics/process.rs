@@ -1,9 +1,9 @@
-//! What every Prometheus client tells of its own process, read from `/proc` when somebody asks.
+//! The metrics of the process that every Prometheus client has, read from `/proc` at each scrape.
 
 use std::fmt::Write;
 use std::fs;
 
-use super::metrics::{Metric, Type};
+use super::{Metric, MetricType};
 
 /// Clock ticks in a second, as `/proc` counts them: `USER_HZ`, which is 100 on every architecture that we build for.
 const TICKS: f64 = 100.0;
@@ -19,16 +19,16 @@ const MAX_FDS: &str = "process_max_fds";
 /// The metrics of the process.
 #[rustfmt::skip]
 pub const ALL: [Metric; 7] = [
-    Metric { name: CPU, kind: Type::Counter, labels: "", help: "Processor time used, in seconds." },
-    Metric { name: RESIDENT, kind: Type::Gauge, labels: "", help: "Resident memory, in bytes." },
-    Metric { name: VIRTUAL, kind: Type::Gauge, labels: "", help: "Virtual memory, in bytes." },
-    Metric { name: VIRTUAL_MAX, kind: Type::Gauge, labels: "", help: "Most virtual memory that the process may have, in bytes." },
-    Metric { name: START, kind: Type::Gauge, labels: "", help: "Unix time at which the process started, in seconds." },
-    Metric { name: OPEN_FDS, kind: Type::Gauge, labels: "", help: "Open file descriptors." },
-    Metric { name: MAX_FDS, kind: Type::Gauge, labels: "", help: "Most file descriptors that the process may have open." },
+    Metric { name: CPU, kind: MetricType::Counter, labels: "", help: "Processor time used, in seconds." },
+    Metric { name: RESIDENT, kind: MetricType::Gauge, labels: "", help: "Resident memory, in bytes." },
+    Metric { name: VIRTUAL, kind: MetricType::Gauge, labels: "", help: "Virtual memory, in bytes." },
+    Metric { name: VIRTUAL_MAX, kind: MetricType::Gauge, labels: "", help: "Most virtual memory that the process may have, in bytes." },
+    Metric { name: START, kind: MetricType::Gauge, labels: "", help: "Unix time at which the process started, in seconds." },
+    Metric { name: OPEN_FDS, kind: MetricType::Gauge, labels: "", help: "Open file descriptors." },
+    Metric { name: MAX_FDS, kind: MetricType::Gauge, labels: "", help: "Most file descriptors that the process may have open." },
 ];
 
-/// The metrics in Prometheus' text format. What cannot be read is missing.
+/// The metrics in Prometheus' text format, without those that cannot be read. Blocks.
 pub fn render() -> String {
     let [stat, status, limits, system] =
         ["/proc/self/stat", "/proc/self/status", "/proc/self/limits", "/proc/stat"].map(read);
@@ -41,14 +41,14 @@ pub fn render() -> String {
         (VIRTUAL, kibibytes(&status, "VmSize:")),
         (VIRTUAL_MAX, limit(&limits, "Max address space")),
         (START, boot.zip(started).map(|(boot, started)| boot + started)),
-        // Less the one that lists them.
+        // Without the descriptor that lists them.
         (OPEN_FDS, open.map(|count| f64::from(u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX)))),
         (MAX_FDS, limit(&limits, "Max open files")),
     ];
     let mut page = String::new();
     for (name, value) in values {
         if let (Some(value), Some(metric)) = (value, ALL.iter().find(|metric| metric.name == name)) {
-            let kind = if metric.kind == Type::Counter { "counter" } else { "gauge" };
+            let kind = if metric.kind == MetricType::Counter { "counter" } else { "gauge" };
             // Writing to a String cannot fail.
             let _ = write!(page, "# HELP {name} {}\n# TYPE {name} {kind}\n{name} {value}\n\n", metric.help);
         }
@@ -56,7 +56,7 @@ pub fn render() -> String {
     page
 }
 
-/// A file of `/proc`; empty if it cannot be read, as where `/proc` is not mounted.
+/// A file of `/proc`; empty if it cannot be read, for instance because `/proc` is not mounted.
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
@@ -69,7 +69,7 @@ fn times(stat: &str) -> Option<(f64, f64)> {
     Some(((field(14)? + field(15)?) / TICKS, field(22)? / TICKS))
 }
 
-/// What follows a word at the beginning of a line.
+/// The rest of the line that begins with this word.
 fn field<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(word)).map(str::trim)
 }
@@ -78,7 +78,7 @@ fn kibibytes(status: &str, word: &str) -> Option<f64> {
     field(status, word)?.strip_suffix(" kB")?.parse::<f64>().ok().map(|size| size * 1024.0)
 }
 
-/// The soft limit; none if there is no limit.
+/// The soft limit; `None` if it is `unlimited`.
 fn limit(limits: &str, name: &str) -> Option<f64> {
     field(limits, name)?.split_whitespace().next()?.parse().ok()
 }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_none_is_not_shown() {
+    fn an_unlimited_limit_is_not_shown() {
         let limits = "Max address space         unlimited            unlimited            bytes\n\
                       Max open files            1024                 4096                 files\n";
         assert_eq!((limit(limits, "Max address space"), limit(limits, "Max open files")), (None, Some(1024.0)));

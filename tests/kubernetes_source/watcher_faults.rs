@@ -1,5 +1,5 @@
-//! Rows A to G: what kube-runtime's plain watcher does wrong when a server misbehaves, each shown cured. The numbers of requests
-//! that it makes were measured in 3 s each.
+//! Faults of kube-runtime's plain watcher when a server misbehaves, each shown as fixed. The numbers of requests that it sends were
+//! measured in 3 s each.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use super::common::watching::Watching;
 use super::{options, real_options, small_cluster};
 
 #[tokio::test]
-async fn a_streaming_lists_that_end_at_once_are_paced() {
+async fn streaming_lists_that_end_at_once_are_paced() {
     let server = small_cluster();
-    // Lists by pages, to which it falls back, are cut off as well.
+    // Paged lists, the fallback, are cut off as well.
     server.fail(Resource::Services, None, Fault::Close, None);
     let mut watching = Watching::with(&server, real_options());
     server.until("the first request", |server| server.requests(Resource::Services) > 0).await;
     watching.for_a_while(Duration::from_secs(3)).await;
     let requests = server.requests(Resource::Services);
-    println!("A: {requests} requests in 3 s; the plain watcher sends 142,155");
+    println!("streaming lists that end at once: {requests} requests in 3 s; the plain watcher sends 142,155");
     assert!((2..20).contains(&requests), "{requests}");
 }
 
 #[tokio::test]
-async fn a_streaming_lists_that_never_complete_give_way_to_paged_lists() {
+async fn streaming_lists_that_never_complete_give_way_to_paged_lists() {
     let server = small_cluster();
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::EndAfter(2), None);
     let mut watching = Watching::with(&server, options());
@@ -34,7 +34,7 @@ async fn a_streaming_lists_that_never_complete_give_way_to_paged_lists() {
 }
 
 #[tokio::test]
-async fn b_watches_that_end_at_once_are_paced() {
+async fn watches_that_end_at_once_are_paced() {
     let server = small_cluster();
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::Status(422), None);
     server.fail(Resource::Services, Some(Verb::Watch), Fault::Close, None);
@@ -42,13 +42,13 @@ async fn b_watches_that_end_at_once_are_paced() {
     server.until("the first request", |server| server.requests(Resource::Services) > 0).await;
     watching.for_a_while(Duration::from_secs(3)).await;
     let requests = server.requests(Resource::Services);
-    println!("B: {requests} requests in 3 s; the plain watcher sends 120,589");
+    println!("watches that end at once: {requests} requests in 3 s; the plain watcher sends 120,589");
     assert!((3..20).contains(&requests), "{requests}");
     assert_eq!(watching.resets(Kind::Service), 1, "the list itself was fine");
 }
 
 #[tokio::test]
-async fn c_gone_as_an_http_status_leads_to_a_new_list() {
+async fn status_410_for_a_watch_leads_to_a_new_list() {
     let server = small_cluster();
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::EndAfter(4), Some(1));
     let mut watching = Watching::with(&server, options());
@@ -59,7 +59,7 @@ async fn c_gone_as_an_http_status_leads_to_a_new_list() {
 }
 
 #[tokio::test]
-async fn d_gone_inside_every_stream_does_not_become_a_storm_of_lists() {
+async fn code_410_inside_every_stream_does_not_cause_a_storm_of_lists() {
     let server = small_cluster();
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::Status(422), None);
     server.fail(Resource::Services, Some(Verb::Watch), Fault::Expired, None);
@@ -69,14 +69,14 @@ async fn d_gone_inside_every_stream_does_not_become_a_storm_of_lists() {
     watching.for_a_while(Duration::from_secs(3)).await;
     let lists = server.requests_for(Resource::Services, Verb::List);
     println!(
-        "D: {lists} lists in 3 s with pauses that grow from 50 ms; pauses that each list resets would allow over 60"
+        "410 in every stream: {lists} lists in 3 s with pauses that grow from 50 ms; pauses that each list resets would allow over 60"
     );
     assert!((3..=9).contains(&lists), "{lists}");
     assert!(watching.resets(Kind::Service) >= lists - 1, "each was complete");
 }
 
 #[tokio::test]
-async fn e_an_undecodable_object_in_a_watch_is_named_and_the_watch_goes_on() {
+async fn an_undecodable_object_in_a_watch_is_named_and_the_watch_goes_on() {
     let server = small_cluster();
     let mut watching = Watching::with(&server, options());
     watching.synced().await;
@@ -88,7 +88,7 @@ async fn e_an_undecodable_object_in_a_watch_is_named_and_the_watch_goes_on() {
 }
 
 #[tokio::test]
-async fn e_a_line_that_is_not_json_leads_to_a_new_list() {
+async fn a_line_that_is_not_json_leads_to_a_new_list() {
     let server = small_cluster();
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::EndAfter(4), Some(1));
     server.fail(Resource::Services, Some(Verb::Watch), Fault::Garbage, Some(1));
@@ -97,7 +97,7 @@ async fn e_a_line_that_is_not_json_leads_to_a_new_list() {
 }
 
 #[tokio::test]
-async fn f_an_undecodable_object_in_a_list_costs_only_itself() {
+async fn an_undecodable_object_in_a_list_costs_only_itself() {
     for streaming in [true, false] {
         let server = small_cluster();
         server.apply_text(&undecodable("default/bad"));
@@ -109,7 +109,7 @@ async fn f_an_undecodable_object_in_a_list_costs_only_itself() {
 }
 
 #[tokio::test]
-async fn g_a_server_that_refuses_streaming_lists_is_asked_for_pages_from_then_on() {
+async fn a_server_that_refuses_streaming_lists_gets_only_requests_for_pages_afterwards() {
     for refusal in [400, 422] {
         let server = small_cluster();
         server.fail(Resource::Services, Some(Verb::StreamingList), Fault::Status(refusal), None);
@@ -117,7 +117,7 @@ async fn g_a_server_that_refuses_streaming_lists_is_asked_for_pages_from_then_on
         watching.synced().await;
         assert_eq!(watching.names(Kind::Service), ["default/a", "default/b", "shop/c"]);
         assert_eq!(server.requests_for(Resource::Services, Verb::Page), 1);
-        // A later list is not asked for as a stream again.
+        // A later list is not requested as a stream.
         server.compact();
         server.fail(Resource::Services, Some(Verb::Watch), Fault::Expired, Some(1));
         server.apply(service("default/new", "10.96.0.9"));
@@ -126,7 +126,7 @@ async fn g_a_server_that_refuses_streaming_lists_is_asked_for_pages_from_then_on
     }
 }
 
-/// A Service that gives a field twice, which no decoder takes.
+/// A Service that gives a field twice, which no decoder accepts.
 fn undecodable(name: &str) -> String {
     let (namespace, name) = name.split_once('/').unwrap();
     format!(

@@ -1,0 +1,92 @@
+use std::time::Duration;
+
+use super::*;
+use crate::state::ObjectName;
+
+fn events(numbers: std::ops::Range<u32>) -> Vec<Received> {
+    numbers.map(|i| Received::now(Event::ServiceDeleted(ObjectName::new("default", format!("s-{i}"))))).collect()
+}
+
+fn names(path: &Path, until: Option<ReadUntil>) -> Vec<String> {
+    read(path, until)
+        .unwrap()
+        .map(|entry| match entry.unwrap().event {
+            Event::ServiceDeleted(name) => name.name().to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+fn journal() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    (folder, path)
+}
+
+#[test]
+fn recorded_events_are_read_back_in_order() {
+    let (_folder, path) = journal();
+    let mut recorder = Recorder::open(&path).unwrap();
+    let first = Received { at: tokio::time::Instant::now() - Duration::from_secs(2), ..events(0..1).remove(0) };
+    recorder.append([&first]).unwrap();
+    recorder.append(&events(1..3)).unwrap();
+    assert_eq!(names(&path, None), ["s-0", "s-1", "s-2"]);
+    let times: Vec<_> = read(&path, None).unwrap().map(|entry| entry.unwrap().time).collect();
+    let between = times[1].duration_since(times[0]).as_secs_f64();
+    assert!((1.9..3.0).contains(&between), "{between}");
+    assert_ne!(times[0].subsec_nanosecond(), 0);
+}
+
+#[test]
+fn a_journal_can_be_read_up_to_a_number_or_a_time() {
+    let (_folder, path) = journal();
+    let lines = (0..5).map(|i| {
+        format!(
+            r#"{{"time":"2026-01-01T00:00:0{i}.5Z","event":{{"service-deleted":{{"namespace":"n","name":"s-{i}"}}}}}}{}"#,
+            "\n"
+        )
+    });
+    std::fs::write(&path, lines.collect::<String>()).unwrap();
+    assert_eq!(names(&path, Some(ReadUntil::Count(2))), ["s-0", "s-1"]);
+    assert_eq!(names(&path, Some(ReadUntil::Count(0))), [""; 0]);
+    assert_eq!(names(&path, Some(ReadUntil::Count(99))).len(), 5);
+    assert_eq!(names(&path, Some("2026-01-01T00:00:01.5Z".parse().unwrap())), ["s-0", "s-1"]);
+    assert_eq!(names(&path, Some("2025-01-01T00:00:00Z".parse().unwrap())), [""; 0]);
+    assert_eq!("17".parse(), Ok(ReadUntil::Count(17)));
+    assert!("yesterday".parse::<ReadUntil>().is_err());
+}
+
+#[test]
+fn a_last_line_that_a_crash_cut_is_left_out_and_overwritten() {
+    let (_folder, path) = journal();
+    Recorder::open(&path).unwrap().append(&events(0..3)).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    for cut in [1, 30, whole.len() / 3 - 1] {
+        std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+        // Without its newline alone a line is still whole.
+        let left: &[&str] = if cut == 1 { &["s-0", "s-1", "s-2"] } else { &["s-0", "s-1"] };
+        assert_eq!(names(&path, None), left, "{cut}");
+        Recorder::open(&path).unwrap().append(&events(7..8)).unwrap();
+        assert_eq!(names(&path, None), ["s-0", "s-1", "s-7"], "{cut}");
+    }
+}
+
+#[test]
+fn any_other_bad_line_is_an_error_that_names_the_line() {
+    let (_folder, path) = journal();
+    Recorder::open(&path).unwrap().append(&events(0..2)).unwrap();
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    text.insert_str(text.find('\n').unwrap() + 1, "{}\n");
+    std::fs::write(&path, text).unwrap();
+    let entries: Vec<_> = read(&path, None).unwrap().collect();
+    assert_eq!(entries.len(), 2, "nothing is read beyond it");
+    let error = entries[1].as_ref().unwrap_err().to_string();
+    assert!(error.contains("journal, line 2: not an event"), "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_named() {
+    let error = Recorder::open(Path::new("/nonexistent/journal")).unwrap_err().to_string();
+    assert!(error.contains("/nonexistent/journal"), "{error}");
+    assert!(read(Path::new("/nonexistent/journal"), None).is_err());
+}
