@@ -8,7 +8,7 @@ use clap::builder::PossibleValue;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use super::kube_proxy::KubeProxyFlags;
-use crate::config::{LogFormat, Note, Settings, go_flag};
+use crate::config::{ConfigNote, LogFormat, Settings, parse_go_bool};
 use crate::dataplane::{Family, Options};
 use crate::diff::Scope;
 use crate::state::View;
@@ -229,7 +229,7 @@ impl ValueEnum for LogFormat {
 
 impl Args {
     /// Reads the configuration file and the flags. What is worth saying about them waits for logging to begin.
-    pub fn settle(&mut self) -> anyhow::Result<Vec<Note>> {
+    pub fn settle(&mut self) -> anyhow::Result<Vec<ConfigNote>> {
         // doctor looks at the file of another program, and says what is wrong with it in its own words.
         let file = self.config.as_deref().filter(|_| !matches!(self.command, Some(Command::Doctor(_))));
         let text = file.map(read).transpose()?;
@@ -239,14 +239,14 @@ impl Args {
     }
 
     /// What this content of the configuration file comes to, together with the flags.
-    pub fn settings_from(&self, file: Option<&str>) -> anyhow::Result<(Settings, Vec<Note>)> {
+    pub fn settings_from(&self, file: Option<&str>) -> anyhow::Result<(Settings, Vec<ConfigNote>)> {
         let name = self.config.as_deref().unwrap_or(Path::new("")).display().to_string();
         let mut given = self.flags.given.clone();
         let bit = self.masquerade_bit.map(|bit| bit.to_string());
-        if let (Some(bit), Some(flag)) = (bit, crate::config::flags::of("masquerade-bit")) {
+        if let (Some(bit), Some(flag)) = (bit, crate::config::flags::find("masquerade-bit")) {
             given.push((flag, bit));
         }
-        Ok(Settings::of(file.map(|text| (name.as_str(), text)), &given)?)
+        Ok(Settings::resolve(file.map(|text| (name.as_str(), text)), &given)?)
     }
 
     /// The name of this node, in lower case as Kubernetes has it.
@@ -304,7 +304,7 @@ impl Args {
 
 /// True or false, as Go spells it.
 fn switch(text: &str) -> Result<bool, &'static str> {
-    go_flag(text).ok_or("expected true or false")
+    parse_go_bool(text).ok_or("expected true or false")
 }
 
 /// Reads the configuration file.

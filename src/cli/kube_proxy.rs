@@ -56,14 +56,14 @@ impl clap::FromArgMatches for KubeProxyFlags {
 }
 
 fn argument(flag: &'static Flag) -> Arg {
-    let (value, default) = flag.value();
+    let (value, default) = flag.value_name_and_default();
     let mut help = match (flag.is_ignored(), default) {
         (true, _) => format!("Ignored: {}", flag.explanation()),
         (false, Some(default)) => format!("{} [default: {default}]", capitalised(flag.explanation())),
         (false, None) => capitalised(flag.explanation()),
     };
-    if !flag.words().is_empty() {
-        help = format!("{help} [possible values: {}]", flag.words().join(", "));
+    if !flag.possible_values().is_empty() {
+        help = format!("{help} [possible values: {}]", flag.possible_values().join(", "));
     }
     let heading = if flag.is_ignored() { "Ignored options of kube-proxy" } else { "Options of kube-proxy" };
     // Lists may be given in several parts.

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::args::Args;
-use crate::config::{LogFormat, Note, Settings};
+use crate::config::{ConfigNote, LogFormat, Settings};
 
 /// Shows on a terminal that something is going on; does nothing elsewhere.
 #[derive(Clone)]
@@ -93,11 +93,11 @@ fn filter(args: &Args, settings: &Settings) -> anyhow::Result<EnvFilter> {
 }
 
 /// Logs what is worth saying about the configuration.
-pub(super) fn tell(notes: &[Note]) {
+pub(super) fn tell(notes: &[ConfigNote]) {
     for note in notes {
         match note {
-            Note::Warning(text) => tracing::warn!("configuration: {text}"),
-            Note::Information(text) => tracing::info!("configuration: {text}"),
+            ConfigNote::Warning(text) => tracing::warn!("configuration: {text}"),
+            ConfigNote::Information(text) => tracing::info!("configuration: {text}"),
         }
     }
 }

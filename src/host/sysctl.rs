@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::Conntrack;
+use crate::config::ConntrackSettings;
 
 /// So many entries the processors can ask for together. The minimum may be more: it was given as a number of entries.
 const MOST_BY_CORES: u64 = 1_048_576;
@@ -23,7 +23,7 @@ const MAX: &str = "nf_conntrack_max";
 pub type Wanted = (&'static str, u64);
 
 /// What connection tracking needs on a host with so many processors.
-pub fn wanted(conntrack: &Conntrack, cores: u64) -> Vec<Wanted> {
+pub fn wanted(conntrack: &ConntrackSettings, cores: u64) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     if conntrack.max_per_core > 0 {
         let by_cores = cores.saturating_mul(conntrack.max_per_core).min(MOST_BY_CORES);
@@ -130,7 +130,7 @@ mod tests {
         fs::read_to_string(root.path().join(file)).unwrap()
     }
 
-    fn defaults() -> Conntrack {
+    fn defaults() -> ConntrackSettings {
         Settings::default().conntrack
     }
 
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn the_limit_follows_the_processors_up_to_a_bound_that_the_minimum_may_exceed() {
         let max = |max_per_core, min, cores| {
-            let conntrack = Conntrack { max_per_core, min, ..Conntrack::default() };
+            let conntrack = ConntrackSettings { max_per_core, min, ..ConntrackSettings::default() };
             wanted(&conntrack, cores).first().map(|(_, value)| *value)
         };
         assert_eq!(max(32_768, 131_072, 2), Some(131_072));
@@ -163,7 +163,12 @@ mod tests {
     #[test]
     fn everything_that_is_asked_for_is_wanted_and_nothing_else() {
         let second = Duration::from_secs(1);
-        let all = Conntrack { tcp_be_liberal: true, udp: 30 * second, udp_stream: second / 2, ..Conntrack::default() };
+        let all = ConntrackSettings {
+            tcp_be_liberal: true,
+            udp: 30 * second,
+            udp_stream: second / 2,
+            ..ConntrackSettings::default()
+        };
         assert_eq!(
             wanted(&all, 1),
             [
@@ -172,7 +177,7 @@ mod tests {
                 ("nf_conntrack_tcp_be_liberal", 1)
             ]
         );
-        assert_eq!(wanted(&Conntrack::default(), 1), []);
+        assert_eq!(wanted(&ConntrackSettings::default(), 1), []);
     }
 
     #[test]

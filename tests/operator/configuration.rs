@@ -122,7 +122,7 @@ fn what_is_odd_about_a_file_is_warned_about_and_no_reason_to_stop() {
     let (_, log) = plan(&args);
     for words in [
         "unknown field \"clusterCidr\" is ignored: did you mean clusterCIDR?",
-        "the field mode is given more than once: the last one counts",
+        "the field mode occurs more than once: the last one counts",
         "mode: \"ipvs\" is ignored: the mode is always nftables",
         "portRange: \"1-2\" is ignored",
         "--cluster-cidr is ignored, because the file of --config replaces the flags: set clusterCIDR there",
@@ -154,7 +154,7 @@ fn flags_that_do_nothing_here_are_taken_and_named() {
         assert!(log.contains(&format!("{name} is ignored: ")), "{name}: {log}");
     }
     assert!(log.contains("mode: \"iptables\" is ignored"), "{log}");
-    assert!(log.contains("without effect here: ContextualLogging"), "{log}");
+    assert!(log.contains("without effect in Pointsman: ContextualLogging"), "{log}");
 }
 
 #[test]
