@@ -13,10 +13,12 @@ use thiserror::Error;
 use crate::dataplane::SetName;
 use crate::dataplane::{Element, Family, Operation, Tables};
 
+mod any_backend;
 mod memory;
 pub(crate) mod netlink;
 mod nft;
 
+pub use any_backend::{AnyBackend, BackendChoice, BackendOptions};
 pub use memory::{Fate, MemoryKernel, Packet};
 pub use netlink::{Attached, Netlink, OtherChain, OtherRule, OtherTable, Removal};
 pub use nft::{Nft, encode};

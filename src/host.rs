@@ -1,4 +1,12 @@
-//! What the proxy sets on its host besides nftables: sysctls of connection tracking, and its own out-of-memory score.
+//! This host: its name and IPv6, and what the proxy sets on it besides nftables (sysctls of connection tracking, and the process's
+//! out-of-memory score).
 
+mod ipv6;
+mod name;
 pub mod oom;
+mod prepare;
 pub mod sysctl;
+
+pub use ipv6::kernel_has_ipv6;
+pub use name::{NodeNameError, node_name};
+pub use prepare::{HostRole, prepare};

@@ -8,6 +8,7 @@ mod http;
 pub mod metrics;
 mod process;
 mod service_health;
+mod start;
 
 pub use clients::ClientCounts;
 pub use connection::{Connection, ConnectionReport};
@@ -15,3 +16,4 @@ pub use events::{Events, Note, Rate, Severity, publish};
 pub use health::{FamilyReport, Health, Report};
 pub use http::{About, ListenError, Listener, Pages};
 pub use service_health::ServiceHealth;
+pub use start::{TakenAddress, start_events, start_pages};
