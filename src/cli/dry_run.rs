@@ -6,16 +6,14 @@ use anyhow::bail;
 use tokio::sync::mpsc;
 
 use super::args::{Against, Args};
-use super::backend::Chosen;
 use super::logging::Progress;
-use super::source::Source;
-use super::{DIFFERENCES, output, source};
-use crate::apply::Backend;
+use super::{DIFFERENCES, output, signal, source};
+use crate::apply::{AnyBackend, Backend};
 use crate::diff::{Acknowledged, diff};
 use crate::observe::Connection;
 use crate::reconcile::report;
 use crate::state::{Cluster, Desired, View};
-use crate::watch::Received;
+use crate::watch::{Received, StartedSource};
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let scope = match args.against {
@@ -23,16 +21,16 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         Against::Empty => args.dual_stack(),
     };
     let mut backend = match args.against {
-        Against::Kernel => Some(Chosen::for_reading(args).await?),
+        Against::Kernel => Some(AnyBackend::open_for_reading(&args.backend_options()).await?),
         Against::Empty => None,
     };
     let node_name = args.node_name()?;
-    let Source { mut events, begun } = source::start(args, progress, &Connection::default()).await?;
-    begun.await?;
+    let StartedSource { mut events, ready } = source::start(args, progress, &Connection::default()).await?;
+    ready.await?;
     let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
     let (cluster, desired) = tokio::select! {
         cluster = complete(args.view(&node_name), &mut events) => cluster?,
-        () = source::asked_to_end() => bail!("interrupted before the lists were complete"),
+        () = signal::shutdown_signal() => bail!("interrupted before the lists were complete"),
     };
     drop(waiting);
     let acknowledged = match &mut backend {

@@ -1,4 +1,4 @@
-//! Starting the HTTP pages.
+//! The HTTP pages, as the command line configures them.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,10 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::args::Args;
-use super::proxy::about_node;
 use super::take_over::TakeOver;
 use crate::dataplane::Family;
-use crate::observe::{About, ClientCounts, Events, Health, Listener, Pages, Severity, metrics};
+use crate::observe::{About, ClientCounts, Events, Health, Pages, TakenAddress, metrics, start_pages};
 
 /// Starts the HTTP pages.
 pub(super) async fn serve(
@@ -37,24 +36,14 @@ pub(super) async fn serve(
         (args.settings.metrics, Pages::Metrics(Arc::new(about))),
         (args.settings.healthz, Pages::Health(health.clone(), families.to_vec())),
     ];
-    for (address, pages) in pages {
-        let Some(address) = address else { continue };
-        match Listener::bind(address, pages.clone()).await {
-            Ok(listener) => {
-                tasks.spawn(listener.serve(shutdown.clone()));
-            }
-            Err(error) => {
-                let text = error.to_string();
-                events.note(about_node(&args.node_name()?, Severity::Warning, error.reason, text));
-                let error = take_over.explain(error.into());
-                // Otherwise it is tried again: a node with a proxy and without its pages is better off than one with neither.
-                if args.settings.bind_address_hard_fail {
-                    return Err(error);
-                }
-                tracing::error!("{error:#}; tried again every 5 s, the proxy starts without it");
-                tasks.spawn(Listener::serve_when_free(address, pages, shutdown.clone()));
-            }
+    let pages = pages.into_iter().filter_map(|(address, pages)| Some((address?, pages))).collect();
+    let taken = if args.settings.bind_address_hard_fail { TakenAddress::Fail } else { TakenAddress::Retry };
+    for error in start_pages(pages, taken, &args.node_name()?, events, shutdown, tasks).await {
+        let error = take_over.explain(error.into());
+        if taken == TakenAddress::Fail {
+            return Err(error);
         }
+        tracing::error!("{error:#}; the proxy starts without these pages and tries again every 5 s");
     }
     Ok(())
 }

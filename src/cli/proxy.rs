@@ -1,6 +1,5 @@
 //! The proxy itself: `pointsman` and `pointsman --once`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,35 +9,34 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::args::Args;
-use super::backend::Chosen;
 use super::logging::Progress;
-use super::source::Source;
 use super::take_over::TakeOver;
-use super::{RECONFIGURED, configuration, pages, source};
+use super::{RECONFIGURED, configuration, pages, signal, source};
+use crate::apply::AnyBackend;
 use crate::conntrack::{Conntrack, Kernel};
 use crate::forget;
 use crate::observe::{Health, Note, ServiceHealth, Severity};
 use crate::reconcile::{Reconciler, Until};
-use crate::state::{Kind, ObjectName, ObjectRef};
+use crate::watch::StartedSource;
 
-/// How long what is going on may take when the process ends: pages that a client does not finish reading, Events.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The time that open HTTP requests and unwritten Events get when the process ends.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long to wait at the end for clients that are being forgotten.
-const FORGETTING: Duration = Duration::from_secs(2);
+/// The time that the purge of affinity clients gets when the process ends.
+const AFFINITY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `--init-only`: what takes more permission than the rest.
 pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
-    let backend = Chosen::tested(args, &args.scope().families).await?;
-    configuration::apply_to_host(args, Path::new("/"));
+    let backend = AnyBackend::open_tested(&args.backend_options(), &args.scope().families).await?;
+    configuration::prepare_host(args);
     tracing::info!(backend = backend.description(), "the host is prepared");
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
-    let backend = Chosen::tested(args, &scope.families).await?;
-    let forgetter = backend.another()?;
+    let backend = AnyBackend::open_tested(&args.backend_options(), &scope.families).await?;
+    let forgetter = backend.open_another()?;
     // Before the health port is ours.
     let take_over = TakeOver::decide(args.take_over).await;
     let health = Health::with_sync_period(settings.sync_period);
@@ -49,18 +47,19 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events, take_over).await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
-            let _ = tokio::time::timeout(LAST_WORDS, writing).await;
+            let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writing).await;
             return refused.map(|()| ExitCode::SUCCESS);
         }
         refused?;
     }
-    let Source { events: mut received, begun } = source::start(args, progress, health.connection()).await?;
+    let StartedSource { events: mut received, ready: begun } =
+        source::start(args, progress, health.connection()).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
-    events.note(about_node(&node_name, Severity::Normal, "Starting", "the Service proxy starts".to_owned()));
+    events.note(Note::about_node(&node_name, Severity::Normal, "Starting", "the Service proxy starts".to_owned()));
     let working = args.once.then(|| progress.show("syncing"));
     let ending = shutdown.clone();
     tokio::spawn(async move {
-        source::asked_to_end().await;
+        signal::shutdown_signal().await;
         tracing::info!("asked to end: the rules stay in place");
         ending.cancel();
     });
@@ -101,8 +100,8 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
             () = shutdown.cancelled() => return Ok(()),
         };
         match &begun {
-            // After the test, which makes the kernel load what has these sysctls, and after all that wrong input can stop.
-            Ok(()) if !args.once => configuration::apply_to_host(args, Path::new("/")),
+            // The backend's test has made the kernel load the modules with these sysctls, and wrong input can no longer stop the start.
+            Ok(()) if !args.once => configuration::prepare_host(args),
             Ok(()) => {}
             Err(_) => shutdown.cancel(),
         }
@@ -116,16 +115,10 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         let _ = taken_over.await;
     }
     // What it does not get done now, the next start does.
-    let _ = tokio::time::timeout(FORGETTING, forgetting).await;
+    let _ = tokio::time::timeout(AFFINITY_TIMEOUT, forgetting).await;
     tasks.close();
-    let _ = tokio::time::timeout(LAST_WORDS, tasks.wait()).await;
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await;
     begun?;
     done.context("the first sync failed")?;
     Ok(if reconfigured { ExitCode::from(RECONFIGURED) } else { ExitCode::SUCCESS })
-}
-
-/// A note about this node, as kube-proxy makes them.
-pub(super) fn about_node(node_name: &str, severity: Severity, reason: &'static str, text: String) -> Note {
-    let about = ObjectRef { kind: Kind::Node, name: ObjectName::cluster_scoped(node_name) };
-    Note { about, severity, reason, action: "StartKubeProxy", text, on_every_node: false }
 }
