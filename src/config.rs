@@ -18,6 +18,7 @@ pub mod flags;
 pub mod follow;
 mod hint;
 mod kind;
+mod networks;
 mod problem;
 mod settings;
 mod table;
