@@ -96,7 +96,7 @@ fn judge(
                 return Err(format!("{} requests failed ({failure:?})", failures.len()));
             }
             if let Some(wrong) = answered.keys().find(|server| !endpoints.contains(server)) {
-                return Err(format!("{wrong} answered, which is not an endpoint of it"));
+                return Err(format!("{wrong} answered, which is not an endpoint of this port"));
             }
             let counts: Vec<u32> =
                 endpoints.iter().map(|endpoint| answered.get(endpoint).copied().unwrap_or_default()).collect();

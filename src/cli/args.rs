@@ -125,8 +125,8 @@ pub(super) struct Args {
     #[arg(long, value_enum, global = true)]
     pub log_format: Option<LogFormat>,
 
-    /// The log level: error, warn, info, debug or trace, or a filter such as `warn,pointsman::reconcile=debug`. Default: by -v; without
-    /// -v info, or warn for --dry-run and subcommands
+    /// The log level: error, warn, info, debug or trace, or a filter such as `warn,pointsman::reconcile=debug`. Without it, -v decides;
+    /// the default is info, or warn for --dry-run and subcommands
     #[arg(long, value_name = "FILTER", env = "POINTSMAN_LOG", global = true)]
     pub log_level: Option<String>,
 

@@ -74,7 +74,11 @@ fn follower(path: &Path) -> Option<Follower> {
     match Follower::new(path) {
         Ok(follower) => Some(follower),
         Err(error) => {
-            tracing::warn!(%error, file = %path.display(), "cannot watch the configuration file: changes go unnoticed until a restart");
+            tracing::warn!(
+                %error,
+                file = %path.display(),
+                "cannot watch the configuration file: changes go unnoticed until a restart"
+            );
             None
         }
     }

@@ -100,7 +100,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
             () = shutdown.cancelled() => return Ok(()),
         };
         match &begun {
-            // The backend's test has made the kernel load the modules with these sysctls, and wrong input can no longer stop the start.
+            // Now wrong input can no longer stop the start, and the backend's test has made the kernel load the needed modules.
             Ok(()) if !args.once => configuration::prepare_host(args),
             Ok(()) => {}
             Err(_) => shutdown.cancel(),

@@ -55,7 +55,7 @@ impl Follower {
     /// If the file cannot be read. This is reported once, until it can be read again.
     pub async fn changed(&mut self) -> std::io::Result<String> {
         loop {
-            let now = std::fs::read_to_string(&self.path);
+            let now = tokio::fs::read_to_string(&self.path).await;
             // While the file stays unreadable, both are none.
             if now.as_ref().ok() != self.content.as_ref() {
                 self.content = now.as_ref().ok().cloned();
@@ -63,7 +63,11 @@ impl Follower {
             }
             self.wait_for_notices().await;
             if let Err(error) = self.watch() {
-                tracing::warn!(%error, path = %self.path.display(), "cannot watch the folders of the configuration file: changes may go unnoticed until a restart");
+                tracing::warn!(
+                    %error,
+                    path = %self.path.display(),
+                    "cannot watch the folders of the configuration file: changes may go unnoticed until a restart"
+                );
             }
         }
     }
