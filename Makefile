@@ -1,9 +1,9 @@
-# make demo    builds and runs the main job on examples/; as root also in a scratch network namespace, with real requests
-# make test    runs every test; as root also those against the real kernel
-# make bench   measures what docs/performance.md shows and writes its tables, as root
-# make check   formatting, lints, documentation, dependencies, deploy/
+# make demo    builds Pointsman and plans examples/; as root also programs a scratch network namespace and sends real requests
+# make test    runs all tests; as root also those against the real kernel
+# make bench   runs the benchmarks and writes the tables of docs/performance.md; needs root
+# make check   checks formatting, lints, documentation, dependencies and deploy/
 #
-# demo and test first make sure that what they need is installed (scripts/prerequisites.sh).
+# demo and test install or report missing packages first (scripts/prerequisites.sh).
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c

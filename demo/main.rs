@@ -1,15 +1,15 @@
-//! Shows Pointsman at work: programs a scratch node with the Services of `examples/` and asks each of them for real.
+//! The demo: programs a scratch node with the Services of `examples/` and sends real requests to each of them.
 //!
 //! ```text
 //! cargo run --example demo
 //! ```
 //!
 //! As root it makes a node of network namespaces, starts a server on every endpoint address, runs the proxy once and sends
-//! requests from a client outside, over both families. It ends with an error when an answer is not what the manifests promise.
-//! Without root it ends with the plan.
+//! requests from a client outside, over both families. It fails if an answer differs from what the manifests promise. Without root
+//! it stops after the plan.
 
-#![allow(clippy::disallowed_types, reason = "the duration that people see is real time")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its purpose is to show something")]
+#![allow(clippy::disallowed_types, reason = "the demo prints real time")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the demo prints its results")]
 
 mod promise;
 mod report;
@@ -30,17 +30,17 @@ use netns::{Node, Request, requirements};
 use promise::{Outcome, Promise, Protocol};
 use report::Row;
 
-/// Requests to each endpoint, on average.
-const REQUESTS: usize = 60;
+/// The average number of requests to each endpoint.
+const REQUESTS_PER_ENDPOINT: usize = 60;
 
-/// How long to wait for an answer that must not come.
-const DROPPED: Duration = Duration::from_millis(300);
+/// How long to wait for an answer where there must be none.
+const DROP_TIMEOUT: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
     match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            eprintln!("\nThe node does not do what the manifests promise: see above.");
+            eprintln!("\nSome answers differ from what the manifests promise: see WRONG above.");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -50,25 +50,25 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether everything was as promised.
+/// Runs the demo. Returns whether every promise was kept.
 fn run() -> Result<bool, Box<dyn Error>> {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let manifests = examples.to_str().ok_or("the checkout has a path that is not text")?;
+    let manifests = examples.to_str().ok_or("the path of the checkout is not UTF-8 text")?;
     let proxy = proxy_beside_this_program()?;
 
-    report::step("What would be programmed into an empty kernel (changes nothing)");
+    report::step("The plan for an empty kernel (changes nothing)");
     report::command("pointsman --manifests examples/ --dry-run --against empty --hostname-override node-a");
     let mut plan = Command::new(&proxy);
     plan.args(["--manifests", manifests, "--dry-run", "--against", "empty"]);
     let status = plan.args(["--hostname-override", netns::NODE_NAME]).status()?;
     if status.code() != Some(1) {
-        return Err(format!("differences to an empty kernel should exit with 1, not with {status}").into());
+        return Err(format!("the dry run should exit with 1, not with {status}").into());
     }
     let nft = match requirements::check() {
         Ok(nft) => nft,
         Err(reason) => {
             println!(
-                "\nThat is all that can be shown here: {reason}.\nAs root, the Services would now be programmed and asked."
+                "\nThe demo stops here: {reason}.\nAs root, it would now program the Services and send requests to them."
             );
             return Ok(true);
         }
@@ -90,11 +90,11 @@ fn run() -> Result<bool, Box<dyn Error>> {
     }
     println!("done in {:.0} ms, process start included", start.elapsed().as_secs_f64() * 1e3);
 
-    report::step("Real requests from a client outside of the cluster");
+    report::step("Requests from a client outside of the cluster");
     let rows: Vec<Row> = promises.into_iter().map(|promise| ask(&node, promise)).collect();
     report::table(&rows);
 
-    report::step("Once more: the kernel holds what the manifests say");
+    report::step("A dry run against the kernel: no differences");
     report::command("pointsman --manifests examples/ --dry-run --hostname-override node-a");
     let again = node.pointsman(&["--manifests", manifests, "--dry-run"]);
     print!("{}", again.stdout);
@@ -109,16 +109,16 @@ fn ask(node: &Node, promise: Promise) -> Row {
         Protocol::Tcp => netns::Transport::Tcp,
         Protocol::Udp => netns::Transport::Udp,
         Protocol::Sctp => {
-            // Not every kernel has SCTP sockets: the elements stand for the packets.
+            // Not every kernel has SCTP sockets, so check the elements instead of sending packets.
             let family = if promise.frontend.is_ipv4() { "ip" } else { "ip6" };
             let elements = node.nft(&["list", "map", family, "pointsman", "endpoints"]);
             return Row::listed(promise, &elements);
         }
     };
     let (times, patience) = match &promise.outcome {
-        Outcome::Answered(endpoints) => (REQUESTS * endpoints.len(), Duration::from_secs(5)),
+        Outcome::Answered(endpoints) => (REQUESTS_PER_ENDPOINT * endpoints.len(), Duration::from_secs(5)),
         Outcome::Refused => (20, Duration::from_secs(5)),
-        Outcome::Dropped => (2, DROPPED),
+        Outcome::Dropped => (2, DROP_TIMEOUT),
     };
     let answers = Request::new(&node.client, transport, promise.frontend).patience(patience).send_many(times);
     Row::asked(promise, answers)
@@ -127,7 +127,8 @@ fn ask(node: &Node, promise: Promise) -> Row {
 /// The proxy that was built together with this program.
 fn proxy_beside_this_program() -> Result<PathBuf, Box<dyn Error>> {
     let own = std::env::current_exe()?;
-    let profile = own.parent().and_then(Path::parent).ok_or("this program is not where cargo puts it")?;
+    let profile =
+        own.parent().and_then(Path::parent).ok_or("cannot find cargo's target folder from this program's path")?;
     let proxy = profile.join("pointsman");
     if proxy.is_file() {
         Ok(proxy)

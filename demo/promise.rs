@@ -1,6 +1,6 @@
-//! What the manifests promise: for each port of each Service, who must answer.
+//! The promises of the manifests: the endpoints that must answer on each port of each Service.
 //!
-//! Written independently of the proxy, and only for what the examples use, so that the two can disagree.
+//! This code is independent of the proxy, so that the two can disagree. It knows only what the examples use.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -21,39 +21,40 @@ pub enum Protocol {
     Sctp,
 }
 
-/// What must happen to requests.
+/// The expected result of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// These endpoints answer, equally often.
     Answered(BTreeSet<SocketAddr>),
-    /// Refused at once.
+    /// The connection is refused at once.
     Refused,
-    /// Never answered.
+    /// There is no answer.
     Dropped,
 }
 
-/// What the manifests promise about one address and port.
+/// The promise about one address and port.
 #[derive(Clone, Debug)]
 pub struct Promise {
-    /// Service and port, as people name them.
+    /// The Service and its port, such as `shop/cart:grpc`.
     pub name: String,
-    /// Protocol.
+    /// The transport protocol.
     pub protocol: Protocol,
-    /// Where clients connect to.
+    /// The address and port that clients connect to.
     pub frontend: SocketAddr,
-    /// What must happen then.
+    /// The expected result.
     pub outcome: Outcome,
 }
 
-/// An endpoint of one port, with what decides over its use.
+/// An endpoint of one port, with the conditions that decide whether it is used.
 struct Candidate {
     addr: SocketAddr,
     ready: bool,
-    ending: bool,
+    /// Terminating and still serving.
+    terminating: bool,
     local: bool,
 }
 
-/// The promises that the manifests in `folder` make to clients of the node `node`.
+/// The promises of the manifests in `folder` to clients of the node `node`.
 pub fn read(folder: &Path, node: &str) -> Result<Vec<Promise>, Box<dyn Error>> {
     let objects = objects(folder)?;
     let mut promises = Vec::new();
@@ -70,11 +71,11 @@ pub fn read(folder: &Path, node: &str) -> Result<Vec<Promise>, Box<dyn Error>> {
         }
     }
     promises.sort_by(|one, other| (&one.name, one.frontend).cmp(&(&other.name, other.frontend)));
-    promises.extend(beside_the_services()?);
+    promises.extend(without_service()?);
     Ok(promises)
 }
 
-/// The address and port of every endpoint, whatever its condition: a wrong choice must meet a server, too.
+/// The address and port of every endpoint, also of unready ones: a request to a wrong endpoint must get an answer to be noticed.
 pub fn every_endpoint(folder: &Path) -> Result<BTreeSet<SocketAddr>, Box<dyn Error>> {
     let mut all = BTreeSet::new();
     for slice in objects(folder)?.iter().filter(|object| object["kind"] == "EndpointSlice") {
@@ -87,14 +88,14 @@ pub fn every_endpoint(folder: &Path) -> Result<BTreeSet<SocketAddr>, Box<dyn Err
     Ok(all)
 }
 
-/// What holds for addresses and ports that no Service has: refused on a known address, dropped otherwise.
-fn beside_the_services() -> Result<Vec<Promise>, Box<dyn Error>> {
+/// Promises about addresses and ports without a Service: refused on a known ClusterIP, dropped on an unused one.
+fn without_service() -> Result<Vec<Promise>, Box<dyn Error>> {
     let mut promises = Vec::new();
     for (name, frontend, outcome) in [
-        ("(a port it does not have)", "10.96.0.20:8080", Outcome::Refused),
-        ("(a port it does not have)", "[fd00:10:96::14]:8080", Outcome::Refused),
-        ("(an address nobody holds)", "10.96.200.1:80", Outcome::Dropped),
-        ("(an address nobody holds)", "[fd00:10:96::c801]:80", Outcome::Dropped),
+        ("(unknown port of a ClusterIP)", "10.96.0.20:8080", Outcome::Refused),
+        ("(unknown port of a ClusterIP)", "[fd00:10:96::14]:8080", Outcome::Refused),
+        ("(unused ClusterIP)", "10.96.200.1:80", Outcome::Dropped),
+        ("(unused ClusterIP)", "[fd00:10:96::c801]:80", Outcome::Dropped),
     ] {
         promises.push(Promise { name: name.to_owned(), protocol: Protocol::Tcp, frontend: frontend.parse()?, outcome });
     }
@@ -109,17 +110,18 @@ fn outcome(
     node: &str,
 ) -> Result<Outcome, Box<dyn Error>> {
     let mut candidates = candidates(objects, service, port, frontend, node)?;
-    if !candidates.iter().any(|candidate| candidate.ready || candidate.ending) {
+    if !candidates.iter().any(|candidate| candidate.ready || candidate.terminating) {
         return Ok(Outcome::Refused);
     }
     if service["spec"]["internalTrafficPolicy"] == "Local" {
         candidates.retain(|candidate| candidate.local);
     }
-    let those = |chosen: fn(&Candidate) -> bool| -> BTreeSet<SocketAddr> {
-        candidates.iter().filter(|candidate| chosen(candidate)).map(|candidate| candidate.addr).collect()
+    let addresses_where = |condition: fn(&Candidate) -> bool| -> BTreeSet<SocketAddr> {
+        candidates.iter().filter(|candidate| condition(candidate)).map(|candidate| candidate.addr).collect()
     };
-    let (ready, ending) = (those(|candidate| candidate.ready), those(|candidate| candidate.ending));
-    let chosen = if ready.is_empty() { ending } else { ready };
+    let ready = addresses_where(|candidate| candidate.ready);
+    let terminating = addresses_where(|candidate| candidate.terminating);
+    let chosen = if ready.is_empty() { terminating } else { ready };
     Ok(if chosen.is_empty() { Outcome::Dropped } else { Outcome::Answered(chosen) })
 }
 
@@ -145,7 +147,7 @@ fn candidates(
                 candidates.push(Candidate {
                     addr: SocketAddr::new(text(&endpoint["addresses"][0]).parse()?, number(own)?),
                     ready: condition("ready", true),
-                    ending: condition("serving", true) && condition("terminating", false),
+                    terminating: condition("serving", true) && condition("terminating", false),
                     local: endpoint["nodeName"] == node,
                 });
             }
@@ -187,6 +189,6 @@ fn protocol(port: &Value) -> Result<Protocol, Box<dyn Error>> {
         "TCP" => Ok(Protocol::Tcp),
         "UDP" => Ok(Protocol::Udp),
         "SCTP" => Ok(Protocol::Sctp),
-        other => Err(format!("{other} is no protocol of Services").into()),
+        other => Err(format!("unknown protocol {other} of a Service port").into()),
     }
 }

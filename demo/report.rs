@@ -1,4 +1,4 @@
-//! What is printed: steps, commands, and the table of Services with who answered.
+//! The output: steps, commands, and the table of Services with the servers that answered.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stdout};
@@ -8,7 +8,7 @@ use crate::netns::{Answer, Failure};
 use crate::promise::{Outcome, Promise, Protocol};
 use crate::statistics::is_uniform;
 
-/// A promise and what came of it.
+/// A promise and its result.
 #[derive(Debug)]
 pub struct Row {
     promise: Promise,
@@ -18,7 +18,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The result of requests.
+    /// A row from the answers to requests.
     pub fn asked(promise: Promise, answers: Vec<Result<Answer, Failure>>) -> Self {
         let requests = answers.len();
         let mut answered = BTreeMap::new();
@@ -33,7 +33,7 @@ impl Row {
         Self { promise, requests, answered, verdict }
     }
 
-    /// The result of looking for a frontend's endpoints in a listing of the map.
+    /// A row from a listing of the map, in which the frontend's endpoints must be.
     pub fn listed(promise: Promise, listing: &str) -> Self {
         let Outcome::Answered(endpoints) = &promise.outcome else {
             return Self { promise, requests: 0, answered: BTreeMap::new(), verdict: Ok("not asked") };
@@ -55,23 +55,23 @@ impl Row {
     }
 }
 
-/// Announces a step.
+/// Prints the title of a step.
 pub fn step(title: &str) {
     println!("\n{}", paint("1", &format!("== {title}")));
 }
 
-/// Shows the command that is run.
+/// Prints a command.
 pub fn command(line: &str) {
     println!("{}", paint("2", &format!("$ {line}")));
 }
 
-/// Prints the rows, two lines each: the Service, and who answered.
+/// Prints two lines for each row: the Service, and the servers that answered.
 pub fn table(rows: &[Row]) {
     println!("{}", paint("1", &line("SERVICE", "ADDRESS", "REQUESTS", "VERDICT")));
     for row in rows {
         let verdict = match &row.verdict {
             Ok(verdict) => paint("32", verdict),
-            Err(complaint) => paint("31", &format!("WRONG: {complaint}")),
+            Err(reason) => paint("31", &format!("WRONG: {reason}")),
         };
         let address = format!("{}/{}", row.promise.frontend, name(row.promise.protocol));
         println!("{}", line(&row.promise.name, &address, &row.requests.to_string(), &verdict));
@@ -82,7 +82,7 @@ pub fn table(rows: &[Row]) {
     }
     let kept = rows.iter().filter(|row| row.is_kept()).count();
     let requests: usize = rows.iter().map(|row| row.requests).sum();
-    println!("{kept} of {} as promised, {requests} requests", rows.len());
+    println!("{kept} of {} promises kept, {requests} requests", rows.len());
 }
 
 fn judge(
@@ -95,8 +95,8 @@ fn judge(
             if let Some(failure) = failures.first() {
                 return Err(format!("{} requests failed ({failure:?})", failures.len()));
             }
-            if let Some(stranger) = answered.keys().find(|server| !endpoints.contains(server)) {
-                return Err(format!("{stranger} answered"));
+            if let Some(wrong) = answered.keys().find(|server| !endpoints.contains(server)) {
+                return Err(format!("{wrong} answered, which is not an endpoint of this port"));
             }
             let counts: Vec<u32> =
                 endpoints.iter().map(|endpoint| answered.get(endpoint).copied().unwrap_or_default()).collect();
@@ -121,7 +121,7 @@ fn expect(
         return Err(format!("{server} answered"));
     }
     match failures.iter().find(|failure| **failure != expected) {
-        Some(failure) => Err(format!("{failure:?} instead of {expected:?}")),
+        Some(failure) => Err(format!("expected {expected:?}, got {failure:?}")),
         None => Ok(verdict),
     }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures everything that docs/performance.md shows, and writes its tables and plots. Needs root; takes about 15 minutes.
+# Runs the benchmarks and writes the tables and plots of docs/performance.md. Needs root; takes about 15 minutes.
 #
 # Usage: scripts/bench.sh [sizes for the scale benchmark, such as 1000 10000 50000 200000 5000x50]
 set -euo pipefail
@@ -10,7 +10,7 @@ command -v ip >/dev/null || { echo "bench.sh: ip is missing (package iproute2)" 
 NFT=$(scripts/nft.sh)
 export NFT
 
-# Compiling beside a measurement would be measured too.
+# Compile first, so that no compiler runs during a measurement.
 cargo bench --locked --no-run --bench scale --bench commit --bench dataplane --bench core
 cargo bench --locked --bench scale -- --docs "$@"
 cargo bench --locked --bench commit -- --docs

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs cargo-deny with the arguments given; installs it into build/tools first when it is not on the PATH.
+# Runs cargo-deny with these arguments. If it is not on the PATH, it is built into build/tools first.
 #
 # Usage: scripts/cargo-deny.sh check bans licenses sources
 set -euo pipefail
@@ -14,7 +14,7 @@ if [ -z "$deny" ]; then
   deny=$tools/bin/cargo-deny
   if [ ! -x "$deny" ]; then
     echo "cargo-deny.sh: building cargo-deny $version into build/tools (some minutes, once)" >&2
-    # A target folder of its own: the project's is not made to hold another tool's objects.
+    # A separate target folder keeps the tool's objects out of the project's.
     CARGO_TARGET_DIR=$tools/target cargo install --quiet --locked --root "$tools" --version "$version" cargo-deny >&2
     rm -rf "$tools/target"
   fi

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Renders everything in deploy/ and checks it: every object against the schemas of the Kubernetes API, what the pods may do, the
-# chart against the kustomize base, the alerts and the dashboard against the metrics that exist.
+# Renders and checks deploy/: every object against the schemas of the Kubernetes API, the pods' permissions, the chart against the
+# kustomize base, and the metrics in alerts and dashboard against docs/metrics.md.
 #
-# Usage: scripts/check-deploy.sh     Fetches its tools (scripts/deploy/tools.sh); without them fails where CI=true, skips elsewhere.
+# Usage: scripts/check-deploy.sh     Fetches its tools (scripts/deploy/tools.sh). Without them it fails if CI=true, else it skips.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if ! tools=$(scripts/deploy/tools.sh); then
-  echo "check-deploy.sh: deploy/ is not checked" >&2
+  echo "check-deploy.sh: skipped: the tools for deploy/ are missing" >&2
   [ "${CI:-}" = true ] && exit 1
   exit 0
 fi

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds the proxy and shows it at work on examples/: the plan, and as root a scratch node that really answers.
+# Builds the proxy and runs the demo on examples/: it prints the plan, and as root it programs a scratch node and sends requests.
 #
 # Usage: scripts/demo.sh [cargo build options, such as --release]
-# Exits 0 when every Service answers as its manifests promise, or when there is no root and only the plan was shown.
+# Exits 0 if every Service answers as its manifests promise, or if it ran without root and only printed the plan.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 
-# Without root no nft is needed, and none is fetched.
+# Without root the demo needs no nft, so none is fetched.
 if [ "$(id -u)" -eq 0 ]; then
   command -v ip >/dev/null || { echo "demo.sh: the demo needs ip (package iproute2)" >&2; exit 1; }
   NFT=$(scripts/nft.sh)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Prints the path of an nft of version 1.1.3 or newer.
 #
-# The system's own nft is used when it is new enough. Otherwise, on Debian 12, the packages of the next Debian release
-# are read from the package archive that apt already uses, checked against that archive's signed-over index and unpacked
-# into build/nft: nothing on the system is changed.
+# It uses the system's nft if that is new enough. Otherwise, on Debian 12, it fetches the packages of the next Debian release from
+# the package archive that apt already uses, checks them against that archive's signed index, and unpacks them into build/nft.
+# It changes nothing on the system.
 #
-# Usage: scripts/nft.sh            prints a path, exits 0; on failure says why on stderr, exits 1
+# Usage: scripts/nft.sh            prints a path and exits 0; on failure prints the reason to stderr and exits 1
 set -euo pipefail
 
 floor=1.1.3
@@ -57,7 +57,7 @@ xz --decompress "$work/Packages.xz"
 rm -rf "$target.new"
 mkdir -p "$target.new/root"
 for package in "${packages[@]}"; do
-  # Debian 13 renamed some of these for 64-bit time: take the plain name or its t64 twin.
+  # Debian 13 added t64 to some names for 64-bit time: accept either name.
   read -r path sha256 < <(awk -v name="$package" '
     BEGIN {RS=""; FS="\n"}
     {found=0; path=""; sum=""
@@ -73,7 +73,7 @@ done
 
 libraries=$(dirname "$(find "$target.new/root" -name 'libnftables.so.1' | head -n1)")
 loader=$(find "$target.new/root" -name 'ld-linux*.so.*' | head -n1)
-[ -n "$libraries" ] && [ -n "$loader" ] || fail "the packages of $suite do not hold what was expected"
+[ -n "$libraries" ] && [ -n "$loader" ] || fail "the packages of $suite lack libnftables or the dynamic loader"
 cat >"$target.new/nft" <<EOF
 #!/bin/sh
 exec '$target${loader#"$target.new"}' --library-path '$target${libraries#"$target.new"}' '$target/root/usr/sbin/nft' "\$@"

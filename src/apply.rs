@@ -14,10 +14,12 @@ use thiserror::Error;
 use crate::dataplane::SetName;
 use crate::dataplane::{Element, Family, Operation, Tables};
 
+mod any_backend;
 mod memory;
 pub(crate) mod netlink;
 mod nft;
 
+pub use any_backend::{AnyBackend, BackendChoice, BackendOptions};
 pub use memory::{MemoryKernel, Packet, PacketOutcome};
 pub use netlink::{ForeignChain, ForeignHook, ForeignRule, ForeignTable, Netlink, Removal};
 pub use nft::{Nft, encode};

@@ -1,11 +1,10 @@
-//! The command line: what an operator may ask for, and how the parts are put together for it.
+//! The command line: it parses options, calls the modules that do the work, and prints.
 //!
-//! Exit codes are those of `kubectl diff`: 0 for done or no differences, 1 for differences found by `--dry-run`, 2 for errors. 1 also
-//! says that `--cleanup` failed somewhere, as kube-proxy's does, that `doctor` found something, and that a proxy ended because its
-//! configuration file changed.
+//! Exit codes are those of `kubectl diff`: 0 for success or no differences, 1 for differences found by `--dry-run`, 2 for errors. 1 also
+//! means that `--cleanup` failed in part (as in kube-proxy), that `doctor` has warnings or problems, or that the proxy ended because
+//! its configuration file changed.
 
 mod args;
-mod backend;
 mod cleanup;
 mod configuration;
 mod doctor;
@@ -16,6 +15,7 @@ mod output;
 mod pages;
 mod proxy;
 mod replay;
+mod signal;
 mod source;
 mod take_over;
 
@@ -23,52 +23,52 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command, Version};
+use args::{Args, OutputFormat, Subcommand, VersionFormat};
 
-/// There was something to change.
+/// The exit code if there are differences.
 const DIFFERENCES: u8 = 1;
-/// The configuration file changed.
+/// The exit code after a change of the configuration file.
 const RECONFIGURED: u8 = 1;
-/// Something went wrong.
+/// The exit code after an error.
 const ERROR: u8 = 2;
 
-/// Parses the command line, does what it says, and tells how it went.
+/// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
     let mut args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
             let code = if error.use_stderr() { ERROR } else { 0 };
-            // A closed terminal is nobody to tell.
+            // If the terminal is closed, there is nowhere left to print to.
             let _ = error.print();
             return ExitCode::from(code);
         }
     };
     let progress = logging::Progress::new();
-    if args.version != Version::False {
-        return code(output::version(), &progress);
+    if args.version != VersionFormat::False {
+        return exit_code(output::version(), &progress);
     }
-    let begun = args.settle().and_then(|notes| {
+    let configured = args.read_settings().and_then(|notes| {
         logging::start(&args, &progress)?;
-        logging::tell(&notes);
+        logging::print_notes(&notes);
         Ok(())
     });
-    let done = begun.and_then(|()| {
-        // Two workers: the pages are served while a large diff is computed.
+    let result = configured.and_then(|()| {
+        // Two workers, so that one serves the pages while the other computes a large diff.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let done = runtime.block_on(run(&args, &progress));
-        // A thread that still reads standard input must not keep the process.
+        let result = runtime.block_on(run(&args, &progress));
+        // Do not wait for a thread that still reads standard input.
         runtime.shutdown_background();
-        done
+        result
     });
-    code(done, &progress)
+    exit_code(result, &progress)
 }
 
-/// The exit code; an error is told.
-fn code(done: anyhow::Result<ExitCode>, progress: &logging::Progress) -> ExitCode {
-    match done {
+/// The exit code of a result. An error is printed.
+fn exit_code(result: anyhow::Result<ExitCode>, progress: &logging::Progress) -> ExitCode {
+    match result {
         Ok(code) => code,
         Err(error) => {
-            logging::complain(progress, &error);
+            logging::print_error(progress, &error);
             ExitCode::from(ERROR)
         }
     }
@@ -79,10 +79,10 @@ async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCo
         return configuration::write(args, file);
     }
     match &args.command {
-        Some(Command::Replay(replay)) => replay::run(args, replay),
-        Some(Command::Doctor(doctor)) => doctor::run(args, doctor).await,
-        None if !args.dry_run && args.output != args::Format::Text => {
-            anyhow::bail!("--output says how --dry-run and replay print: give --dry-run, or leave it out")
+        Some(Subcommand::Replay(replay)) => replay::run(args, replay),
+        Some(Subcommand::Doctor(doctor)) => doctor::run(args, doctor).await,
+        None if !args.dry_run && args.output != OutputFormat::Text => {
+            anyhow::bail!("--output has no effect here: give --dry-run as well, or leave --output out")
         }
         None if args.init_only => proxy::init(args).await,
         None if args.cleanup.is_some() => cleanup::run(args).await,

@@ -1,4 +1,4 @@
-//! The configuration: kube-proxy's file and flags, and what they come to.
+//! The configuration: kube-proxy's file and flags, and the settings that result from them.
 //!
 //! ```text
 //! file  ─▶ document ─┐
@@ -6,10 +6,11 @@
 //! flags ─────────────┘    every field, with defaults    what the program uses, validated
 //! ```
 //!
-//! One table ([`fields`]) says of every field what it holds, its default, and what becomes of it here; another ([`flags`]) the same of
-//! every flag. Reading, defaults, validation, writing, the notes about what is ignored, and docs/configuration.md follow from them.
-//! Apart from [`follow`], which watches the file, nothing here does input or output.
+//! One table ([`fields`]) holds for every field its kind of value, its default and how Pointsman treats it; another ([`flags`]) does the
+//! same for every flag. Reading, defaults, validation, writing, the notes about ignored fields, and docs/configuration.md follow from
+//! these tables. Only [`follow`], which watches the file, does input or output.
 
+mod change;
 mod document;
 mod duration;
 pub mod fields;
@@ -17,14 +18,16 @@ pub mod flags;
 pub mod follow;
 mod hint;
 mod kind;
+mod networks;
 mod problem;
 mod settings;
 mod table;
 mod values;
 
+pub use change::ConfigChange;
 pub use duration::GoDuration;
-pub use kind::{Value, go_flag};
-pub use problem::{Note, Origin, Problem, Problems};
-pub use settings::{Conntrack, LogFormat, Settings};
+pub use kind::{FieldValue, parse_go_bool};
+pub use problem::{ConfigNote, ConfigProblem, ConfigProblems, Origin};
+pub use settings::{ConntrackSettings, LogFormat, Settings};
 pub use table::table;
 pub use values::KubeProxyConfiguration;

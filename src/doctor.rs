@@ -1,11 +1,11 @@
-//! `pointsman doctor`: what stands against a switch from kube-proxy on this node.
+//! `pointsman doctor`: what speaks against a switch from kube-proxy on this node.
 //!
 //! ```text
 //! the node ─▶ gather ─▶ Facts ─▶ examine ─▶ Finding, Finding, …
 //!             effects            pure
 //! ```
 //!
-//! Nothing on the node is changed, not even a scratch table is made: what only a write can tell is said to be untested.
+//! doctor changes nothing on the node and creates no scratch table. It reports as untested what only a write can test.
 
 mod config;
 mod facts;
@@ -14,7 +14,7 @@ mod gather;
 mod rules;
 
 pub use config::{ProxyConfig, read_config};
-pub use facts::{Facts, NftProgram, Policy, ProxyMetrics, Setting};
-pub use finding::{Finding, Severity, json, objections, text};
+pub use facts::{DropPolicy, Facts, NftProgram, ProxyMetrics, SysctlSwitch};
+pub use finding::{Finding, FindingSeverity, blocks_switch, json, text};
 pub use gather::gather;
 pub use rules::{IDS, examine};

@@ -1,5 +1,13 @@
-//! The host that the proxy runs on: its addresses, the sysctls of connection tracking, and the proxy's own out-of-memory score.
+//! This host: its name, addresses and IPv6, and what the proxy sets on it besides nftables (sysctls of connection tracking, and the
+//! process's out-of-memory score).
 
 pub mod addresses;
+mod ipv6;
+mod name;
 pub mod oom;
+mod prepare;
 pub mod sysctl;
+
+pub use ipv6::kernel_has_ipv6;
+pub use name::{NodeNameError, node_name};
+pub use prepare::{HostRole, prepare};

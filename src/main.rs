@@ -1,4 +1,4 @@
-//! The `pointsman` binary; all of it is in the library.
+//! The `pointsman` binary. The library contains all of its code.
 
 use std::process::ExitCode;
 

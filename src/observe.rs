@@ -5,9 +5,11 @@ mod events;
 mod health;
 mod http;
 mod service_health;
+mod start;
 
 pub use clients::ClientCounts;
 pub use events::{EventNote, EventRate, EventType, Events, publish};
 pub use health::{FamilyHealth, Health, HealthReport};
 pub use http::{About, ListenError, Listener, Pages};
 pub use service_health::ServiceHealth;
+pub use start::{TakenAddress, start_events, start_pages};

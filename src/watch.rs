@@ -16,6 +16,7 @@ pub mod host;
 pub mod journal;
 mod kubernetes;
 mod manifests;
+mod start;
 mod wire;
 
 pub use connection::{Connection, ConnectionReport};
@@ -23,6 +24,7 @@ pub use kubernetes::{
     ConfigError, KubernetesOptions, api_resource, client as api_client, client_config, watch as watch_api_server,
 };
 pub use manifests::{ManifestError, Manifests};
+pub use start::{ObjectSource, SourceError, SourceOptions, StartedSource, start};
 
 use jiff::Timestamp;
 use tokio::time::Instant;

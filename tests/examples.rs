@@ -1,4 +1,4 @@
-//! `examples/` is good input: every Service that has something to proxy is in the plan, and nothing is complained about.
+//! `examples/` is valid input: the plan contains every proxied Service, and the log has no warnings.
 
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
@@ -14,7 +14,7 @@ fn plan() -> Output {
 }
 
 #[test]
-fn the_plan_names_every_proxied_service_and_no_other() {
+fn the_plan_contains_every_proxied_service_and_no_other() {
     let output = plan();
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "an empty kernel differs: {}", String::from_utf8_lossy(&output.stderr));
@@ -38,7 +38,7 @@ fn the_plan_names_every_proxied_service_and_no_other() {
 }
 
 #[test]
-fn nothing_in_the_examples_is_skipped() {
+fn the_examples_cause_no_warnings() {
     let output = plan();
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");

@@ -1,4 +1,4 @@
-//! What an operator sees who asks for something impossible: exit code 2 and one line that says what to do.
+//! Wrong input of the operator: exit code 2 and one line that says what to do.
 
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
@@ -21,13 +21,13 @@ fn run(command: &mut Command) -> (Option<i32>, String, String) {
     (status.code(), String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
-/// Ways to call the program that do not leave it running, as a proxy that sets up its host.
+/// Options and subcommands with which the program never keeps running as a proxy.
 const ENDING: [&str; 8] =
     ["--force", "doctor", "--dry-run", "--once", "--watch", "--against", "--write-config-to", "replay"];
 
-/// Runs the proxy and asserts that it refuses with all of these words.
+/// Runs the proxy and asserts that it refuses with exit code 2 and an error that contains all of these words.
 ///
-/// These tests run on the machine itself. Should what is to be refused be taken one day, a plan is all that comes of it.
+/// These tests run outside of network namespaces. If the program should accept wrong input one day, it only prints a plan.
 fn assert_refused(args: &[&str], words: &[&str]) {
     let mut args = args.to_vec();
     if !args.iter().any(|arg| ENDING.contains(arg)) {
@@ -41,7 +41,7 @@ fn assert_refused(args: &[&str], words: &[&str]) {
     assert!(!stderr.contains("panicked"), "{stderr}");
 }
 
-/// A program that prints what nft of some version would.
+/// A program that prints these lines, as nft prints its version.
 fn nft_that_prints(folder: &Path, lines: &str) -> PathBuf {
     let path = folder.join("nft");
     fs::write(&path, format!("#!/bin/sh\ncat <<'EOF'\n{lines}\nEOF\n")).expect("the folder is writable");
@@ -50,7 +50,7 @@ fn nft_that_prints(folder: &Path, lines: &str) -> PathBuf {
 }
 
 #[test]
-fn a_missing_nft_is_named_with_what_to_do() {
+fn the_error_about_a_missing_nft_says_what_to_do() {
     let args = ["--manifests", EXAMPLES, "--dry-run", "--backend", "nft", "--nft", "/nowhere/nft"];
     assert_refused(&args, &["/nowhere/nft", "1.1.3", "--nft PATH"]);
 }
@@ -73,7 +73,7 @@ fn an_old_nft_and_one_without_json_are_refused() {
 }
 
 #[test]
-fn an_nft_that_claims_success_and_does_nothing_is_found_out() {
+fn an_nft_that_does_nothing_fails_the_test_in_scratch_tables() {
     let folder = tempfile::tempdir().expect("a folder");
     let nft = nft_that_prints(folder.path(), "nftables v1.1.3 (a liar)\n  json: yes");
     let nft = nft.to_str().expect("a path of letters");
@@ -81,19 +81,19 @@ fn an_nft_that_claims_success_and_does_nothing_is_found_out() {
 }
 
 #[test]
-fn without_permission_the_kernel_is_not_touched_and_the_remedy_is_named() {
+fn without_permission_the_start_fails_and_names_the_capability() {
     let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/build/nft/nft");
     let nft = std::env::var("NFT").unwrap_or_else(|_| unpacked.to_owned());
     for backend in ["auto", "netlink", "nft"] {
         let mut command = Command::new(POINTSMAN);
         command.args(["--manifests", "-", "--once", "--backend", backend, "--nft", &nft]).stdin(Stdio::null());
         if nix::unistd::Uid::effective().is_root() {
-            // Nobody: without capabilities in this network namespace. The binary and nft may lie where nobody cannot look.
+            // The user `nobody` has no capabilities in this network namespace. It may lack access to the binary or to nft.
             command.uid(65_534).gid(65_534);
             let program = if backend == "nft" { &nft } else { POINTSMAN };
             let reachable = Command::new(program).arg("--version").uid(65_534).gid(65_534).output();
             if !reachable.is_ok_and(|output| output.status.success()) {
-                println!("skipped: {program} cannot be run by nobody");
+                println!("skipped: the user nobody cannot run {program}");
                 continue;
             }
         }
@@ -104,7 +104,7 @@ fn without_permission_the_kernel_is_not_touched_and_the_remedy_is_named() {
 }
 
 #[test]
-fn without_permission_nothing_is_removed_or_inspected_and_the_remedy_is_named() {
+fn without_permission_cleanup_and_doctor_fail_and_name_the_capability() {
     for (args, expected) in [(&["--cleanup", "--force"][..], 1), (&["doctor"], 2)] {
         let mut command = Command::new(POINTSMAN);
         command.args(args);
@@ -112,7 +112,7 @@ fn without_permission_nothing_is_removed_or_inspected_and_the_remedy_is_named() 
             command.uid(65_534).gid(65_534);
             let reachable = Command::new(POINTSMAN).arg("--version").uid(65_534).gid(65_534).output();
             if !reachable.is_ok_and(|output| output.status.success()) {
-                println!("skipped: {POINTSMAN} cannot be run by nobody");
+                println!("skipped: the user nobody cannot run {POINTSMAN}");
                 continue;
             }
         }
@@ -123,7 +123,7 @@ fn without_permission_nothing_is_removed_or_inspected_and_the_remedy_is_named() 
 }
 
 #[test]
-fn wrong_input_of_the_operator_stops_the_start() {
+fn wrong_options_stop_the_start() {
     assert_refused(&["--manifests", "/nowhere", "--dry-run", "--against", "empty"], &["/nowhere"]);
     assert_refused(&["--kubeconfig", "/nowhere/config", "--dry-run", "--against", "empty"], &["/nowhere/config"]);
     assert_refused(&["--cluster-cidr", "banana"], &["--cluster-cidr", "banana"]);
@@ -156,7 +156,7 @@ fn wrong_input_of_the_operator_stops_the_start() {
 }
 
 #[test]
-fn a_broken_journal_names_the_line() {
+fn the_error_about_a_broken_journal_names_the_line() {
     let mut journal = tempfile::NamedTempFile::new().expect("a file");
     writeln!(journal, "{{\"time\":\"2026-01-01T00:00:00Z\",\"event\":{{\"services-reset\":[]}}}}\nbroken\n")
         .expect("written");
@@ -174,7 +174,7 @@ fn help_and_version_succeed() {
 }
 
 #[test]
-fn a_plan_needs_neither_root_nor_nft_and_reads_standard_input() {
+fn a_dry_run_against_empty_tables_needs_neither_root_nor_nft_and_reads_standard_input() {
     let plan = |input: Stdio, manifests: &str| {
         let mut command = Command::new(POINTSMAN);
         command.args(["--manifests", manifests, "--dry-run", "--against", "empty", "--nft", "/nowhere/nft"]);

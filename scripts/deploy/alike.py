@@ -1,4 +1,4 @@
-"""The chart installs what the kustomize folders install."""
+"""Compares the chart's objects with those of the kustomize folders."""
 
 import copy
 import re
@@ -8,7 +8,7 @@ import render
 
 
 def plain(original):
-    """An object without what the two ways do differently: labels beyond the selector's, generated names, tags, hashes."""
+    """An object without the parts that may differ: labels beyond the selector's, generated names, tags, hashes."""
     found = copy.deepcopy(original)
     metadata = found["metadata"]
     metadata.pop("labels", None)

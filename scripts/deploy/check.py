@@ -31,7 +31,7 @@ def main():
         *(problem for path in render.manifests() for problem in objects.check(path, render.load(path))),
         *objects.check_pages(),
     )
-    # From here on the fields are known to be there.
+    # The checks above guarantee that the fields exist.
     report(
         *grants.check(base),
         *kubeadm.check(),
@@ -45,7 +45,7 @@ def main():
         *monitoring.check(rendered["kustomize deploy/monitoring"]),
     )
     count = sum(map(len, rendered.values()))
-    print(f"deploy/: {count} objects in {len(rendered)} renderings are valid, and grant what they should")
+    print(f"deploy/: {count} objects in {len(rendered)} renderings are valid, with the expected permissions")
 
 
 main()

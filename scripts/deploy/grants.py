@@ -1,4 +1,4 @@
-"""What a node's pod may do, and what it may ask of the API server: no more than the documentation says."""
+"""Checks the permissions of a node's pod, on the node and on the API server: no more than the documentation says."""
 
 import render
 
@@ -8,7 +8,7 @@ def check(base):
     pod = daemonset["spec"]["template"]["spec"]
     [container], [init] = pod["containers"], pod["initContainers"]
     expected = [
-        # What it may do to the node.
+        # Permissions on the node.
         ("securityContext", container["securityContext"], {
             "runAsUser": 0,
             "runAsGroup": 0,
@@ -20,12 +20,12 @@ def check(base):
         }),
         ("namespaces", {key for key in pod if key.startswith("host")}, {"hostNetwork"}),
         ("hostNetwork", pod["hostNetwork"], True),
-        # Full root is for what is done once, before the proxy runs.
+        # Only the init container, which runs once before the proxy, has full root.
         ("init", init["securityContext"], {"runAsUser": 0, "runAsGroup": 0, "privileged": True, "readOnlyRootFilesystem": True}),
         ("init's options", init["args"], ["--init-only", *container["args"]]),
         ("init's image", init["image"], container["image"]),
         ("volumes", [sorted(volume) for volume in pod["volumes"]], [["configMap", "name"]]),
-        # Where it runs, and as whom.
+        # Scheduling and identity.
         ("serviceAccountName", pod["serviceAccountName"], "pointsman"),
         ("priorityClassName", pod["priorityClassName"], "system-node-critical"),
         ("tolerations", pod["tolerations"], [{"operator": "Exists"}]),
@@ -35,7 +35,7 @@ def check(base):
         ("envFrom", container["envFrom"], [{"configMapRef": {"name": "pointsman-api-server", "optional": True}}]),
         ("env", [variable["name"] for variable in container["env"]], ["NODE_NAME", "MALLOC_TRIM_THRESHOLD_"]),
         ("selector", daemonset["spec"]["selector"]["matchLabels"], daemonset["spec"]["template"]["metadata"]["labels"]),
-        # What it may ask of the API server.
+        # Permissions on the API server.
         ("rules", role["rules"], [
             {"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]},
             {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},

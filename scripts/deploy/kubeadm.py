@@ -1,4 +1,4 @@
-"""deploy/kubeadm/patch.yaml changes the image and the command of kubeadm's DaemonSet, and nothing else."""
+"""Checks that deploy/kubeadm/patch.yaml changes only the image and the command of kubeadm's DaemonSet."""
 
 import render
 
@@ -11,7 +11,7 @@ def differences(left, right, path=""):
         keys = sorted(left.keys() | right.keys())
         return [found for key in keys for found in differences(left.get(key), right.get(key), f"{path}.{key}")]
     lists = isinstance(left, list) and isinstance(right, list) and len(left) == len(right)
-    # A list of words, such as a command, is one value.
+    # A list of strings, such as a command, is one value.
     if lists and not all(isinstance(item, str) for item in left):
         pairs = enumerate(zip(left, right))
         return [found for n, (one, other) in pairs for found in differences(one, other, f"{path}[{n}]")]
@@ -20,7 +20,7 @@ def differences(left, right, path=""):
 
 def check():
     [before] = render.load(f"{FOLDER}/daemonset.yaml")
-    # The way that the page describes, through kubectl's own merge; --local talks to no server.
+    # As docs/install/kubeadm.md describes: kubectl's own merge. --local contacts no server.
     [after] = render.parse(render.run(
         "kubectl", "patch", "--local", "--filename", f"{FOLDER}/daemonset.yaml",
         "--patch-file", f"{FOLDER}/patch.yaml", "--output", "yaml",

@@ -1,4 +1,4 @@
-"""The alerts and the dashboard: PromQL that Prometheus reads, over metrics and labels that docs/metrics.md has."""
+"""Checks that alerts and dashboard are valid PromQL, over metrics and labels in docs/metrics.md."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import yaml
 
 import render
 
-# Labels that the scrape adds, not the program.
+# Labels that the scrape adds.
 ADDED = {"job", "node", "namespace", "pod", "instance", "le"}
 SUFFIXES = r"_(bucket|sum|count)$"
 
@@ -22,7 +22,7 @@ def documented():
 
 
 def unknown(where, expression, metrics):
-    """Metrics and labels of an expression that the program does not have."""
+    """Metrics and labels of an expression that docs/metrics.md does not have."""
     problems = []
     for metric, matchers in re.findall(r"\b((?:kubeproxy|pointsman)_\w+)(?:\{([^}]*)\})?", expression):
         labels = metrics.get(metric, metrics.get(re.sub(SUFFIXES, "", metric)))
@@ -54,7 +54,7 @@ def check(rendered):
     expressions = [*((rule["alert"], rule["expr"]) for rule in rules), *queries]
     problems = [problem for where, expression in expressions for problem in unknown(where, expression, metrics)]
 
-    # Every alert fires once in the tests, and stays quiet once.
+    # In the tests, every alert fires at least once and stays quiet at least once.
     [tests] = render.load("deploy/monitoring/alerts-test.yaml")
     cases = [case for test in tests["tests"] for case in test["alert_rule_test"]]
     for alert in (rule["alert"] for rule in rules):
@@ -65,7 +65,7 @@ def check(rendered):
     with tempfile.TemporaryDirectory() as work:
         Path(work, "alerts.yaml").write_text(yaml.safe_dump(rule["spec"]))
         shutil.copy("deploy/monitoring/alerts-test.yaml", work)
-        # Grafana fills in its variables; promtool reads what is left.
+        # Replace Grafana's variables, so that promtool can parse the queries.
         filled = [expr.replace("$__rate_interval", "5m").replace("$node", ".*") for _, expr in queries]
         records = [{"record": f"panel:{n}", "expr": expr} for n, expr in enumerate(filled)]
         Path(work, "dashboard.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": records}]}))

@@ -1,4 +1,4 @@
-"""Objects against schemas that know every field: a misspelt one is an error, as it is not for kubectl without a server."""
+"""Checks objects against strict schemas: an unknown field is an error. kubectl without a server would accept it."""
 
 import copy
 import json
@@ -10,16 +10,16 @@ import referencing
 
 import render
 
-# The oldest and the newest version of the Kubernetes API that objects must be valid in.
+# Objects must be valid in the oldest and in the newest of these versions of the Kubernetes API.
 VERSIONS = ["1.32", "1.37"]
-# Kinds that came later than the oldest version: they are checked in the newest one only.
+# Kinds that the oldest version lacks: they are checked in the newest version only.
 LATER = {"ServiceCIDR"}
 SCHEMAS = Path("scripts/deploy/schemas")
 VALUES = Path(render.CHART, "values.schema.json")
 
 
 def schema_errors(found, schema):
-    """What one of our own schemas finds wrong."""
+    """The errors that one of our own schemas finds."""
     shared = referencing.Resource.from_contents(json.loads((SCHEMAS / "metadata.json").read_text()))
     registry = referencing.Registry().with_resource("metadata.json", shared)
     validator = jsonschema.Draft7Validator(schema, registry=registry)
@@ -27,7 +27,7 @@ def schema_errors(found, schema):
 
 
 def configuration_schema():
-    """A KubeProxyConfiguration: the chart's value `config` with its envelope."""
+    """The schema of a KubeProxyConfiguration: that of the chart's value `config`, with apiVersion and kind."""
     values = json.loads(VALUES.read_text())
     schema = {**values["properties"]["config"], "definitions": values["definitions"]}
     envelope = {
@@ -40,7 +40,7 @@ def configuration_schema():
 
 
 def errors(found):
-    """What is wrong with one object."""
+    """The errors of one object."""
     group = found.get("apiVersion", "").split("/")[0]
     if group == "monitoring.coreos.com":
         return schema_errors(found, json.loads((SCHEMAS / f"{found['kind'].lower()}.json").read_text()))
@@ -60,12 +60,12 @@ def errors(found):
 
 
 def check(where, among):
-    """Every problem of some objects."""
+    """The errors of several objects."""
     return [f"{where}: {render.name(found)}: {error}" for found in among for error in errors(found)]
 
 
 def check_pages():
-    """The objects among the YAML that pages show, and the configurations."""
+    """The errors of objects and configurations in the YAML blocks of the documentation."""
     problems = []
     for page in [*Path("docs").rglob("*.md"), *Path("deploy").rglob("*.md")]:
         for block in page.read_text().split("```yaml\n")[1:]:
@@ -79,7 +79,7 @@ def check_pages():
 
 
 def notices_a_misspelt_field(base):
-    """The schemas are of use only while they refuse what they should: each of these must be noticed."""
+    """Checks the schemas themselves: they must refuse each of these misspelt fields."""
     daemonset, configuration = render.only("DaemonSet", base), render.only("ConfigMap", base)
     rule, monitor = (render.load(f"deploy/monitoring/{name}.yaml")[0] for name in ("prometheusrule", "podmonitor"))
     misspelt = [
@@ -98,9 +98,9 @@ def notices_a_misspelt_field(base):
             inner = inner[step]
         inner[path[-1]] = "x"
         if not errors(found):
-            problems.append(f"the schemas do not notice {render.name(original)} {'.'.join(map(str, path))}")
+            problems.append(f"the schemas accept {render.name(original)} {'.'.join(map(str, path))}")
     found = copy.deepcopy(configuration)
     found["data"]["config.conf"] += "clusterCIRD: 10.0.0.0/8\n"
     if not errors(found):
-        problems.append("the schemas do not notice a misspelt field of config.conf")
+        problems.append("the schemas accept a misspelt field of config.conf")
     return problems

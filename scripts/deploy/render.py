@@ -1,4 +1,4 @@
-"""Objects: read from files, rendered by kubectl's kustomize and by helm."""
+"""Reads objects from files, and renders them with kubectl's kustomize and with helm."""
 
 import subprocess
 from pathlib import Path
@@ -9,7 +9,7 @@ CHART = "deploy/chart/pointsman"
 
 
 class Loader(yaml.SafeLoader):
-    """YAML without duplicate keys, of which PyYAML would silently take the last."""
+    """A YAML loader that refuses duplicate keys. PyYAML would silently use the last."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -29,7 +29,7 @@ def load(path):
 
 
 def run(*command):
-    """What a command prints; an error of ours when it fails."""
+    """Runs a command and returns its output. Exits with its errors if it fails."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"check-deploy: {' '.join(command)}: {done.stderr.strip()}")
@@ -37,7 +37,7 @@ def run(*command):
 
 
 def kustomizations():
-    """Every folder that is a kustomization."""
+    """All kustomization folders."""
     return sorted(str(path.parent) for path in Path("deploy").rglob("kustomization.yaml"))
 
 
@@ -52,7 +52,7 @@ def helm(*sets, namespace="kube-system"):
 
 
 def manifests():
-    """Files that hold whole objects: what the renderings are made of, and the examples."""
+    """Files with whole objects: the sources of the renderings, and the examples."""
     folders = ["deploy/base", "deploy/kubeadm", "deploy/monitoring", "examples"]
     files = (path for folder in folders for path in Path(folder).glob("*.yaml"))
     return sorted(str(path) for path in files if path.name not in ("kustomization.yaml", "patch.yaml", "alerts-test.yaml"))

@@ -1,4 +1,4 @@
-"""The chart's values: what must be refused, and the versions that must agree."""
+"""Checks the chart: values that it must refuse, comments on all values, and its version."""
 
 import re
 import subprocess
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import render
 
-# Renderings that are checked like the kustomize ones.
+# Values of the renderings that are checked, by name.
 RENDERED = {
     "defaults": [],
     "everything": [
         "podMonitor.enabled=true", "prometheusRule.enabled=true", "dashboard.enabled=true",
         "config.metricsBindAddress=0.0.0.0:10249",
     ],
-    # As kubeadm writes a configuration: nothing is left out, most is empty.
+    # kubeadm writes every field, most of them empty.
     "kubeadm's configuration": [
         "config.healthzBindAddress=", "config.metricsBindAddress=", "config.mode=", "config.conntrack.maxPerCore=null",
         "config.conntrack.udpTimeout=0s", "config.nodePortAddresses=null", "config.logging.flushFrequency=0",
@@ -29,7 +29,7 @@ RENDERED = {
     ],
 }
 
-# Values that a person may get wrong, and that must stop the installation.
+# Likely mistakes that must stop the installation.
 REFUSED = [
     ["image.repositry=x"],
     ["config.clusterCIRD=10.0.0.0/8"],
@@ -39,12 +39,12 @@ REFUSED = [
     ["apiServer.host=https://api.example.com"],
     ["apiServer.port=70000"],
     ["updateStrategy.rollingUpdate.maxSurge=1"],
-    # Prometheus would find nobody there.
+    # Prometheus cannot reach the loopback address.
     ["podMonitor.enabled=true"],
 ]
 
 
-# Values whose inner fields are Kubernetes' own.
+# Values whose fields belong to Kubernetes, so they need no comments.
 NOT_OURS = {"resources", "nodeSelector", "tolerations", "updateStrategy"}
 
 
@@ -56,7 +56,7 @@ def undocumented():
         if key and not key[1]:
             outer = key[2]
         if key and (not key[1] or len(key[1]) == 2 and outer not in NOT_OURS) and not before.lstrip().startswith("#"):
-            found.append(f"{render.CHART}/values.yaml: nothing explains {outer}: {key[2]}")
+            found.append(f"{render.CHART}/values.yaml: a comment is missing above {outer}: {key[2]}")
         before = line
     return found
 
@@ -67,7 +67,7 @@ def check():
     for sets in REFUSED:
         options = [option for value in sets for option in ("--set", value)]
         if subprocess.run(["helm", "template", "p", render.CHART, *options], capture_output=True).returncode == 0:
-            problems.append(f"{render.CHART} takes {sets}")
+            problems.append(f"{render.CHART} accepts {sets}")
     [chart] = render.load(f"{render.CHART}/Chart.yaml")
     version = re.search(r'^version = "(.*)"', Path("Cargo.toml").read_text(), re.MULTILINE).group(1)
     if chart["appVersion"] != version:

@@ -3,64 +3,66 @@
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::builder::PossibleValue;
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 
 use super::kube_proxy::KubeProxyFlags;
-use crate::config::{LogFormat, Note, Settings, go_flag};
+use crate::apply::{BackendChoice, BackendOptions};
+use crate::config::{ConfigNote, LogFormat, Settings, parse_go_bool};
 use crate::dataplane::{Family, Options};
 use crate::diff::Scope;
+use crate::host;
 use crate::state::View;
 use crate::watch::journal::ReadUntil;
 
 /// A Kubernetes Service proxy for nftables whose updates cost the size of the change.
 ///
-/// Without --manifests the cluster is watched through the API server. Exit codes: 0 done or no differences, 1 differences found
-/// by --dry-run, or another configuration file, 2 errors.
+/// Without --manifests, Pointsman watches the API server. Exit codes: 0 success or no differences; 1 --dry-run found differences, or
+/// the configuration file changed; 2 error.
 #[derive(Debug, Parser)]
 #[command(name = "pointsman", disable_version_flag = true, args_override_self = true, max_term_width = 110)]
 pub(super) struct Args {
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<Subcommand>,
 
-    /// What the configuration file and the flags come to, once they were read.
+    /// The settings from the configuration file and the flags, after `read_settings`.
     #[arg(skip)]
     pub settings: Settings,
 
-    /// Read the configuration from this file, as kube-proxy does (KubeProxyConfiguration, YAML or JSON): it replaces the flags, but
-    /// not those that kube-proxy does not have. docs/configuration.md
+    /// Read kube-proxy's configuration (KubeProxyConfiguration, YAML or JSON) from this file. It replaces kube-proxy's flags; flags
+    /// that kube-proxy does not have still count. See docs/configuration.md
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
-    /// Write the configuration that is in force to this file, as kube-proxy's, and end
+    /// Write the effective configuration to this file in kube-proxy's format, then exit
     #[arg(long, value_name = "FILE")]
     pub write_config_to: Option<PathBuf>,
 
-    /// Set the sysctls of connection tracking, test the way to the kernel, and end
+    /// Set the sysctls of connection tracking, test access to the kernel's nf_tables, then exit
     #[arg(
         long, value_name = "true|false", num_args = 0..=1, require_equals = true, value_parser = switch, action = ArgAction::Set,
         default_value = "false", default_missing_value = "true", hide_default_value = true
     )]
     pub init_only: bool,
 
-    /// Print the version and end
+    /// Print the version, then exit
     #[arg(
         short = 'V', long, value_name = "true|false|raw", num_args = 0..=1, require_equals = true,
         default_value = "false", default_missing_value = "true", hide_default_value = true, hide_possible_values = true
     )]
-    pub version: Version,
+    pub version: VersionFormat,
 
-    /// Take the cluster from manifests instead of the API server: a file, a folder, or - for standard input. YAML or JSON, such
-    /// as `kubectl get svc,endpointslices,nodes -A -o yaml` prints. May be repeated
+    /// Read the cluster from manifests instead of the API server: a file, a folder, or - for standard input. YAML or JSON, as
+    /// printed by `kubectl get svc,endpointslices,nodes -A -o yaml`. May be repeated
     #[arg(long, value_name = "PATH", conflicts_with = "kubeconfig")]
     pub manifests: Vec<PathBuf>,
 
-    /// Follow the manifests: program what changes in them
+    /// Keep running and program every change of the manifests
     #[arg(long, requires = "manifests", conflicts_with_all = ["once", "dry_run"])]
     pub watch: bool,
 
-    /// Append every event, with its time, to this file as JSON lines; `pointsman replay` reads it
+    /// Append every event with its time to this file, as JSON lines for `pointsman replay`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 
@@ -68,16 +70,17 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "dry_run")]
     pub once: bool,
 
-    /// Print what a sync would change, and change nothing
+    /// Print what a sync would change, without changing anything
     #[arg(long)]
     pub dry_run: bool,
 
-    /// How --dry-run and replay print: by Service, as the JSON batch for `nft -j -f -`, or as nft commands; doctor: text or JSON
+    /// Output format of --dry-run and replay: text by Service, a JSON batch for `nft -j -f -`, or nft commands. doctor prints text or
+    /// json
     #[arg(short, long, value_enum, default_value_t, global = true)]
-    pub output: Format,
+    pub output: OutputFormat,
 
-    /// Remove Pointsman's tables and what kube-proxy left behind, then exit: 0, or 1 if something failed. =own and =kube-proxy
-    /// remove one of the two
+    /// Remove Pointsman's tables and what kube-proxy left behind, then exit with 0, or with 1 if something failed. =own removes only
+    /// Pointsman's, =kube-proxy only kube-proxy's
     #[arg(
         long,
         value_enum,
@@ -89,45 +92,45 @@ pub(super) struct Args {
     )]
     pub cleanup: Option<CleanUp>,
 
-    /// Let --cleanup remove the rules of a proxy that still runs
+    /// Let --cleanup remove rules even while a proxy is running
     #[arg(long, requires = "cleanup")]
     pub force: bool,
 
-    /// What becomes of kube-proxy's rules after the first sync: removed unless a proxy answers on port 10256 of this host
-    /// (auto), removed in any case, or never
+    /// When to remove kube-proxy's rules, after the first sync: auto removes them unless a kube-proxy, or another program than
+    /// Pointsman, answers on port 10256 of this host; force always removes them; never keeps them
     #[arg(long, value_enum, default_value_t)]
     pub take_over: TakeOver,
 
-    /// What --dry-run compares with: what this node's kernel holds, or nothing (needs neither root nor nft)
+    /// What --dry-run compares with: this node's kernel, or empty tables (needs neither root nor nft)
     #[arg(long, value_enum, default_value_t, requires = "dry_run")]
     pub against: Against,
 
-    /// How the kernel is told: over netlink, by running nft, or by the first of these that passes a test
+    /// How to program the kernel: netlink, the nft program, or auto for the first of these that passes a test
     #[arg(long, value_enum, default_value_t, global = true)]
-    pub backend: BackendName,
+    pub backend: BackendChoice,
 
-    /// The nft program, version 1.1.3 or newer; only for the backend nft
+    /// The nft program for --backend nft, version 1.1.3 or newer: a path, or a name to look up on the PATH
     #[arg(long, value_name = "PATH", default_value = "nft", global = true)]
     pub nft: PathBuf,
 
-    /// The bit of the packet mark that asks for masquerade [default: 14]
+    /// The bit of the packet mark that requests masquerade, 0 to 31 [default: 14]
     #[arg(long, value_name = "BIT", value_parser = clap::value_parser!(u8).range(0..=31), global = true)]
     pub masquerade_bit: Option<u8>,
 
-    /// How many clients of Services with session affinity are remembered, for each family, for addresses and for NodePorts
+    /// The maximum number of clients with session affinity, for each IP family, and separately for Service addresses and NodePorts
     #[arg(long, value_name = "CLIENTS", default_value = "262144", global = true)]
     pub affinity_capacity: NonZeroU32,
 
-    /// How log lines look [default: text]
+    /// The format of log lines [default: text]
     #[arg(long, value_enum, global = true)]
     pub log_format: Option<LogFormat>,
 
-    /// What is logged: error, warn, info, debug, trace, or a filter such as `warn,pointsman::reconcile=debug`; default: info,
-    /// and warn for --dry-run and replay, or more with -v
+    /// The log level: error, warn, info, debug or trace, or a filter such as `warn,pointsman::reconcile=debug`. Without it, -v decides;
+    /// the default is info, or warn for --dry-run and subcommands
     #[arg(long, value_name = "FILTER", env = "POINTSMAN_LOG", global = true)]
     pub log_level: Option<String>,
 
-    /// How long a watch on the API server may be silent before it is renewed, in seconds
+    /// Seconds that a watch on the API server stays open before it is renewed, 1 to 290
     #[arg(long, value_name = "SECONDS", default_value_t = 290, value_parser = clap::value_parser!(u32).range(1..=290))]
     pub watch_timeout: u32,
 
@@ -135,29 +138,29 @@ pub(super) struct Args {
     pub flags: KubeProxyFlags,
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Fold a recorded journal and print what its node would have programmed
-    Replay(Replay),
-    /// Inspect this node before a switch from kube-proxy: what is there, what will differ, what to do. Changes nothing
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Subcommand {
+    /// Read a journal and print what its node would have programmed
+    Replay(ReplayArgs),
+    /// Inspect this node before a switch from kube-proxy: what was found, what will differ, what to do. Changes nothing
     ///
-    /// Exit codes: 0 nothing stands against it, 1 there are warnings or problems, 2 the node cannot be inspected.
-    Doctor(Doctor),
+    /// Exit codes: 0 no blockers, 1 warnings or problems, 2 the node cannot be inspected.
+    Doctor(DoctorArgs),
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Replay {
-    /// A file written by --record
+pub(super) struct ReplayArgs {
+    /// A journal, as written by --record
     pub file: PathBuf,
 
-    /// Stop after this time (RFC 3339) or after this many events
+    /// Stop after this time (RFC 3339), or after this number of events [default: the end of the journal]
     #[arg(long, value_name = "TIME|N")]
     pub until: Option<ReadUntil>,
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Doctor {
-    /// kube-proxy's configuration file [default: /var/lib/kube-proxy/config.conf, if it is there]
+pub(super) struct DoctorArgs {
+    /// kube-proxy's configuration file [default: /var/lib/kube-proxy/config.conf, if it exists]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -183,22 +186,16 @@ pub(super) enum TakeOver {
     Never,
 }
 
+/// The value of `--output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum OutputFormat {
     #[default]
     Text,
     Json,
     Nft,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum BackendName {
-    #[default]
-    Auto,
-    Netlink,
-    Nft,
-}
-
+/// The value of `--against`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Against {
     #[default]
@@ -206,8 +203,9 @@ pub(super) enum Against {
     Empty,
 }
 
+/// The value of `--version`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Version {
+pub(super) enum VersionFormat {
     #[default]
     False,
     True,
@@ -227,46 +225,48 @@ impl ValueEnum for LogFormat {
     }
 }
 
+impl ValueEnum for BackendChoice {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Netlink, Self::Nft]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Auto => "auto",
+            Self::Netlink => "netlink",
+            Self::Nft => "nft",
+        }))
+    }
+}
+
 impl Args {
-    /// Reads the configuration file and the flags. What is worth saying about them waits for logging to begin.
-    pub fn settle(&mut self) -> anyhow::Result<Vec<Note>> {
-        // doctor looks at the file of another program, and says what is wrong with it in its own words.
-        let file = self.config.as_deref().filter(|_| !matches!(self.command, Some(Command::Doctor(_))));
+    /// Reads the configuration file and the flags into `settings`. Returns notes to log once logging has started.
+    pub fn read_settings(&mut self) -> anyhow::Result<Vec<ConfigNote>> {
+        // For doctor, --config is a file to inspect.
+        let file = self.config.as_deref().filter(|_| !matches!(self.command, Some(Subcommand::Doctor(_))));
         let text = file.map(read).transpose()?;
         let (settings, notes) = self.settings_from(text.as_deref())?;
         self.settings = settings;
         Ok(notes)
     }
 
-    /// What this content of the configuration file comes to, together with the flags.
-    pub fn settings_from(&self, file: Option<&str>) -> anyhow::Result<(Settings, Vec<Note>)> {
+    /// The settings from this content of the configuration file and from the flags.
+    pub fn settings_from(&self, file: Option<&str>) -> anyhow::Result<(Settings, Vec<ConfigNote>)> {
         let name = self.config.as_deref().unwrap_or(Path::new("")).display().to_string();
         let mut given = self.flags.given.clone();
         let bit = self.masquerade_bit.map(|bit| bit.to_string());
-        if let (Some(bit), Some(flag)) = (bit, crate::config::flags::of("masquerade-bit")) {
+        if let (Some(bit), Some(flag)) = (bit, crate::config::flags::find("masquerade-bit")) {
             given.push((flag, bit));
         }
-        Ok(Settings::of(file.map(|text| (name.as_str(), text)), &given)?)
+        Ok(Settings::resolve(file.map(|text| (name.as_str(), text)), &given)?)
     }
 
-    /// The name of this node, in lower case as Kubernetes has it.
+    /// The name of this node's Node object, in lower case.
     pub fn node_name(&self) -> anyhow::Result<String> {
-        if let Some(name) = &self.settings.node_name {
-            return Ok(name.clone());
-        }
-        let name = match std::env::var("NODE_NAME") {
-            Ok(name) if !name.is_empty() => name,
-            _ => std::fs::read_to_string("/proc/sys/kernel/hostname")
-                .context("cannot read this host's name: give the node's name with --hostname-override")?,
-        };
-        let name = name.trim().to_lowercase();
-        if name.is_empty() {
-            bail!("the node's name is empty: give it with --hostname-override");
-        }
-        Ok(name)
+        Ok(host::node_name(self.settings.node_name.as_deref())?)
     }
 
-    /// The place that the cluster is seen from.
+    /// The node's view of the cluster.
     pub fn view(&self, node_name: &str) -> View {
         View {
             node_name: node_name.into(),
@@ -276,41 +276,38 @@ impl Args {
         }
     }
 
-    /// Both tables, whatever this host supports.
+    /// The scope with the tables of both families, whatever this host supports.
     pub fn dual_stack(&self) -> Scope {
         let Settings { options, pods_by_node, .. } = &self.settings;
         let options = Options { affinity_capacity: self.affinity_capacity.get(), ..options.clone() };
         Scope { pods_by_node: *pods_by_node, ..Scope::dual_stack(options) }
     }
 
-    /// The tables that are ours on this host: that of IPv6 only if the kernel has IPv6.
+    /// The scope with the tables of the families that this host's kernel has.
     pub fn scope(&self) -> Scope {
         let mut scope = self.dual_stack();
-        if !Path::new("/proc/net/if_inet6").exists() {
-            tracing::info!("this kernel has no IPv6: only IPv4 is programmed");
+        if !host::kernel_has_ipv6() {
+            tracing::info!("this kernel has no IPv6: programming IPv4 only");
             scope.families = vec![Family::Ip];
         }
         scope
     }
 
-    /// The nft program: a bare name is looked for on the PATH and where administrators' programs live.
-    pub fn nft_program(&self) -> PathBuf {
-        if self.nft.components().count() > 1 {
-            return self.nft.clone();
-        }
-        crate::program::find(&self.nft).unwrap_or_else(|| self.nft.clone())
+    /// How to open the backend.
+    pub fn backend_options(&self) -> BackendOptions {
+        BackendOptions { choice: self.backend, nft: self.nft.clone() }
     }
 }
 
-/// True or false, as Go spells it.
+/// A bool in Go's spelling.
 fn switch(text: &str) -> Result<bool, &'static str> {
-    go_flag(text).ok_or("expected true or false")
+    parse_go_bool(text).ok_or("expected true or false")
 }
 
 /// Reads the configuration file.
 pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| {
-        format!("cannot read the configuration {}: check --config and the file's permissions", file.display())
+        format!("cannot read the configuration file {}: check --config and the file's permissions", file.display())
     })
 }
 

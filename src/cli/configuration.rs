@@ -1,4 +1,4 @@
-//! The configuration at work: written out on demand, applied to the host, and followed while the proxy runs.
+//! The configuration at work: written to a file, applied to the host, and followed while the proxy runs.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,14 +7,11 @@ use anyhow::Context;
 
 use super::args::Args;
 use super::logging;
-use crate::config::Settings;
+use crate::config::ConfigChange;
 use crate::config::follow::Follower;
-use crate::host::{oom, sysctl};
+use crate::host::{self, HostRole};
 
-/// The one field that takes effect without a restart.
-const LIVE: &str = "logging.verbosity";
-
-/// `--write-config-to`: the effective configuration as a file.
+/// `--write-config-to`: writes the effective configuration to a file.
 pub(super) fn write(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
     let text = args.settings.configuration.yaml().context("cannot write the configuration as YAML")?;
     std::fs::write(file, text)
@@ -23,25 +20,13 @@ pub(super) fn write(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sets what the configuration wants of the host below `root` (`/`).
-///
-/// Next to manifests that is only what differs from the defaults: who tries something out did not ask for a node's settings.
-pub(super) fn apply_to_host(args: &Args, root: &Path) {
-    let cores = sysctl::cores(root);
-    let mut wanted = sysctl::wanted(&args.settings.conntrack, cores);
-    let defaults = Settings::default();
-    let serves_a_cluster = args.manifests.is_empty();
-    if !serves_a_cluster {
-        let by_default = sysctl::wanted(&defaults.conntrack, cores);
-        wanted.retain(|sysctl| !by_default.contains(sysctl));
-    }
-    sysctl::set(root, &wanted);
-    if serves_a_cluster || args.settings.oom_score_adj != defaults.oom_score_adj {
-        oom::set_score(root, args.settings.oom_score_adj);
-    }
+/// Sets the sysctls and the out-of-memory score that the configuration asks for.
+pub(super) fn prepare_host(args: &Args) {
+    let role = if args.manifests.is_empty() { HostRole::ClusterNode } else { HostRole::Manifests };
+    host::prepare(Path::new("/"), &args.settings, role);
 }
 
-/// Follows the configuration file, if there is one, until it says something that takes a restart.
+/// Follows the configuration file, if there is one, until a change needs a restart.
 pub(super) async fn changed(args: &Args) {
     let Some((path, mut follower)) = args.config.as_deref().and_then(|path| Some((path, follower(path)?))) else {
         return std::future::pending().await;
@@ -51,42 +36,49 @@ pub(super) async fn changed(args: &Args) {
         let content = follower.changed().await.map_err(anyhow::Error::from);
         let next = match content.and_then(|text| args.settings_from(Some(&text))) {
             Ok((next, notes)) => {
-                // The first content is that of the start, unless it has just changed.
+                // The start has printed the notes about the first content.
                 if look > 0 {
-                    logging::tell(&notes);
+                    logging::print_notes(&notes);
                 }
                 next
             }
             Err(error) => {
                 tracing::warn!(
-                    "the configuration changed, but cannot be used; what was read before stays in force: {error:#}"
+                    "the configuration file changed, but cannot be used; the previous version stays in force: {error:#}"
                 );
                 continue;
             }
         };
-        let fields = settings.configuration.differences(&next.configuration);
-        if fields.iter().any(|field| *field != LIVE) {
-            tracing::error!(
-                file = %path.display(),
-                fields = fields.join(", "),
-                "the configuration changed: ending, to be started anew with it; the rules stay in place"
-            );
-            return;
-        }
-        if !fields.is_empty() {
-            tracing::info!(verbosity = next.verbosity, "the configuration changed: logging as it says");
-            logging::adjust(args, &next);
+        match settings.change_to(&next) {
+            ConfigChange::None => {}
+            ConfigChange::Verbosity(verbosity) => {
+                tracing::info!(verbosity, "the configuration file changed: the log follows its verbosity");
+                logging::adjust(args, &next);
+            }
+            ConfigChange::Restart(fields) => {
+                tracing::error!(
+                    file = %path.display(),
+                    fields = fields.join(", "),
+                    "the configuration file changed: exiting, so that a supervisor restarts the proxy with it; the rules stay in \
+                     the kernel"
+                );
+                return;
+            }
         }
         settings = next;
     }
 }
 
+/// A follower of the file. Its first report is the present content, so no change since the start is missed.
 fn follower(path: &Path) -> Option<Follower> {
-    // What it said at the start was read before: the first look tells of any change since.
     match Follower::new(path) {
         Ok(follower) => Some(follower),
         Err(error) => {
-            tracing::warn!(%error, file = %path.display(), "changes of the configuration go unnoticed until a restart");
+            tracing::warn!(
+                %error,
+                file = %path.display(),
+                "cannot watch the configuration file: changes go unnoticed until a restart"
+            );
             None
         }
     }

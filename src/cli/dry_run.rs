@@ -6,15 +6,13 @@ use anyhow::bail;
 use tokio::sync::mpsc;
 
 use super::args::{Against, Args};
-use super::backend::Chosen;
 use super::logging::Progress;
-use super::source::Source;
-use super::{DIFFERENCES, output, source};
-use crate::apply::Backend;
+use super::{DIFFERENCES, output, signal, source};
+use crate::apply::{AnyBackend, Backend};
 use crate::diff::Acknowledged;
 use crate::engine::{Engine, Moment, Next, Settings};
 use crate::proxy::log_skipped;
-use crate::watch::{Connection, Received};
+use crate::watch::{Connection, Received, StartedSource};
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let scope = match args.against {
@@ -22,17 +20,17 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         Against::Empty => args.dual_stack(),
     };
     let mut backend = match args.against {
-        Against::Kernel => Some(Chosen::for_reading(args).await?),
+        Against::Kernel => Some(AnyBackend::open_for_reading(&args.backend_options()).await?),
         Against::Empty => None,
     };
     let view = args.view(&args.node_name()?);
-    let Source { mut events, begun } = source::start(args, progress, &Connection::default()).await?;
-    begun.await?;
+    let StartedSource { mut events, ready } = source::start(args, progress, &Connection::default()).await?;
+    ready.await?;
     let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
     let mut engine = Engine::new(Settings { slice_goal: None, ..Settings::new(scope, view) });
     tokio::select! {
         complete = fold_until_complete(&mut engine, &mut events) => complete?,
-        () = source::asked_to_end() => bail!("interrupted before the lists were complete"),
+        () = signal::shutdown_signal() => bail!("interrupted before the lists were complete"),
     }
     drop(waiting);
     let now = Moment::default();

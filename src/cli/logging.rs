@@ -1,4 +1,4 @@
-//! Logs and progress, both on standard error.
+//! The log and progress lines, both on standard error.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -10,9 +10,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::args::Args;
-use crate::config::{LogFormat, Note, Settings};
+use crate::config::{ConfigNote, LogFormat, Settings};
 
-/// Shows on a terminal that something is going on; does nothing elsewhere.
+/// Shows on a terminal what the program is doing. Elsewhere it shows nothing.
 #[derive(Clone)]
 pub(super) struct Progress {
     bars: MultiProgress,
@@ -20,28 +20,28 @@ pub(super) struct Progress {
 
 impl Progress {
     pub fn new() -> Self {
-        // Its bars hide themselves when standard error is not a terminal.
+        // indicatif hides its bars when standard error is not a terminal.
         Self { bars: MultiProgress::new() }
     }
 
-    /// A line that moves until it is dropped.
-    pub fn show(&self, what: &'static str) -> Step {
+    /// Shows a line until the returned value is dropped.
+    pub fn show(&self, what: &'static str) -> ProgressLine {
         let bar = self.bars.add(ProgressBar::new_spinner().with_message(what));
         bar.enable_steady_tick(Duration::from_millis(120));
-        Step(bar)
+        ProgressLine(bar)
     }
 }
 
-/// One piece of work that is shown; gone when dropped.
-pub(super) struct Step(ProgressBar);
+/// A line that is shown; dropping it removes the line.
+pub(super) struct ProgressLine(ProgressBar);
 
-impl Drop for Step {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
 }
 
-/// Replaces the filter of the log, which is one for the process.
+/// Replaces the filter of the process's log.
 static SET_FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 
 /// Starts logging as the command line and the configuration say.
@@ -50,7 +50,7 @@ pub(super) fn start(args: &Args, progress: &Progress) -> anyhow::Result<()> {
         .with_env_filter(filter(args, &args.settings)?)
         .with_writer(BesideProgress(progress.clone()))
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
-    // A filter that cannot be replaced any more belongs to a log that is gone.
+    // Reloading fails only if the log is gone.
     let (set_filter, started): (Box<dyn Fn(EnvFilter) + Send + Sync>, _) =
         match args.log_format.unwrap_or(args.settings.log_format) {
             LogFormat::Text => {
@@ -65,19 +65,19 @@ pub(super) fn start(args: &Args, progress: &Progress) -> anyhow::Result<()> {
             }
         };
     started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
-    // There is one log and one start.
+    // Logging starts once, so this is never set already.
     let _ = SET_FILTER.set(set_filter);
     Ok(())
 }
 
-/// Logs from now on as these settings say.
+/// Changes the filter of the running log to that of these settings.
 pub(super) fn adjust(args: &Args, settings: &Settings) {
     if let (Some(set_filter), Ok(filter)) = (SET_FILTER.get(), filter(args, settings)) {
         set_filter(filter);
     }
 }
 
-/// What is logged.
+/// The filter from `--log-level`, or else from the verbosity.
 fn filter(args: &Args, settings: &Settings) -> anyhow::Result<EnvFilter> {
     let quiet = args.dry_run || args.command.is_some();
     let level = match settings.verbosity {
@@ -86,33 +86,33 @@ fn filter(args: &Args, settings: &Settings) -> anyhow::Result<EnvFilter> {
         4 | 5 => "debug",
         _ => "trace",
     };
-    // kube logs every failed request; the sources say the same once per series.
+    // kube logs every failed request; the sources log each series of failures once.
     let default = format!("warn,kube_client=off,kube_runtime=off,pointsman={level}");
     EnvFilter::try_new(args.log_level.as_deref().unwrap_or(&default))
         .context("--log-level is not a filter such as info or warn,pointsman=debug")
 }
 
-/// Logs what is worth saying about the configuration.
-pub(super) fn tell(notes: &[Note]) {
+/// Logs the notes about the configuration.
+pub(super) fn print_notes(notes: &[ConfigNote]) {
     for note in notes {
         match note {
-            Note::Warning(text) => tracing::warn!("configuration: {text}"),
-            Note::Information(text) => tracing::info!("configuration: {text}"),
+            ConfigNote::Warning(text) => tracing::warn!("configuration: {text}"),
+            ConfigNote::Information(text) => tracing::info!("configuration: {text}"),
         }
     }
 }
 
 /// Prints the error that ends the process, with its causes.
-pub(super) fn complain(progress: &Progress, error: &anyhow::Error) {
-    // Nobody is left to tell if this fails.
+pub(super) fn print_error(progress: &Progress, error: &anyhow::Error) {
+    // If standard error is closed, there is nowhere left to print to.
     let _ = writeln!(BesideProgress(progress.clone()), "pointsman: {}", in_one_line(error));
 }
 
-/// An error and its causes, each said once.
+/// An error and its causes in one line, without repeats.
 fn in_one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
-        // Some errors quote their cause themselves.
+        // Some errors contain the text of their cause.
         if !text.contains(&cause) {
             text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
         }
@@ -120,7 +120,7 @@ fn in_one_line(error: &anyhow::Error) -> String {
     text
 }
 
-/// Standard error, without tearing what [`Progress`] shows there.
+/// Standard error, for whole lines between those of [`Progress`].
 struct BesideProgress(Progress);
 
 impl Write for BesideProgress {
@@ -148,15 +148,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_told_with_its_causes_each_of_them_once() {
-        let told = |error: anyhow::Error| in_one_line(&error);
-        assert_eq!(told(anyhow::anyhow!("a").context("b").context("c")), "c: b: a");
-        assert_eq!(told(anyhow::anyhow!("a").context("b, because a").context("c")), "c: b, because a");
-        assert_eq!(told(anyhow::anyhow!("a")), "a");
+    fn an_error_is_printed_with_each_cause_once() {
+        let line = |error: anyhow::Error| in_one_line(&error);
+        assert_eq!(line(anyhow::anyhow!("a").context("b").context("c")), "c: b: a");
+        assert_eq!(line(anyhow::anyhow!("a").context("b, because a").context("c")), "c: b, because a");
+        assert_eq!(line(anyhow::anyhow!("a")), "a");
     }
 
     #[test]
-    fn a_filter_that_is_none_stops_the_start() {
+    fn an_invalid_log_level_stops_the_start() {
         let args = Args::try_parse_from(["pointsman", "--log-level", "pointsman=loud=very"]).unwrap();
         let error = start(&args, &Progress::new()).unwrap_err();
         assert_eq!(error.to_string(), "--log-level is not a filter such as info or warn,pointsman=debug");

@@ -5,19 +5,19 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::args::Format;
+use super::args::OutputFormat;
 use crate::apply::encode;
 use crate::diff::Plan;
 use crate::render::{self, Colour};
 
-/// Prints the plan. A reader that has seen enough (`| head`) is no error.
-pub(super) fn print(plan: &Plan, format: Format) -> anyhow::Result<()> {
+/// Prints the plan. A reader that closes the pipe early (`| head`) is not an error.
+pub(super) fn print(plan: &Plan, format: OutputFormat) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     let colour = if stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none() { Colour::On } else { Colour::Off };
     let text = match format {
-        Format::Text => render::text(plan, colour).into_bytes(),
-        Format::Nft => render::nft(plan).into_bytes(),
-        Format::Json => {
+        OutputFormat::Text => render::text(plan, colour).into_bytes(),
+        OutputFormat::Nft => render::nft(plan).into_bytes(),
+        OutputFormat::Json => {
             let mut json = encode(&plan.operations).context("cannot write the batch as JSON")?;
             json.push(b'\n');
             json

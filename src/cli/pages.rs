@@ -1,4 +1,4 @@
-//! Starting the HTTP pages.
+//! The HTTP pages, as the command line configures them.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,11 +8,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::args::Args;
-use super::proxy::about_node;
 use super::take_over::explain;
 use crate::dataplane::Family;
 use crate::metrics;
-use crate::observe::{About, ClientCounts, EventType, Events, Health, Listener, Pages};
+use crate::observe::{About, ClientCounts, Events, Health, Pages, TakenAddress, start_pages};
 use crate::takeover::TakeOverDecision;
 
 /// Starts the HTTP pages.
@@ -39,24 +38,14 @@ pub(super) async fn serve(
         (args.settings.metrics, Pages::Metrics(Arc::new(about))),
         (args.settings.healthz, Pages::Health(health.clone(), families.to_vec())),
     ];
-    for (address, pages) in pages {
-        let Some(address) = address else { continue };
-        match Listener::bind(address, pages.clone()).await {
-            Ok(listener) => {
-                tasks.spawn(listener.serve(shutdown.clone()));
-            }
-            Err(error) => {
-                let text = error.to_string();
-                events.note(about_node(&args.node_name()?, EventType::Warning, error.reason, text));
-                let error = explain(take_over, error.into());
-                // Otherwise it is tried again: a node with a proxy and without its pages is better off than one with neither.
-                if args.settings.bind_address_hard_fail {
-                    return Err(error);
-                }
-                tracing::error!("{error:#}; tried again every 5 s, the proxy starts without it");
-                tasks.spawn(Listener::serve_when_free(address, pages, shutdown.clone()));
-            }
+    let pages = pages.into_iter().filter_map(|(address, pages)| Some((address?, pages))).collect();
+    let taken = if args.settings.bind_address_hard_fail { TakenAddress::Fail } else { TakenAddress::Retry };
+    for error in start_pages(pages, taken, &args.node_name()?, events, shutdown, tasks).await {
+        let error = explain(take_over, error.into());
+        if taken == TakenAddress::Fail {
+            return Err(error);
         }
+        tracing::error!("{error:#}; the proxy starts without these pages and tries again every 5 s");
     }
     Ok(())
 }

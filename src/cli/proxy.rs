@@ -1,6 +1,5 @@
 //! The proxy itself: `pointsman` and `pointsman --once`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,37 +8,35 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::args::Args;
-use super::backend::Chosen;
 use super::logging::Progress;
-use super::source::Source;
-
-use super::{RECONFIGURED, configuration, pages, source, take_over};
+use super::{RECONFIGURED, configuration, pages, signal, source, take_over};
 use crate::affinity::{self, AffinityFollower};
+use crate::apply::AnyBackend;
 use crate::conntrack::{ConntrackFollower, ConntrackSocket};
 use crate::engine::Settings;
 use crate::observe::{EventNote, EventType, Health, ServiceHealth};
 use crate::proxy::{FirstSync, Proxy, ServiceHealthChecks, Until};
-use crate::state::{Kind, ObjectName, ObjectRef};
 use crate::takeover::TakeOverDecision;
+use crate::watch::StartedSource;
 
-/// How long what is going on may take when the process ends: pages that a client does not finish reading, Events.
-const END_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time that open HTTP requests and unwritten Events get when the process ends.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long to wait at the end for the deletion of remembered clients.
-const PURGE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time that the purge of remembered clients gets when the process ends.
+const AFFINITY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `--init-only`: what takes more permission than the rest.
 pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
-    let backend = Chosen::tested(args, &args.scope().families).await?;
-    configuration::apply_to_host(args, Path::new("/"));
+    let backend = AnyBackend::open_tested(&args.backend_options(), &args.scope().families).await?;
+    configuration::prepare_host(args);
     tracing::info!(backend = backend.description(), "the host is prepared");
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
-    let backend = Chosen::tested(args, &scope.families).await?;
-    let purger = backend.another()?;
+    let backend = AnyBackend::open_tested(&args.backend_options(), &scope.families).await?;
+    let purger = backend.open_another()?;
     // Before the health port is ours.
     let decision = TakeOverDecision::decide(args.take_over.into()).await;
     let health = Health::with_sync_period(settings.sync_period);
@@ -50,18 +47,24 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events, decision).await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
-            let _ = tokio::time::timeout(END_TIMEOUT, writing).await;
+            let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writing).await;
             return refused.map(|()| ExitCode::SUCCESS);
         }
         refused?;
     }
-    let Source { events: mut received, begun } = source::start(args, progress, health.connection()).await?;
+    let StartedSource { events: mut received, ready: begun } =
+        source::start(args, progress, health.connection()).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
-    events.note(about_node(&node_name, EventType::Normal, "Starting", "the Service proxy starts".to_owned()));
+    events.note(EventNote::about_node(
+        &node_name,
+        EventType::Normal,
+        "Starting",
+        "the Service proxy starts".to_owned(),
+    ));
     let working = args.once.then(|| progress.show("syncing"));
     let ending = shutdown.clone();
     tokio::spawn(async move {
-        source::asked_to_end().await;
+        signal::shutdown_signal().await;
         tracing::info!("asked to end: the rules stay in place");
         ending.cancel();
     });
@@ -115,8 +118,8 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
             () = shutdown.cancelled() => return Ok(()),
         };
         match &begun {
-            // After the test, which makes the kernel load what has these sysctls, and after all that wrong input can stop.
-            Ok(()) if !args.once => configuration::apply_to_host(args, Path::new("/")),
+            // Now wrong input can no longer stop the start, and the backend's test has made the kernel load the needed modules.
+            Ok(()) if !args.once => configuration::prepare_host(args),
             Ok(()) => {}
             Err(_) => shutdown.cancel(),
         }
@@ -128,16 +131,10 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         let _ = taken_over.await;
     }
     // What it does not get done now, the next start does.
-    let _ = tokio::time::timeout(PURGE_TIMEOUT, purging).await;
+    let _ = tokio::time::timeout(AFFINITY_TIMEOUT, purging).await;
     tasks.close();
-    let _ = tokio::time::timeout(END_TIMEOUT, tasks.wait()).await;
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await;
     begun?;
     done.context("the first sync failed")?;
     Ok(if reconfigured { ExitCode::from(RECONFIGURED) } else { ExitCode::SUCCESS })
-}
-
-/// A note about this node, as kube-proxy makes them.
-pub(super) fn about_node(node_name: &str, event_type: EventType, reason: &'static str, text: String) -> EventNote {
-    let about = ObjectRef { kind: Kind::Node, name: ObjectName::cluster_scoped(node_name) };
-    EventNote { about, event_type, reason, action: "StartKubeProxy", text, on_every_node: false }
 }

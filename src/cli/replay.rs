@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::args::{Args, Replay};
+use super::args::{Args, ReplayArgs};
 use super::output;
 use crate::diff::Acknowledged;
 use crate::engine::{Engine, Moment, Next, Settings};
@@ -12,7 +12,7 @@ use crate::proxy::log_skipped;
 use crate::state::Event;
 use crate::watch::journal::{self, Entry};
 
-pub(super) fn run(args: &Args, replay: &Replay) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, replay: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let entries = journal::read(&replay.file, replay.until)?.collect::<Result<Vec<Entry>, _>>()?;
     let node_name = match recorded_node(&entries) {
         Some(name) if args.settings.node_name.is_none() => name,
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_journal_that_is_not_there_is_an_error_that_names_it() {
         let args = Args::try_parse_from(["pointsman", "replay", "/nowhere/journal"]).unwrap();
-        let Some(crate::cli::args::Command::Replay(replay)) = &args.command else { panic!("{args:?}") };
+        let Some(crate::cli::args::Subcommand::Replay(replay)) = &args.command else { panic!("{args:?}") };
         assert!(run(&args, replay).unwrap_err().to_string().contains("/nowhere/journal"));
     }
 }

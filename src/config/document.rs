@@ -1,4 +1,4 @@
-//! A configuration file as a tree: YAML or JSON, with fields that are given twice still visible.
+//! A configuration file as a tree: YAML or JSON. Repeated fields stay visible.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub(super) enum Tree {
     Float(f64),
     Text(String),
     List(Vec<Tree>),
-    /// In the order of the file; a key may occur more than once.
+    /// In the file's order. A key may occur more than once.
     Map(Vec<(String, Tree)>),
 }
 
@@ -21,9 +21,9 @@ pub(super) enum Tree {
 ///
 /// # Errors
 ///
-/// What is wrong, and where.
+/// What is wrong, and in which line.
 pub(super) fn parse(text: &str) -> Result<Tree, String> {
-    // YAML allows no tabs where JSON does.
+    // JSON may be indented with tabs, YAML may not.
     if text.trim_start().starts_with('{')
         && let Ok(tree) = serde_json::from_str(text)
     {
@@ -42,7 +42,7 @@ pub(super) fn parse(text: &str) -> Result<Tree, String> {
 }
 
 impl fmt::Display for Tree {
-    /// As JSON, cut to a line's length.
+    /// A scalar as JSON, cut to one line; a list or a mapping by its kind only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("null"),
@@ -56,24 +56,24 @@ impl fmt::Display for Tree {
     }
 }
 
-/// A text as an operator sees it in an error: in quotes, without line breaks, and not endless.
+/// A text as an error shows it: quoted, in one line, at most `MAX_CHARS` long.
 pub(super) fn quoted(text: &str) -> String {
-    const LONGEST: usize = 120;
-    if text.chars().count() <= LONGEST {
+    const MAX_CHARS: usize = 120;
+    if text.chars().count() <= MAX_CHARS {
         return format!("{text:?}");
     }
-    format!("{:?}", text.chars().take(LONGEST).chain("…".chars()).collect::<String>())
+    format!("{:?}", text.chars().take(MAX_CHARS).chain("…".chars()).collect::<String>())
 }
 
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyValue)
+        deserializer.deserialize_any(TreeVisitor)
     }
 }
 
-struct AnyValue;
+struct TreeVisitor;
 
-impl<'de> Visitor<'de> for AnyValue {
+impl<'de> Visitor<'de> for TreeVisitor {
     type Value = Tree;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,7 +101,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_u64<E: Error>(self, integer: u64) -> Result<Tree, E> {
-        #[expect(clippy::cast_precision_loss, reason = "beyond every field's range in any case")]
+        #[expect(clippy::cast_precision_loss, reason = "beyond the range of every field")]
         Ok(i64::try_from(integer).map_or(Tree::Float(integer as f64), Tree::Integer))
     }
 
@@ -149,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_given_twice_is_there_twice() {
+    fn a_repeated_field_is_kept_twice() {
         let expected = map(&[("a", Tree::Integer(1)), ("a", Tree::Integer(2))]);
         assert_eq!(parse("a: 1\na: 2\n").as_ref(), Ok(&expected));
         assert_eq!(parse("{\"a\": 1, \"a\": 2}").as_ref(), Ok(&expected));
     }
 
     #[test]
-    fn what_is_no_document_names_the_line() {
+    fn an_unreadable_document_is_refused_with_the_line() {
         let error = parse("a: 1\nb: [1,\nc: }\n").unwrap_err();
         assert!(error.starts_with("line "), "{error}");
         assert!(parse("a: 1\n---\nb: 2\n").is_err(), "two documents");

@@ -4,13 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A duration as in Kubernetes' configuration files: nanoseconds, possibly negative (Go's `time.Duration`).
+/// A duration as Kubernetes' configuration files have it: nanoseconds, possibly negative (Go's `time.Duration`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GoDuration(i64);
 
 const SECOND: i64 = 1_000_000_000;
 
-/// Units and their nanoseconds. A unit that begins another comes after it.
+/// Units and their nanoseconds. Parsing takes the first that matches, so `ms` stands before `m`.
 const UNITS: [(&str, i64); 8] = [
     ("ns", 1),
     ("us", 1_000),
@@ -23,20 +23,20 @@ const UNITS: [(&str, i64); 8] = [
 ];
 
 impl GoDuration {
-    /// No time at all.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// So many nanoseconds.
+    /// A duration of `nanos` nanoseconds.
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
-    /// As a length of time; a negative one counts as none.
-    pub fn length(self) -> Duration {
+    /// As a [`Duration`]. A negative one becomes zero.
+    pub fn to_duration(self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
     }
 
-    /// Whether it is less than no time.
+    /// Whether it is less than zero.
     pub fn is_negative(self) -> bool {
         self.0 < 0
     }
@@ -69,14 +69,14 @@ impl FromStr for GoDuration {
     }
 }
 
-/// A decimal number of units, cut to whole nanoseconds.
+/// The nanoseconds of a decimal number of units, rounded down.
 fn scaled(number: &str, unit: i64) -> Option<i64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
         return None;
     }
     let whole = if whole.is_empty() { 0 } else { whole.parse::<i64>().ok()?.checked_mul(unit)? };
-    // More digits are below a nanosecond, whatever the unit.
+    // Further digits are below a nanosecond in every unit.
     let digits: String = fraction.chars().take(14).collect();
     let part = match digits.parse::<i128>() {
         Ok(part) => part * i128::from(unit) / 10_i128.pow(u32::try_from(digits.len()).ok()?),
@@ -86,7 +86,7 @@ fn scaled(number: &str, unit: i64) -> Option<i64> {
 }
 
 impl fmt::Display for GoDuration {
-    /// As Go prints it: from a second on in hours, minutes and seconds, below in the greatest unit that fits.
+    /// As Go prints it: hours, minutes and seconds from one second on; below that, the largest unit that fits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
         let nanos = self.0.unsigned_abs();
@@ -158,15 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn what_go_refuses_is_refused() {
+    fn texts_that_go_refuses_are_refused() {
         for text in ["", "-", "30", "s", ".s", "1d", "1 s", "1s ", "1..5s", "1,5s", "99999999999h", "1h9223372036s9"] {
             assert_eq!(text.parse::<GoDuration>(), Err(()), "{text:?}");
         }
     }
 
     #[test]
-    fn a_negative_duration_has_no_length() {
-        assert_eq!("-1s".parse::<GoDuration>().unwrap().length(), Duration::ZERO);
-        assert_eq!("90s".parse::<GoDuration>().unwrap().length(), Duration::from_secs(90));
+    fn a_negative_duration_becomes_zero() {
+        assert_eq!("-1s".parse::<GoDuration>().unwrap().to_duration(), Duration::ZERO);
+        assert_eq!("90s".parse::<GoDuration>().unwrap().to_duration(), Duration::from_secs(90));
     }
 }

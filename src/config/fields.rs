@@ -1,23 +1,23 @@
-//! The fields of `KubeProxyConfiguration` (kubeproxy.config.k8s.io/v1alpha1), and what becomes of each.
+//! The table of the fields of `KubeProxyConfiguration` (kubeproxy.config.k8s.io/v1alpha1), and how Pointsman treats each.
 
-use super::kind::{Kind, Least, Value};
-use Kind::{Address, Bind, Choice, Duration, Flag, Gates, Integer, List, Modules, Number, Quantity, Text};
-use Least::{Any, MoreThanZero, Zero};
+use super::kind::{DurationRange, FieldKind, FieldValue};
+use DurationRange::{Any, MoreThanZero, Zero};
+use FieldKind::{Address, Bind, Choice, Duration, Flag, Gates, Integer, List, Modules, Number, Quantity, Text};
 use Treatment::{Differently, Honoured, Ignored};
 
-/// What becomes of a field or a flag.
+/// How Pointsman treats a field or a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
-    /// As kube-proxy does it.
+    /// It works as in kube-proxy.
     Honoured,
-    /// To the same end, with the difference that the note tells.
+    /// It works, with the difference that the note describes.
     Differently,
-    /// Accepted without effect, for the reason that the note tells.
+    /// It is accepted without effect, for the reason in the note.
     Ignored,
 }
 
 impl Treatment {
-    /// Its word in the documentation.
+    /// The word for it in the documentation.
     pub fn label(self) -> &'static str {
         match self {
             Self::Honoured => "honoured",
@@ -27,63 +27,63 @@ impl Treatment {
     }
 }
 
-/// One field.
+/// One row of the table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field {
-    /// Its name, behind those of the fields that it is in, with dots between.
+pub(super) struct ConfigField {
+    /// The path from the top, with dots, such as `conntrack.min`.
     pub path: &'static str,
-    pub kind: Kind,
-    /// As a flag would give it.
+    pub kind: FieldKind,
+    /// The default, written as a flag's value.
     pub default: &'static str,
-    /// Whether a field that is there with the value that Go has for nothing (0, "") means the default.
+    /// Whether Go's zero value (0, "") means the default.
     pub zero_is_default: bool,
     pub treatment: Treatment,
-    /// What it does, how that differs, or why nothing becomes of it.
+    /// What the field does, how that differs from kube-proxy, or why it is ignored.
     pub note: &'static str,
 }
 
 const fn field(
     path: &'static str,
-    kind: Kind,
+    kind: FieldKind,
     default: &'static str,
     treatment: Treatment,
     note: &'static str,
-) -> Field {
+) -> ConfigField {
     let zero_is_default = matches!(kind, Text | Choice(_) | Address | Bind(_) | List | Number | Quantity);
-    Field { path, kind, default, zero_is_default, treatment, note }
+    ConfigField { path, kind, default, zero_is_default, treatment, note }
 }
 
-/// A field of which 0 means the default.
-const fn or_default(field: Field) -> Field {
-    Field { zero_is_default: true, ..field }
+/// A field whose 0 means the default.
+const fn or_default(field: ConfigField) -> ConfigField {
+    ConfigField { zero_is_default: true, ..field }
 }
 
-const MOST: i64 = i32::MAX as i64;
-const BIT: Kind = Integer(0, 31);
+const MAX_INTEGER: i64 = i32::MAX as i64;
+const BIT: FieldKind = Integer(0, 31);
 const MODES: &[&str] = &["iptables", "ipvs", "nftables"];
-/// How local pods are told, in the spelling of `detectLocalMode`.
-pub(super) const DETECT: [&str; 4] = ["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"];
+/// The values of `detectLocalMode`.
+pub(super) const DETECT_LOCAL_MODES: [&str; 4] = ["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"];
 
-const OTHER_MODE: &str = "belongs to another mode";
+pub(super) const OTHER_MODE: &str = "belongs to another mode";
 const NOT_LINUX: &str = "only for Windows";
-const JSON: &str = "the API server is asked for JSON";
-const LOG: &str = "each log line is written at once";
+pub(super) const JSON: &str = "Pointsman always asks the API server for JSON";
+pub(super) const UNBUFFERED: &str = "Pointsman writes each log line at once";
 
 /// All fields, in the order of the documentation.
-pub(super) const FIELDS: &[Field] = &[
+pub(super) const FIELDS: &[ConfigField] = &[
     field(
         "featureGates",
         Gates,
         "",
         Differently,
-        "`AllowServiceExternalIPs: false` leaves out external IPs; gates that Kubernetes has locked may only be on; all others are accepted without effect",
+        "`AllowServiceExternalIPs: false` ignores external IPs. Gates that Kubernetes has locked must be on. All others have no effect",
     ),
     field(
         "clientConnection.kubeconfig",
         Text,
         "",
         Differently,
-        "`--kubeconfig` wins over it; without either, `$KUBECONFIG`, `~/.kube/config` or the pod's service account",
+        "how to reach the API server. `--kubeconfig` wins. Without either: `$KUBECONFIG`, `~/.kube/config`, or the pod's service account",
     ),
     field("clientConnection.acceptContentTypes", Text, "", Ignored, JSON),
     field("clientConnection.contentType", Text, "application/json", Ignored, JSON),
@@ -92,78 +92,84 @@ pub(super) const FIELDS: &[Field] = &[
         Number,
         "5",
         Differently,
-        "requests per second for each of the four kinds that are watched; less than 0 for no limit",
+        "requests per second to the API server, for each of the four watched kinds. A negative value means no limit",
     )),
     or_default(field(
         "clientConnection.burst",
-        Integer(0, MOST),
+        Integer(0, MAX_INTEGER),
         "20",
         Differently,
-        "requests at once for each kind; kube-proxy's default is 10 for all",
+        "requests in one burst, for each watched kind. kube-proxy's default is 10 for all kinds together",
     )),
-    field("logging.format", Choice(&["text", "json"]), "text", Honoured, "how log lines look; `--log-format` wins"),
-    or_default(field("logging.flushFrequency", Duration(Any), "5s", Ignored, LOG)),
+    field(
+        "logging.format",
+        Choice(&["text", "json"]),
+        "text",
+        Honoured,
+        "the format of log lines. `--log-format` wins",
+    ),
+    or_default(field("logging.flushFrequency", Duration(Any), "5s", Ignored, UNBUFFERED)),
     field(
         "logging.verbosity",
-        Integer(0, MOST),
+        Integer(0, MAX_INTEGER),
         "0",
         Differently,
-        "0 to 3 log level info, 4 and 5 debug, 6 and more trace; `--log-level` wins. A change takes effect without a restart",
+        "the log level: 0 to 3 is info, 4 and 5 debug, 6 and more trace. `--log-level` wins. A change takes effect without a restart",
     ),
     field(
         "logging.vmodule",
         Modules,
         "",
         Ignored,
-        "`--log-level` takes a filter by module, such as `info,pointsman::diff=debug`",
+        "give `--log-level` a filter by module instead, such as `info,pointsman::diff=debug`",
     ),
-    field("logging.options.text.splitStream", Flag, "false", Ignored, LOG),
-    field("logging.options.text.infoBufferSize", Quantity, "0", Ignored, LOG),
-    field("logging.options.json.splitStream", Flag, "false", Ignored, LOG),
-    field("logging.options.json.infoBufferSize", Quantity, "0", Ignored, LOG),
+    field("logging.options.text.splitStream", Flag, "false", Ignored, UNBUFFERED),
+    field("logging.options.text.infoBufferSize", Quantity, "0", Ignored, UNBUFFERED),
+    field("logging.options.json.splitStream", Flag, "false", Ignored, UNBUFFERED),
+    field("logging.options.json.infoBufferSize", Quantity, "0", Ignored, UNBUFFERED),
     field(
         "hostnameOverride",
         Text,
         "",
         Honoured,
-        "the name of this node's Node object; without it `$NODE_NAME`, then the host's name",
+        "the name of this node's Node object. Without it: `$NODE_NAME`, then the host's name",
     ),
     field(
         "bindAddress",
         Address,
         "0.0.0.0",
         Honoured,
-        "unless 0.0.0.0 or ::, stands for the Node object's address of its family: with nodePortAddresses `primary`, and where a source range names this node. Nothing is bound to it",
+        "replaces the Node object's address of its family, unless it is 0.0.0.0 or ::. It counts for nodePortAddresses `primary` and for source ranges that contain this node. Pointsman does not listen on it",
     ),
     field(
         "healthzBindAddress",
         Bind(10256),
         "",
         Honoured,
-        "where /healthz and /livez are served; by default 0.0.0.0:10256, or [::]:10256 if bindAddress is of IPv6; `none` for nowhere",
+        "the address of /healthz and /livez. Default: 0.0.0.0:10256, or [::]:10256 if bindAddress is IPv6. `none` switches them off",
     ),
     field(
         "metricsBindAddress",
         Bind(10249),
         "",
         Honoured,
-        "where /metrics is served; by default 127.0.0.1:10249, or [::1]:10249 if bindAddress is of IPv6; `none` for nowhere, which kube-proxy does not offer",
+        "the address of /metrics. Default: 127.0.0.1:10249, or [::1]:10249 if bindAddress is IPv6. `none` switches it off, which kube-proxy does not offer",
     ),
     field(
         "bindAddressHardFail",
         Flag,
         "false",
         Honoured,
-        "whether to end if an address for metrics or health is taken at the start; otherwise it is tried again every 5 seconds",
+        "exit if the address for metrics or health is taken at the start. Otherwise Pointsman tries again every 5 seconds",
     ),
-    field("enableProfiling", Flag, "false", Ignored, "there is no profiler to serve"),
-    field("showHiddenMetricsForVersion", Text, "", Ignored, "no metric is hidden"),
+    field("enableProfiling", Flag, "false", Ignored, "Pointsman has no profiler"),
+    field("showHiddenMetricsForVersion", Text, "", Ignored, "Pointsman hides no metric"),
     field(
         "mode",
         Choice(MODES),
         "nftables",
         Ignored,
-        "the mode is always nftables, and so are the defaults, such as that of nodePortAddresses",
+        "the mode is always nftables, with that mode's defaults, such as nodePortAddresses `primary`",
     ),
     or_default(field("iptables.masqueradeBit", BIT, "14", Ignored, OTHER_MODE)),
     field("iptables.masqueradeAll", Flag, "false", Ignored, "belongs to another mode: set nftables.masqueradeAll"),
@@ -172,7 +178,7 @@ pub(super) const FIELDS: &[Field] = &[
         Flag,
         "true",
         Ignored,
-        "nftables mode has no NodePorts on the loopback address",
+        "nftables mode serves no NodePorts on the loopback address",
     ),
     or_default(field(
         "iptables.syncPeriod",
@@ -196,21 +202,27 @@ pub(super) const FIELDS: &[Field] = &[
     field("ipvs.tcpTimeout", Duration(Any), "0s", Ignored, OTHER_MODE),
     field("ipvs.tcpFinTimeout", Duration(Any), "0s", Ignored, OTHER_MODE),
     field("ipvs.udpTimeout", Duration(Any), "0s", Ignored, OTHER_MODE),
-    field("nftables.masqueradeBit", BIT, "14", Honoured, "the bit of the packet mark that asks for masquerade"),
+    field(
+        "nftables.masqueradeBit",
+        BIT,
+        "14",
+        Honoured,
+        "the bit of the packet mark that requests masquerade, 0 to 31",
+    ),
     field("nftables.masqueradeAll", Flag, "false", Honoured, "masquerade all ClusterIP traffic"),
     or_default(field(
         "nftables.syncPeriod",
         Duration(MoreThanZero),
         "30s",
         Honoured,
-        "the longest pause before a failed sync is tried again, and half of the time after which a change that waits makes the proxy unhealthy",
+        "the longest pause before a failed sync is retried. A change that waits for more than twice as long makes the proxy unhealthy",
     )),
     field(
         "nftables.minSyncPeriod",
         Duration(Zero),
         "0s",
         Differently,
-        "the least time between two syncs; changes in between are synced together. 0 and nothing mean to sync at once, where kube-proxy takes 1s",
+        "the shortest time between two syncs. Changes in between are synced together. 0, the default, syncs at once; kube-proxy's default is 1s",
     ),
     field("winkernel.networkName", Text, "", Ignored, NOT_LINUX),
     field("winkernel.sourceVip", Text, "", Ignored, NOT_LINUX),
@@ -220,114 +232,114 @@ pub(super) const FIELDS: &[Field] = &[
     field("windowsRunAsService", Flag, "false", Ignored, NOT_LINUX),
     field(
         "detectLocalMode",
-        Choice(&DETECT),
+        Choice(&DETECT_LOCAL_MODES),
         "ClusterCIDR",
         Honoured,
-        "how this node's pods are told from other sources: by clusterCIDR, by the Node object's spec.podCIDRs, or by their interface",
+        "how to recognise traffic from this node's pods: by clusterCIDR, by the Node object's spec.podCIDRs, or by interface",
     ),
     field(
         "detectLocal.bridgeInterface",
         Text,
         "",
         Honoured,
-        "the bridge that local pods send through, for detectLocalMode BridgeInterface",
+        "the name of the pods' bridge, for detectLocalMode BridgeInterface",
     ),
     field(
         "detectLocal.interfaceNamePrefix",
         Text,
         "",
         Honoured,
-        "what the names of local pods' interfaces start with, for detectLocalMode InterfaceNamePrefix",
+        "the prefix of the names of the pods' interfaces, for detectLocalMode InterfaceNamePrefix",
     ),
     field(
         "clusterCIDR",
         Text,
         "",
         Honoured,
-        "the pods' networks, at most one of each family: ClusterIP traffic from elsewhere is masqueraded. Without it, it is not",
+        "the pods' networks, at most one of each family. ClusterIP traffic from elsewhere is masqueraded. Empty: it is not masqueraded",
     ),
     field(
         "nodePortAddresses",
         List,
         "primary",
         Honoured,
-        "which of the node's addresses accept NodePorts: the Node object's (`primary`), or the host's in these networks; a family without a network accepts them on all. Host addresses are followed live",
+        "the node's addresses that accept NodePorts: the Node object's (`primary`), or the host's addresses in these networks. A family without a network accepts them on all addresses. Pointsman follows changes of host addresses",
     ),
     field(
         "oomScoreAdj",
         Integer(-1000, 1000),
         "-999",
         Honoured,
-        "how unlikely the kernel is to end this process when memory is short; failure is logged",
+        "the process's out-of-memory score adjustment, -1000 to 1000: the lower, the later the kernel ends it. A failure to set it is only logged",
     ),
     field(
         "conntrack.maxPerCore",
-        Integer(0, MOST),
+        Integer(0, MAX_INTEGER),
         "32768",
         Honoured,
-        "`nf_conntrack_max` for each processor, 1048576 in all at most; 0 leaves it as it is",
+        "`nf_conntrack_max` for each processor, at most 1048576 in total. 0 leaves it unchanged",
     ),
     field(
         "conntrack.min",
-        Integer(0, MOST),
+        Integer(0, MAX_INTEGER),
         "131072",
         Differently,
-        "the least `nf_conntrack_max`, unless maxPerCore is 0; more than 1048576 counts too, where kube-proxy's limit overrides it",
+        "the lower limit of `nf_conntrack_max`, unless maxPerCore is 0. It may exceed 1048576, where kube-proxy would cut it",
     ),
     field(
         "conntrack.tcpEstablishedTimeout",
         Duration(Zero),
         "24h0m0s",
         Honoured,
-        "`nf_conntrack_tcp_timeout_established`; 0 leaves it as it is",
+        "`nf_conntrack_tcp_timeout_established`. 0 leaves it unchanged",
     ),
     field(
         "conntrack.tcpCloseWaitTimeout",
         Duration(Zero),
         "1h0m0s",
         Honoured,
-        "`nf_conntrack_tcp_timeout_close_wait`; 0 leaves it as it is",
+        "`nf_conntrack_tcp_timeout_close_wait`. 0 leaves it unchanged",
     ),
     field(
         "conntrack.tcpBeLiberal",
         Flag,
         "false",
         Honoured,
-        "sets `nf_conntrack_tcp_be_liberal` to 1; false leaves it as it is",
+        "sets `nf_conntrack_tcp_be_liberal` to 1. false leaves it unchanged",
     ),
-    field("conntrack.udpTimeout", Duration(Zero), "0s", Honoured, "`nf_conntrack_udp_timeout`; 0 leaves it as it is"),
+    field("conntrack.udpTimeout", Duration(Zero), "0s", Honoured, "`nf_conntrack_udp_timeout`. 0 leaves it unchanged"),
     field(
         "conntrack.udpStreamTimeout",
         Duration(Zero),
         "0s",
         Honoured,
-        "`nf_conntrack_udp_timeout_stream`; 0 leaves it as it is",
+        "`nf_conntrack_udp_timeout_stream`. 0 leaves it unchanged",
     ),
     or_default(field(
         "configSyncPeriod",
         Duration(MoreThanZero),
         "15m0s",
         Ignored,
-        "nothing is resynchronised by the clock: watches tell of every change",
+        "Pointsman has no periodic resync: watches report every change",
     )),
     field("portRange", Text, "", Ignored, "kube-proxy ignores it too"),
 ];
 
-/// The field of this path.
-pub(super) fn of(path: &str) -> Option<&'static Field> {
+/// The field with this path.
+pub(super) fn find(path: &str) -> Option<&'static ConfigField> {
     FIELDS.iter().find(|field| field.path == path)
 }
 
-/// Whether fields are in this one.
+/// Whether this path is a section, that is a mapping that contains fields.
 pub(super) fn is_section(path: &str) -> bool {
     FIELDS.iter().any(|field| field.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
-impl Field {
-    /// Its default. Addresses to listen on get theirs later: it depends on `bindAddress`.
-    pub fn default_value(&self) -> Value {
-        // The table is tested: every default can be read.
-        self.kind.parse(self.default).unwrap_or(Value::Flag(false))
+impl ConfigField {
+    /// The default. That of an address to listen on is filled in later: it depends on `bindAddress`.
+    pub fn default_value(&self) -> FieldValue {
+        // A unit test parses every default of the table.
+        self.kind.parse(self.default).unwrap_or(FieldValue::Flag(false))
     }
 }
 
@@ -336,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_default_is_allowed_where_it_stands() {
+    fn every_default_is_valid_for_its_field() {
         for field in FIELDS {
             let value = field.kind.parse(field.default).unwrap_or_else(|error| panic!("{}: {error:?}", field.path));
             let empty = matches!(field.kind, Bind(_));
@@ -345,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn every_path_occurs_once_and_none_is_a_section_as_well() {
+    fn every_path_occurs_once_and_is_not_also_a_section() {
         for field in FIELDS {
             assert_eq!(FIELDS.iter().filter(|other| other.path == field.path).count(), 1, "{}", field.path);
             assert!(!is_section(field.path), "{}", field.path);

@@ -1,7 +1,7 @@
-//! Follows the configuration file: every way in which what its path leads to can change.
+//! Follows the configuration file, however its content changes.
 //!
-//! Watched are the folders that the path and its links go through, not the file: a file that is replaced (`mv`, the swap of `..data`
-//! in a mounted ConfigMap) is another file under the old name. Whatever happens there, the content decides whether anything changed.
+//! It watches the folders on the path and behind its links, not the file itself: `mv`, or the swap of `..data` in a mounted ConfigMap,
+//! puts another file under the same name. A notice only triggers a look; the content decides whether the file changed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,18 +12,18 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{sleep, timeout};
 
-/// A file is looked at when nothing has happened to it for this long: it is often written in several steps.
-const QUIET: Duration = Duration::from_millis(200);
-/// Steady changes around it do not put that off for longer than this.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How many links a path may lead through, as the kernel has it.
-const LINKS: usize = 40;
+/// The file is read once no notice has come for this long: programs often write a file in several steps.
+const QUIET_PERIOD: Duration = Duration::from_millis(200);
+/// The file is read after this time even if notices go on.
+const MAX_DELAY: Duration = Duration::from_secs(2);
+/// The number of links that a path may lead through, as in the kernel.
+const MAX_LINKS: usize = 40;
 
-/// Tells when the content of a file changes.
+/// Reports changes of a file's content.
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
-    /// What was read last; `None` if it could not be read.
+    /// The content at the last look; none if the file could not be read.
     content: Option<String>,
     watched: BTreeSet<PathBuf>,
     watcher: RecommendedWatcher,
@@ -31,15 +31,15 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Begins to watch a file. Its present content counts as changed.
+    /// Starts to watch a file. The first call of [`changed`](Self::changed) returns its present content.
     ///
     /// # Errors
     ///
-    /// If its folder cannot be watched.
+    /// If a folder on its path cannot be watched.
     pub fn new(path: &Path) -> notify::Result<Self> {
         let (sender, notices) = unbounded_channel();
         let watcher = notify::recommended_watcher(move |notice| {
-            // Fails only when the other end is gone, and then nobody cares.
+            // Fails only when the follower is gone.
             let _ = sender.send(notice);
         })?;
         let path = std::path::absolute(path)?;
@@ -48,48 +48,56 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Waits until the content is another, and gives it, or why it cannot be read.
+    /// Waits until the content differs from the last look, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read. This is reported once, until it can be read again.
     pub async fn changed(&mut self) -> std::io::Result<String> {
         loop {
-            let now = std::fs::read_to_string(&self.path);
-            // A file that stays unreadable is told of once.
+            let now = tokio::fs::read_to_string(&self.path).await;
+            // While the file stays unreadable, both are none.
             if now.as_ref().ok() != self.content.as_ref() {
                 self.content = now.as_ref().ok().cloned();
                 return now;
             }
-            self.notice().await;
+            self.wait_for_notices().await;
             if let Err(error) = self.watch() {
-                tracing::warn!(%error, path = %self.path.display(), "changes of the configuration may go unnoticed");
+                tracing::warn!(
+                    %error,
+                    path = %self.path.display(),
+                    "cannot watch the folders of the configuration file: changes may go unnoticed until a restart"
+                );
             }
         }
     }
 
-    /// Waits until something has happened, and then until it is over.
-    async fn notice(&mut self) {
+    /// Waits for a notice, and then until the notices stop.
+    async fn wait_for_notices(&mut self) {
         loop {
             match self.notices.recv().await {
                 Some(notice) if notice.as_ref().is_ok_and(is_only_read) => {}
                 Some(_) => break,
-                // The watcher is ours, so this does not happen; waiting is right in any case.
+                // The follower owns the watcher, so the channel stays open.
                 None => std::future::pending().await,
             }
         }
-        let settle = async { while let Ok(Some(_)) = timeout(QUIET, self.notices.recv()).await {} };
+        let quiet = async { while let Ok(Some(_)) = timeout(QUIET_PERIOD, self.notices.recv()).await {} };
         tokio::select! {
-            () = settle => {}
-            () = sleep(PATIENCE) => {}
+            () = quiet => {}
+            () = sleep(MAX_DELAY) => {}
         }
     }
 
-    /// Watches the folders that the path goes through now.
+    /// Watches the folders that the path leads through now.
     fn watch(&mut self) -> notify::Result<()> {
         let folders = folders(&self.path);
         for gone in self.watched.difference(&folders) {
-            // It may not exist any more.
+            // The folder may be gone.
             let _ = self.watcher.unwatch(gone);
         }
         for folder in &folders {
-            // Anew each time: under the same name it may be another folder.
+            // Watch it again each time: another folder may now have the same name.
             self.watcher.watch(folder, RecursiveMode::NonRecursive)?;
         }
         self.watched = folders;
@@ -102,11 +110,11 @@ fn is_only_read(event: &notify::Event) -> bool {
         && matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
 }
 
-/// The folders in which a change could make the path lead elsewhere: of every part of it that is a link, and of the file.
+/// The folders in which a change can redirect the path: those of every link on it, and that of the file.
 fn folders(path: &Path) -> BTreeSet<PathBuf> {
     let mut folders = BTreeSet::new();
     let mut rest: Vec<PathBuf> = vec![path.to_owned()];
-    for _ in 0..LINKS {
+    for _ in 0..MAX_LINKS {
         let Some(path) = rest.pop() else { break };
         let mut walked = PathBuf::new();
         let mut parts = path.components();
@@ -114,7 +122,7 @@ fn folders(path: &Path) -> BTreeSet<PathBuf> {
             let folder = walked.clone();
             walked.push(part);
             if let Ok(target) = std::fs::read_link(&walked) {
-                // The folder of the link, and then the path that the link and what follows it make.
+                // Go on with the link's target, followed by the rest of the path.
                 rest.push(folder.join(target).join(parts.as_path()));
                 folders.insert(folder);
                 break;

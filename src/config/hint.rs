@@ -1,30 +1,31 @@
-//! What somebody may have meant who wrote a field that does not exist.
+//! "Did you mean": the existing field that resembles an unknown one.
 
 use super::fields::FIELDS;
 
-/// The field that was probably meant by `name` in the section `section` (empty at the top).
+/// The path that resembles the unknown field `name` of `section` (empty at the top).
 pub(super) fn nearest(section: &str, name: &str) -> Option<String> {
-    let inside = |path: &str| {
+    let name_in_section = |path: &str| {
         let rest = if section.is_empty() { path } else { path.strip_prefix(section)?.strip_prefix('.')? };
         rest.split('.').next().map(str::to_owned)
     };
-    let here = FIELDS.iter().filter_map(|field| inside(field.path));
-    let similar = here
+    let similar = FIELDS
+        .iter()
+        .filter_map(|field| name_in_section(field.path))
         .map(|candidate| (distance(&candidate, name), candidate))
         .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4))
         .min();
     if let Some((_, candidate)) = similar {
         return Some(if section.is_empty() { candidate } else { format!("{section}.{candidate}") });
     }
-    // The right name in the wrong place; in the section of this mode rather than in another's.
-    let elsewhere = |field: &&super::fields::Field| {
+    // The right name in the wrong section. The section of this mode comes first.
+    let elsewhere = |field: &&super::fields::ConfigField| {
         field.path.rsplit('.').next().is_some_and(|leaf| leaf.eq_ignore_ascii_case(name))
     };
     let found = FIELDS.iter().filter(elsewhere).min_by_key(|field| !field.path.starts_with("nftables."));
     found.map(|field| field.path.to_owned())
 }
 
-/// How many letters differ; a wrong case hardly counts.
+/// The number of edits between two names. Case does not count.
 fn distance(candidate: &str, name: &str) -> usize {
     if candidate.eq_ignore_ascii_case(name) {
         return 0;
@@ -37,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelt_field_is_recognised_in_its_section_or_in_another() {
+    fn a_misspelt_field_is_matched_in_its_section_or_in_another() {
         for (section, name, meant) in [
             ("", "clusterCidr", Some("clusterCIDR")),
             ("", "nodePortAdresses", Some("nodePortAddresses")),

@@ -1,4 +1,4 @@
-//! What a field can hold: how it is read from a file and from a flag, and which values are allowed.
+//! Kinds of values: how a file and a flag spell them, and which values are allowed.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,36 +8,36 @@ use serde_json::{Value as Json, json};
 use super::document::{Tree, quoted};
 use super::duration::GoDuration;
 
-/// The word for an address that is not listened on. kube-proxy has none.
+/// The word that switches an address to listen on off. kube-proxy has none.
 pub(super) const NOWHERE: &str = "none";
 
-/// What a field holds.
+/// The kind of value that a field holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum FieldKind {
     Flag,
-    /// A whole number in this range.
+    /// A whole number from the first to the second, both included.
     Integer(i64, i64),
     Number,
-    Duration(Least),
+    Duration(DurationRange),
     Text,
-    /// One of these words.
+    /// One of these values.
     Choice(&'static [&'static str]),
     /// An IP address.
     Address,
-    /// An IP address to listen on, with or without a port, or nowhere; and the port if there is none.
+    /// An IP address to listen on, with or without a port, or [`NOWHERE`]. Holds the default port.
     Bind(u16),
     /// A size such as 64Ki.
     Quantity,
     List,
-    /// Names with true or false.
+    /// Names of feature gates, each true or false.
     Gates,
-    /// Patterns of file names with a verbosity.
+    /// Patterns of file names, each with a verbosity.
     Modules,
 }
 
 /// Which durations are allowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Least {
+pub(super) enum DurationRange {
     Any,
     Zero,
     MoreThanZero,
@@ -45,7 +45,7 @@ pub(super) enum Least {
 
 /// A field's value.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum FieldValue {
     /// True or false.
     Flag(bool),
     /// A whole number.
@@ -64,20 +64,22 @@ pub enum Value {
     Modules(Vec<(String, i64)>),
 }
 
-/// What is wrong: the value as it was found, and what was expected.
+/// A value that is not allowed: as it was found, and what is expected.
 pub(super) type Mismatch = (String, String);
 
-impl Kind {
-    /// What is allowed, in words.
+impl FieldKind {
+    /// The allowed values, for an error text.
     pub fn expected(self) -> String {
         match self {
             Self::Flag => "true or false".to_owned(),
             Self::Integer(0, i64::MAX | 2_147_483_647) => "a whole number from 0".to_owned(),
             Self::Integer(least, most) => format!("a whole number from {least} to {most}"),
             Self::Number => "a number".to_owned(),
-            Self::Duration(Least::Any) => "a duration such as 30s or 1h0m0s".to_owned(),
-            Self::Duration(Least::Zero) => "a duration of 0 or more, such as 30s or 1h0m0s".to_owned(),
-            Self::Duration(Least::MoreThanZero) => "a duration of more than 0, such as 30s or 1h0m0s".to_owned(),
+            Self::Duration(DurationRange::Any) => "a duration such as 30s or 1h0m0s".to_owned(),
+            Self::Duration(DurationRange::Zero) => "a duration of 0 or more, such as 30s or 1h0m0s".to_owned(),
+            Self::Duration(DurationRange::MoreThanZero) => {
+                "a duration of more than 0, such as 30s or 1h0m0s".to_owned()
+            }
             Self::Text => "a text".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Address => "an IP address".to_owned(),
@@ -91,76 +93,82 @@ impl Kind {
         }
     }
 
-    /// Reads a value of a file; nothing for null, which leaves the default.
-    pub fn read(self, tree: &Tree) -> Result<Option<Value>, Mismatch> {
+    /// Reads the value in a file. `None` stands for null, which leaves the default.
+    pub fn read(self, tree: &Tree) -> Result<Option<FieldValue>, Mismatch> {
         let value = match (self, tree) {
             (_, Tree::Null) => return Ok(None),
-            (Self::Flag, Tree::Flag(flag)) => Some(Value::Flag(*flag)),
-            // Go's YAML takes yes and on for true.
-            (Self::Flag, Tree::Text(text)) => yaml_flag(text).map(Value::Flag),
-            (Self::Integer(..), Tree::Integer(integer)) => Some(Value::Integer(*integer)),
-            #[expect(clippy::cast_precision_loss, reason = "no rate is so exact")]
-            (Self::Number, Tree::Integer(integer)) => Some(Value::Number(*integer as f64)),
-            (Self::Number, Tree::Float(float)) => Some(Value::Number(*float)),
-            // Kubernetes' `logging.flushFrequency` may be nanoseconds.
-            (Self::Duration(Least::Any), Tree::Integer(nanos)) => Some(Value::Duration(GoDuration::from_nanos(*nanos))),
-            (Self::Duration(_), Tree::Integer(0)) => Some(Value::Duration(GoDuration::ZERO)),
-            (Self::Duration(_), Tree::Text(text)) => text.parse().ok().map(Value::Duration),
-            (Self::Text | Self::Choice(_) | Self::Address | Self::Bind(_) | Self::Quantity, Tree::Text(text)) => {
-                Some(Value::Text(text.clone()))
+            (Self::Flag, Tree::Flag(flag)) => Some(FieldValue::Flag(*flag)),
+            // Go's YAML library reads yes and on as true.
+            (Self::Flag, Tree::Text(text)) => parse_yaml_bool(text).map(FieldValue::Flag),
+            (Self::Integer(..), Tree::Integer(integer)) => Some(FieldValue::Integer(*integer)),
+            #[expect(clippy::cast_precision_loss, reason = "a rate needs no such precision")]
+            (Self::Number, Tree::Integer(integer)) => Some(FieldValue::Number(*integer as f64)),
+            (Self::Number, Tree::Float(float)) => Some(FieldValue::Number(*float)),
+            // Kubernetes allows nanoseconds as a number for `logging.flushFrequency`.
+            (Self::Duration(DurationRange::Any), Tree::Integer(nanos)) => {
+                Some(FieldValue::Duration(GoDuration::from_nanos(*nanos)))
             }
-            (Self::Quantity, Tree::Integer(integer)) => Some(Value::Text(integer.to_string())),
-            (Self::List, Tree::List(items)) => items.iter().map(text).collect::<Option<_>>().map(Value::List),
+            (Self::Duration(_), Tree::Integer(0)) => Some(FieldValue::Duration(GoDuration::ZERO)),
+            (Self::Duration(_), Tree::Text(text)) => text.parse().ok().map(FieldValue::Duration),
+            (Self::Text | Self::Choice(_) | Self::Address | Self::Bind(_) | Self::Quantity, Tree::Text(text)) => {
+                Some(FieldValue::Text(text.clone()))
+            }
+            (Self::Quantity, Tree::Integer(integer)) => Some(FieldValue::Text(integer.to_string())),
+            (Self::List, Tree::List(items)) => items.iter().map(text).collect::<Option<_>>().map(FieldValue::List),
             (Self::Gates, Tree::Map(entries)) => {
                 let gates = entries.iter().map(|(name, on)| match on {
                     Tree::Flag(on) => Some((name.clone(), *on)),
                     _ => None,
                 });
-                gates.collect::<Option<_>>().map(Value::Gates)
+                gates.collect::<Option<_>>().map(FieldValue::Gates)
             }
-            (Self::Modules, Tree::List(items)) => items.iter().map(module).collect::<Option<_>>().map(Value::Modules),
+            (Self::Modules, Tree::List(items)) => {
+                items.iter().map(module).collect::<Option<_>>().map(FieldValue::Modules)
+            }
             _ => None,
         };
         value.map(Some).ok_or_else(|| (tree.to_string(), self.expected()))
     }
 
-    /// Reads the value of a flag.
-    pub fn parse(self, text: &str) -> Result<Value, Mismatch> {
+    /// Reads the value that a flag was given.
+    pub fn parse(self, text: &str) -> Result<FieldValue, Mismatch> {
         let value = match self {
-            Self::Flag => go_flag(text).map(Value::Flag),
-            Self::Integer(..) => text.parse().ok().map(Value::Integer),
-            Self::Number => text.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Number),
-            Self::Duration(_) => text.parse().ok().map(Value::Duration),
+            Self::Flag => parse_go_bool(text).map(FieldValue::Flag),
+            Self::Integer(..) => text.parse().ok().map(FieldValue::Integer),
+            Self::Number => text.parse().ok().filter(|number: &f64| number.is_finite()).map(FieldValue::Number),
+            Self::Duration(_) => text.parse().ok().map(FieldValue::Duration),
             Self::Text | Self::Choice(_) | Self::Address | Self::Bind(_) | Self::Quantity => {
-                Some(Value::Text(text.to_owned()))
+                Some(FieldValue::Text(text.to_owned()))
             }
             Self::List => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                Some(Value::List(items.map(str::to_owned).collect()))
+                Some(FieldValue::List(items.map(str::to_owned).collect()))
             }
             Self::Gates => {
                 let gates = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 let gate = |item: &str| {
                     let (name, on) = item.split_once('=')?;
-                    Some((name.trim().to_owned(), go_flag(on.trim())?))
+                    Some((name.trim().to_owned(), parse_go_bool(on.trim())?))
                 };
-                gates.map(gate).collect::<Option<_>>().map(Value::Gates)
+                gates.map(gate).collect::<Option<_>>().map(FieldValue::Gates)
             }
-            Self::Modules => Some(Value::Modules(Vec::new())),
+            Self::Modules => Some(FieldValue::Modules(Vec::new())),
         };
         value.ok_or_else(|| (quoted(text), self.expected()))
     }
 
-    /// Whether a value that was read is one of those allowed.
-    pub fn check(self, value: &Value) -> Result<(), Mismatch> {
+    /// Checks that a value is in the allowed range.
+    pub fn check(self, value: &FieldValue) -> Result<(), Mismatch> {
         let allowed = match (self, value) {
-            (Self::Integer(least, most), Value::Integer(integer)) => (least..=most).contains(integer),
-            (Self::Duration(Least::Zero), Value::Duration(duration)) => !duration.is_negative(),
-            (Self::Duration(Least::MoreThanZero), Value::Duration(duration)) => *duration > GoDuration::ZERO,
-            (Self::Choice(words), Value::Text(text)) => words.contains(&&**text),
-            (Self::Address, Value::Text(text)) => text.parse::<IpAddr>().is_ok(),
-            (Self::Bind(_), Value::Text(text)) => {
-                // The default depends on another field.
+            (Self::Integer(least, most), FieldValue::Integer(integer)) => (least..=most).contains(integer),
+            (Self::Duration(DurationRange::Zero), FieldValue::Duration(duration)) => !duration.is_negative(),
+            (Self::Duration(DurationRange::MoreThanZero), FieldValue::Duration(duration)) => {
+                *duration > GoDuration::ZERO
+            }
+            (Self::Choice(words), FieldValue::Text(text)) => words.contains(&&**text),
+            (Self::Address, FieldValue::Text(text)) => text.parse::<IpAddr>().is_ok(),
+            (Self::Bind(_), FieldValue::Text(text)) => {
+                // Empty stands for the default, which depends on another field.
                 text.is_empty()
                     || text == NOWHERE
                     || text.parse::<IpAddr>().is_ok()
@@ -172,8 +180,8 @@ impl Kind {
     }
 }
 
-impl Value {
-    /// Whether it is what Go has in a field that nobody set.
+impl FieldValue {
+    /// Whether it is Go's zero value, which an unset field has.
     pub(super) fn is_zero(&self) -> bool {
         match self {
             Self::Flag(flag) => !flag,
@@ -187,12 +195,12 @@ impl Value {
         }
     }
 
-    /// As in a file.
+    /// As a file spells it.
     pub(super) fn json(&self) -> Json {
         match self {
             Self::Flag(flag) => json!(flag),
             Self::Integer(integer) => json!(integer),
-            #[expect(clippy::cast_possible_truncation, reason = "it is whole and small")]
+            #[expect(clippy::cast_possible_truncation, reason = "the number is whole and small")]
             Self::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => json!(*number as i64),
             Self::Number(number) => json!(number),
             Self::Duration(duration) => json!(duration.to_string()),
@@ -207,8 +215,8 @@ impl Value {
     }
 }
 
-impl std::fmt::Display for Value {
-    /// As in a file of one line.
+impl std::fmt::Display for FieldValue {
+    /// As a file spells it in one line.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Text(text) => f.write_str(&quoted(text)),
@@ -236,8 +244,8 @@ fn module(tree: &Tree) -> Option<(String, i64)> {
     Some((text(entry("filePattern")?)?, verbosity))
 }
 
-/// True or false in one of the spellings that Go takes (`strconv.ParseBool`).
-pub fn go_flag(text: &str) -> Option<bool> {
+/// A bool in a spelling that Go accepts (`strconv.ParseBool`); none for other texts.
+pub fn parse_go_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
@@ -245,8 +253,8 @@ pub fn go_flag(text: &str) -> Option<bool> {
     }
 }
 
-/// The words of YAML 1.1.
-fn yaml_flag(text: &str) -> Option<bool> {
+/// A bool in a spelling of YAML 1.1.
+fn parse_yaml_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "y" => Some(true),
         "false" | "no" | "off" | "n" => Some(false),

@@ -1,76 +1,76 @@
-//! What is wrong with a configuration, and what is worth saying about it.
+//! Errors in a configuration, and notes about it.
 
 use std::fmt;
 
 use super::flags;
 
-/// Where a configuration comes from, and so how its fields are called when something is wrong with them.
+/// Where a configuration comes from. Error texts name fields as this origin does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
     /// The command line.
     #[default]
     Flags,
-    /// A file, of this name.
+    /// The file with this name.
     File(String),
 }
 
-/// A value that cannot be used.
+/// A value that is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The field's path, such as `nodePortAddresses[0]`; or a flag, such as `--oom-score-adj`; or nothing for the whole file.
+pub struct ConfigProblem {
+    /// The path of the field, such as `nodePortAddresses[0]`; a flag, such as `--oom-score-adj`; or empty for the whole file.
     pub place: String,
-    /// What was found.
+    /// The value that was found.
     pub value: String,
-    /// What would be allowed.
+    /// The values that are allowed.
     pub expected: String,
 }
 
-/// Everything that is wrong with one configuration.
+/// All problems of one configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems {
-    /// Where it comes from.
+pub struct ConfigProblems {
+    /// Where the configuration comes from.
     pub origin: Origin,
     /// Never empty.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<ConfigProblem>,
 }
 
-/// Something to log once logging has begun.
+/// A remark about a configuration, to be logged once logging has started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// Probably a mistake.
+pub enum ConfigNote {
+    /// Something that is probably a mistake.
     Warning(String),
-    /// Good to know.
+    /// Something that is good to know.
     Information(String),
 }
 
-impl Problem {
-    /// A value of a field.
+impl ConfigProblem {
+    /// A value at `place` that should have been as `expected` says.
     pub fn new(place: impl Into<String>, value: impl Into<String>, expected: impl Into<String>) -> Self {
         Self { place: place.into(), value: value.into(), expected: expected.into() }
     }
 
-    /// The place as the operator knows it.
-    fn place(&self, origin: &Origin) -> String {
+    /// The place under the name that the operator used: a flag, or a field of the file.
+    fn named_place(&self, origin: &Origin) -> String {
         let path = self.place.split('[').next().unwrap_or_default();
         match origin {
             _ if self.place.starts_with("--") || path.is_empty() => self.place.clone(),
             Origin::Flags => {
-                flags::of_field(path).map_or_else(|| self.place.clone(), |flag| format!("--{}", flag.name))
+                flags::for_field(path).map_or_else(|| self.place.clone(), |flag| format!("--{}", flag.name))
             }
             Origin::File(_) => format!("KubeProxyConfiguration.{}", self.place),
         }
     }
 }
 
-impl fmt::Display for Problems {
+impl fmt::Display for ConfigProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Origin::File(file) = &self.origin {
             write!(f, "the configuration {file} cannot be used: ")?;
         }
         for (i, problem) in self.problems.iter().enumerate() {
             let separator = if i == 0 { "" } else { "; " };
-            let Problem { value, expected, .. } = problem;
-            match problem.place(&self.origin) {
+            let ConfigProblem { value, expected, .. } = problem;
+            match problem.named_place(&self.origin) {
                 place if place.is_empty() => write!(f, "{separator}{value}: expected {expected}")?,
                 place => write!(f, "{separator}{place}: {value} is not allowed: expected {expected}")?,
             }
@@ -79,27 +79,27 @@ impl fmt::Display for Problems {
     }
 }
 
-impl std::error::Error for Problems {}
+impl std::error::Error for ConfigProblems {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn all_problems_are_told_together_and_by_the_name_that_the_operator_used() {
+    fn one_error_names_all_problems_by_the_names_that_the_operator_used() {
         let problems = vec![
-            Problem::new("nodePortAddresses[1]", "\"banana\"", "a network"),
-            Problem::new("conntrack.min", "-1", "0 or more"),
+            ConfigProblem::new("nodePortAddresses[1]", "\"banana\"", "a network"),
+            ConfigProblem::new("conntrack.min", "-1", "0 or more"),
         ];
-        let told = |origin| Problems { origin, problems: problems.clone() }.to_string();
+        let text = |origin| ConfigProblems { origin, problems: problems.clone() }.to_string();
         assert_eq!(
-            told(Origin::File("/etc/c.yaml".to_owned())),
+            text(Origin::File("/etc/c.yaml".to_owned())),
             "the configuration /etc/c.yaml cannot be used: \
              KubeProxyConfiguration.nodePortAddresses[1]: \"banana\" is not allowed: expected a network; \
              KubeProxyConfiguration.conntrack.min: -1 is not allowed: expected 0 or more"
         );
         assert_eq!(
-            told(Origin::Flags),
+            text(Origin::Flags),
             "--nodeport-addresses: \"banana\" is not allowed: expected a network; \
              --conntrack-min: -1 is not allowed: expected 0 or more"
         );

@@ -2,19 +2,20 @@
 
 use std::fmt::Write;
 
-use super::fields::{FIELDS, Field};
+use super::fields::{ConfigField, FIELDS};
 use super::flags::FLAGS;
 
-/// Every field and every flag, what becomes of it, and why: Markdown.
+/// Two Markdown tables: every field and every flag, with its default and how Pointsman treats it.
 pub fn table() -> String {
     let mut text =
-        "## Fields\n\n| Field | Default | Here | What it does, or why it is ignored |\n|---|---|---|---|\n".to_owned();
+        "## Fields\n\n| ConfigField | Default | Here | What it does, or why it is ignored |\n|---|---|---|---|\n"
+            .to_owned();
     for field in FIELDS {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ =
             writeln!(text, "| `{}` | {} | {} | {} |", field.path, default(field), field.treatment.label(), field.note);
     }
-    text.push_str("\n## Flags\n\n| Flag | Sets | Here | With `--config` | What it does, or why it is ignored |\n|---|---|---|---|---|\n");
+    text.push_str("\n## Flags\n\n| Flag | Sets | In Pointsman | With `--config` | What it does, or why it is ignored |\n|---|---|---|---|---|\n");
     for flag in FLAGS {
         let dashes = if flag.name.len() == 1 { "-" } else { "--" };
         let sets = flag.field.map(|path| format!("`{path}`")).unwrap_or_default();
@@ -30,6 +31,6 @@ pub fn table() -> String {
     text
 }
 
-fn default(field: &Field) -> String {
+fn default(field: &ConfigField) -> String {
     if field.default.is_empty() { String::new() } else { format!("`{}`", field.default) }
 }

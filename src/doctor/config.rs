@@ -1,23 +1,23 @@
-//! The fields of kube-proxy's configuration file that the rules look at, read leniently: whatever is odd counts as not set.
+//! The fields of kube-proxy's configuration file that the rules need, read leniently: a field of the wrong type counts as unset.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde_json::Value;
 
-/// Where kubeadm's DaemonSet mounts it.
-const USUAL: &str = "/var/lib/kube-proxy/config.conf";
+/// The path at which kubeadm's DaemonSet mounts the file.
+const DEFAULT_PATH: &str = "/var/lib/kube-proxy/config.conf";
 
-/// What kube-proxy is configured to.
+/// kube-proxy's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyConfig {
     /// The file.
     pub path: PathBuf,
-    /// `mode`; the default is iptables.
+    /// `mode`. Default: iptables.
     pub mode: String,
     /// `nodePortAddresses`.
     pub node_port_addresses: Vec<String>,
-    /// `iptables.localhostNodePorts`; the default is true.
+    /// `iptables.localhostNodePorts`. Default: true.
     pub localhost_node_ports: bool,
     /// `ipvs.scheduler`.
     pub ipvs_scheduler: String,
@@ -29,18 +29,19 @@ pub struct ProxyConfig {
     pub metrics_port: Option<u16>,
 }
 
-/// Reads the file that is named, or the usual one if that is there.
+/// Reads the named file, or the one at the default path if it exists.
 ///
 /// # Errors
 ///
-/// If a file is there, or was named, and is not YAML that can be read.
+/// If the named file does not exist, or the file is not YAML.
 pub fn read_config(named: Option<&Path>) -> anyhow::Result<Option<ProxyConfig>> {
-    let path = named.unwrap_or(Path::new(USUAL));
+    let path = named.unwrap_or(Path::new(DEFAULT_PATH));
     if named.is_none() && !path.exists() {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read kube-proxy's configuration {}", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!("cannot read kube-proxy's configuration {}: check doctor's --config", path.display())
+    })?;
     ProxyConfig::parse(path, &text)
         .with_context(|| format!("kube-proxy's configuration {} is not YAML", path.display()))
         .map(Some)
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_read_and_what_is_missing_has_kube_proxys_default() {
+    fn fields_are_read_and_missing_ones_have_kube_proxys_defaults() {
         let config = parse(
             "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\nipvs: {scheduler: lc}\n\
              nodePortAddresses: [192.0.2.0/24, '2001:db8::/64']\niptables:\n  localhostNodePorts: false\n\
@@ -95,14 +96,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_odd_counts_as_not_set_and_only_what_is_no_yaml_is_an_error() {
+    fn a_field_of_the_wrong_type_counts_as_unset_and_only_invalid_yaml_is_an_error() {
         let config = parse("mode: [x]\nnodePortAddresses: 7\niptables: {localhostNodePorts: banana}\nconntrack: 3\n");
         assert_eq!(config, parse("{}"));
         assert!(ProxyConfig::parse(Path::new("x"), "a: [1\n").is_err());
     }
 
     #[test]
-    fn a_file_that_was_named_must_be_there() {
+    fn a_named_file_must_exist() {
         let error = read_config(Some(Path::new("/nowhere/config.conf"))).unwrap_err();
         assert!(error.to_string().contains("/nowhere/config.conf"));
     }

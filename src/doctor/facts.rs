@@ -1,89 +1,89 @@
-//! What is known of a node: values, gathered elsewhere.
+//! The facts about a node that the rules need. `gather` collects them.
 
 use std::collections::BTreeSet;
 
 use super::config::ProxyConfig;
 use crate::takeover::{HealthServer, Interface};
 
-/// Everything that the rules look at.
+/// The input of the rules.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The kernel's release, such as `6.1.0-13-amd64`.
     pub kernel: String,
-    /// The modes that kube-proxy's rules in the kernel are of.
+    /// The modes whose rules are in the kernel: `iptables`, `ipvs`, `nftables`.
     pub modes: Vec<&'static str>,
-    /// Where there are rules of kube-proxy, in words: `table ip kube-proxy`, `ip, iptables-nft`.
+    /// The places of kube-proxy's rules, such as `table ip kube-proxy` or `ip, iptables-nft`.
     pub places: Vec<String>,
-    /// What could not be looked at, and why.
-    pub unseen: Vec<String>,
-    /// kube-proxy's rules are in the tables of iptables-legacy, which only its own programs can change.
+    /// What could not be inspected, each with the reason.
+    pub not_inspected: Vec<String>,
+    /// Whether kube-proxy has rules in iptables-legacy, which only iptables' own programs can change.
     pub legacy: bool,
-    /// Chains of kube-proxy that rules of others jump to.
+    /// Chains of kube-proxy that rules of other programs jump to.
     pub kept: Vec<String>,
-    /// Who serves health checks.
+    /// The program that serves health checks.
     pub answers: HealthServer,
-    /// On this port.
+    /// The port of these health checks.
     pub health_port: u16,
-    /// What the running kube-proxy counts.
+    /// Counters of the running kube-proxy.
     pub metrics: ProxyMetrics,
-    /// kube-proxy's configuration, where it was found.
+    /// kube-proxy's configuration, if it was found.
     pub config: Option<ProxyConfig>,
     /// This node's interfaces.
     pub interfaces: Vec<Interface>,
-    /// Policies of base chains that drop.
-    pub dropping: Vec<Policy>,
-    /// Names of tables of nf_tables, with their family.
+    /// Base chains with policy drop.
+    pub dropping: Vec<DropPolicy>,
+    /// Family and name of every table of nf_tables, such as `ip filter`.
     pub tables: BTreeSet<String>,
-    /// IPv6 is in the kernel and not switched off.
+    /// Whether the kernel has IPv6 and it is not switched off.
     pub ipv6: bool,
     /// `net.ipv4.ip_forward`.
-    pub forwards_ipv4: Setting,
+    pub forwards_ipv4: SysctlSwitch,
     /// `net.ipv6.conf.all.forwarding`.
-    pub forwards_ipv6: Setting,
+    pub forwards_ipv6: SysctlSwitch,
     /// `net.ipv4.conf.all.route_localnet`.
-    pub route_localnet: Setting,
+    pub route_localnet: SysctlSwitch,
     /// `net.netfilter.nf_conntrack_tcp_be_liberal`.
-    pub tcp_be_liberal: Setting,
+    pub tcp_be_liberal: SysctlSwitch,
     /// The nft program.
     pub nft: NftProgram,
-    /// Names found where eBPF programs are pinned.
+    /// Names in the folders of pinned eBPF programs and maps.
     pub pinned: Vec<String>,
-    /// Virtual services of IPVS that are not on kube-proxy's link.
+    /// The number of IPVS virtual services outside of kube-proxy's link.
     pub other_ipvs: usize,
-    /// Virtual services of IPVS that are kube-proxy's.
+    /// The number of kube-proxy's IPVS virtual services.
     pub ipvs: usize,
-    /// ipvsadm, which is needed to remove them, is there.
+    /// Whether ipvsadm is installed, which removes virtual services.
     pub ipvsadm: bool,
 }
 
-/// A switch of the kernel; none if it cannot be read.
-pub type Setting = Option<bool>;
+/// A sysctl that is on or off; none if it cannot be read.
+pub type SysctlSwitch = Option<bool>;
 
-/// A base chain whose policy is to drop.
+/// A base chain with policy drop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Where it is, in words: `chain FORWARD, table ip filter`.
+pub struct DropPolicy {
+    /// Its place, such as `chain FORWARD, table ip filter`.
     pub place: String,
-    /// It sees forwarded packets; otherwise those to this node.
+    /// Whether it is at hook forward; otherwise it is at hook input.
     pub forward: bool,
 }
 
-/// What the running kube-proxy counts; none where it does not say.
+/// Counters of the running kube-proxy; none where it does not serve them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ProxyMetrics {
     /// Packets to NodePorts on 127.0.0.1 that it accepted.
     pub localhost_node_ports: Option<f64>,
-    /// Packets that it dropped because connection tracking found them invalid.
+    /// Packets that it dropped because connection tracking classed them as invalid.
     pub invalid_dropped: Option<f64>,
 }
 
-/// The nft program, for the backend that uses it.
+/// The nft program, as far as the chosen backend needs it: its version, or what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NftProgram {
-    /// The backend is netlink: it is not used.
+    /// The backend is netlink, which does not use it.
     NotNeeded,
-    /// It would be used only where netlink fails.
+    /// It is used only if netlink fails.
     Fallback(Result<String, String>),
-    /// It is used. Its version, or what is wrong.
+    /// The backend uses it.
     Needed(Result<String, String>),
 }

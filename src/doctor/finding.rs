@@ -1,74 +1,94 @@
-//! A finding, and findings as text and as JSON.
+//! Findings, and how they are printed as text and as JSON.
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
-/// How much a finding matters for a switch.
+/// How serious a finding is for a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// As it should be.
+pub enum FindingSeverity {
+    /// Nothing to do.
     Ok,
     /// Good to know.
     Note,
-    /// Something may behave differently: look at it first.
+    /// Something may behave differently: check it before the switch.
     Warning,
-    /// It will not work like this.
+    /// Pointsman will not work on this node as it is.
     Problem,
 }
 
-/// Something that was found.
+/// One result of the inspection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is about; one of [`IDS`](super::IDS).
+    /// The subject, one of [`IDS`](super::IDS).
     pub id: &'static str,
-    /// How much it matters.
-    pub severity: Severity,
+    /// How serious it is.
+    pub severity: FindingSeverity,
     /// What was found.
     pub found: String,
-    /// What it means.
+    /// What that means for a switch.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub means: String,
-    /// What to do about it.
+    /// What to do.
     #[serde(rename = "do", skip_serializing_if = "String::is_empty")]
     pub remedy: String,
 }
 
 impl Finding {
-    /// A finding that needs no more words.
-    pub(super) fn new(id: &'static str, severity: Severity, found: impl Into<String>) -> Self {
+    /// A finding without a meaning and a remedy.
+    pub(super) fn new(id: &'static str, severity: FindingSeverity, found: impl Into<String>) -> Self {
         Self { id, severity, found: found.into(), means: String::new(), remedy: String::new() }
     }
 
-    /// What it means.
+    /// A finding with severity [`FindingSeverity::Ok`].
+    pub(super) fn ok(id: &'static str, found: impl Into<String>) -> Self {
+        Self::new(id, FindingSeverity::Ok, found)
+    }
+
+    /// A finding with severity [`FindingSeverity::Note`].
+    pub(super) fn note(id: &'static str, found: impl Into<String>) -> Self {
+        Self::new(id, FindingSeverity::Note, found)
+    }
+
+    /// A finding with severity [`FindingSeverity::Warning`].
+    pub(super) fn warning(id: &'static str, found: impl Into<String>) -> Self {
+        Self::new(id, FindingSeverity::Warning, found)
+    }
+
+    /// A finding with severity [`FindingSeverity::Problem`].
+    pub(super) fn problem(id: &'static str, found: impl Into<String>) -> Self {
+        Self::new(id, FindingSeverity::Problem, found)
+    }
+
+    /// Adds what the finding means.
     pub(super) fn means(self, means: impl Into<String>) -> Self {
         Self { means: means.into(), ..self }
     }
 
-    /// What to do about it.
+    /// Adds what to do.
     pub(super) fn remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: remedy.into(), ..self }
     }
 }
 
-/// The most serious of the findings.
-fn worst(findings: &[Finding]) -> Severity {
-    findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Ok)
+/// The highest severity among the findings.
+fn worst(findings: &[Finding]) -> FindingSeverity {
+    findings.iter().map(|finding| finding.severity).max().unwrap_or(FindingSeverity::Ok)
 }
 
-/// Whether something stands against a switch.
-pub fn objections(findings: &[Finding]) -> bool {
-    worst(findings) >= Severity::Warning
+/// Whether there are warnings or problems.
+pub fn blocks_switch(findings: &[Finding]) -> bool {
+    worst(findings) >= FindingSeverity::Warning
 }
 
-/// The findings as an operator reads them, the most serious first.
+/// The findings as text, the most serious first, with a summary.
 pub fn text(findings: &[Finding]) -> String {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
     sorted.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let mut text = String::new();
     let mut put = |line: std::fmt::Arguments<'_>| {
-        // A String takes everything.
+        // Writing to a string cannot fail.
         let _ = text.write_fmt(line);
     };
     for finding in sorted {
@@ -81,21 +101,21 @@ pub fn text(findings: &[Finding]) -> String {
         }
     }
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let (problems, warnings) = (count(Severity::Problem), count(Severity::Warning));
-    if objections(findings) {
-        put(format_args!("\nProblems: {problems}, warnings: {warnings}. Look at them before the switch\n"));
+    let (problems, warnings) = (count(FindingSeverity::Problem), count(FindingSeverity::Warning));
+    if blocks_switch(findings) {
+        put(format_args!("\nProblems: {problems}, warnings: {warnings}. Check them before the switch.\n"));
     } else {
-        put(format_args!("\nNothing stands against a switch on this node\n"));
+        put(format_args!("\nNo blockers found on this node.\n"));
     }
     text
 }
 
-/// The findings as JSON.
+/// The findings as JSON: `{"verdict": <highest severity>, "findings": [...]}`.
 pub fn json(findings: &[Finding]) -> serde_json::Value {
     serde_json::json!({ "verdict": worst(findings), "findings": findings })
 }
 
-impl Severity {
+impl FindingSeverity {
     fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -111,19 +131,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_most_serious_comes_first_and_decides() {
+    fn the_most_serious_finding_comes_first_and_decides_the_summary() {
         let findings = [
-            Finding::new("a", Severity::Ok, "fine"),
-            Finding::new("b", Severity::Warning, "odd").means("It differs.").remedy("Look."),
+            Finding::new("a", FindingSeverity::Ok, "fine"),
+            Finding::new("b", FindingSeverity::Warning, "odd").means("It differs.").remedy("Look."),
         ];
         assert_eq!(
             text(&findings),
             "WARNING  b: odd\n         It differs.\n         -> Look.\nok       a: fine\n\n\
-             Problems: 0, warnings: 1. Look at them before the switch\n"
+             Problems: 0, warnings: 1. Check them before the switch.\n"
         );
         assert_eq!(json(&findings)["verdict"], "warning");
         assert_eq!(json(&findings)["findings"][1]["do"], "Look.");
-        assert!(objections(&findings) && !objections(&findings[..1]));
-        assert!(text(&findings[..1]).ends_with("Nothing stands against a switch on this node\n"));
+        assert!(blocks_switch(&findings) && !blocks_switch(&findings[..1]));
+        assert!(text(&findings[..1]).ends_with("No blockers found on this node.\n"));
     }
 }

@@ -1,44 +1,45 @@
-//! Gathering facts: every look at the node is here.
+//! Gathering facts: everything that reads the node is in this file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::config::ProxyConfig;
-use super::facts::{Facts, NftProgram, Policy, ProxyMetrics, Setting};
-use crate::apply::{Error, ForeignChain, Netlink};
+use super::facts::{DropPolicy, Facts, NftProgram, ProxyMetrics, SysctlSwitch};
+use crate::apply::{BackendChoice, BackendOptions, Error, ForeignChain, Netlink, Nft};
+use crate::host::kernel_has_ipv6;
 use crate::takeover::{self, HEALTH_PORT, KubeProxyArtifacts, fetch_page, interfaces, probe_health_port};
 
 /// The port of kube-proxy's metrics unless its configuration says otherwise.
 const METRICS_PORT: u16 = 10249;
 
-/// Hooks by the kernel's numbers.
-const INPUT: u32 = 1;
-const FORWARD: u32 = 2;
+/// The kernel's numbers of two hooks (`NF_INET_LOCAL_IN`, `NF_INET_FORWARD`).
+const HOOK_INPUT: u32 = 1;
+const HOOK_FORWARD: u32 = 2;
 
-/// Where eBPF programs and maps are pinned.
-const PINNED: [&str; 3] = ["/sys/fs/bpf", "/sys/fs/bpf/tc", "/sys/fs/bpf/tc/globals"];
+/// The folders of pinned eBPF programs and maps.
+const PIN_FOLDERS: [&str; 3] = ["/sys/fs/bpf", "/sys/fs/bpf/tc", "/sys/fs/bpf/tc/globals"];
 
-/// Looks at everything. Nothing is changed.
+/// Reads all facts about this node, without changing anything. `backend` is the backend that Pointsman would use here.
 ///
 /// # Errors
 ///
 /// If the kernel does not show its nf_tables.
-pub async fn gather(config: Option<ProxyConfig>, nft: NftProgram) -> Result<Facts, Error> {
+pub async fn gather(config: Option<ProxyConfig>, backend: &BackendOptions) -> Result<Facts, Error> {
     let mut netlink = Netlink::open()?;
     let traces = takeover::find_artifacts(&mut netlink).await?;
     let (tables, chains) = netlink.list_all().await?;
     let health_port = config.as_ref().and_then(|config| config.health_port).unwrap_or(HEALTH_PORT);
     let metrics_port = config.as_ref().and_then(|config| config.metrics_port).unwrap_or(METRICS_PORT);
-    let mut unseen = traces.unseen.clone();
+    let mut not_inspected = traces.unseen.clone();
     let interfaces = interfaces().await.unwrap_or_else(|error| {
-        unseen.push(format!("this host's interfaces cannot be listed: {error}"));
+        not_inspected.push(format!("cannot list this host's interfaces: {error}"));
         Vec::new()
     });
     Ok(Facts {
         kernel: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
         modes: traces.modes(),
         places: places(&traces),
-        unseen,
+        not_inspected,
         legacy: traces.in_legacy().next().is_some(),
         kept: kept(&traces),
         answers: probe_health_port(health_port).await,
@@ -46,20 +47,32 @@ pub async fn gather(config: Option<ProxyConfig>, nft: NftProgram) -> Result<Fact
         metrics: fetch_page(metrics_port, "/metrics").await.map(|page| metrics(&page)).unwrap_or_default(),
         config,
         interfaces,
-        dropping: chains.iter().filter_map(policy).chain(legacy_policies(&traces)).collect(),
+        dropping: chains.iter().filter_map(drop_policy).chain(legacy_drop_policies(&traces)).collect(),
         tables: tables.iter().map(|table| format!("{} {}", table.family, table.name)).collect(),
-        ipv6: Path::new("/proc/net/if_inet6").exists()
-            && setting("/proc/sys/net/ipv6/conf/all/disable_ipv6") != Some(true),
-        forwards_ipv4: setting("/proc/sys/net/ipv4/ip_forward"),
-        forwards_ipv6: setting("/proc/sys/net/ipv6/conf/all/forwarding"),
-        route_localnet: setting("/proc/sys/net/ipv4/conf/all/route_localnet"),
-        tcp_be_liberal: setting("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal"),
-        nft,
-        pinned: PINNED.iter().flat_map(|folder| names(Path::new(folder))).collect(),
+        ipv6: kernel_has_ipv6() && sysctl("/proc/sys/net/ipv6/conf/all/disable_ipv6") != Some(true),
+        forwards_ipv4: sysctl("/proc/sys/net/ipv4/ip_forward"),
+        forwards_ipv6: sysctl("/proc/sys/net/ipv6/conf/all/forwarding"),
+        route_localnet: sysctl("/proc/sys/net/ipv4/conf/all/route_localnet"),
+        tcp_be_liberal: sysctl("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal"),
+        nft: nft_program(backend).await,
+        pinned: PIN_FOLDERS.iter().flat_map(|folder| names(Path::new(folder))).collect(),
         other_ipvs: traces.ipvs.foreign.len(),
         ipvs: traces.ipvs.of_kube_proxy.len(),
         ipvsadm: takeover::program_exists("ipvsadm"),
     })
+}
+
+/// The nft program, as far as the chosen backend uses it.
+async fn nft_program(backend: &BackendOptions) -> NftProgram {
+    let find = async || match Nft::find(&backend.nft_file()).await {
+        Ok(nft) => Ok(nft.version().to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    match backend.choice {
+        BackendChoice::Netlink => NftProgram::NotNeeded,
+        BackendChoice::Auto => NftProgram::Fallback(find().await),
+        BackendChoice::Nft => NftProgram::Needed(find().await),
+    }
 }
 
 fn places(traces: &KubeProxyArtifacts) -> Vec<String> {
@@ -82,30 +95,31 @@ fn kept(traces: &KubeProxyArtifacts) -> Vec<String> {
     all.into_iter().collect()
 }
 
-/// A base chain that drops what is forwarded or comes in.
-fn policy(chain: &ForeignChain) -> Option<Policy> {
+/// The policy of a base chain at hook input or forward, if it is drop.
+fn drop_policy(chain: &ForeignChain) -> Option<DropPolicy> {
     let base = chain.base.filter(|base| base.drops)?;
-    let for_packets = matches!(chain.table.family, "ip" | "ip6" | "inet") && matches!(base.hook, INPUT | FORWARD);
-    for_packets.then(|| Policy {
+    let relevant =
+        matches!(chain.table.family, "ip" | "ip6" | "inet") && matches!(base.hook, HOOK_INPUT | HOOK_FORWARD);
+    relevant.then(|| DropPolicy {
         place: format!("chain {}, table {} {}", chain.name, chain.table.family, chain.table.name),
-        forward: base.hook == FORWARD,
+        forward: base.hook == HOOK_FORWARD,
     })
 }
 
-fn legacy_policies(traces: &KubeProxyArtifacts) -> Vec<Policy> {
-    let of_legacy = |legacy: &takeover::LegacyIptables| {
+fn legacy_drop_policies(traces: &KubeProxyArtifacts) -> Vec<DropPolicy> {
+    let policies = |legacy: &takeover::LegacyIptables| {
         let family = legacy.family.nft();
         let chains = legacy.ruleset.dropping().into_iter().filter(|chain| matches!(*chain, "INPUT" | "FORWARD"));
-        let policy = |chain: &str| Policy {
+        let policy = |chain: &str| DropPolicy {
             place: format!("chain {chain}, table {family} filter of iptables-legacy"),
             forward: chain == "FORWARD",
         };
         chains.map(policy).collect::<Vec<_>>()
     };
-    traces.iptables_legacy.iter().flat_map(|(legacy, _)| of_legacy(legacy)).collect()
+    traces.iptables_legacy.iter().flat_map(|(legacy, _)| policies(legacy)).collect()
 }
 
-/// What kube-proxy counts, summed over labels.
+/// kube-proxy's counters from its metrics page, each summed over its labels.
 fn metrics(page: &str) -> ProxyMetrics {
     let sum = |name: &str| {
         let samples = page.lines().filter_map(|line| {
@@ -126,7 +140,7 @@ fn names(folder: &Path) -> Vec<String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-fn setting(path: &str) -> Setting {
+fn sysctl(path: &str) -> SysctlSwitch {
     read(path).map(|value| value != "0")
 }
 
@@ -139,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_summed_over_labels_and_missing_ones_are_unknown() {
+    fn counters_are_summed_over_labels_and_missing_ones_are_none() {
         let page = "# HELP kubeproxy_iptables_localhost_nodeports_accepted_packets_total x\n\
                     kubeproxy_iptables_localhost_nodeports_accepted_packets_total 0\n\
                     kubeproxy_iptables_ct_state_invalid_dropped_packets_total{a=\"b c\"} 3\n\

@@ -1,4 +1,4 @@
-//! What the facts mean for a switch. Pure: facts in, findings out.
+//! The rules: what the facts mean for a switch. Pure functions from facts to findings.
 
 mod cni;
 mod firewall;
@@ -9,7 +9,7 @@ mod node_ports;
 use super::facts::Facts;
 use super::finding::Finding;
 
-/// What findings can be about, in the order in which they are looked for.
+/// The subjects of findings, in the order in which they are examined.
 pub const IDS: [&str; 15] = [
     "kube-proxy-rules",
     "kube-proxy-running",
@@ -28,13 +28,13 @@ pub const IDS: [&str; 15] = [
     "other-proxies",
 ];
 
-/// Everything that can be said of a node.
+/// Applies every rule to a node's facts.
 pub fn examine(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![kube_proxy::rules(facts), kube_proxy::running(facts)];
     findings.extend(kube_proxy::ipvs(facts));
     findings.extend(kube_proxy::legacy(facts));
     findings.extend(kube_proxy::kept(facts));
-    findings.extend(kube_proxy::unseen(facts));
+    findings.extend(kube_proxy::not_inspected(facts));
     findings.push(node_ports::localhost(facts));
     findings.push(node_ports::addresses(facts));
     findings.push(firewall::invalid_packets(facts));
@@ -45,7 +45,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
 }
 
 impl Facts {
-    /// Whether kube-proxy runs, or ran, in this mode. The rules in the kernel say it, or else its configuration.
+    /// Whether kube-proxy runs or ran in this mode: by its rules in the kernel, or without rules by its configuration.
     fn in_mode(&self, mode: &str) -> bool {
         match &self.config {
             Some(config) if self.modes.is_empty() => config.mode == mode,

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::Conntrack;
+use crate::config::ConntrackSettings;
 
 /// Bounds the number of entries that follows from the number of processors. The configured minimum may exceed it.
 const MAX_ENTRIES_BY_CORES: u64 = 1_048_576;
@@ -26,7 +26,7 @@ const CONNTRACK_MAX: &str = "nf_conntrack_max";
 pub type WantedSysctl = (&'static str, u64);
 
 /// The sysctls that the configuration asks for, on a host with `cores` processors.
-pub fn wanted(conntrack: &Conntrack, cores: u64) -> Vec<WantedSysctl> {
+pub fn wanted(conntrack: &ConntrackSettings, cores: u64) -> Vec<WantedSysctl> {
     let mut wanted = Vec::new();
     if conntrack.max_per_core > 0 {
         let by_cores = cores.saturating_mul(conntrack.max_per_core).min(MAX_ENTRIES_BY_CORES);
@@ -133,7 +133,7 @@ mod tests {
         fs::read_to_string(root.path().join(file)).unwrap()
     }
 
-    fn defaults() -> Conntrack {
+    fn defaults() -> ConntrackSettings {
         Settings::default().conntrack
     }
 
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn the_limit_follows_the_processors_up_to_a_bound_that_the_minimum_may_exceed() {
         let max = |max_per_core, min, cores| {
-            let conntrack = Conntrack { max_per_core, min, ..Conntrack::default() };
+            let conntrack = ConntrackSettings { max_per_core, min, ..ConntrackSettings::default() };
             wanted(&conntrack, cores).first().map(|(_, value)| *value)
         };
         assert_eq!(max(32_768, 131_072, 2), Some(131_072));
@@ -166,7 +166,12 @@ mod tests {
     #[test]
     fn exactly_the_configured_sysctls_are_wanted() {
         let second = Duration::from_secs(1);
-        let all = Conntrack { tcp_be_liberal: true, udp: 30 * second, udp_stream: second / 2, ..Conntrack::default() };
+        let all = ConntrackSettings {
+            tcp_be_liberal: true,
+            udp: 30 * second,
+            udp_stream: second / 2,
+            ..ConntrackSettings::default()
+        };
         assert_eq!(
             wanted(&all, 1),
             [
@@ -175,7 +180,7 @@ mod tests {
                 ("nf_conntrack_tcp_be_liberal", 1)
             ]
         );
-        assert_eq!(wanted(&Conntrack::default(), 1), []);
+        assert_eq!(wanted(&ConntrackSettings::default(), 1), []);
     }
 
     #[test]

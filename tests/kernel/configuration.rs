@@ -155,18 +155,18 @@ fn another_configuration_in_the_configmap_ends_the_proxy_with_the_reason_and_lea
     std::thread::sleep(Duration::from_millis(500));
     cluster.mount(&KUBEADM.replace("bindAddress: 0.0.0.0", "bindAddress: somewhere"));
     until(&proxy, "it complains", || proxy.log().contains("KubeProxyConfiguration.bindAddress: \"somewhere\""));
-    assert!(proxy.log().contains("what was read before stays in force"), "{}", proxy.log());
+    assert!(proxy.log().contains("the previous version stays in force"), "{}", proxy.log());
     // What takes effect at once.
     cluster.mount(&KUBEADM.replace("verbosity: 0", "verbosity: 4"));
-    until(&proxy, "it says more", || proxy.log().contains("logging as it says"));
-    assert!(!proxy.log().contains("ending"), "{}", proxy.log());
+    until(&proxy, "it says more", || proxy.log().contains("the log follows its verbosity"));
+    assert!(!proxy.log().contains("exiting"), "{}", proxy.log());
     // And what does not.
     cluster
         .mount(&KUBEADM.replace("masqueradeAll: false", "masqueradeAll: true").replace("verbosity: 0", "verbosity: 4"));
     ends(&mut proxy);
     let log = proxy.log();
     assert_eq!(proxy.stop(), Some(Some(1)), "{log}");
-    assert!(log.contains("nftables.masqueradeAll") && log.contains("ending, to be started anew"), "{log}");
+    assert!(log.contains("nftables.masqueradeAll") && log.contains("exiting, so that a supervisor restarts"), "{log}");
     assert_eq!(cluster.node.nft(&["list", "table", "ip", "pointsman"]), before);
 }
 
@@ -180,7 +180,7 @@ fn a_taken_address_is_tried_again_unless_that_is_to_be_an_error() {
     assert!(finished.stderr.contains("10256"), "{}", finished.stderr);
 
     let proxy = cluster.start();
-    assert!(proxy.log().contains("tried again every 5 s"), "{}", proxy.log());
+    assert!(proxy.log().contains("tries again every 5 s"), "{}", proxy.log());
     drop(taken);
     until(&proxy, "it listens", || proxy.log().contains("listening now"));
 }

@@ -1,4 +1,4 @@
-//! kube-proxy's configuration file and flags, as an operator meets them.
+//! kube-proxy's configuration file and flags, given to the real binary.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::common::apiserver::{self, ApiServer};
 use crate::{EXAMPLES, POINTSMAN, assert_refused, run};
 
-/// What kubeadm puts into the ConfigMap.
+/// The configuration that kubeadm puts into the ConfigMap.
 const KUBEADM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/operator/kubeadm.yaml");
 
 const HEAD: &str = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
@@ -35,7 +35,7 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path of letters")
 }
 
-/// What a plan for the examples prints, and what is logged about it.
+/// The plan for the examples: standard output and the log.
 fn plan(args: &[&str]) -> (String, String) {
     let mut command = Command::new(POINTSMAN);
     command.args(["--manifests", EXAMPLES, "--dry-run", "--against", "empty"]).args(args).stdin(Stdio::null());
@@ -45,7 +45,7 @@ fn plan(args: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn the_command_of_kubeadms_daemonset_works_unchanged_but_for_the_program() {
+fn the_arguments_of_kubeadms_daemonset_work_unchanged() {
     let server = ApiServer::start();
     server.apply(apiserver::service_cidr("kubernetes", &["10.96.0.0/16"]));
     server.apply(apiserver::node("n1"));
@@ -63,7 +63,7 @@ fn the_command_of_kubeadms_daemonset_works_unchanged_but_for_the_program() {
 }
 
 #[test]
-fn a_file_and_the_flags_that_say_the_same_give_the_same_plan() {
+fn a_file_and_equivalent_flags_give_the_same_plan() {
     let folder = Folder::new();
     let file = folder.configuration(
         "clusterCIDR: 10.128.0.0/16\nhostnameOverride: node-a\nnftables: {masqueradeAll: true, masqueradeBit: 3}\n",
@@ -77,7 +77,7 @@ fn a_file_and_the_flags_that_say_the_same_give_the_same_plan() {
 }
 
 #[test]
-fn a_file_may_be_json_and_decides_a_replay_too() {
+fn a_file_may_be_json_and_counts_for_replay_too() {
     let folder = Folder::new();
     let file = folder.path().join("config.json");
     let json = "{\"apiVersion\": \"kubeproxy.config.k8s.io/v1alpha1\", \"kind\": \"KubeProxyConfiguration\",\n\
@@ -93,7 +93,7 @@ fn a_file_may_be_json_and_decides_a_replay_too() {
 }
 
 #[test]
-fn everything_that_is_wrong_with_a_file_is_told_at_once() {
+fn one_error_names_all_problems_of_a_file() {
     let folder = Folder::new();
     let file = folder.configuration(
         "bindAddress: here\nnodePortAddresses: [primary, 10.0.0.0/8]\nnftables: {syncPeriod: 5, minSyncPeriod: soon}\nmode: fast\n",
@@ -115,14 +115,14 @@ fn everything_that_is_wrong_with_a_file_is_told_at_once() {
 }
 
 #[test]
-fn what_is_odd_about_a_file_is_warned_about_and_no_reason_to_stop() {
+fn unknown_repeated_and_ignored_fields_are_logged_and_do_not_stop_the_start() {
     let folder = Folder::new();
     let file = folder.configuration("clusterCidr: 10.0.0.0/8\nmode: iptables\nmode: ipvs\nportRange: 1-2\n");
     let args = ["--config", text(&file), "--cluster-cidr", "10.0.0.0/8", "--log-level", "info"];
     let (_, log) = plan(&args);
     for words in [
         "unknown field \"clusterCidr\" is ignored: did you mean clusterCIDR?",
-        "the field mode is given more than once: the last one counts",
+        "the field mode occurs more than once: the last one counts",
         "mode: \"ipvs\" is ignored: the mode is always nftables",
         "portRange: \"1-2\" is ignored",
         "--cluster-cidr is ignored, because the file of --config replaces the flags: set clusterCIDR there",
@@ -132,7 +132,7 @@ fn what_is_odd_about_a_file_is_warned_about_and_no_reason_to_stop() {
 }
 
 #[test]
-fn flags_that_do_nothing_here_are_taken_and_named() {
+fn flags_without_effect_are_accepted_and_logged() {
     let flags = [
         "--proxy-mode=iptables",
         "--ipvs-scheduler=rr",
@@ -154,11 +154,11 @@ fn flags_that_do_nothing_here_are_taken_and_named() {
         assert!(log.contains(&format!("{name} is ignored: ")), "{name}: {log}");
     }
     assert!(log.contains("mode: \"iptables\" is ignored"), "{log}");
-    assert!(log.contains("without effect here: ContextualLogging"), "{log}");
+    assert!(log.contains("without effect in Pointsman: ContextualLogging"), "{log}");
 }
 
 #[test]
-fn the_effective_configuration_is_written_and_means_the_same_when_it_is_read() {
+fn the_effective_configuration_is_written_and_read_back_unchanged() {
     let folder = Folder::new();
     let (first, second) = (folder.path().join("first.yaml"), folder.path().join("second.yaml"));
     let write = |args: &[&str], to: &Path| {
@@ -186,7 +186,7 @@ fn the_effective_configuration_is_written_and_means_the_same_when_it_is_read() {
 }
 
 #[test]
-fn the_version_is_printed_in_every_spelling() {
+fn every_spelling_of_the_version_flag_prints_the_version() {
     for flag in ["--version", "--version=true", "--version=raw", "-V"] {
         let (code, stdout, _) = run(Command::new(POINTSMAN).arg(flag));
         assert_eq!((code, stdout), (Some(0), format!("pointsman {}\n", env!("CARGO_PKG_VERSION"))), "{flag}");
@@ -194,7 +194,7 @@ fn the_version_is_printed_in_every_spelling() {
 }
 
 #[test]
-fn the_short_help_leaves_out_what_is_ignored_and_the_long_help_has_it() {
+fn ignored_flags_are_only_in_the_long_help() {
     let help = |flag| run(Command::new(POINTSMAN).arg(flag)).1;
     assert!(!help("-h").contains("--ipvs-scheduler") && help("-h").contains("--conntrack-min"));
     assert!(help("--help").contains("--ipvs-scheduler"));

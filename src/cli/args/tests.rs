@@ -11,18 +11,18 @@ fn parse(line: &str) -> Result<Args, clap::Error> {
     Args::try_parse_from(line.split_whitespace())
 }
 
-fn settled(line: &str) -> anyhow::Result<Args> {
+fn configured(line: &str) -> anyhow::Result<Args> {
     let mut args = parse(line)?;
-    args.settle()?;
+    args.read_settings()?;
     Ok(args)
 }
 
 fn args(line: &str) -> Args {
-    settled(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    configured(line).unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
 fn refused(line: &str) -> String {
-    settled(line).err().unwrap_or_else(|| panic!("{line} is taken")).to_string()
+    configured(line).err().unwrap_or_else(|| panic!("{line} is accepted")).to_string()
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn the_command_line_is_consistent() {
 }
 
 #[test]
-fn every_flag_of_kube_proxys_is_there_whoever_declares_it() {
+fn every_flag_of_kube_proxy_is_accepted() {
     let command = Args::command();
     let here: BTreeSet<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
     for flag in FLAGS {
@@ -40,10 +40,12 @@ fn every_flag_of_kube_proxys_is_there_whoever_declares_it() {
 }
 
 #[test]
-fn addresses_may_lack_the_port_or_be_empty() {
+fn an_address_may_lack_its_port_or_be_empty() {
     let health = |flag: &str| {
         let mut args = Args::try_parse_from(["pointsman", flag]).unwrap();
-        args.settle().map(|_| args.settings.healthz.map(|address| address.to_string())).map_err(|e| e.to_string())
+        args.read_settings()
+            .map(|_| args.settings.healthz.map(|address| address.to_string()))
+            .map_err(|e| e.to_string())
     };
     let at = |text: &str| Ok(Some(text.to_owned()));
     assert_eq!(health("--healthz-bind-address=0.0.0.0"), at("0.0.0.0:10256"));
@@ -60,7 +62,7 @@ fn addresses_may_lack_the_port_or_be_empty() {
 }
 
 #[test]
-fn a_port_of_its_own_goes_to_an_address_without_one() {
+fn a_separate_port_completes_an_address_without_one() {
     let metrics = |line| args(line).settings.metrics.unwrap().to_string();
     assert_eq!(metrics("pointsman --metrics-port 9 --metrics-bind-address ::1"), "[::1]:9");
     assert_eq!(metrics("pointsman --metrics-port 9 --metrics-bind-address 127.0.0.2:8"), "127.0.0.2:8");
@@ -73,21 +75,24 @@ fn the_defaults_are_those_of_kube_proxy_where_it_has_them() {
     let args = args("pointsman");
     assert_eq!(args.settings.metrics.unwrap().to_string(), "127.0.0.1:10249");
     assert_eq!(args.settings.healthz.unwrap().to_string(), "0.0.0.0:10256");
-    assert_eq!((args.output, args.against, args.settings.log_format), (Format::Text, Against::Kernel, LogFormat::Text));
+    assert_eq!(
+        (args.output, args.against, args.settings.log_format),
+        (OutputFormat::Text, Against::Kernel, LogFormat::Text)
+    );
     assert!(!args.once && !args.dry_run && !args.watch && args.command.is_none());
     assert_eq!(args.dual_stack().options, Options::default());
     assert_eq!(args.settings, Settings::default());
 }
 
 #[test]
-fn switches_are_spelt_as_go_spells_them() {
+fn switches_accept_gos_spellings() {
     for (line, on) in [
         ("pointsman --masquerade-all", true),
         ("pointsman --masquerade-all=true", true),
         ("pointsman --masquerade-all=T --watch-timeout 1", true),
         ("pointsman --masquerade-all=false", false),
         ("pointsman --masquerade-all=0", false),
-        // The last one counts.
+        // The last flag counts.
         ("pointsman --masquerade-all --masquerade-all=false", false),
     ] {
         assert_eq!(args(line).settings.options.masquerade_all, on, "{line}");
@@ -97,20 +102,20 @@ fn switches_are_spelt_as_go_spells_them() {
 }
 
 #[test]
-fn the_version_may_be_asked_for_in_words() {
+fn the_version_flag_accepts_a_value() {
     for (line, version) in [
-        ("pointsman", Version::False),
-        ("pointsman --version", Version::True),
-        ("pointsman -V", Version::True),
-        ("pointsman --version=raw", Version::Raw),
-        ("pointsman --version=false", Version::False),
+        ("pointsman", VersionFormat::False),
+        ("pointsman --version", VersionFormat::True),
+        ("pointsman -V", VersionFormat::True),
+        ("pointsman --version=raw", VersionFormat::Raw),
+        ("pointsman --version=false", VersionFormat::False),
     ] {
         assert_eq!(parse(line).unwrap().version, version, "{line}");
     }
 }
 
 #[test]
-fn options_that_contradict_or_lack_each_other_are_refused() {
+fn conflicting_and_incomplete_options_are_refused() {
     for (line, kind) in [
         ("pointsman --manifests a --kubeconfig b", ErrorKind::ArgumentConflict),
         ("pointsman --once --dry-run", ErrorKind::ArgumentConflict),
@@ -137,19 +142,19 @@ fn manifests_may_be_repeated_and_be_standard_input() {
 }
 
 #[test]
-fn what_decides_the_output_may_follow_a_subcommand() {
+fn options_that_affect_the_output_may_follow_a_subcommand() {
     let args = args(
         "pointsman replay j --until 7 -o json --hostname-override node-a --cluster-cidr 10.0.0.0/8 --masquerade-all",
     );
-    assert_eq!(args.output, Format::Json);
+    assert_eq!(args.output, OutputFormat::Json);
     assert_eq!(args.node_name().unwrap(), "node-a");
     assert!(args.dual_stack().options.masquerade_all);
-    let Some(Command::Replay(replay)) = args.command else { panic!("{args:?}") };
+    let Some(Subcommand::Replay(replay)) = args.command else { panic!("{args:?}") };
     assert_eq!((replay.file.as_path(), replay.until), (Path::new("j"), Some(ReadUntil::Count(7))));
 }
 
 #[test]
-fn at_most_one_pod_network_of_each_family_is_taken_in_one_list_or_several() {
+fn one_pod_network_of_each_family_is_accepted_in_one_list_or_several() {
     for (line, expected) in [
         ("pointsman", Some(vec![])),
         ("pointsman --cluster-cidr 10.0.0.0/8,fd00::/64", Some(vec!["10.0.0.0/8", "fd00::/64"])),
@@ -158,8 +163,8 @@ fn at_most_one_pod_network_of_each_family_is_taken_in_one_list_or_several() {
         ("pointsman --cluster-cidr 10.0.0.0/8,11.0.0.0/8", None),
         ("pointsman --cluster-cidr fd00::/64,10.0.0.0/8,fd01::/64", None),
     ] {
-        let settled = settled(line);
-        let networks = settled.map(|args| match args.settings.options.local_pods {
+        let configured = configured(line);
+        let networks = configured.map(|args| match args.settings.options.local_pods {
             LocalPods::Networks(networks) => networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
             _ => Vec::new(),
         });
@@ -172,7 +177,7 @@ fn at_most_one_pod_network_of_each_family_is_taken_in_one_list_or_several() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_together_and_by_the_names_of_the_flags() {
+fn all_problems_are_reported_together_under_the_names_of_the_flags() {
     assert_eq!(
         refused(
             "pointsman --cluster-cidr fd00::/64,fd01::/64 --oom-score-adj -1001 --conntrack-udp-timeout 5 --bind-address here \
@@ -188,22 +193,14 @@ fn everything_that_is_wrong_is_told_together_and_by_the_names_of_the_flags() {
 }
 
 #[test]
-fn the_nodes_name_is_trimmed_and_in_lower_case() {
+fn the_node_name_is_trimmed_and_in_lower_case() {
     let name = |given: &str| {
         let mut args = Args::try_parse_from(["pointsman", "--hostname-override", given])?;
-        args.settle()?;
+        args.read_settings()?;
         args.node_name()
     };
     assert_eq!(name("Node-A.Example").unwrap(), "node-a.example");
     assert_eq!(name(" node-b\n").unwrap(), "node-b");
     assert!(name("  ").unwrap_err().to_string().contains("--hostname-override"));
     assert!(!name("").unwrap().is_empty(), "this host's");
-}
-
-#[test]
-fn a_path_to_nft_is_taken_as_it_is_and_a_name_is_looked_for() {
-    assert_eq!(args("pointsman --nft ./nft").nft_program(), Path::new("./nft"));
-    assert_eq!(args("pointsman --nft /opt/nft").nft_program(), Path::new("/opt/nft"));
-    assert!(args("pointsman --nft sh").nft_program().is_absolute());
-    assert_eq!(args("pointsman --nft no-such-program").nft_program(), Path::new("no-such-program"));
 }

@@ -1,42 +1,42 @@
 use super::*;
 use crate::config::flags;
 
-/// What kubeadm writes.
+/// The file that kubeadm writes.
 const KUBEADM: &str = include_str!("../../../tests/operator/kubeadm.yaml");
 
 const HEAD: &str = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
 
-fn of(file: Option<&str>, flags: &[(&str, &str)]) -> Result<(Settings, Vec<Note>), Problems> {
-    let given: Vec<_> = flags.iter().map(|(name, value)| (flags::of(name).unwrap(), (*value).to_owned())).collect();
-    Settings::of(file.map(|text| ("config.conf", text)), &given)
+fn resolve(file: Option<&str>, flags: &[(&str, &str)]) -> Result<(Settings, Vec<ConfigNote>), ConfigProblems> {
+    let given: Vec<_> = flags.iter().map(|(name, value)| (flags::find(name).unwrap(), (*value).to_owned())).collect();
+    Settings::resolve(file.map(|text| ("config.conf", text)), &given)
 }
 
-/// What these lines of a file come to.
+/// The settings from a file with these lines.
 fn file(lines: &str) -> Settings {
-    of(Some(&format!("{HEAD}{lines}")), &[]).unwrap_or_else(|error| panic!("{lines}: {error}")).0
+    resolve(Some(&format!("{HEAD}{lines}")), &[]).unwrap_or_else(|error| panic!("{lines}: {error}")).0
 }
 
-/// What is said about these lines of a file.
+/// The notes about a file with these lines.
 fn notes(lines: &str) -> Vec<String> {
-    let (_, notes) = of(Some(&format!("{HEAD}{lines}")), &[]).unwrap();
+    let (_, notes) = resolve(Some(&format!("{HEAD}{lines}")), &[]).unwrap();
     notes
         .into_iter()
         .map(|note| match note {
-            Note::Warning(text) => format!("warning: {text}"),
-            Note::Information(text) => text,
+            ConfigNote::Warning(text) => format!("warning: {text}"),
+            ConfigNote::Information(text) => text,
         })
         .collect()
 }
 
-/// What is wrong with these lines of a file, without the words that are the same everywhere.
-fn wrong(lines: &str) -> Vec<String> {
-    let problems = of(Some(&format!("{HEAD}{lines}")), &[]).err().unwrap_or_else(|| panic!("{lines} is taken"));
-    problems.problems.iter().map(|p| format!("{}: {}: {}", p.place, p.value, p.expected)).collect()
+/// The problems of a file with these lines, in short.
+fn problems(lines: &str) -> Vec<String> {
+    let found = resolve(Some(&format!("{HEAD}{lines}")), &[]).err().unwrap_or_else(|| panic!("{lines} is accepted"));
+    found.problems.iter().map(|p| format!("{}: {}: {}", p.place, p.value, p.expected)).collect()
 }
 
 #[test]
-fn the_file_that_kubeadm_writes_says_nothing_but_the_pods_network_and_the_kubeconfig() {
-    let (settings, notes) = of(Some(KUBEADM), &[]).unwrap();
+fn kubeadms_file_sets_only_the_pods_network_and_the_kubeconfig() {
+    let (settings, notes) = resolve(Some(KUBEADM), &[]).unwrap();
     assert_eq!(notes, []);
     let mut expected =
         file("clusterCIDR: 10.244.0.0/16\nclientConnection: {kubeconfig: /var/lib/kube-proxy/kubeconfig.conf}");
@@ -44,18 +44,18 @@ fn the_file_that_kubeadm_writes_says_nothing_but_the_pods_network_and_the_kubeco
     expected.configuration = settings.configuration.clone();
     assert_eq!(settings, expected);
     let from_flags =
-        of(None, &[("cluster-cidr", "10.244.0.0/16"), ("kubeconfig", "/var/lib/kube-proxy/kubeconfig.conf")]);
+        resolve(None, &[("cluster-cidr", "10.244.0.0/16"), ("kubeconfig", "/var/lib/kube-proxy/kubeconfig.conf")]);
     assert_eq!(settings.configuration.differences(&from_flags.unwrap().0.configuration), [""; 0]);
 }
 
 #[test]
-fn null_and_what_go_has_for_nothing_leave_the_defaults_where_nothing_is_no_answer() {
+fn null_and_zero_values_mean_the_default_where_zero_is_no_valid_value() {
     let settings = file(
         "bindAddress: \"\"\nhealthzBindAddress: \"\"\nnodePortAddresses: []\nmode: null\noomScoreAdj: null\n\
          conntrack: null\nnftables: {syncPeriod: 0s, masqueradeBit: null}\nclientConnection: {qps: 0, burst: 0}\n",
     );
     assert_eq!(settings.configuration.differences(&Settings::default().configuration), [""; 0]);
-    // Here it is an answer.
+    // In these fields, zero is a value.
     let settings =
         file("oomScoreAdj: 0\nconntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0}\nnftables: {masqueradeBit: 0}");
     assert_eq!((settings.oom_score_adj, settings.options.masquerade_bit), (0, 0));
@@ -64,7 +64,7 @@ fn null_and_what_go_has_for_nothing_leave_the_defaults_where_nothing_is_no_answe
 }
 
 #[test]
-fn every_field_that_is_honoured_arrives() {
+fn every_honoured_field_reaches_the_settings() {
     let settings = file(
         "featureGates: {AllowServiceExternalIPs: false}\n\
          clientConnection: {kubeconfig: /k, qps: -1, burst: 7}\n\
@@ -93,7 +93,7 @@ fn every_field_that_is_honoured_arrives() {
     let networks = ["192.0.2.0/24", "fd00::/64"].map(|network| network.parse().unwrap());
     assert_eq!(settings.node_ports, NodePortAddresses::Networks(networks.into()));
     assert_eq!(settings.oom_score_adj, -5);
-    let conntrack = Conntrack {
+    let conntrack = ConntrackSettings {
         max_per_core: 1,
         min: 2,
         tcp_established: seconds(3),
@@ -106,14 +106,14 @@ fn every_field_that_is_honoured_arrives() {
 }
 
 #[test]
-fn json_is_read_as_well() {
+fn a_json_file_is_read() {
     let text = "{\"kind\":\"KubeProxyConfiguration\",\n\t\"apiVersion\":\"kubeproxy.config.k8s.io/v1alpha1\",\
                 \"nftables\":{\"masqueradeAll\":true}}";
-    assert!(of(Some(text), &[]).unwrap().0.options.masquerade_all);
+    assert!(resolve(Some(text), &[]).unwrap().0.options.masquerade_all);
 }
 
 #[test]
-fn what_is_written_is_read_as_the_same() {
+fn a_written_configuration_is_read_back_unchanged() {
     for (lines, flags) in [
         ("", &[][..]),
         ("bindAddress: '::'\nmetricsBindAddress: none\nfeatureGates: {A: true, B: false}\nconfigSyncPeriod: 1h", &[]),
@@ -124,19 +124,19 @@ fn what_is_written_is_read_as_the_same() {
         ("logging: {vmodule: [{filePattern: 'a*', verbosity: 3}], verbosity: 4}\nclientConnection: {qps: 2.5}", &[]),
         ("hostnameOverride: 'yes'\nnodePortAddresses: ['::/0']", &[("hostname-override", "no"), ("v", "6")]),
     ] {
-        let (settings, _) = of(Some(&format!("{HEAD}{lines}")), flags).unwrap();
+        let (settings, _) = resolve(Some(&format!("{HEAD}{lines}")), flags).unwrap();
         let text = settings.configuration.yaml().unwrap();
-        let (again, _) = of(Some(&text), &[]).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let (again, _) = resolve(Some(&text), &[]).unwrap_or_else(|error| panic!("{error}\n{text}"));
         assert_eq!(again, settings, "{text}");
     }
 }
 
 #[test]
-fn what_is_served_names_its_kind_and_nests_its_fields() {
+fn the_json_form_has_the_kind_and_nested_fields() {
     let json = serde_json::to_value(&file("mode: ipvs\nlogging: {verbosity: 2}").configuration).unwrap();
     assert_eq!(json["apiVersion"], "kubeproxy.config.k8s.io/v1alpha1");
     assert_eq!(json["kind"], "KubeProxyConfiguration");
-    assert_eq!(json["mode"], "nftables", "what is in force, not what was asked for");
+    assert_eq!(json["mode"], "nftables", "the mode in force, not the configured one");
     assert_eq!(json["nodePortAddresses"], serde_json::json!(["primary"]));
     assert_eq!(json["logging"]["verbosity"], 2);
     assert_eq!(json["logging"]["options"]["json"]["splitStream"], false);
@@ -144,7 +144,7 @@ fn what_is_served_names_its_kind_and_nests_its_fields() {
 }
 
 #[test]
-fn a_value_of_another_type_is_refused_with_what_would_do() {
+fn a_value_of_the_wrong_type_is_refused_with_the_expected_one() {
     for (lines, expected) in [
         ("nodePortAddresses: primary", "nodePortAddresses: \"primary\": a list of texts"),
         ("oomScoreAdj: high", "oomScoreAdj: \"high\": a whole number from -1000 to 1000"),
@@ -160,12 +160,12 @@ fn a_value_of_another_type_is_refused_with_what_would_do() {
         ),
         ("logging: {vmodule: [a]}", "logging.vmodule: a list: a list of filePattern and verbosity"),
     ] {
-        assert_eq!(wrong(lines), [expected], "{lines}");
+        assert_eq!(problems(lines), [expected], "{lines}");
     }
 }
 
 #[test]
-fn every_rule_of_kube_proxys_validation_holds() {
+fn every_validation_rule_of_kube_proxy_is_enforced() {
     for (lines, expected) in [
         ("bindAddress: 1.2.3", "bindAddress: \"1.2.3\": an IP address"),
         ("mode: userspace", "mode: \"userspace\": one of iptables, ipvs, nftables"),
@@ -188,7 +188,7 @@ fn every_rule_of_kube_proxys_validation_holds() {
         ("conntrack: {udpTimeout: -1s}", "conntrack.udpTimeout: -1s: a duration of 0 or more, such as 30s or 1h0m0s"),
         ("clientConnection: {burst: -1}", "clientConnection.burst: -1: a whole number from 0"),
         ("logging: {format: xml}", "logging.format: \"xml\": one of text, json"),
-        ("hostnameOverride: '  '", "hostnameOverride: \"  \": a name, or nothing for the host's"),
+        ("hostnameOverride: '  '", "hostnameOverride: \"  \": a name, or nothing to use the host's name"),
         (
             "clusterCIDR: 10.0.0.0/8,11.0.0.0/8",
             "clusterCIDR: \"10.0.0.0/8,11.0.0.0/8\": at most one network of each family",
@@ -200,7 +200,7 @@ fn every_rule_of_kube_proxys_validation_holds() {
         ),
         (
             "nodePortAddresses: [192.0.2.0/24, primary]",
-            "nodePortAddresses[1]: \"primary\": primary alone, or networks such as 192.0.2.0/24 and 2001:db8::/64",
+            "nodePortAddresses[1]: \"primary\": primary alone, or only networks such as 192.0.2.0/24 and 2001:db8::/64",
         ),
         (
             "healthzBindAddress: '1.2.3.4:0'",
@@ -212,44 +212,44 @@ fn every_rule_of_kube_proxys_validation_holds() {
              BridgeInterface: 1 to 15 characters, no spaces, slashes, quotes or asterisks",
         ),
     ] {
-        assert_eq!(wrong(lines), [expected], "{lines}");
+        assert_eq!(problems(lines), [expected], "{lines}");
     }
 }
 
 #[test]
-fn what_does_not_matter_in_a_mode_is_not_validated() {
+fn fields_that_have_no_effect_in_a_mode_are_not_validated() {
     assert_eq!(file("detectLocalMode: NodeCIDR\nclusterCIDR: everywhere").options.local_pods, LocalPods::Unknown);
     file("detectLocalMode: ClusterCIDR\ndetectLocal: {bridgeInterface: 'a b'}");
     file("ipvs: {syncPeriod: -1s}");
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once() {
-    assert_eq!(wrong("bindAddress: a\nnodePortAddresses: [b, c]\nconntrack: {min: d}\nx: 1").len(), 4);
+fn all_problems_are_reported_together() {
+    assert_eq!(problems("bindAddress: a\nnodePortAddresses: [b, c]\nconntrack: {min: d}\nx: 1").len(), 4);
 }
 
 #[test]
-fn a_file_of_another_kind_or_none_at_all_is_refused() {
-    let error = of(Some("apiVersion: v1\nkind: ConfigMap\n"), &[]).unwrap_err().to_string();
+fn a_file_of_another_kind_or_without_content_is_refused() {
+    let error = resolve(Some("apiVersion: v1\nkind: ConfigMap\n"), &[]).unwrap_err().to_string();
     assert_eq!(
         error,
         "the configuration config.conf cannot be used: KubeProxyConfiguration.apiVersion: \"v1\" is not allowed: expected \
          kubeproxy.config.k8s.io/v1alpha1; KubeProxyConfiguration.kind: \"ConfigMap\" is not allowed: expected \
          KubeProxyConfiguration"
     );
-    for (text, part) in [("", "it holds null"), ("- a", "it holds a list"), ("a: [", "line ")] {
-        let error = of(Some(text), &[]).unwrap_err().to_string();
+    for (text, part) in [("", "it contains null"), ("- a", "it contains a list"), ("a: [", "line ")] {
+        let error = resolve(Some(text), &[]).unwrap_err().to_string();
         assert!(error.contains(part), "{text:?}: {error}");
     }
 }
 
 #[test]
-fn unknown_and_repeated_fields_are_warned_about_and_the_last_value_counts() {
+fn unknown_and_repeated_fields_give_warnings_and_the_last_value_counts() {
     assert_eq!(
         notes("clusterCidr: 10.0.0.0/8\nconntrack: {min: 1, min: 2, mim: 3}\nbanana: 1"),
         [
             "warning: unknown field \"clusterCidr\" is ignored: did you mean clusterCIDR?",
-            "warning: the field conntrack.min is given more than once: the last one counts",
+            "warning: the field conntrack.min occurs more than once: the last one counts",
             "warning: unknown field \"conntrack.mim\" is ignored: did you mean conntrack.min?",
             "warning: unknown field \"banana\" is ignored",
         ]
@@ -258,29 +258,29 @@ fn unknown_and_repeated_fields_are_warned_about_and_the_last_value_counts() {
 }
 
 #[test]
-fn what_is_set_and_has_no_effect_is_named_once_with_the_reason() {
+fn each_field_without_effect_is_noted_once_with_the_reason() {
     assert_eq!(notes("mode: nftables\niptables: {syncPeriod: 30s, masqueradeAll: false}\nportRange: ''"), [""; 0]);
     assert_eq!(
         notes("mode: iptables\niptables: {masqueradeAll: true}\nportRange: 1-2\nfeatureGates: {B: true, A: false}"),
         [
-            "mode: \"iptables\" is ignored: the mode is always nftables, and so are the defaults, such as that of \
-             nodePortAddresses",
+            "mode: \"iptables\" is ignored: the mode is always nftables, with that mode's defaults, such as \
+             nodePortAddresses `primary`",
             "iptables.masqueradeAll: true is ignored: belongs to another mode: set nftables.masqueradeAll",
             "portRange: \"1-2\" is ignored: kube-proxy ignores it too",
-            "featureGates: without effect here: A, B",
+            "featureGates: without effect in Pointsman: A, B",
         ]
     );
 }
 
 #[test]
-fn node_ports_of_one_family_only_are_doubted_where_pods_have_both() {
+fn node_port_networks_of_one_family_give_a_warning_where_pods_have_both() {
     let lines = "clusterCIDR: 10.0.0.0/8,fd00::/64\nnodePortAddresses: [192.0.2.0/24]";
     assert!(notes(lines)[0].contains("every IPv6 address of the node accepts NodePorts"), "{:?}", notes(lines));
     assert_eq!(notes("clusterCIDR: 10.0.0.0/8\nnodePortAddresses: [192.0.2.0/24]"), [""; 0]);
 }
 
 #[test]
-fn beside_a_file_only_some_flags_count_and_the_others_are_named() {
+fn with_a_file_some_flags_count_and_the_others_give_warnings() {
     let text = format!(
         "{HEAD}clusterCIDR: 10.0.0.0/8\nhostnameOverride: a\nnftables: {{masqueradeBit: 3}}\nlogging: {{verbosity: 1}}\n"
     );
@@ -295,34 +295,35 @@ fn beside_a_file_only_some_flags_count_and_the_others_are_named() {
         ("ipvs-scheduler", "rr"),
         ("healthz-port", "1"),
     ];
-    let (settings, notes) = of(Some(&text), &flags).unwrap();
+    let (settings, notes) = resolve(Some(&text), &flags).unwrap();
     assert_eq!(settings.node_name.as_deref(), Some("b"));
     assert_eq!((settings.kubeconfig, settings.options.masquerade_bit), (Some("/k".into()), 4));
     assert_eq!((settings.verbosity, settings.log_format), (6, LogFormat::Json));
     assert_eq!(settings.options.local_pods, LocalPods::Networks(vec!["10.0.0.0/8".parse().unwrap()]));
     assert_eq!(settings.healthz.unwrap().port(), 10256);
-    let (warnings, others): (Vec<_>, Vec<_>) = notes.into_iter().partition(|note| matches!(note, Note::Warning(_)));
+    let (warnings, others): (Vec<_>, Vec<_>) =
+        notes.into_iter().partition(|note| matches!(note, ConfigNote::Warning(_)));
     let because = "is ignored, because the file of --config replaces the flags";
     assert_eq!(
         warnings,
         [
-            Note::Warning(format!("--cluster-cidr {because}: set clusterCIDR there")),
-            Note::Warning(format!("--ipvs-scheduler {because}")),
-            Note::Warning(format!("--healthz-port {because}: set healthzBindAddress there")),
+            ConfigNote::Warning(format!("--cluster-cidr {because}: set clusterCIDR there")),
+            ConfigNote::Warning(format!("--ipvs-scheduler {because}")),
+            ConfigNote::Warning(format!("--healthz-port {because}: set healthzBindAddress there")),
         ]
     );
     assert_eq!(others.len(), 1, "{others:?}");
 }
 
 #[test]
-fn flags_without_effect_are_named_with_the_reason() {
-    let (settings, notes) = of(None, &[("ipvs-strict-arp", "true"), ("iptables-sync-period", "1m")]).unwrap();
-    assert_eq!(notes, [Note::Information("--ipvs-strict-arp is ignored: belongs to another mode".to_owned())]);
+fn flags_without_effect_are_noted_with_the_reason() {
+    let (settings, notes) = resolve(None, &[("ipvs-strict-arp", "true"), ("iptables-sync-period", "1m")]).unwrap();
+    assert_eq!(notes, [ConfigNote::Information("--ipvs-strict-arp is ignored: belongs to another mode".to_owned())]);
     assert_eq!(settings.sync_period, Duration::from_secs(60));
 }
 
 #[test]
-fn only_what_has_an_effect_counts_as_a_difference() {
+fn only_fields_with_an_effect_count_as_differences() {
     let differences = |a, b| file(a).configuration.differences(&file(b).configuration);
     assert_eq!(differences("clusterCIDR: 10.0.0.0/8", "clusterCIDR: \"10.0.0.0/8\" # pods"), [""; 0]);
     assert_eq!(differences("ipvs: {scheduler: rr}\nmode: ipvs", "unknown: 1"), [""; 0]);

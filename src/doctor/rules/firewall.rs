@@ -1,59 +1,60 @@
-//! What kube-proxy's iptables rules accepted or dropped besides.
+//! Packets that kube-proxy's iptables rules accept or drop, and Pointsman does not.
 
 use crate::doctor::facts::Facts;
-use crate::doctor::finding::{Finding, Severity};
+use crate::doctor::finding::Finding;
 
-/// Packets that connection tracking finds invalid: iptables mode drops those that are forwarded, Pointsman does not.
+/// Packets that connection tracking classes as invalid: iptables mode drops them when it forwards, Pointsman does not.
 pub(super) fn invalid_packets(facts: &Facts) -> Finding {
     let id = "invalid-packets";
+    let remedy = "Set the sysctl net.netfilter.nf_conntrack_tcp_be_liberal=1 on the node.";
     let configured = facts.config.as_ref().is_some_and(|config| config.tcp_be_liberal);
     if facts.tcp_be_liberal == Some(true) {
-        return Finding::new(id, Severity::Ok, "connection tracking is liberal about TCP windows");
+        return Finding::ok(id, "nf_conntrack_tcp_be_liberal is 1: packets outside of the TCP window are valid");
     }
     if configured {
-        return Finding::new(id, Severity::Note, "tcpBeLiberal is configured, and not set in the kernel")
-            .remedy("Set the sysctl net.netfilter.nf_conntrack_tcp_be_liberal=1 on the node: Pointsman sets none.");
+        return Finding::note(id, "tcpBeLiberal is configured, but nf_conntrack_tcp_be_liberal is not 1")
+            .remedy(remedy);
     }
     if !facts.in_mode("iptables") {
-        return Finding::new(id, Severity::Ok, "packets out of the TCP window are treated as today");
+        return Finding::ok(id, "packets outside of the TCP window are handled as today");
     }
-    let means = "iptables mode drops packets out of the TCP window. Pointsman lets them through untranslated, and a pod that gets \
-                 one may reset the connection.";
-    let remedy = "Set the sysctl net.netfilter.nf_conntrack_tcp_be_liberal=1 on the node.";
+    let means = "iptables mode drops packets outside of the TCP window. Pointsman lets them pass untranslated, and a pod that \
+                 receives one may reset the connection.";
     match facts.metrics.invalid_dropped {
         Some(packets) if packets > 0.0 => {
             let found = format!("kube-proxy has dropped {packets} invalid packets");
-            Finding::new(id, Severity::Warning, found).means(means).remedy(remedy)
+            Finding::warning(id, found).means(means).remedy(remedy)
         }
-        _ => Finding::new(id, Severity::Note, "kube-proxy drops invalid packets, and nf_conntrack_tcp_be_liberal is 0")
+        _ => Finding::note(id, "kube-proxy drops invalid packets, and nf_conntrack_tcp_be_liberal is 0")
             .means(means)
             .remedy(remedy),
     }
 }
 
-/// Policies that drop what no rule accepts.
+/// Base chains with policy drop.
 pub(super) fn drop_policies(facts: &Facts) -> Finding {
     let id = "drop-policies";
     if facts.dropping.is_empty() {
-        return Finding::new(id, Severity::Ok, "no policy drops packets that are forwarded or come in");
+        return Finding::ok(id, "no chain at hook input or forward has policy drop");
     }
     let places: Vec<&str> = facts.dropping.iter().map(|policy| policy.place.as_str()).collect();
-    let found = format!("the policy is to drop: {}", places.join("; "));
-    // In these modes kube-proxy accepts in the tables of iptables what it forwards, and what comes in for health checks.
+    let found = format!("policy drop: {}", places.join("; "));
+    // In these modes kube-proxy accepts forwarded Service traffic and health checks in iptables' tables.
     if !facts.in_mode("iptables") && !facts.in_mode("ipvs") {
-        return Finding::new(id, Severity::Note, found).means(
-            "Neither kube-proxy's nftables mode nor Pointsman accepts anything on its behalf: nothing changes.",
+        return Finding::note(id, found).means(
+            "Neither kube-proxy's nftables mode nor Pointsman accepts packets in these chains: nothing changes.",
         );
     }
     let mut means = String::new();
     if facts.dropping.iter().any(|policy| policy.forward) {
-        means += "kube-proxy's chain KUBE-FORWARD accepts forwarded Service traffic; Pointsman accepts nothing. ";
+        means += "kube-proxy's chain KUBE-FORWARD accepts forwarded Service traffic; Pointsman has no such rule. ";
     }
     if facts.dropping.iter().any(|policy| !policy.forward) {
         means +=
-            "kube-proxy's chain KUBE-NODEPORTS accepts health checks of load balancers; Pointsman accepts nothing. ";
+            "kube-proxy's chain KUBE-NODEPORTS accepts health checks of load balancers; Pointsman has no such rule. ";
     }
-    Finding::new(id, Severity::Warning, found)
-        .means(means.trim_end())
-        .remedy("Accept traffic from and to the pods' networks there, and the healthCheckNodePorts that come in. Many CNI plugins do the first.")
+    Finding::warning(id, found).means(means.trim_end()).remedy(
+        "In these chains, accept traffic from and to the pods' networks (many CNI plugins do that), and traffic to the \
+         healthCheckNodePorts.",
+    )
 }

@@ -1,44 +1,44 @@
-//! kube-proxy itself: its rules, whether it runs, and what stands in the way of removing them.
+//! kube-proxy: its rules, whether it runs, and what makes removing its rules harder.
 
 use crate::doctor::facts::Facts;
-use crate::doctor::finding::{Finding, Severity};
+use crate::doctor::finding::Finding;
 use crate::takeover::HealthServer;
 
-/// Which mode it has run in.
+/// The modes whose rules are in the kernel.
 pub(super) fn rules(facts: &Facts) -> Finding {
     let id = "kube-proxy-rules";
     let configured = facts.config.as_ref().map(|config| config.mode.as_str());
     if facts.modes.is_empty() {
         let found = match configured {
-            Some(mode) => format!("no rules of kube-proxy in the kernel; it is configured to mode {mode}"),
+            Some(mode) => format!("no rules of kube-proxy in the kernel; its configuration has mode {mode}"),
             None => "no rules of kube-proxy in the kernel".to_owned(),
         };
-        return Finding::new(id, Severity::Ok, found);
+        return Finding::ok(id, found);
     }
     let modes = facts.modes.join(" and ");
-    let mut finding = Finding::new(id, Severity::Note, format!("mode {modes}: {}", facts.places.join("; ")))
-        .means("Pointsman removes this after its first sync, unless --take-over=never.");
+    let mut finding = Finding::note(id, format!("mode {modes}: {}", facts.places.join("; ")))
+        .means("Pointsman removes these rules after its first sync, unless --take-over=never.");
     if let Some(configured) = configured
         && facts.modes != [configured]
     {
-        finding.found = format!("{}; it is configured to mode {configured}", finding.found);
+        finding.found = format!("{}; its configuration has mode {configured}", finding.found);
     }
     finding
 }
 
-/// Whether it runs.
+/// The program that answers health checks.
 pub(super) fn running(facts: &Facts) -> Finding {
     let id = "kube-proxy-running";
     let port = facts.health_port;
     match facts.answers {
-        HealthServer::Absent => Finding::new(id, Severity::Ok, format!("nobody answers on port {port}")),
-        HealthServer::Pointsman => Finding::new(id, Severity::Ok, format!("a Pointsman answers on port {port}")),
-        HealthServer::KubeProxy => Finding::new(id, Severity::Note, format!("kube-proxy answers on port {port}"))
-            .means("Both want this port and 10249, and while kube-proxy runs its rules stay.")
-            .remedy("End kube-proxy on this node before Pointsman starts; its rules go on working without it."),
+        HealthServer::Absent => Finding::ok(id, format!("no program answers on port {port}")),
+        HealthServer::Pointsman => Finding::ok(id, format!("a Pointsman answers on port {port}")),
+        HealthServer::KubeProxy => Finding::note(id, format!("kube-proxy answers on port {port}"))
+            .means("Both proxies need this port and 10249. Pointsman keeps kube-proxy's rules while kube-proxy runs.")
+            .remedy("End kube-proxy on this node before Pointsman starts. Its rules keep working without it."),
         HealthServer::Unknown => {
-            Finding::new(id, Severity::Problem, format!("something that is no Service proxy listens on port {port}"))
-                .means("Pointsman cannot serve its health checks there, and takes it for a proxy that runs.")
+            Finding::problem(id, format!("a program that is not a Service proxy listens on port {port}"))
+                .means("Pointsman cannot serve its health checks there, and takes the program for a running proxy.")
                 .remedy(
                     "Find it with `ss -tlnp`, or give Pointsman another --healthz-bind-address and --take-over=force.",
                 )
@@ -46,54 +46,52 @@ pub(super) fn running(facts: &Facts) -> Finding {
     }
 }
 
-/// What is particular to ipvs mode.
+/// What is special about ipvs mode.
 pub(super) fn ipvs(facts: &Facts) -> Option<Finding> {
-    let id = "ipvs";
     if !facts.in_mode("ipvs") {
         return None;
     }
     let scheduler = facts.config.as_ref().map(|config| config.ipvs_scheduler.as_str()).filter(|name| !name.is_empty());
     let scheduler = scheduler.map_or_else(String::new, |name| format!(", scheduler {name}"));
-    let mut remedy = "Drain the node first, or accept that clients connect again.".to_owned();
+    let mut remedy = "Drain the node first, or accept that clients have to reconnect.".to_owned();
     if facts.ipvs > 0 && !facts.ipvsadm {
         remedy += " Install ipvsadm: without it the virtual services stay.";
     }
     if facts.other_ipvs > 0 {
         remedy += &format!(
-            " {} virtual services are not on kube-ipvs0 and stay: those of NodePorts have to be removed with ipvsadm -D.",
+            " {} virtual services are not on kube-ipvs0, so Pointsman keeps them: remove those of NodePorts with ipvsadm -D.",
             facts.other_ipvs
         );
     }
-    let means = "Connections that go through IPVS end when it is removed: connection tracking does not hold them. New ones are \
-                 balanced at random, whatever the scheduler. Virtual addresses no longer answer ping.";
-    Some(Finding::new(id, Severity::Warning, format!("ipvs mode{scheduler}")).means(means).remedy(remedy))
+    let means = "Connections through IPVS end when it is removed, because connection tracking does not hold them. New connections \
+                 are balanced at random, whatever the scheduler was. Virtual addresses no longer answer ping.";
+    Some(Finding::warning("ipvs", format!("ipvs mode{scheduler}")).means(means).remedy(remedy))
 }
 
-/// Rules that are out of netlink's reach.
+/// Rules that netlink cannot reach.
 pub(super) fn legacy(facts: &Facts) -> Option<Finding> {
-    let found = "kube-proxy's rules are in the tables of iptables-legacy";
+    let found = "kube-proxy has rules in iptables-legacy";
     facts.legacy.then(|| {
-        Finding::new("legacy-iptables", Severity::Warning, found)
-            .means("Only iptables-legacy-restore can remove them; Pointsman runs it where it finds it, and its image has none.")
+        Finding::warning("legacy-iptables", found)
+            .means("Only iptables-legacy-restore can remove them. Pointsman runs it if it is installed where Pointsman runs.")
             .remedy(
-                "After Pointsman has started, run `pointsman --cleanup=kube-proxy` or kube-proxy's own --cleanup where \
-                 iptables-legacy is installed: until then the old rules go on serving what Pointsman does not know.",
+                "Where it is not: after Pointsman has started, run `pointsman --cleanup=kube-proxy` or kube-proxy's own --cleanup \
+                 where iptables-legacy is installed. Until then the old rules keep serving addresses that Pointsman does not have.",
             )
     })
 }
 
-/// Chains that others use.
+/// Chains of kube-proxy that other programs use.
 pub(super) fn kept(facts: &Facts) -> Option<Finding> {
     (!facts.kept.is_empty()).then(|| {
-        let found = format!("rules of others jump to chains of kube-proxy: {}", facts.kept.join(", "));
-        Finding::new("kept-chains", Severity::Note, found).means(
-            "These chains stay. A packet that KUBE-MARK-MASQ marks is masqueraded by Pointsman as well, as long as \
-             --masquerade-bit is 14.",
+        let found = format!("rules of other programs jump to chains of kube-proxy: {}", facts.kept.join(", "));
+        Finding::note("kept-chains", found).means(
+            "These chains stay. Pointsman also masquerades packets that KUBE-MARK-MASQ marks, as long as --masquerade-bit is 14.",
         )
     })
 }
 
-/// What could not be looked at.
-pub(super) fn unseen(facts: &Facts) -> Vec<Finding> {
-    facts.unseen.iter().map(|why| Finding::new("not-inspected", Severity::Warning, why.as_str())).collect()
+/// What could not be inspected.
+pub(super) fn not_inspected(facts: &Facts) -> Vec<Finding> {
+    facts.not_inspected.iter().map(|why| Finding::warning("not-inspected", why.as_str())).collect()
 }

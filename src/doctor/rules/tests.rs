@@ -2,17 +2,17 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::doctor::config::ProxyConfig;
-use crate::doctor::facts::{NftProgram, Policy};
-use crate::doctor::finding::{Severity, objections};
+use crate::doctor::facts::{DropPolicy, NftProgram};
+use crate::doctor::finding::{FindingSeverity as Severity, blocks_switch};
 use crate::takeover::{HealthServer, Interface};
 
-/// A node after kube-proxy's nftables mode, with nothing odd about it.
+/// A node after kube-proxy's nftables mode, without anything to warn about.
 fn node() -> Facts {
     Facts {
         kernel: "6.1.0-13-amd64".to_owned(),
         modes: vec!["nftables"],
         places: vec!["table ip kube-proxy".to_owned()],
-        unseen: Vec::new(),
+        not_inspected: Vec::new(),
         legacy: false,
         kept: Vec::new(),
         answers: HealthServer::Absent,
@@ -38,7 +38,7 @@ fn node() -> Facts {
     }
 }
 
-/// The same after iptables mode.
+/// The same node after iptables mode.
 fn iptables_node() -> Facts {
     Facts { modes: vec!["iptables"], route_localnet: Some(true), ..node() }
 }
@@ -61,10 +61,10 @@ fn interface(name: &str, addresses: &[&str]) -> Interface {
     Interface { index: 1, name: name.to_owned(), addresses }
 }
 
-/// How serious the finding about `id` is, and all of its words.
+/// The severity and the whole text of the finding about `id`.
 fn found(facts: &Facts, id: &str) -> (Severity, String) {
     let finding = examine(facts).into_iter().find(|finding| finding.id == id);
-    let finding = finding.unwrap_or_else(|| panic!("nothing about {id}"));
+    let finding = finding.unwrap_or_else(|| panic!("no finding about {id}"));
     (finding.severity, format!("{} {} {}", finding.found, finding.means, finding.remedy))
 }
 
@@ -77,33 +77,33 @@ fn assert_found(facts: &Facts, id: &str, severity: Severity, words: &[&str]) {
 }
 
 #[test]
-fn nothing_stands_against_a_switch_from_nftables_mode() {
+fn a_switch_from_nftables_mode_has_no_blockers() {
     let findings = examine(&node());
-    assert!(!objections(&findings), "{findings:?}");
+    assert!(!blocks_switch(&findings), "{findings:?}");
     assert!(findings.iter().all(|finding| IDS.contains(&finding.id)));
     assert_found(&node(), "kube-proxy-rules", Severity::Note, &["mode nftables", "table ip kube-proxy"]);
 }
 
 #[test]
-fn a_node_without_kube_proxy_is_fine() {
+fn a_node_without_kube_proxy_has_no_blockers() {
     let facts = Facts { modes: Vec::new(), places: Vec::new(), ..node() };
-    assert!(!objections(&examine(&facts)));
+    assert!(!blocks_switch(&examine(&facts)));
     assert_found(&facts, "kube-proxy-rules", Severity::Ok, &["no rules"]);
 }
 
 #[test]
-fn the_mode_of_the_configuration_is_told_where_the_kernel_has_another_or_none() {
+fn the_configured_mode_is_reported_where_the_kernel_has_another_or_none() {
     let facts = Facts { config: Some(config()), ..node() };
-    assert_found(&facts, "kube-proxy-rules", Severity::Note, &["mode nftables", "configured to mode iptables"]);
+    assert_found(&facts, "kube-proxy-rules", Severity::Note, &["mode nftables", "its configuration has mode iptables"]);
     let facts = Facts { modes: Vec::new(), route_localnet: Some(true), config: Some(config()), ..node() };
-    assert_found(&facts, "kube-proxy-rules", Severity::Ok, &["configured to mode iptables"]);
+    assert_found(&facts, "kube-proxy-rules", Severity::Ok, &["its configuration has mode iptables"]);
     assert_found(&facts, "localhost-node-ports", Severity::Warning, &["127.0.0.1"]);
 }
 
 #[test]
-fn who_answers_on_the_health_port_decides() {
+fn the_program_on_the_health_port_decides_the_severity() {
     for (answers, severity, word) in [
-        (HealthServer::Absent, Severity::Ok, "nobody"),
+        (HealthServer::Absent, Severity::Ok, "no program"),
         (HealthServer::Pointsman, Severity::Ok, "Pointsman"),
         (HealthServer::KubeProxy, Severity::Note, "End kube-proxy"),
         (HealthServer::Unknown, Severity::Problem, "--healthz-bind-address"),
@@ -113,7 +113,7 @@ fn who_answers_on_the_health_port_decides() {
 }
 
 #[test]
-fn localhost_node_ports_matter_as_far_as_they_are_used() {
+fn node_ports_on_localhost_give_a_warning_if_they_may_be_in_use() {
     let id = "localhost-node-ports";
     assert_found(&node(), id, Severity::Ok, &[]);
     assert_found(&iptables_node(), id, Severity::Warning, &["not known"]);
@@ -130,9 +130,9 @@ fn localhost_node_ports_matter_as_far_as_they_are_used() {
 }
 
 #[test]
-fn node_ports_on_all_addresses_matter_where_there_are_several() {
+fn node_ports_on_all_addresses_give_a_warning_on_a_node_with_several() {
     let id = "node-port-addresses";
-    assert_found(&iptables_node(), id, Severity::Ok, &["one of each family"]);
+    assert_found(&iptables_node(), id, Severity::Ok, &["at most one of each family"]);
     let mut facts = iptables_node();
     facts.interfaces.push(interface("kube-ipvs0", &["10.96.0.1"]));
     assert_found(&facts, id, Severity::Ok, &[]);
@@ -144,7 +144,7 @@ fn node_ports_on_all_addresses_matter_where_there_are_several() {
 }
 
 #[test]
-fn invalid_packets_matter_when_kube_proxy_drops_some() {
+fn invalid_packets_give_a_warning_once_kube_proxy_has_dropped_some() {
     let id = "invalid-packets";
     assert_found(&iptables_node(), id, Severity::Note, &["nf_conntrack_tcp_be_liberal=1"]);
     let mut facts = iptables_node();
@@ -157,9 +157,9 @@ fn invalid_packets_matter_when_kube_proxy_drops_some() {
 }
 
 #[test]
-fn a_policy_to_drop_matters_where_kube_proxy_accepted() {
+fn policy_drop_gives_a_warning_where_kube_proxy_accepted_packets() {
     let id = "drop-policies";
-    let policy = |forward| Policy { place: format!("chain X{forward}"), forward };
+    let policy = |forward| DropPolicy { place: format!("chain X{forward}"), forward };
     let dropping = vec![policy(true), policy(false)];
     assert_found(&Facts { dropping: dropping.clone(), ..node() }, id, Severity::Note, &["nothing changes"]);
     let words = ["chain Xtrue; chain Xfalse", "KUBE-FORWARD", "health checks"];
@@ -169,7 +169,7 @@ fn a_policy_to_drop_matters_where_kube_proxy_accepted() {
 }
 
 #[test]
-fn old_and_odd_kernels_are_found() {
+fn an_old_or_unknown_kernel_is_reported() {
     for (release, severity) in [
         ("6.1.0-13-amd64", Severity::Ok),
         ("5.13.0", Severity::Ok),
@@ -184,7 +184,7 @@ fn old_and_odd_kernels_are_found() {
 }
 
 #[test]
-fn a_node_that_does_not_forward_is_found() {
+fn a_node_that_does_not_forward_is_reported() {
     assert_found(&Facts { forwards_ipv4: Some(false), ..node() }, "ip-forward", Severity::Problem, &["ip_forward"]);
     let no_ipv6_forwarding = Facts { forwards_ipv6: Some(false), ..node() };
     assert_found(&no_ipv6_forwarding, "ip-forward", Severity::Note, &["ipv6"]);
@@ -193,7 +193,7 @@ fn a_node_that_does_not_forward_is_found() {
 }
 
 #[test]
-fn an_unsuitable_nft_matters_only_where_it_is_used() {
+fn an_unsuitable_nft_is_a_problem_only_where_the_backend_needs_it() {
     let why = || Err("nft is 1.0.6".to_owned());
     assert_found(&Facts { nft: NftProgram::Needed(why()), ..node() }, "nft", Severity::Problem, &["1.0.6"]);
     assert_found(&Facts { nft: NftProgram::Fallback(why()), ..node() }, "nft", Severity::Ok, &["1.0.6"]);
@@ -201,14 +201,14 @@ fn an_unsuitable_nft_matters_only_where_it_is_used() {
 }
 
 #[test]
-fn other_service_proxies_are_known_by_their_interfaces_and_pinned_maps() {
+fn other_service_proxies_are_recognised_by_interfaces_and_pinned_maps() {
     let id = "other-proxies";
     let with = |name: &str| {
         let mut facts = node();
         facts.interfaces.push(interface(name, &[]));
         facts
     };
-    assert_found(&node(), id, Severity::Ok, &["nobody"]);
+    assert_found(&node(), id, Severity::Ok, &["no other Service proxy"]);
     assert_found(&with("flannel.1"), id, Severity::Ok, &["flannel"]);
     assert_found(&with("cali1234"), id, Severity::Ok, &["Calico"]);
     assert_found(&with("cilium_host"), id, Severity::Warning, &["Cilium", "KubeProxyReplacement"]);
@@ -222,8 +222,8 @@ fn other_service_proxies_are_known_by_their_interfaces_and_pinned_maps() {
 }
 
 #[test]
-fn what_cannot_be_removed_or_looked_at_is_a_warning() {
-    let facts = Facts { unseen: vec!["no iptables".to_owned()], legacy: true, ..iptables_node() };
+fn rules_that_cannot_be_removed_or_inspected_give_warnings() {
+    let facts = Facts { not_inspected: vec!["no iptables".to_owned()], legacy: true, ..iptables_node() };
     assert_found(&facts, "not-inspected", Severity::Warning, &["no iptables"]);
     assert_found(&facts, "legacy-iptables", Severity::Warning, &["iptables-legacy-restore"]);
     let facts = Facts { kept: vec!["KUBE-MARK-MASQ (from CNI-HOSTPORT)".to_owned()], ..iptables_node() };

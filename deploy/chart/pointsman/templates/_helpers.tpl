@@ -8,8 +8,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{/*
-Labels of the pods that selectors use. Names and selectors do not follow the release: a node has room for one proxy, as the ports and
-the tables are the node's.
+Labels of the pods, used by selectors. Names and selectors do not depend on the release: each node runs one proxy, because the ports
+and the tables belong to the node.
 */}}
 {{- define "pointsman.selectorLabels" -}}
 app.kubernetes.io/name: pointsman
@@ -35,7 +35,7 @@ kind: KubeProxyConfiguration
 {{ . | splitList ":" | last }}
 {{- end }}
 
-{{/* The port that answers health checks. An empty address means kube-proxy's. */}}
+{{/* The port of health checks. An empty address means kube-proxy's default. */}}
 {{- define "pointsman.healthPort" -}}
 {{ .Values.config.healthzBindAddress | default "0.0.0.0:10256" | include "pointsman.port" }}
 {{- end }}

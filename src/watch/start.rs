@@ -1,0 +1,186 @@
+//! Starting a source in the background: the API server or manifests, a journal of what they send, and this host's addresses.
+
+use std::path::PathBuf;
+
+use futures::FutureExt;
+use futures::future::{self, BoxFuture};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::journal::{JournalError, Recorder};
+use super::{
+    ConfigError, EventSender, KubernetesOptions, ManifestError, Manifests, Received, client_config, host,
+    watch_api_server,
+};
+use crate::state::Event;
+
+/// The number of events that may wait between a source and the loop. A source that is faster than the loop waits.
+const QUEUE_CAPACITY: usize = 4_096;
+
+/// What to start.
+#[derive(Debug)]
+pub struct SourceOptions {
+    /// Where Kubernetes objects come from.
+    pub objects: ObjectSource,
+    /// The journal to append every event to.
+    pub record: Option<PathBuf>,
+    /// Whether to follow this host's addresses: networks of `--nodeport-addresses` need them.
+    pub host_addresses: bool,
+}
+
+/// Where Kubernetes objects come from.
+#[derive(Debug)]
+pub enum ObjectSource {
+    /// Watches on the API server.
+    ApiServer {
+        /// The kubeconfig file, if the operator named one.
+        kubeconfig: Option<PathBuf>,
+        /// The URL of the API server, if the operator named one.
+        master: Option<String>,
+        /// How to watch.
+        options: KubernetesOptions,
+    },
+    /// Manifests on disk or on standard input.
+    Manifests {
+        /// Files, folders, or `-`.
+        paths: Vec<PathBuf>,
+        /// The name of this node's Node object.
+        node_name: String,
+        /// Whether to follow changes of the files.
+        follow: bool,
+    },
+}
+
+/// A running source.
+pub struct StartedSource {
+    /// Everything that the source sends.
+    pub events: mpsc::Receiver<Received>,
+    /// Completes once all input that the operator named has been read, with an error if some of it cannot be used. Objects of the
+    /// cluster never cause an error.
+    pub ready: BoxFuture<'static, Result<(), SourceError>>,
+}
+
+/// A source cannot start: the operator's input is wrong.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    /// The journal cannot be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// There is no usable configuration for the API server.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The manifests cannot be used.
+    #[error(transparent)]
+    Manifests(#[from] ManifestError),
+    /// The task that reads the manifests died.
+    #[error("reading the manifests was interrupted: {0}")]
+    Interrupted(#[from] JoinError),
+}
+
+/// Starts a source in the background.
+///
+/// # Errors
+///
+/// If the operator's input is wrong, as far as that can be seen at once. [`StartedSource::ready`] reports the rest.
+pub async fn start(options: SourceOptions) -> Result<StartedSource, SourceError> {
+    let SourceOptions { objects, record, host_addresses } = options;
+    let (events, received) = mpsc::channel(QUEUE_CAPACITY);
+    let received = match record {
+        None => received,
+        Some(file) => {
+            let recorder = Recorder::open(&file)?;
+            let (recorded, replayed) = mpsc::channel(QUEUE_CAPACITY);
+            tokio::spawn(record_events(recorder, received, recorded));
+            replayed
+        }
+    };
+    if host_addresses {
+        start_host_addresses(events.clone());
+    }
+    let ready = match objects {
+        ObjectSource::ApiServer { kubeconfig, master, options } => {
+            let config = client_config(kubeconfig.as_deref(), master.as_deref()).await?;
+            start_api_server(config, options, events);
+            future::ok(()).boxed()
+        }
+        ObjectSource::Manifests { paths, node_name, follow } => {
+            start_manifests(paths, node_name, follow, events).boxed()
+        }
+    };
+    Ok(StartedSource { events: received, ready })
+}
+
+fn start_host_addresses(events: EventSender) {
+    tokio::spawn(async move {
+        if let Err(error) = host::follow_addresses(events).await {
+            tracing::error!(%error, "cannot follow this host's addresses: NodePorts miss their changes until a restart");
+        }
+    });
+}
+
+fn start_api_server(config: kube::Config, options: KubernetesOptions, events: EventSender) {
+    tokio::spawn(async move {
+        if let Err(error) = watch_api_server(config, options, events).await {
+            tracing::error!(%error, "cannot watch the API server");
+        }
+    });
+}
+
+/// Starts to read the manifests. The future ends once they are read.
+fn start_manifests(
+    paths: Vec<PathBuf>,
+    node_name: String,
+    follow: bool,
+    events: EventSender,
+) -> impl Future<Output = Result<(), SourceError>> + Send + use<> {
+    let loading = spawn_blocking(move || Manifests::load(&paths, &node_name));
+    async move {
+        let (manifests, initial) = loading.await??;
+        tokio::spawn(send_manifests(manifests, initial, events, follow));
+        Ok(())
+    }
+}
+
+async fn send_manifests(manifests: Manifests, initial: Vec<Event>, events: EventSender, follow: bool) {
+    for event in initial {
+        // It fails once the receiver is gone, which then needs no further events.
+        if events.send(Received::now(event)).await.is_err() {
+            return;
+        }
+    }
+    if follow && let Err(error) = manifests.follow(events).await {
+        tracing::error!(%error, "cannot follow the manifests: their changes go unnoticed until a restart");
+    }
+}
+
+/// Appends every event to the journal and passes it on.
+async fn record_events(mut recorder: Recorder, mut from: mpsc::Receiver<Received>, to: EventSender) {
+    let mut batch = Vec::new();
+    while from.recv_many(&mut batch, QUEUE_CAPACITY).await > 0 {
+        // Writing to a disk may block.
+        let append = move || {
+            let done = recorder.append(&batch);
+            (recorder, batch, done)
+        };
+        let done;
+        (recorder, batch, done) = match spawn_blocking(append).await {
+            Ok(appended) => appended,
+            Err(error) => {
+                tracing::error!(%error, "the journal's writer died: no event arrives any more");
+                return;
+            }
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "events are missing from the journal");
+        }
+        for received in batch.drain(..) {
+            if to.send(received).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
