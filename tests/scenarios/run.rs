@@ -51,5 +51,5 @@ fn outcome(group: &Group, row: &Row, family: Family, result: Result<(), String>)
         "" => family.to_string(),
         name => format!("[{name}] {family}"),
     };
-    Outcome { id: row.id, variant, kind: Kind::Kernel, failure: result.err() }
+    Outcome { section: group.section, name: row.name, variant, kind: Kind::Kernel, failure: result.err() }
 }

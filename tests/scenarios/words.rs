@@ -79,8 +79,8 @@ pub enum Seen {
 /// One line of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Its name, as in `K12`.
-    pub id: &'static str,
+    /// What it shows, as in `a NodePort refuses the node`.
+    pub name: &'static str,
     /// Who sends.
     pub from: Source,
     /// Where to.
@@ -111,8 +111,8 @@ const POD: u16 = 7;
 const FAR_POD: u16 = 0x0110;
 
 /// A row about TCP in both families.
-pub const fn row(id: &'static str, from: Source, to: Place, port: u16, expected: Expected) -> Row {
-    Row { id, from, to, port, transport: Transport::Tcp, expected, families: &Family::ALL }
+pub const fn row(name: &'static str, from: Source, to: Place, port: u16, expected: Expected) -> Row {
+    Row { name, from, to, port, transport: Transport::Tcp, expected, families: &Family::ALL }
 }
 
 /// New connections reach these pods, which see the client's own address.

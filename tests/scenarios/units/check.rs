@@ -11,8 +11,8 @@ use crate::common::netns::NODE_NAME;
 /// A row: objects, perhaps others before them, and what shall come of it.
 #[derive(Clone, Debug)]
 pub struct Unit {
-    /// Its name, as in `R12`.
-    pub id: &'static str,
+    /// What it shows.
+    pub name: &'static str,
     /// The objects before; none for rows that are not about a change.
     before: Option<Vec<String>>,
     /// The objects.
@@ -39,18 +39,18 @@ enum Expected {
 }
 
 /// A row about these objects.
-pub fn given(id: &'static str, objects: impl IntoIterator<Item = String>) -> Unit {
-    Unit { id, before: None, given: objects.into_iter().collect(), expected: Vec::new() }
+pub fn given(name: &'static str, objects: impl IntoIterator<Item = String>) -> Unit {
+    Unit { name, before: None, given: objects.into_iter().collect(), expected: Vec::new() }
 }
 
 /// A row about objects that are listed twice.
-pub fn again(id: &'static str, objects: Vec<String>) -> Unit {
-    Unit { before: Some(objects.clone()), ..given(id, objects) }
+pub fn again(name: &'static str, objects: Vec<String>) -> Unit {
+    Unit { before: Some(objects.clone()), ..given(name, objects) }
 }
 
 /// A row about a change from some objects to others.
-pub fn change<const B: usize, const A: usize>(id: &'static str, before: [String; B], after: [String; A]) -> Unit {
-    Unit { before: Some(before.into()), ..given(id, after) }
+pub fn change<const B: usize, const A: usize>(name: &'static str, before: [String; B], after: [String; A]) -> Unit {
+    Unit { before: Some(before.into()), ..given(name, after) }
 }
 
 impl Unit {
