@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 /// The beginnings of names that the command line asks for, none for all rows; nothing if it asks for something else than a
-/// run. The options of Rust's own test harness mean nothing here, and are allowed because cargo hands them to every test.
+/// run. The options of Rust's own test harness mean nothing here; cargo hands them to every test.
 fn wanted(args: impl Iterator<Item = String>) -> Option<Vec<String>> {
     let mut starts = Vec::new();
     let mut args = args;

@@ -30,7 +30,7 @@ fn as_kube_proxy() -> Group {
 const ROWS: [Row; 25] = [
     row("a client of a NodePort is masqueraded", Ext, Primary, NODE_PORT, masqueraded(&[11])),
     row("a client of a NodePort under external Local is not masqueraded", Ext, Primary, 3002, kept(&[11])),
-    // Where nobody listens, the node's own network refuses.
+    // Where no server listens, the node's own network refuses.
     row("the second address refuses where nothing listens", Ext, Secondary, 3002, Refused),
     row("the second address leaves the node's own server alone", Ext, Secondary, NODE_PORT, Untouched),
     row("external Local without local endpoints drops a client of the NodePort", Ext, Primary, 3003, Dropped),

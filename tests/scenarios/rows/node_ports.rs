@@ -53,7 +53,7 @@ const PRIMARY: [Row; 12] = [
     row("the address towards the pods is left alone for a pod", Pod, Gateway, NODE_PORT, Untouched),
     row("the second address is left alone for the node", Node, Secondary, NODE_PORT, Untouched),
     row("loopback is left alone for the node", Node, Loopback, NODE_PORT, Untouched),
-    // What is nobody's NodePort stays the node's own.
+    // A port that is no NodePort stays the node's own.
     row("a port of the node itself is left alone on the primary address", Ext, Primary, OWN_PORT, Untouched),
     row("a port of the node itself is left alone on the primary address over UDP", Node, Primary, OWN_PORT, Untouched)
         .udp(),

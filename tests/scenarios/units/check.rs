@@ -1,4 +1,4 @@
-//! What is given in a unit row, and how what comes of it is looked at.
+//! Unit rows: the objects that are given, and what is expected of the state that they lead to.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use pointsman::watch::Manifests;
 
 use crate::common::netns::NODE_NAME;
 
-/// A row: objects, perhaps others before them, and what shall come of it.
+/// A row: objects, perhaps others before them, and what must come of them.
 #[derive(Clone, Debug)]
 pub struct Unit {
     /// What it shows.
@@ -17,18 +17,18 @@ pub struct Unit {
     before: Option<Vec<String>>,
     /// The objects.
     given: Vec<String>,
-    /// What shall come of them.
+    /// What must come of them.
     expected: Vec<Expected>,
 }
 
-/// Something that shall come of objects.
+/// An expectation.
 #[derive(Clone, Debug)]
 enum Expected {
     /// These frontends, whatever happens at them.
     Frontends(Vec<String>),
     /// These frontends and what happens at them.
     Lines(Vec<String>),
-    /// These Services are looked at again after the change.
+    /// The change concerns these Services.
     Touched(Vec<String>),
     /// The dataplane is the same as before the change.
     NothingSent,
@@ -100,7 +100,7 @@ impl Unit {
         let desired_before = Desired::of(&before);
         let desired = desired_before.update(&after, &touched).0;
         if desired != Desired::of(&after) {
-            return Err("what is updated differs from what is made afresh".to_owned());
+            return Err("the updated state differs from one that is compiled from scratch".to_owned());
         }
         for expected in &self.expected {
             let (wanted, seen) = match expected {

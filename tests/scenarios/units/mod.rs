@@ -1,5 +1,5 @@
-//! The rows that packets cannot show, as unit tests: what objects are read as, how slices merge, what counts as a change, and
-//! which flags are refused.
+//! Rows that packets cannot show, as unit tests: how objects are read, how slices merge, which changes matter, and which flags
+//! are refused.
 
 mod check;
 mod docs;
@@ -12,7 +12,7 @@ mod slices;
 use super::report::{Kind, Outcome};
 use super::section::Section;
 
-/// What became of every row whose section and name are wanted.
+/// The result of every row whose section and name are wanted.
 pub fn run(is_wanted: impl Fn(Section, &str) -> bool) -> Vec<Outcome> {
     let outcome = |section, name, result: Result<(), String>| Outcome {
         section,
