@@ -23,7 +23,7 @@ use common::namespace::alone;
 use common::{docs, nft};
 use pointsman::apply::{Backend, Netlink, Nft};
 use pointsman::dataplane::{
-    Class, Element, Endpoint, Family, Frontend, Key, List, Object, Operation, Options, Protocol, SetName,
+    Element, Endpoint, EndpointList, Family, Frontend, Key, Object, Operation, Options, Protocol, SetName, SizeClass,
 };
 use pointsman::diff::{Acknowledged, Scope, diff};
 use pointsman::state::Desired;
@@ -70,7 +70,7 @@ fn main() {
 async fn measure(name: &str, mut backend: impl Backend, size: u32) -> Vec<String> {
     let scope = Scope::dual_stack(Options::default());
     let mut operations = diff(&Acknowledged::nothing(), &Desired::default(), &scope).operations;
-    let class = SetName::Internal(Class::of(ENDPOINTS as usize).expect("a class"));
+    let class = SetName::Internal(SizeClass::of(ENDPOINTS as usize).expect("a class"));
     operations.push(Operation::add(Family::Ip, Object::Set(class)));
     for n in 0..size {
         operations.push(Operation::add_element(Element::member(class, Key::Frontend(frontend(n)))));
@@ -117,5 +117,5 @@ fn frontend(n: u32) -> Frontend {
 
 fn element(n: u32, slot: u32, version: u8) -> Element {
     let to = Endpoint { addr: [10, 128, version, u8::try_from(slot).unwrap()].into(), port: 8080 };
-    Element::slot(List::Any, frontend(n), slot, to)
+    Element::slot(EndpointList::Any, frontend(n), slot, to)
 }

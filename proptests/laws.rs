@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 
 use common::{Proxy, assert_satisfies, cases, event, history, scope};
 use pointsman::apply::MemoryKernel;
-use pointsman::dataplane::{Class, Endpoint, Family, Frontend, Key, Object, Operation, Parts, Program, SetName, Verb};
+use pointsman::dataplane::{
+    Endpoint, Family, Frontend, Key, Object, Operation, Program, ProgramFeatures, SetName, SizeClass, Verb,
+};
 use pointsman::diff::{Acknowledged, FrontendChange, Installed, Plan, diff};
 use pointsman::state::{Cluster, Desired};
 use proptest::prelude::*;
@@ -204,9 +206,9 @@ proptest! {
             let wanted = proxy.model.expected().into_iter();
             let mut wanted = wanted.filter(|(frontend, _)| frontend.family() == family);
             prop_assert_eq!(sources, wanted.any(|(_, expected)| expected.gates.contains(&SetName::Firewalled)));
-            let parts = Parts { internal: internal.collect(), classes: classes.collect(), affinity, sources };
+            let parts = ProgramFeatures { internal: internal.collect(), classes: classes.collect(), affinity, sources };
             // 1 to 8, and the powers of two from 16 on.
-            let most = 8 + Class::MAX.slots().ilog2() as usize - 3;
+            let most = 8 + SizeClass::MAX.slots().ilog2() as usize - 3;
             prop_assert!(parts.classes.len() <= 4 * most && parts.internal.len() <= most);
             prop_assert!(parts.affinity.len() <= 2 * 2, "one for each timeout");
             let program = Program::new(family, &scope().options, &parts);

@@ -15,8 +15,8 @@ use conformance::{
 };
 use pointsman::apply::{Backend, Error, Netlink, Nft, Receipt, Refusal};
 use pointsman::dataplane::{
-    Affinity, Class, Element, Endpoint, Family, Field, Frontend, Key, List, LocalPods, Object, Operation, Options,
-    Parts, Program, Protocol, SetName, TableContents, Tables,
+    Affinity, Element, Endpoint, EndpointList, Family, Field, Frontend, Key, LocalPods, Object, Operation, Options,
+    Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents, Tables,
 };
 use pointsman::diff::{Acknowledged, diff};
 use pointsman::state::Desired;
@@ -176,14 +176,14 @@ fn programs() -> Vec<Vec<Operation>> {
         options(networks(&["0.0.0.0/0", "::/0"]), false, 15, &[]),
         options(networks(&["128.0.0.0/1", "fc00::/7"]), false, 15, &[]),
     ];
-    let lists = List::ALL.into_iter().flat_map(|list| [1, 2, 5].map(move |n| (list, n)));
+    let lists = EndpointList::ALL.into_iter().flat_map(|list| [1, 2, 5].map(move |n| (list, n)));
     let affinity = [false, true]
         .into_iter()
         .flat_map(|node_port| [1, 10_800].into_iter().map(move |seconds| Affinity { node_port, seconds }));
-    let parts = Parts {
-        classes: lists.filter_map(|(list, n)| Some((list, Class::of(n)?))).collect(),
+    let parts = ProgramFeatures {
+        classes: lists.filter_map(|(list, n)| Some((list, SizeClass::of(n)?))).collect(),
         affinity: affinity.collect(),
-        internal: [5, 1, 9].into_iter().filter_map(Class::of).collect(),
+        internal: [5, 1, 9].into_iter().filter_map(SizeClass::of).collect(),
         sources: true,
     };
     let program = |options: Options| {
@@ -307,7 +307,7 @@ fn slots(count: u32, endpoints: u32) -> Vec<Operation> {
 }
 
 fn slot_of(frontend: Frontend, slot: u32) -> Element {
-    Element::slot(List::Any, frontend, slot, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
+    Element::slot(EndpointList::Any, frontend, slot, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
 }
 
 /// The program of an empty cluster.
@@ -338,7 +338,7 @@ fn three_hundred_thousand_elements_are_one_batch() {
 
 /// Frontends with their class, gate and endpoints: more than the backend reads by a dump.
 fn large_cluster() -> Vec<Operation> {
-    let (endpoints, class) = (9, Class::of(9).expect("a class"));
+    let (endpoints, class) = (9, SizeClass::of(9).expect("a class"));
     let set = SetName::Internal(class);
     let slots = slots(5_000, endpoints);
     let frontends: BTreeSet<Frontend> = slots
@@ -388,7 +388,7 @@ fn a_large_table_is_read_completely_whatever_somebody_left_in_it() {
         let stranger = Frontend { port: 81, ..frontend(5) };
         held_after(vec![delete(4, 17), Operation::add_element(slot_of(stranger, 0))]).await;
         // In two, of which one is larger by as much as another frontend lacks.
-        let two = SetName::Slots(List::Any, Class::of(17).expect("a class"));
+        let two = SetName::Slots(EndpointList::Any, SizeClass::of(17).expect("a class"));
         held_after(vec![
             Operation::delete_element(slot_of(stranger, 0)),
             Operation::add(Family::Ip, Object::Set(two)),

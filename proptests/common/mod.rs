@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use pointsman::apply::MemoryKernel;
-use pointsman::dataplane::{Class, Endpoint, Family, Frontend, Key, List, LocalPods, Options, Protocol, SetName};
+use pointsman::dataplane::{
+    Endpoint, EndpointList, Family, Frontend, Key, LocalPods, Options, Protocol, SetName, SizeClass,
+};
 use pointsman::diff::{Acknowledged, Plan, Scope, diff};
 use pointsman::state::{
     Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Few, Node, ObjectName, Service, ServiceCidr,
@@ -422,7 +424,7 @@ impl Model {
         }
         let list = if service.internal_traffic_local { &lists.local } else { &lists.cluster };
         let gate = match (list.is_empty(), lists.any) {
-            (false, _) => SetName::Internal(Class::of(list.len()).expect("not empty")),
+            (false, _) => SetName::Internal(SizeClass::of(list.len()).expect("not empty")),
             (true, true) => SetName::DropServices,
             (true, false) => SetName::RejectServices,
         };
@@ -506,9 +508,10 @@ pub fn assert_satisfies(held: &Acknowledged, model: &Model) -> Result<(), TestCa
             let slots: Vec<usize> = installed.list(local).iter().map(|(slot, _)| slot as usize).collect();
             prop_assert_eq!(slots, (0..endpoints.len()).collect::<Vec<_>>(), "slots of {}", frontend);
             prop_assert_eq!(&installed.endpoints(local).collect::<BTreeSet<_>>(), endpoints, "list of {}", frontend);
-            let list = List::of(frontend.is_node_port(), local);
+            let list = EndpointList::of(frontend.is_node_port(), local);
             let internal = expected.gates.iter().any(|gate| matches!(gate, SetName::Internal(_)));
-            classes.extend(Class::of(endpoints.len()).filter(|_| !internal).map(|class| SetName::Slots(list, class)));
+            classes
+                .extend(SizeClass::of(endpoints.len()).filter(|_| !internal).map(|class| SetName::Slots(list, class)));
         }
         let held_classes = installed.memberships.iter().map(|(set, _)| *set);
         let held_classes: BTreeSet<SetName> = held_classes.filter(|set| matches!(set, SetName::Slots(..))).collect();

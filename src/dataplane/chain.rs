@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::rule::Rule;
-use super::set::Class;
+use super::set::SizeClass;
 
 /// The name of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,7 +20,7 @@ pub struct Chain {
     /// Its rules, in order.
     pub rules: Vec<Rule>,
     /// The classes in the order in which the rules test them. Written into the stamp: a later run keeps the order while it is good.
-    pub classes: Vec<Class>,
+    pub classes: Vec<SizeClass>,
 }
 
 /// Where a base chain is attached. The policy is always accept.
@@ -96,7 +96,7 @@ impl Chain {
 }
 
 /// The comment that carries a fingerprint and an order of classes. At most 107 bytes: nft takes 127.
-fn stamp(fingerprint: u64, classes: &[Class]) -> String {
+fn stamp(fingerprint: u64, classes: &[SizeClass]) -> String {
     let mut stamp = format!("program {fingerprint:016x}");
     for (n, class) in classes.iter().enumerate() {
         stamp.push_str(if n == 0 { " slots " } else { "," });
@@ -106,10 +106,10 @@ fn stamp(fingerprint: u64, classes: &[Class]) -> String {
 }
 
 /// The fingerprint and the order of classes in a rule's comment, if it is one of ours.
-pub(super) fn parse_stamp(comment: &str) -> Option<(u64, Vec<Class>)> {
+pub(super) fn parse_stamp(comment: &str) -> Option<(u64, Vec<SizeClass>)> {
     let stamp = comment.strip_prefix("program ")?;
     let (fingerprint, slots) = stamp.split_once(" slots ").unwrap_or((stamp, ""));
-    let classes = slots.split(',').filter_map(|slots| Class::of(slots.parse().ok()?)).collect();
+    let classes = slots.split(',').filter_map(|slots| SizeClass::of(slots.parse().ok()?)).collect();
     Some((u64::from_str_radix(fingerprint, 16).ok()?, classes))
 }
 
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_stamp_has_16_digits_and_other_comments_are_none() {
         assert_eq!(stamp(255, &[]), "program 00000000000000ff");
-        let classes: Vec<Class> = [8, 1, 4].into_iter().filter_map(Class::of).collect();
+        let classes: Vec<SizeClass> = [8, 1, 4].into_iter().filter_map(SizeClass::of).collect();
         assert_eq!(stamp(255, &classes), "program 00000000000000ff slots 8,1,4");
         assert_eq!(parse_stamp("program 00000000000000ff slots 8,1,4"), Some((255, classes)));
         for comment in ["", "program", "program ", "program xyz", "program 10000000000000000", "shop/web:http"] {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::key::{Endpoint, Family, Frontend, Protocol};
-use super::set::{Field, List, SetName};
+use super::set::{EndpointList, Field, SetName};
 
 /// An entry of a set or map.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +44,7 @@ pub enum Key {
 
 /// One component of a key or of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Atom {
+pub enum KeyField {
     /// An address.
     Addr(IpAddr),
     /// A range.
@@ -59,8 +59,8 @@ pub enum Atom {
 
 /// The components of a key or of data, in place: keys are taken apart by the hundred thousand.
 #[derive(Clone, Copy, Debug)]
-pub struct Atoms {
-    atoms: [Atom; Atoms::MOST],
+pub struct KeyFields {
+    atoms: [KeyField; KeyFields::MOST],
     count: usize,
 }
 
@@ -71,7 +71,7 @@ impl Element {
     }
 
     /// The `slot`-th endpoint of one of a frontend's lists.
-    pub fn slot(list: List, frontend: Frontend, slot: u32, endpoint: Endpoint) -> Self {
+    pub fn slot(list: EndpointList, frontend: Frontend, slot: u32, endpoint: Endpoint) -> Self {
         Self { set: SetName::Endpoints(list), key: Key::Slot(frontend, slot), value: Some(endpoint), comment: None }
     }
 
@@ -81,8 +81,9 @@ impl Element {
     }
 
     /// The components of the data; empty for a member of a plain set.
-    pub fn value_atoms(&self) -> Atoms {
-        self.value.map_or_else(Atoms::default, |to| Atoms::of(&[&[Atom::Addr(to.addr), Atom::Port(to.port)]]))
+    pub fn value_atoms(&self) -> KeyFields {
+        self.value
+            .map_or_else(KeyFields::default, |to| KeyFields::of(&[&[KeyField::Addr(to.addr), KeyField::Port(to.port)]]))
     }
 }
 
@@ -101,69 +102,72 @@ impl Key {
     }
 
     /// The components, in the order of the set's definition.
-    pub fn atoms(&self) -> Atoms {
-        let of = |before: &[Atom], f: &Frontend, after: &[Atom]| {
-            let addr = [Atom::Addr(f.addr)];
+    pub fn atoms(&self) -> KeyFields {
+        let of = |before: &[KeyField], f: &Frontend, after: &[KeyField]| {
+            let addr = [KeyField::Addr(f.addr)];
             let addr = if f.is_node_port() { &[][..] } else { &addr };
-            Atoms::of(&[before, addr, &[Atom::Protocol(f.protocol), Atom::Port(f.port)], after])
+            KeyFields::of(&[before, addr, &[KeyField::Protocol(f.protocol), KeyField::Port(f.port)], after])
         };
         match self {
-            Self::Addr(addr) => Atoms::of(&[&[Atom::Addr(*addr)]]),
-            Self::Network(network) => Atoms::of(&[&[Atom::Network(*network)]]),
+            Self::Addr(addr) => KeyFields::of(&[&[KeyField::Addr(*addr)]]),
+            Self::Network(network) => KeyFields::of(&[&[KeyField::Network(*network)]]),
             Self::Frontend(f) => of(&[], f, &[]),
-            Self::Slot(f, slot) => of(&[], f, &[Atom::Slot(*slot)]),
-            Self::Source(f, source) => of(&[], f, &[Atom::Network(*source)]),
-            Self::Client(f, client) => of(&[Atom::Addr(*client)], f, &[]),
+            Self::Slot(f, slot) => of(&[], f, &[KeyField::Slot(*slot)]),
+            Self::Source(f, source) => of(&[], f, &[KeyField::Network(*source)]),
+            Self::Client(f, client) => of(&[KeyField::Addr(*client)], f, &[]),
             Self::Hairpin(endpoint, protocol) => {
-                let addr = Atom::Addr(endpoint.addr);
-                Atoms::of(&[&[addr, addr, Atom::Protocol(*protocol), Atom::Port(endpoint.port)]])
+                let addr = KeyField::Addr(endpoint.addr);
+                KeyFields::of(&[&[addr, addr, KeyField::Protocol(*protocol), KeyField::Port(endpoint.port)]])
             }
         }
     }
 
     /// The key of an element of `set` in the table of `family` with these components; `None` if they do not fit the set's
     /// definition.
-    pub fn from_atoms(family: Family, set: SetName, atoms: &[Atom]) -> Option<Self> {
+    pub fn from_atoms(family: Family, set: SetName, atoms: &[KeyField]) -> Option<Self> {
         let frontend = |addr, protocol, port| Frontend { addr, protocol, port };
         let key = match (set, atoms) {
-            (SetName::ClusterIps | SetName::NodeportIps, [Atom::Addr(addr)]) => Self::Addr(*addr),
-            (SetName::ServiceCidrs, [Atom::Network(network)]) => Self::Network(*network),
-            (SetName::ServiceCidrs, [Atom::Addr(addr)]) => Self::Network(IpNet::from(*addr)),
-            (SetName::Hairpin, [Atom::Addr(from), Atom::Addr(to), Atom::Protocol(protocol), Atom::Port(port)])
-                if from == to =>
-            {
-                Self::Hairpin(Endpoint { addr: *to, port: *port }, *protocol)
-            }
-            (SetName::AllowedSources, [Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port), source]) => {
+            (SetName::ClusterIps | SetName::NodeportIps, [KeyField::Addr(addr)]) => Self::Addr(*addr),
+            (SetName::ServiceCidrs, [KeyField::Network(network)]) => Self::Network(*network),
+            (SetName::ServiceCidrs, [KeyField::Addr(addr)]) => Self::Network(IpNet::from(*addr)),
+            (
+                SetName::Hairpin,
+                [KeyField::Addr(from), KeyField::Addr(to), KeyField::Protocol(protocol), KeyField::Port(port)],
+            ) if from == to => Self::Hairpin(Endpoint { addr: *to, port: *port }, *protocol),
+            (
+                SetName::AllowedSources,
+                [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port), source],
+            ) => {
                 let source = match source {
-                    Atom::Network(network) => *network,
-                    Atom::Addr(addr) => IpNet::from(*addr),
+                    KeyField::Network(network) => *network,
+                    KeyField::Addr(addr) => IpNet::from(*addr),
                     _ => return None,
                 };
                 Self::Source(frontend(*addr, *protocol, *port), source)
             }
             (
                 SetName::Clients { node_port: false },
-                [Atom::Addr(client), Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port)],
+                [KeyField::Addr(client), KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port)],
             ) => Self::Client(frontend(*addr, *protocol, *port), *client),
             (
                 SetName::Clients { node_port: true },
-                [Atom::Addr(client), Atom::Protocol(protocol), Atom::Port(port)],
+                [KeyField::Addr(client), KeyField::Protocol(protocol), KeyField::Port(port)],
             ) => Self::Client(Frontend::node_port(Family::of(*client), *protocol, *port), *client),
             _ => match (set.definition().key, atoms) {
-                ([Field::Daddr, _, _], [Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port)]) => {
+                ([Field::Daddr, _, _], [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port)]) => {
                     Self::Frontend(frontend(*addr, *protocol, *port))
                 }
-                ([Field::L4Proto, Field::Dport], [Atom::Protocol(protocol), Atom::Port(port)]) => {
+                ([Field::L4Proto, Field::Dport], [KeyField::Protocol(protocol), KeyField::Port(port)]) => {
                     Self::Frontend(Frontend::node_port(family, *protocol, *port))
                 }
                 (
                     [Field::Daddr, _, _, Field::Slot],
-                    [Atom::Addr(addr), Atom::Protocol(protocol), Atom::Port(port), Atom::Slot(slot)],
+                    [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port), KeyField::Slot(slot)],
                 ) => Self::Slot(frontend(*addr, *protocol, *port), *slot),
-                ([Field::L4Proto, _, Field::Slot], [Atom::Protocol(protocol), Atom::Port(port), Atom::Slot(slot)]) => {
-                    Self::Slot(Frontend::node_port(family, *protocol, *port), *slot)
-                }
+                (
+                    [Field::L4Proto, _, Field::Slot],
+                    [KeyField::Protocol(protocol), KeyField::Port(port), KeyField::Slot(slot)],
+                ) => Self::Slot(Frontend::node_port(family, *protocol, *port), *slot),
                 _ => return None,
             },
         };
@@ -171,11 +175,11 @@ impl Key {
     }
 }
 
-impl Atoms {
+impl KeyFields {
     /// The most components that a key has.
     pub const MOST: usize = 8;
 
-    fn of(parts: &[&[Atom]]) -> Self {
+    fn of(parts: &[&[KeyField]]) -> Self {
         let mut atoms = Self::default();
         for atom in parts.iter().copied().flatten() {
             // No key has more.
@@ -185,34 +189,34 @@ impl Atoms {
     }
 
     /// Appends a component; `None` if there are too many.
-    pub fn push(&mut self, atom: Atom) -> Option<()> {
+    pub fn push(&mut self, atom: KeyField) -> Option<()> {
         *self.atoms.get_mut(self.count)? = atom;
         self.count += 1;
         Some(())
     }
 }
 
-impl Default for Atoms {
+impl Default for KeyFields {
     fn default() -> Self {
-        Self { atoms: [Atom::Port(0); Self::MOST], count: 0 }
+        Self { atoms: [KeyField::Port(0); Self::MOST], count: 0 }
     }
 }
 
-impl Deref for Atoms {
-    type Target = [Atom];
+impl Deref for KeyFields {
+    type Target = [KeyField];
 
-    fn deref(&self) -> &[Atom] {
+    fn deref(&self) -> &[KeyField] {
         &self.atoms[..self.count]
     }
 }
 
-impl DerefMut for Atoms {
-    fn deref_mut(&mut self) -> &mut [Atom] {
+impl DerefMut for KeyFields {
+    fn deref_mut(&mut self) -> &mut [KeyField] {
         &mut self.atoms[..self.count]
     }
 }
 
-impl fmt::Display for Atom {
+impl fmt::Display for KeyField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Addr(addr) => addr.fmt(f),
@@ -225,7 +229,7 @@ impl fmt::Display for Atom {
 }
 
 /// Writes components joined by ` . `, as nft does.
-fn write_concat(f: &mut fmt::Formatter<'_>, atoms: &[Atom]) -> fmt::Result {
+fn write_concat(f: &mut fmt::Formatter<'_>, atoms: &[KeyField]) -> fmt::Result {
     for (n, atom) in atoms.iter().enumerate() {
         if n > 0 {
             f.write_str(" . ")?;
@@ -258,7 +262,7 @@ impl fmt::Display for Element {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Class;
+    use super::super::SizeClass;
     use super::*;
 
     const FRONTEND: Frontend =
@@ -274,13 +278,13 @@ mod tests {
         vec![
             (SetName::ClusterIps, Key::Addr(FRONTEND.addr), "10.96.0.1"),
             (SetName::ServiceCidrs, Key::Network("10.96.0.0/16".parse().unwrap()), "10.96.0.0/16"),
-            (SetName::Internal(Class::MAX), Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
+            (SetName::Internal(SizeClass::MAX), Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
             (SetName::RejectServices, Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
             (SetName::DropServices, Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
-            (SetName::Slots(List::Any, Class::MAX), Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
+            (SetName::Slots(EndpointList::Any, SizeClass::MAX), Key::Frontend(FRONTEND), "10.96.0.1 . tcp . 80"),
             (SetName::Nodeports, Key::Frontend(Frontend::node_port(Family::Ip, Protocol::Udp, 30_053)), "udp . 30053"),
             (
-                SetName::Endpoints(List::NodeportLocal),
+                SetName::Endpoints(EndpointList::NodeportLocal),
                 Key::Slot(Frontend::node_port(Family::Ip6, Protocol::Udp, 30_053), 1),
                 "udp . 30053 . 1",
             ),
@@ -300,7 +304,7 @@ mod tests {
                 Key::Client(Frontend::node_port(Family::Ip6, Protocol::Udp, 30_053), "fd00::9".parse().unwrap()),
                 "fd00::9 . udp . 30053",
             ),
-            (SetName::Endpoints(List::Any), Key::Slot(FRONTEND, 65_535), "10.96.0.1 . tcp . 80 . 65535"),
+            (SetName::Endpoints(EndpointList::Any), Key::Slot(FRONTEND, 65_535), "10.96.0.1 . tcp . 80 . 65535"),
         ]
     }
 
@@ -337,14 +341,14 @@ mod tests {
 
     #[test]
     fn a_single_address_is_a_range_of_one() {
-        let key = Key::from_atoms(Family::Ip, SetName::ServiceCidrs, &[Atom::Addr(FRONTEND.addr)]);
+        let key = Key::from_atoms(Family::Ip, SetName::ServiceCidrs, &[KeyField::Addr(FRONTEND.addr)]);
         assert_eq!(key.map(|key| key.to_string()).as_deref(), Some("10.96.0.1/32"));
     }
 
     #[test]
     fn a_hairpin_is_a_connection_of_an_address_with_itself() {
-        let [from, to] = ["10.1.0.1", "10.1.0.2"].map(|addr| Atom::Addr(addr.parse().unwrap()));
-        let rest = [Atom::Protocol(Protocol::Tcp), Atom::Port(80)];
+        let [from, to] = ["10.1.0.1", "10.1.0.2"].map(|addr| KeyField::Addr(addr.parse().unwrap()));
+        let rest = [KeyField::Protocol(Protocol::Tcp), KeyField::Port(80)];
         assert_eq!(Key::from_atoms(Family::Ip, SetName::Hairpin, &[&[from, to][..], &rest].concat()), None);
     }
 
@@ -352,7 +356,7 @@ mod tests {
     fn an_element_reads_like_nft() {
         let member = Element::member(SetName::External, Key::Frontend(FRONTEND));
         let commented = Element { comment: Some("shop/web:http".into()), ..member.clone() };
-        let slot = Element::slot(List::Any, FRONTEND, 3, endpoint("10.1.0.7"));
+        let slot = Element::slot(EndpointList::Any, FRONTEND, 3, endpoint("10.1.0.7"));
         assert_eq!(member.to_string(), "10.96.0.1 . tcp . 80");
         assert_eq!(commented.to_string(), "10.96.0.1 . tcp . 80 comment \"shop/web:http\"");
         assert_eq!(slot.to_string(), "10.96.0.1 . tcp . 80 . 3 : 10.1.0.7 . 8080");

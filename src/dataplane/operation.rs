@@ -176,11 +176,11 @@ impl fmt::Display for Operation {
 mod tests {
     use super::super::{Action, ChainType, Endpoint, Frontend, Hook, Protocol};
     use super::*;
-    use crate::dataplane::List;
+    use crate::dataplane::EndpointList;
 
     fn slot() -> Element {
         let frontend = Frontend { addr: [10, 96, 0, 1].into(), protocol: Protocol::Tcp, port: 80 };
-        Element::slot(List::Any, frontend, 0, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
+        Element::slot(EndpointList::Any, frontend, 0, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
                 "add set ip6 pointsman service-cidrs { typeof ip6 daddr; flags interval; }",
             ),
             (
-                Operation::delete(Family::Ip, Object::Set(SetName::Endpoints(List::Any))),
+                Operation::delete(Family::Ip, Object::Set(SetName::Endpoints(EndpointList::Any))),
                 "delete map ip pointsman endpoints",
             ),
             (Operation::delete(Family::Ip, unknown(true)), "delete map ip pointsman old"),
@@ -229,8 +229,9 @@ mod tests {
     #[test]
     fn sets_and_maps_are_one_kind_in_metrics() {
         let unknown = Object::UnknownSet { name: "old".to_owned(), is_map: true };
-        let labels = [Object::Table, Object::Set(SetName::Endpoints(List::Any)), unknown, Object::Element(slot())]
-            .map(|o| o.label());
+        let labels =
+            [Object::Table, Object::Set(SetName::Endpoints(EndpointList::Any)), unknown, Object::Element(slot())]
+                .map(|o| o.label());
         assert_eq!(labels, ["table", "set", "set", "element"]);
         assert_eq!([Verb::Add, Verb::Delete, Verb::Flush].map(Verb::nft), ["add", "delete", "flush"]);
     }

@@ -20,7 +20,7 @@ use super::chain::{Chain, ChainName, ChainType, Hook};
 use super::key::{Family, Protocol};
 use super::operation::Object;
 use super::rule::{Action, Condition, Expr, Rule};
-use super::set::{Affinity, Class, List, SetName};
+use super::set::{Affinity, EndpointList, SetName, SizeClass};
 
 /// Draws from a class before the last, biased one.
 ///
@@ -54,11 +54,11 @@ pub struct Options {
 
 /// The parts of the program that a cluster needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parts {
+pub struct ProgramFeatures {
     /// The classes of ClusterIPs in use, in the order in which they are tested.
-    pub internal: Vec<Class>,
+    pub internal: Vec<SizeClass>,
     /// The classes of all other frontends in use; those of one list in the order in which they are tested.
-    pub classes: Vec<(List, Class)>,
+    pub classes: Vec<(EndpointList, SizeClass)>,
     /// The kinds of session affinity in use.
     pub affinity: BTreeSet<Affinity>,
     /// Whether some frontend is only for some sources.
@@ -99,20 +99,20 @@ impl Default for Options {
     }
 }
 
-impl Parts {
+impl ProgramFeatures {
     /// Whether some frontend, NodePort or not, has session affinity.
     fn has_affinity(&self, node_port: bool) -> bool {
         self.affinity.iter().any(|affinity| affinity.node_port == node_port)
     }
 
     /// The classes of a list, in the order in which they are tested.
-    fn classes_of(&self, list: List) -> impl Iterator<Item = Class> {
+    fn classes_of(&self, list: EndpointList) -> impl Iterator<Item = SizeClass> {
         self.classes.iter().filter(move |(of, _)| *of == list).map(|(_, class)| *class)
     }
 
     /// The classes from which some frontend's endpoint is chosen, each once.
-    fn picks(&self) -> BTreeSet<(List, Class)> {
-        let internal = self.internal.iter().map(|class| (List::Any, *class));
+    fn picks(&self) -> BTreeSet<(EndpointList, SizeClass)> {
+        let internal = self.internal.iter().map(|class| (EndpointList::Any, *class));
         internal.chain(self.classes.iter().copied()).collect()
     }
 
@@ -153,9 +153,9 @@ impl LocalPods {
 
 impl Program {
     /// The program for one family with these parts.
-    pub fn new(family: Family, options: &Options, parts: &Parts) -> Self {
+    pub fn new(family: Family, options: &Options, parts: &ProgramFeatures) -> Self {
         let mut chains: Vec<Chain> = parts.picks().into_iter().map(|(list, class)| pick(family, list, class)).collect();
-        chains.extend(List::ALL.map(|list| by_class(family, list, parts)));
+        chains.extend(EndpointList::ALL.map(|list| by_class(family, list, parts)));
         chains.push(Chain::regular("mark-for-masquerade", vec![Rule::new(family, Action::SetMark(mark(options)))]));
         chains.extend(parts.internal.iter().map(|class| from_internal(family, options, parts, *class)));
         chains.extend(arriving(family, options));
@@ -176,7 +176,7 @@ impl Program {
 ///
 /// Each draw hits one of the n endpoints with equal probability, or misses with probability 1 - n/P and the next rule draws
 /// again; the last one draws from P/2 < n, where it always hits. In a small class n is P, and the first always does.
-fn pick(family: Family, list: List, class: Class) -> Chain {
+fn pick(family: Family, list: EndpointList, class: SizeClass) -> Chain {
     let map = SetName::Endpoints(list);
     let draw = |class| Rule::new(family, Action::DnatTo(Expr::key_of(map).random_slot(class), map));
     let rules = match class.halved() {
@@ -186,14 +186,14 @@ fn pick(family: Family, list: List, class: Class) -> Chain {
     Chain::regular(pick_name(list, class), rules)
 }
 
-fn pick_name(list: List, class: Class) -> ChainName {
+fn pick_name(list: EndpointList, class: SizeClass) -> ChainName {
     ChainName::from(format!("{}pick-{}", list.prefix(), class.slots()))
 }
 
 /// Sends a client back to the endpoint that it had, or finds the class of the frontend's list.
-fn by_class(family: Family, list: List, parts: &Parts) -> Chain {
+fn by_class(family: Family, list: EndpointList, parts: &ProgramFeatures) -> Chain {
     let node_port = list.is_node_port();
-    let classes: Vec<Class> = parts.classes_of(list).collect();
+    let classes: Vec<SizeClass> = parts.classes_of(list).collect();
     let by_class = classes.iter().map(|class| {
         Rule::new(family, Action::Goto(pick_name(list, *class))).when(SetName::Slots(list, *class).into())
     });
@@ -204,7 +204,7 @@ fn by_class(family: Family, list: List, parts: &Parts) -> Chain {
 }
 
 /// Sends a client back to the endpoint that it had, if some Service asks for that.
-fn back(family: Family, parts: &Parts, node_port: bool) -> Option<Rule> {
+fn back(family: Family, parts: &ProgramFeatures, node_port: bool) -> Option<Rule> {
     let clients = SetName::Clients { node_port };
     let back = Rule::new(family, Action::DnatTo(Expr::key_of(clients), clients));
     parts.has_affinity(node_port).then_some(back)
@@ -214,7 +214,7 @@ fn back(family: Family, parts: &Parts, node_port: bool) -> Option<Rule> {
 ///
 /// A nat chain sees the first packet of each connection, and at these hooks after its destination was translated and before its
 /// source is. So what is noted is what happened, and each new connection starts the timeout anew.
-fn remembering(family: Family, options: &Options, parts: &Parts) -> [Chain; 2] {
+fn remembering(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chain; 2] {
     let mut rules = Vec::new();
     for affinity in &parts.affinity {
         let clients = SetName::Clients { node_port: affinity.node_port };
@@ -248,19 +248,19 @@ fn remember(family: Family) -> Rule {
 }
 
 /// `from-internal-P`: a connection to a ClusterIP of this class is masqueraded or not, and sent to an endpoint.
-fn from_internal(family: Family, options: &Options, parts: &Parts, class: Class) -> Chain {
+fn from_internal(family: Family, options: &Options, parts: &ProgramFeatures, class: SizeClass) -> Chain {
     let masquerade = Rule::new(family, Action::Jump("mark-for-masquerade".into()));
     let masquerade = match options.local_pods.conditions(family) {
         _ if options.masquerade_all => Some(masquerade),
         Some((_, other)) => Some(masquerade.when(other)),
         None => None,
     };
-    let choose = Rule::new(family, Action::Goto(pick_name(List::Any, class)));
+    let choose = Rule::new(family, Action::Goto(pick_name(EndpointList::Any, class)));
     let rules = masquerade.into_iter().chain(back(family, parts, false)).chain([choose]).collect();
     Chain::regular(from_internal_name(class), rules)
 }
 
-fn from_internal_name(class: Class) -> ChainName {
+fn from_internal_name(class: SizeClass) -> ChainName {
     ChainName::from(format!("from-internal-{}", class.slots()))
 }
 
@@ -268,7 +268,7 @@ fn from_internal_name(class: Class) -> ChainName {
 fn arriving(family: Family, options: &Options) -> [Chain; 4] {
     let rule = |action| Rule::new(family, action);
     let masquerade = || rule(Action::Jump("mark-for-masquerade".into()));
-    let choose = |list: List| rule(Action::Goto(list.chain().into()));
+    let choose = |list: EndpointList| rule(Action::Goto(list.chain().into()));
     let local_pod = options.local_pods.conditions(family);
     let everyone = |any| vec![masquerade(), choose(any)];
     // Local pods and this host are not confined to local endpoints; the host's source address may not fit the endpoint's route.
@@ -278,10 +278,10 @@ fn arriving(family: Family, options: &Options) -> [Chain; 4] {
         pods.chain(host).chain([choose(local)]).collect()
     };
     [
-        Chain::regular("from-external", everyone(List::Any)),
-        Chain::regular("from-external-local", confined(List::Any, List::Local)),
-        Chain::regular("from-nodeport", everyone(List::NodeportAny)),
-        Chain::regular("from-nodeport-local", confined(List::NodeportAny, List::NodeportLocal)),
+        Chain::regular("from-external", everyone(EndpointList::Any)),
+        Chain::regular("from-external-local", confined(EndpointList::Any, EndpointList::Local)),
+        Chain::regular("from-nodeport", everyone(EndpointList::NodeportAny)),
+        Chain::regular("from-nodeport-local", confined(EndpointList::NodeportAny, EndpointList::NodeportLocal)),
     ]
 }
 
@@ -294,9 +294,9 @@ fn mark(options: &Options) -> u32 {
 ///
 /// Most are for a ClusterIP of the most populous class, and pay a single look-up. What is for no ClusterIP pays two, however many
 /// classes there are.
-fn services(family: Family, options: &Options, parts: &Parts) -> [Chain; 3] {
+fn services(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chain; 3] {
     let to = |chain: ChainName, set: SetName| Rule::new(family, Action::Goto(chain)).when(set.into());
-    let to_class = |class: &Class| to(from_internal_name(*class), SetName::Internal(*class));
+    let to_class = |class: &SizeClass| to(from_internal_name(*class), SetName::Internal(*class));
     let (first, others) = parts.internal.split_at(parts.internal.len().min(1));
     let to_cluster_ip =
         Chain { classes: others.to_vec(), ..Chain::regular("to-cluster-ip", others.iter().map(to_class).collect()) };
@@ -383,7 +383,7 @@ fn checking_sources(family: Family) -> [Chain; 3] {
 }
 
 /// The base chains that every cluster needs, at kube-proxy's hooks and priorities.
-fn hooks(family: Family, options: &Options, parts: &Parts) -> [Chain; 6] {
+fn hooks(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chain; 6] {
     let rule = |action| Rule::new(family, action);
     let services = || vec![rule(Action::Jump("services".into()))];
     // What was translated found an endpoint.

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::chain::ChainName;
 use super::key::{Family, Protocol};
-use super::set::{Class, Field, SetName};
+use super::set::{Field, SetName, SizeClass};
 
 /// A rule: when all conditions hold, the action is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Expr {
     /// Fields of the packet, in order.
     pub fields: &'static [Field],
     /// What [`Field::Slot`] stands for: a random number below this class.
-    pub class: Option<Class>,
+    pub class: Option<SizeClass>,
 }
 
 /// What a rule does.
@@ -115,7 +115,7 @@ impl Expr {
     }
 
     /// The same key with a random slot below `class`.
-    pub fn random_slot(mut self, class: Class) -> Self {
+    pub fn random_slot(mut self, class: SizeClass) -> Self {
         self.class = Some(class);
         self
     }
@@ -136,7 +136,7 @@ impl Rule {
 
 impl Field {
     /// The field as nft text; a slot needs its class and is written by [`Expr`].
-    pub fn nft(self, family: Family, class: Option<Class>) -> String {
+    pub fn nft(self, family: Family, class: Option<SizeClass>) -> String {
         match self {
             Self::Saddr => format!("{} saddr", family.nft()),
             Self::Daddr => format!("{} daddr", family.nft()),
@@ -144,7 +144,7 @@ impl Field {
             Self::Dport => "th dport".to_owned(),
             Self::OriginalDaddr => format!("ct original {} daddr", family.nft()),
             Self::OriginalDport => "ct original proto-dst".to_owned(),
-            Self::Slot => format!("numgen random mod {}", class.map_or(2, Class::slots)),
+            Self::Slot => format!("numgen random mod {}", class.map_or(2, SizeClass::slots)),
         }
     }
 }

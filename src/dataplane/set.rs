@@ -15,7 +15,7 @@ pub enum SetName {
     /// The node's addresses that accept NodePorts.
     NodeportIps,
     /// ClusterIP frontends with endpoints, by class.
-    Internal(Class),
+    Internal(SizeClass),
     /// External and load-balancer IPs with endpoints, `externalTrafficPolicy: Cluster`.
     External,
     /// The same, `externalTrafficPolicy: Local`.
@@ -39,9 +39,9 @@ pub enum SetName {
     /// Endpoints on this node, twice: a connection from an endpoint to itself is masqueraded.
     Hairpin,
     /// All other frontends, by list and class.
-    Slots(List, Class),
+    Slots(EndpointList, SizeClass),
     /// The endpoints of every frontend, numbered from 0 without gaps.
-    Endpoints(List),
+    Endpoints(EndpointList),
     /// Frontends that keep their clients at the endpoint they had (`sessionAffinity: ClientIP`).
     WithAffinity(Affinity),
     /// Which client was sent where. Filled by packets, emptied by time.
@@ -62,20 +62,20 @@ pub struct Affinity {
 
 /// One of the lists of endpoints that a frontend may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum List {
+pub enum EndpointList {
     /// Of an address: the endpoints that everyone may use.
     Any,
     /// Of an address: this node's endpoints, for traffic from outside under `externalTrafficPolicy: Local`.
     Local,
-    /// As [`List::Any`], of a NodePort.
+    /// As [`EndpointList::Any`], of a NodePort.
     NodeportAny,
-    /// As [`List::Local`], of a NodePort.
+    /// As [`EndpointList::Local`], of a NodePort.
     NodeportLocal,
 }
 
 /// A number of slots, 1 to 65,536: a frontend's number of endpoints up to 8, beyond that the smallest power of two that is not less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Class(u32);
+pub struct SizeClass(u32);
 
 /// A component of a key or of data, named by where a packet carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,10 +132,10 @@ impl SetName {
         Self::RejectNodeports,
         Self::DropNodeports,
         Self::Hairpin,
-        Self::Endpoints(List::Any),
-        Self::Endpoints(List::Local),
-        Self::Endpoints(List::NodeportAny),
-        Self::Endpoints(List::NodeportLocal),
+        Self::Endpoints(EndpointList::Any),
+        Self::Endpoints(EndpointList::Local),
+        Self::Endpoints(EndpointList::NodeportAny),
+        Self::Endpoints(EndpointList::NodeportLocal),
     ];
 
     /// The sets that exist while some frontend is only for some sources.
@@ -154,19 +154,19 @@ impl SetName {
             | Self::DropServices
             | Self::Firewalled
             | Self::WithAffinity(Affinity { node_port: false, .. })
-            | Self::Slots(List::Any | List::Local, _) => (FRONTEND, &[], false),
+            | Self::Slots(EndpointList::Any | EndpointList::Local, _) => (FRONTEND, &[], false),
             Self::Nodeports
             | Self::NodeportsLocal
             | Self::RejectNodeports
             | Self::DropNodeports
             | Self::WithAffinity(Affinity { node_port: true, .. })
-            | Self::Slots(List::NodeportAny | List::NodeportLocal, _) => (NODE_PORT, &[], false),
+            | Self::Slots(EndpointList::NodeportAny | EndpointList::NodeportLocal, _) => (NODE_PORT, &[], false),
             Self::AllowedSources => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Saddr], &[], true),
             Self::Hairpin => (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], &[], false),
-            Self::Endpoints(List::Any | List::Local) => {
+            Self::Endpoints(EndpointList::Any | EndpointList::Local) => {
                 (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Slot], ENDPOINT, false)
             }
-            Self::Endpoints(List::NodeportAny | List::NodeportLocal) => {
+            Self::Endpoints(EndpointList::NodeportAny | EndpointList::NodeportLocal) => {
                 (&[Field::L4Proto, Field::Dport, Field::Slot], ENDPOINT, false)
             }
             Self::Clients { node_port: false } => {
@@ -180,9 +180,9 @@ impl SetName {
 
 impl SetName {
     /// Which list its members have, and of which class that is; `None` if it does not tell.
-    pub fn class(&self) -> Option<(List, Class)> {
+    pub fn class(&self) -> Option<(EndpointList, SizeClass)> {
         match self {
-            Self::Internal(class) => Some((List::Any, *class)),
+            Self::Internal(class) => Some((EndpointList::Any, *class)),
             Self::Slots(list, class) => Some((*list, *class)),
             _ => None,
         }
@@ -202,7 +202,7 @@ impl SetName {
     }
 }
 
-impl List {
+impl EndpointList {
     /// Every list.
     pub const ALL: [Self; 4] = [Self::Any, Self::Local, Self::NodeportAny, Self::NodeportLocal];
 
@@ -254,7 +254,7 @@ impl SetDefinition {
     }
 }
 
-impl Class {
+impl SizeClass {
     /// The largest class: 65,536 endpoints.
     pub const MAX: Self = Self(65_536);
     /// Up to here every number of endpoints is a class.
@@ -321,13 +321,13 @@ impl FromStr for SetName {
     fn from_str(text: &str) -> Result<Self, ()> {
         let class = |slots: &str| {
             let slots: usize = slots.parse().map_err(|_| ())?;
-            Class::of(slots).filter(|class| class.slots() as usize == slots).ok_or(())
+            SizeClass::of(slots).filter(|class| class.slots() as usize == slots).ok_or(())
         };
         if let Some(slots) = text.strip_prefix("internal-") {
             return class(slots).map(Self::Internal);
         }
         if let Some((prefix, slots)) = text.split_once("slots-") {
-            let list = List::ALL.into_iter().find(|list| list.prefix() == prefix).ok_or(())?;
+            let list = EndpointList::ALL.into_iter().find(|list| list.prefix() == prefix).ok_or(())?;
             return class(slots).map(|class| Self::Slots(list, class));
         }
         let others = [false, true].into_iter().flat_map(|node_port| {
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_class_is_the_number_of_endpoints_and_above_8_the_smallest_power_of_two_that_holds_them() {
-        let slots = |n| Class::of(n).map(Class::slots);
+        let slots = |n| SizeClass::of(n).map(SizeClass::slots);
         assert_eq!(slots(0), None);
         for (endpoints, expected) in
             [(1, 1), (2, 2), (3, 3), (5, 5), (8, 8), (9, 16), (16, 16), (17, 32), (65_536, 65_536), (70_000, 65_536)]
@@ -357,9 +357,9 @@ mod tests {
 
     #[test]
     fn names_are_read_back_as_they_are_written() {
-        let classes = (1..=8).chain((4..=16).map(|bits| 1 << bits)).filter_map(Class::of);
+        let classes = (1..=8).chain((4..=16).map(|bits| 1 << bits)).filter_map(SizeClass::of);
         let slots = classes.flat_map(|class| {
-            List::ALL.map(|list| SetName::Slots(list, class)).into_iter().chain([SetName::Internal(class)])
+            EndpointList::ALL.map(|list| SetName::Slots(list, class)).into_iter().chain([SetName::Internal(class)])
         });
         let affinity = [false, true].into_iter().flat_map(|node_port| {
             let set = |seconds| SetName::WithAffinity(Affinity { node_port, seconds });

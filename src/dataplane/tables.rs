@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::chain::{BaseChain, parse_stamp};
 use super::element::Element;
 use super::key::Family;
-use super::set::Class;
+use super::set::SizeClass;
 
 /// Our tables, as read from a kernel: none, one or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct ChainContents {
     /// The fingerprint in the comment of the first rule.
     pub fingerprint: Option<u64>,
     /// The classes in the order in which the chain tests them, from the same comment.
-    pub classes: Vec<Class>,
+    pub classes: Vec<SizeClass>,
 }
 
 /// What decides whether a set is as the program wants it.

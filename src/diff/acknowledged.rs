@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use super::parts::{Population, found};
 use super::slots::Slots;
 use crate::dataplane::{
-    ChainContents, Element, Endpoint, Family, Frontend, Key, List, Options, Parts, SetContents, SetName, TableContents,
-    Tables,
+    ChainContents, Element, Endpoint, EndpointList, Family, Frontend, Key, Options, ProgramFeatures, SetContents,
+    SetName, TableContents, Tables,
 };
 use crate::state::{Mark, SharedElement, spread};
 
@@ -50,7 +50,7 @@ pub(super) struct InstalledTable {
     pub chains: BTreeMap<String, ChainContents>,
     pub sets: BTreeMap<String, SetContents>,
     /// The parts of the program that it has.
-    pub parts: Parts,
+    pub parts: ProgramFeatures,
     /// The options for which the table is known to hold exactly the program with these parts; `None` if that is still to be
     /// compared.
     pub verified: Option<Options>,
@@ -81,7 +81,7 @@ impl Acknowledged {
                 *counts.entry((frontend.family(), *set)).or_default() += 1;
             }
             for local in [false, true] {
-                let list = List::of(frontend.is_node_port(), local);
+                let list = EndpointList::of(frontend.is_node_port(), local);
                 let slots = installed.list(local).len();
                 if slots > 0 {
                     *counts.entry((frontend.family(), SetName::Endpoints(list))).or_default() += slots;
@@ -256,7 +256,7 @@ impl Installed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::Class;
+    use crate::dataplane::SizeClass;
     use crate::fixtures::{World, frontend, service, slice};
 
     fn world() -> World {
@@ -291,7 +291,7 @@ mod tests {
         let world = world();
         let installed = &world.acknowledged.frontends[&frontend("10.96.0.1 80/tcp")];
         assert_eq!(installed.owner(), Some("shop/web:http"));
-        let two = Class::of(2).map(SetName::Internal).unwrap();
+        let two = SizeClass::of(2).map(SetName::Internal).unwrap();
         assert_eq!(installed.gates().collect::<Vec<_>>(), [two]);
         assert_eq!(
             installed.endpoints(false).map(|e| e.to_string()).collect::<Vec<_>>(),
@@ -301,12 +301,12 @@ mod tests {
 
     #[test]
     fn elements_are_counted_by_family_and_set() {
-        let two = Class::of(2).map(SetName::Internal).unwrap();
+        let two = SizeClass::of(2).map(SetName::Internal).unwrap();
         let expected = BTreeMap::from([
             ((Family::Ip, SetName::ClusterIps), 1),
             ((Family::Ip, SetName::Hairpin), 1),
             ((Family::Ip, two), 1),
-            ((Family::Ip, SetName::Endpoints(List::Any)), 2),
+            ((Family::Ip, SetName::Endpoints(EndpointList::Any)), 2),
             ((Family::Ip6, SetName::ClusterIps), 1),
             ((Family::Ip6, SetName::RejectServices), 1),
         ]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::acknowledged::Installed;
 use super::slots::Slots;
-use crate::dataplane::{Class, Element, Endpoint, Frontend, Key, List, SetName};
+use crate::dataplane::{Element, Endpoint, EndpointList, Frontend, Key, SetName, SizeClass};
 use crate::state::{Exposure, FrontendSpec};
 
 /// What should be installed for a claim, given what is installed now: endpoints that stay keep their slots where they can.
@@ -14,9 +14,9 @@ pub(super) fn target(frontend: Frontend, installed: Option<&Installed>, spec: &F
     let mut memberships: Vec<_> = spec.gates(frontend).into_iter().map(comment).collect();
     let [slots, local_slots] = [false, true].map(|local| {
         let endpoints = spec.endpoints(local);
-        let list = List::of(frontend.is_node_port(), local);
+        let list = EndpointList::of(frontend.is_node_port(), local);
         // The gate of a ClusterIP tells its class.
-        let class = Class::of(endpoints.len()).filter(|_| spec.exposure == Exposure::External);
+        let class = SizeClass::of(endpoints.len()).filter(|_| spec.exposure == Exposure::External);
         memberships.extend(class.map(|class| (SetName::Slots(list, class), None)));
         place(installed.map(|installed| installed.list(local)), endpoints)
     });
@@ -85,7 +85,7 @@ fn elements(frontend: Frontend, installed: &Installed) -> Vec<Element> {
         .iter()
         .map(|(set, comment)| Element { comment: comment.clone(), ..Element::member(*set, Key::Frontend(frontend)) });
     let slots = [false, true].into_iter().flat_map(|local| {
-        let list = List::of(frontend.is_node_port(), local);
+        let list = EndpointList::of(frontend.is_node_port(), local);
         installed.list(local).iter().map(move |(slot, endpoint)| Element::slot(list, frontend, slot, endpoint))
     });
     let source = |source| Element::member(SetName::AllowedSources, Key::Source(frontend, source));

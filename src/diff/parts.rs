@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::dataplane::{Class, List, Parts, SetName, TableContents};
+use crate::dataplane::{EndpointList, ProgramFeatures, SetName, SizeClass, TableContents};
 
 /// How many frontends are in each set whose existence or place in the program follows from that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,20 +43,20 @@ enum Kind {
     /// ClusterIPs.
     Internal,
     /// All others with a list of their kind.
-    List(List),
+    List(EndpointList),
 }
 
 impl Kind {
     const ALL: [Self; 5] = [
         Self::Internal,
-        Self::List(List::Any),
-        Self::List(List::Local),
-        Self::List(List::NodeportAny),
-        Self::List(List::NodeportLocal),
+        Self::List(EndpointList::Any),
+        Self::List(EndpointList::Local),
+        Self::List(EndpointList::NodeportAny),
+        Self::List(EndpointList::NodeportLocal),
     ];
 
     /// The set of a class.
-    fn set(self, class: Class) -> SetName {
+    fn set(self, class: SizeClass) -> SetName {
         match self {
             Self::Internal => SetName::Internal(class),
             Self::List(list) => SetName::Slots(list, class),
@@ -64,7 +64,7 @@ impl Kind {
     }
 
     /// The class, if it is a set of one of this kind.
-    fn class(self, set: &SetName) -> Option<Class> {
+    fn class(self, set: &SetName) -> Option<SizeClass> {
         set.class().map(|(_, class)| class).filter(|class| self.set(*class) == *set)
     }
 
@@ -77,7 +77,7 @@ impl Kind {
     }
 
     /// The classes among these parts, in order.
-    fn of(self, parts: &Parts) -> Vec<Class> {
+    fn of(self, parts: &ProgramFeatures) -> Vec<SizeClass> {
         match self {
             Self::Internal => parts.internal.clone(),
             Self::List(list) => parts.classes.iter().filter(|(of, _)| *of == list).map(|(_, class)| *class).collect(),
@@ -85,7 +85,7 @@ impl Kind {
     }
 
     /// Adds the classes in this order.
-    fn put(self, order: Vec<Class>, parts: &mut Parts) {
+    fn put(self, order: Vec<SizeClass>, parts: &mut ProgramFeatures) {
         match self {
             Self::Internal => parts.internal = order,
             Self::List(list) => parts.classes.extend(order.into_iter().map(|class| (list, class))),
@@ -99,14 +99,14 @@ fn counts(set: SetName) -> bool {
 }
 
 /// The parts that a table has, as far as its sets and the notes in its rules tell.
-pub(super) fn found(table: &TableContents) -> Parts {
-    let mut parts = Parts::default();
+pub(super) fn found(table: &TableContents) -> ProgramFeatures {
+    let mut parts = ProgramFeatures::default();
     let sets: Vec<SetName> = table.sets.keys().filter_map(|name| name.parse().ok()).collect();
     let noted = |chain: &str| table.chains.get(chain).map_or(&[][..], |chain| &chain.classes);
     for kind in Kind::ALL {
         let noted = kind.chains().into_iter().flat_map(noted).copied();
-        let has_set = |class: &Class| sets.contains(&kind.set(*class));
-        let mut order: Vec<Class> = Vec::new();
+        let has_set = |class: &SizeClass| sets.contains(&kind.set(*class));
+        let mut order: Vec<SizeClass> = Vec::new();
         for class in noted.filter(has_set).chain(sets.iter().filter_map(|set| kind.class(set))) {
             if !order.contains(&class) {
                 order.push(class);
@@ -124,12 +124,12 @@ pub(super) fn found(table: &TableContents) -> Parts {
 /// Classes that it has stay, used or not. They are ordered by population, as most connections are for a frontend of the class
 /// that is tested first; an order that is still good enough stays, so that hardly any change of a Service rewrites rules.
 /// Session affinity and source ranges go with their last frontend, for each new connection has to be looked up for them.
-pub(super) fn needed(held: &Parts, population: &Population) -> Parts {
+pub(super) fn needed(held: &ProgramFeatures, population: &Population) -> ProgramFeatures {
     let affinity = population.0.keys().filter_map(SetName::affinity).collect();
     let sources = population.of(SetName::Firewalled) > 0;
-    let mut parts = Parts { affinity, sources, ..Parts::default() };
+    let mut parts = ProgramFeatures { affinity, sources, ..ProgramFeatures::default() };
     for kind in Kind::ALL {
-        let population_of = |class: Class| population.of(kind.set(class));
+        let population_of = |class: SizeClass| population.of(kind.set(class));
         let mut order = kind.of(held);
         let known = order.len();
         for class in population.0.keys().filter_map(|set| kind.class(set)) {
@@ -146,7 +146,7 @@ pub(super) fn needed(held: &Parts, population: &Population) -> Parts {
 }
 
 /// Whether no class is far more populous than one before it: twice, and by more than a few.
-fn is_good(order: &[Class], population: impl Fn(Class) -> u32) -> bool {
+fn is_good(order: &[SizeClass], population: impl Fn(SizeClass) -> u32) -> bool {
     const FEW: u32 = 8;
     let mut most_after = 0;
     order.iter().rev().all(|class| {
@@ -162,18 +162,18 @@ mod tests {
     use super::*;
     use crate::dataplane::Affinity;
 
-    fn class(endpoints: usize) -> Class {
-        Class::of(endpoints).unwrap()
+    fn class(endpoints: usize) -> SizeClass {
+        SizeClass::of(endpoints).unwrap()
     }
 
     fn population(counts: &[(usize, u32)]) -> Population {
-        let set = |(endpoints, count): &(usize, u32)| (SetName::Slots(List::Any, class(*endpoints)), *count);
+        let set = |(endpoints, count): &(usize, u32)| (SetName::Slots(EndpointList::Any, class(*endpoints)), *count);
         Population(counts.iter().map(set).collect())
     }
 
     fn order(held: &[usize], counts: &[(usize, u32)]) -> Vec<u32> {
-        let classes = held.iter().map(|endpoints| (List::Any, class(*endpoints))).collect();
-        let needed = needed(&Parts { classes, ..Parts::default() }, &population(counts));
+        let classes = held.iter().map(|endpoints| (EndpointList::Any, class(*endpoints))).collect();
+        let needed = needed(&ProgramFeatures { classes, ..ProgramFeatures::default() }, &population(counts));
         needed.classes.iter().map(|(_, class)| class.slots()).collect()
     }
 
@@ -198,11 +198,14 @@ mod tests {
     #[test]
     fn source_ranges_go_with_their_last_frontend() {
         let mut population = Population::default();
-        assert!(!needed(&Parts::default(), &population).sources);
+        assert!(!needed(&ProgramFeatures::default(), &population).sources);
         population.add([SetName::Firewalled, SetName::External].into_iter());
-        assert!(needed(&Parts::default(), &population).sources);
+        assert!(needed(&ProgramFeatures::default(), &population).sources);
         population.remove([SetName::Firewalled].into_iter());
-        assert_eq!(needed(&Parts { sources: true, ..Parts::default() }, &population), Parts::default());
+        assert_eq!(
+            needed(&ProgramFeatures { sources: true, ..ProgramFeatures::default() }, &population),
+            ProgramFeatures::default()
+        );
     }
 
     #[test]
@@ -212,9 +215,9 @@ mod tests {
         population.add([set, SetName::External].into_iter());
         population.add([set].into_iter());
         population.remove([set].into_iter());
-        assert_eq!(needed(&Parts::default(), &population).affinity.len(), 1);
+        assert_eq!(needed(&ProgramFeatures::default(), &population).affinity.len(), 1);
         population.remove([set].into_iter());
         assert_eq!(population, Population::default());
-        assert_eq!(needed(&Parts::default(), &population), Parts::default());
+        assert_eq!(needed(&ProgramFeatures::default(), &population), ProgramFeatures::default());
     }
 }

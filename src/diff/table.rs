@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::acknowledged::InstalledTable;
 use super::parts::{Population, needed};
 use crate::dataplane::{
-    BaseChain, Chain, ChainContents, ChainName, Family, Object, Operation, Options, Parts, Program, SetContents,
-    SetName,
+    BaseChain, Chain, ChainContents, ChainName, Family, Object, Operation, Options, Program, ProgramFeatures,
+    SetContents, SetName,
 };
 
 /// Operations on a table's program, and the table after them.
@@ -124,7 +124,7 @@ fn same_rules(chain: &ChainContents, wanted: &Chain) -> bool {
 }
 
 /// The table that holds exactly this program.
-fn table_of(program: &Program, options: &Options, parts: Parts) -> InstalledTable {
+fn table_of(program: &Program, options: &Options, parts: ProgramFeatures) -> InstalledTable {
     let chains = program.chains.iter().map(|chain| {
         let contents = ChainContents {
             base: chain.base,

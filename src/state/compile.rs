@@ -13,7 +13,7 @@ use super::known::Known;
 use super::names::{ObjectName, owner_tag};
 use super::object::{EndpointSlice, Node, Service, ServicePort};
 use super::select::{Needs, Place, Selection, select};
-use crate::dataplane::{Affinity, Class, Element, Endpoint, Family, Frontend, Key, SetName};
+use crate::dataplane::{Affinity, Element, Endpoint, Family, Frontend, Key, SetName, SizeClass};
 
 /// What one service port asks for on one of its frontends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -237,7 +237,7 @@ impl FrontendSpec {
         let drop = by_kind(SetName::DropServices, SetName::DropNodeports);
         let mut gates = match (&self.outcome, self.exposure) {
             (Outcome::Balance(any), Exposure::Internal) => {
-                Class::of(any.len()).map(SetName::Internal).into_iter().collect()
+                SizeClass::of(any.len()).map(SetName::Internal).into_iter().collect()
             }
             (Outcome::Balance(_), Exposure::External) => vec![by_kind(SetName::External, SetName::Nodeports)],
             (Outcome::BalanceLocal { local, .. }, _) => {

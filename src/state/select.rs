@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::object::{EndpointSlice, ServicePort, SliceEndpoint};
-use crate::dataplane::{Class, Endpoint, Family};
+use crate::dataplane::{Endpoint, Family, SizeClass};
 
 /// Endpoints of one service port and family after selection; each list in order, without repetitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub(super) fn select(
     let ready_or_fallback = |wanted: &dyn Fn(&Candidate<'_>) -> bool| {
         let of = |condition: fn(&Candidate<'_>) -> bool| -> Vec<Endpoint> {
             let chosen = candidates.iter().filter(|(_, c)| condition(c) && wanted(c));
-            chosen.map(|(endpoint, _)| *endpoint).take(Class::MAX.slots() as usize).collect()
+            chosen.map(|(endpoint, _)| *endpoint).take(SizeClass::MAX.slots() as usize).collect()
         };
         let ready = of(|c| c.ready());
         if ready.is_empty() { of(|c| c.fallback()) } else { ready }

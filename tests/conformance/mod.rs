@@ -17,8 +17,8 @@ pub use nft_program::nft;
 use nix::sched::{CloneFlags, unshare};
 use pointsman::apply::{Backend, Error, MemoryKernel, Refusal};
 use pointsman::dataplane::{
-    Affinity, Class, Element, Endpoint, Family, Frontend, Key, List, Object, Operation, Parts, Program, Protocol,
-    SetName, Tables,
+    Affinity, Element, Endpoint, EndpointList, Family, Frontend, Key, Object, Operation, Program, ProgramFeatures,
+    Protocol, SetName, SizeClass, Tables,
 };
 use pointsman::diff::{Acknowledged, diff};
 use proptest::prelude::*;
@@ -105,9 +105,9 @@ pub async fn takes_random_histories(mut backend: impl Backend) {
 
 /// A program with every kind of part.
 fn program() -> Program {
-    let classes: Vec<Class> = [1, 2].into_iter().filter_map(Class::of).collect();
-    let parts = Parts {
-        classes: classes.iter().map(|class| (List::Any, *class)).collect(),
+    let classes: Vec<SizeClass> = [1, 2].into_iter().filter_map(SizeClass::of).collect();
+    let parts = ProgramFeatures {
+        classes: classes.iter().map(|class| (EndpointList::Any, *class)).collect(),
         internal: classes,
         affinity: BTreeSet::from([Affinity { node_port: false, seconds: 10 }]),
         sources: true,
@@ -170,7 +170,7 @@ fn element() -> impl Strategy<Value = Element> {
     prop_oneof![
         (gate, frontend.clone(), comment)
             .prop_map(|(set, f, comment)| Element { comment, ..Element::member(set, Key::Frontend(f)) }),
-        (frontend.clone(), 0u32..2, endpoint).prop_map(|(f, slot, to)| Element::slot(List::Any, f, slot, to)),
+        (frontend.clone(), 0u32..2, endpoint).prop_map(|(f, slot, to)| Element::slot(EndpointList::Any, f, slot, to)),
         (frontend, sources).prop_map(|(f, n)| {
             Element::member(SetName::AllowedSources, Key::Source(f, n.parse().expect("a network")))
         }),
@@ -189,7 +189,7 @@ pub async fn refuses_what_the_model_refuses(mut backend: impl Backend) {
     let taken = [0, 1].map(|n| {
         let frontend = Frontend { addr: [10, 96, 0, 0].into(), protocol: Protocol::Tcp, port: 80 };
         let to = Endpoint { addr: [10, 1, 0, n].into(), port: 8080 };
-        vec![Operation::add_element(Element::slot(List::Any, frontend, 0, to))]
+        vec![Operation::add_element(Element::slot(EndpointList::Any, frontend, 0, to))]
     });
     let batches = random.into_iter().chain([empty_table, everything.clone()]).chain(taken);
     for (n, batch) in batches.enumerate() {

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 
 use super::{MemoryKernel, Table};
 use crate::dataplane::{
-    Action, Atom, ChainName, ChainType, Condition, Endpoint, Expr, Family, Field, Hook, Key, Protocol, Rule, SetName,
+    Action, ChainName, ChainType, Condition, Endpoint, Expr, Family, Field, Hook, Key, KeyField, Protocol, Rule,
+    SetName,
 };
 
 /// A packet with ports.
@@ -243,15 +244,15 @@ impl Walk<'_> {
     /// The key made of these fields; `None` if no element of the set can have it.
     fn key(&self, expr: &Expr, set: SetName, slot: u32, state: State) -> Option<Key> {
         let field = |field: &Field| match field {
-            Field::Saddr => Atom::Addr(self.packet.saddr),
-            Field::Daddr => Atom::Addr(state.to.addr),
-            Field::L4Proto => Atom::Protocol(self.packet.protocol),
-            Field::Dport => Atom::Port(state.to.port),
-            Field::OriginalDaddr => Atom::Addr(self.packet.daddr),
-            Field::OriginalDport => Atom::Port(self.packet.dport),
-            Field::Slot => Atom::Slot(slot),
+            Field::Saddr => KeyField::Addr(self.packet.saddr),
+            Field::Daddr => KeyField::Addr(state.to.addr),
+            Field::L4Proto => KeyField::Protocol(self.packet.protocol),
+            Field::Dport => KeyField::Port(state.to.port),
+            Field::OriginalDaddr => KeyField::Addr(self.packet.daddr),
+            Field::OriginalDport => KeyField::Port(self.packet.dport),
+            Field::Slot => KeyField::Slot(slot),
         };
-        let atoms: Vec<Atom> = expr.fields.iter().map(field).collect();
+        let atoms: Vec<KeyField> = expr.fields.iter().map(field).collect();
         Key::from_atoms(self.family, set, &atoms)
     }
 }

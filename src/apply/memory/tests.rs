@@ -1,13 +1,13 @@
 use super::*;
-use crate::dataplane::{Class, List, Protocol};
+use crate::dataplane::{EndpointList, Protocol, SizeClass};
 use crate::fixtures::{World, frontend, ip, service, slice};
 
 /// A kernel with a table, the sets `external`, `service-cidrs` and the map `endpoints`, and the chains `a`, which goes to `b` if
 /// a packet is in `external`, and `b`.
 fn kernel() -> MemoryKernel {
     let mut kernel = MemoryKernel::new();
-    let sets =
-        [SetName::External, SetName::ServiceCidrs, SetName::Endpoints(List::Any)].map(|set| add(Object::Set(set)));
+    let sets = [SetName::External, SetName::ServiceCidrs, SetName::Endpoints(EndpointList::Any)]
+        .map(|set| add(Object::Set(set)));
     let chains = [add(chain("b")), add(chain("a")), add(rule("a", Action::Goto("b".into())))];
     assert_eq!(kernel.apply(&[&[add(Object::Table)], &sets[..], &chains[..]].concat()), Ok(()));
     kernel
@@ -36,7 +36,7 @@ fn member(comment: Option<&str>) -> Element {
 
 fn slot(last_byte: u8) -> Element {
     Element::slot(
-        List::Any,
+        EndpointList::Any,
         frontend("10.96.0.1 80/tcp"),
         0,
         Endpoint { addr: [10, 1, 0, last_byte].into(), port: 8080 },
@@ -114,7 +114,7 @@ fn an_element_of_the_wrong_shape_is_refused() {
     let frontend = Key::Frontend(frontend("10.96.0.1 80/tcp"));
     let hairpin = Key::Hairpin(Endpoint { addr: ip("10.1.0.1"), port: 80 }, Protocol::Tcp);
     for element in [
-        Element::member(SetName::Endpoints(List::Any), frontend),
+        Element::member(SetName::Endpoints(EndpointList::Any), frontend),
         Element::member(SetName::External, hairpin),
         Element { value: slot(1).value, ..member(None) },
         Element { value: None, ..slot(1) },
@@ -143,7 +143,7 @@ fn a_deleted_table_takes_everything_along() {
 #[test]
 fn the_order_of_a_batch_counts() {
     let mut kernel = kernel();
-    let class = SetName::Slots(List::Any, Class::MAX);
+    let class = SetName::Slots(EndpointList::Any, SizeClass::MAX);
     let in_class = Element::member(class, Key::Frontend(frontend("10.96.0.1 80/tcp")));
     let (set, element) = (add(Object::Set(class)), Operation::add_element(in_class));
     assert_eq!(kernel.apply(&[element.clone(), set.clone()]), Err(Refusal::Missing));

@@ -19,7 +19,7 @@ use super::elements;
 use super::parse::{Attributes, Message};
 use super::socket::Socket;
 use super::write::Writer;
-use crate::dataplane::{Class, Element, Family, Frontend, Key, List, SetName};
+use crate::dataplane::{Element, EndpointList, Family, Frontend, Key, SetName, SizeClass};
 
 /// How many keys are asked for at once: all answers have to fit into the receive buffer, at less than 1 KiB each.
 const KEYS_AT_ONCE: u32 = 4_000;
@@ -30,7 +30,7 @@ const KEYS_IN_REQUEST: u32 = 1_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Map<'a> {
     pub name: &'a str,
-    pub list: List,
+    pub list: EndpointList,
     /// How many elements it has.
     pub count: usize,
 }
@@ -39,7 +39,7 @@ pub(super) struct Map<'a> {
 pub(super) type Requests = Vec<(Frontend, Range<u32>)>;
 
 /// What has to be asked for, given the members of the map's classes; `None` if they are not as we leave them.
-pub(super) fn requests(map: Map<'_>, mut classes: Vec<(Frontend, Class)>) -> Option<Vec<Requests>> {
+pub(super) fn requests(map: Map<'_>, mut classes: Vec<(Frontend, SizeClass)>) -> Option<Vec<Requests>> {
     classes.sort_unstable();
     let slots: u64 = classes.iter().map(|(_, class)| u64::from(class.slots())).sum();
     let in_two_classes = classes.windows(2).any(|pair| pair[0].0 == pair[1].0);
@@ -128,14 +128,14 @@ mod tests {
     use super::*;
     use crate::dataplane::Protocol;
 
-    const MAP: Map<'_> = Map { name: "endpoints", list: List::Any, count: 100_000 };
+    const MAP: Map<'_> = Map { name: "endpoints", list: EndpointList::Any, count: 100_000 };
 
     fn frontend(n: u32) -> Frontend {
         Frontend { addr: std::net::Ipv6Addr::from_bits(u128::from(n)).into(), protocol: Protocol::Tcp, port: 80 }
     }
 
-    fn members(count: u32, endpoints: usize) -> Vec<(Frontend, Class)> {
-        (1..=count).filter_map(|n| Some((frontend(n), Class::of(endpoints)?))).collect()
+    fn members(count: u32, endpoints: usize) -> Vec<(Frontend, SizeClass)> {
+        (1..=count).filter_map(|n| Some((frontend(n), SizeClass::of(endpoints)?))).collect()
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
                 assert!(keys < KEYS_AT_ONCE + KEYS_IN_REQUEST);
                 asked.extend(together.iter().flat_map(|(frontend, slots)| slots.clone().map(|slot| (*frontend, slot))));
             }
-            let slots = Class::of(endpoints).map_or(0, Class::slots);
+            let slots = SizeClass::of(endpoints).map_or(0, SizeClass::slots);
             let expected = (1..=count).flat_map(|n| (0..slots).map(move |slot| (frontend(n), slot)));
             assert!(asked.into_iter().eq(expected), "{count} frontends with {endpoints} endpoints");
         }

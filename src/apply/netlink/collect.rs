@@ -12,7 +12,7 @@ use super::abi::{
 use super::elements::protocol_number;
 use super::parse::{Attributes, host_u32};
 use super::types::{comment, type_of};
-use crate::dataplane::{Atom, Atoms, Element, Endpoint, Family, Field, Key, Protocol, SetName};
+use crate::dataplane::{Element, Endpoint, Family, Field, Key, KeyField, KeyFields, Protocol, SetName};
 
 /// Collects the elements of one set as they are read.
 pub(super) struct Collector {
@@ -102,7 +102,7 @@ impl Collector {
         let value = match value {
             None => None,
             Some(value) => match *atoms(self.family, definition.data, Attributes(value).find(NFTA_DATA_VALUE)?)? {
-                [Atom::Addr(addr), Atom::Port(port)] => Some(Endpoint { addr, port }),
+                [KeyField::Addr(addr), KeyField::Port(port)] => Some(Endpoint { addr, port }),
                 _ => return None,
             },
         };
@@ -116,7 +116,7 @@ impl Collector {
     fn bound(&mut self, entry: Attributes<'_>) -> Option<()> {
         let flags = entry.u32(NFTA_SET_ELEM_FLAGS).unwrap_or(0);
         let key = entry.nest(NFTA_SET_ELEM_KEY)?.find(NFTA_DATA_VALUE)?;
-        let [Atom::Addr(addr)] = *atoms(self.family, self.set.definition().key, key)? else { return None };
+        let [KeyField::Addr(addr)] = *atoms(self.family, self.set.definition().key, key)? else { return None };
         let note = entry.find(NFTA_SET_ELEM_USERDATA).and_then(comment);
         let start = flags & NFT_SET_ELEM_INTERVAL_END == 0;
         self.bounds.push(Bound { addr, start, comment: note.map(Arc::from) });
@@ -125,17 +125,17 @@ impl Collector {
 }
 
 /// Makes networks of the addresses that differ; `None` if anything else does.
-fn join(first: &mut Atoms, last: &Atoms) -> Option<()> {
+fn join(first: &mut KeyFields, last: &KeyFields) -> Option<()> {
     for (first, last) in first.iter_mut().zip(last.iter()).filter(|(first, last)| first != last) {
-        let (Atom::Addr(from), Atom::Addr(to)) = (*first, *last) else { return None };
-        *first = Atom::Network(network(from, to)?);
+        let (KeyField::Addr(from), KeyField::Addr(to)) = (*first, *last) else { return None };
+        *first = KeyField::Network(network(from, to)?);
     }
     Some(())
 }
 
 /// Takes bytes apart; `None` if their length is not that of the fields, or a protocol is not one of Services.
-fn atoms(family: Family, fields: &[Field], mut bytes: &[u8]) -> Option<Atoms> {
-    let mut atoms = Atoms::default();
+fn atoms(family: Family, fields: &[Field], mut bytes: &[u8]) -> Option<KeyFields> {
+    let mut atoms = KeyFields::default();
     for field in fields {
         let length = type_of(family, *field).length;
         let padded = if fields.len() > 1 { length.next_multiple_of(4) } else { length };
@@ -147,18 +147,18 @@ fn atoms(family: Family, fields: &[Field], mut bytes: &[u8]) -> Option<Atoms> {
     (bytes.len() < 4).then_some(atoms)
 }
 
-fn atom(field: Field, bytes: &[u8]) -> Option<Atom> {
+fn atom(field: Field, bytes: &[u8]) -> Option<KeyField> {
     Some(match field {
-        Field::Saddr | Field::Daddr | Field::OriginalDaddr => Atom::Addr(match bytes.len() {
+        Field::Saddr | Field::Daddr | Field::OriginalDaddr => KeyField::Addr(match bytes.len() {
             4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
             _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
         }),
         Field::L4Proto => {
             let number = *bytes.first()?;
-            Atom::Protocol(Protocol::ALL.into_iter().find(|protocol| protocol_number(*protocol) == number)?)
+            KeyField::Protocol(Protocol::ALL.into_iter().find(|protocol| protocol_number(*protocol) == number)?)
         }
-        Field::Dport | Field::OriginalDport => Atom::Port(u16::from_be_bytes(bytes.try_into().ok()?)),
-        Field::Slot => Atom::Slot(host_u32(bytes)?),
+        Field::Dport | Field::OriginalDport => KeyField::Port(u16::from_be_bytes(bytes.try_into().ok()?)),
+        Field::Slot => KeyField::Slot(host_u32(bytes)?),
     })
 }
 
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::apply::netlink::elements::put;
     use crate::apply::netlink::write::Writer;
-    use crate::dataplane::{Frontend, List};
+    use crate::dataplane::{EndpointList, Frontend};
 
     /// Writes elements and reads them back.
     fn there_and_back(set: SetName, elements: &[Element]) -> Option<Vec<Element>> {
@@ -223,10 +223,12 @@ mod tests {
         for (addr, to) in [("10.96.0.1", "10.1.0.2"), ("fd00:96::1", "fd00::2")] {
             let frontend = Frontend { addr: addr.parse().unwrap(), protocol: Protocol::Sctp, port: 53 };
             let endpoint = Endpoint { addr: to.parse().unwrap(), port: 8080 };
-            let element =
-                Element { comment: Some("x/y:z".into()), ..Element::slot(List::Any, frontend, 65_535, endpoint) };
+            let element = Element {
+                comment: Some("x/y:z".into()),
+                ..Element::slot(EndpointList::Any, frontend, 65_535, endpoint)
+            };
             assert_eq!(
-                there_and_back(SetName::Endpoints(List::Any), std::slice::from_ref(&element)),
+                there_and_back(SetName::Endpoints(EndpointList::Any), std::slice::from_ref(&element)),
                 Some(vec![element])
             );
         }

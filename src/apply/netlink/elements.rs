@@ -8,43 +8,43 @@ use super::abi::{
 };
 use super::types::{put_comment, put_open_interval};
 use super::write::Writer;
-use crate::dataplane::{Atom, Element, Protocol};
+use crate::dataplane::{Element, KeyField, Protocol};
 
 /// Writes an element into a list: one entry, or start and end of a range.
 ///
 /// To delete an element its key is enough.
 pub(super) fn put(out: &mut Writer, element: &Element, adding: bool) {
     let atoms = element.key.atoms();
-    let [Atom::Network(network)] = *atoms else {
+    let [KeyField::Network(network)] = *atoms else {
         put_entry(out, element, &atoms, adding, false);
         return;
     };
     let end = after(network.broadcast());
-    put_entry(out, element, &[Atom::Addr(network.network())], adding, end.is_none());
+    put_entry(out, element, &[KeyField::Addr(network.network())], adding, end.is_none());
     if let Some(end) = end {
         let entry = out.nest(NFTA_LIST_ELEM);
         out.put_u32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
-        put_value(out, NFTA_SET_ELEM_KEY, &[Atom::Addr(end)]);
+        put_value(out, NFTA_SET_ELEM_KEY, &[KeyField::Addr(end)]);
         out.end(entry);
     }
 }
 
 /// One entry. With a range among several components it has two keys, of the first and of the last addresses.
-fn put_entry(out: &mut Writer, element: &Element, key: &[Atom], adding: bool, open: bool) {
+fn put_entry(out: &mut Writer, element: &Element, key: &[KeyField], adding: bool, open: bool) {
     let entry = out.nest(NFTA_LIST_ELEM);
     put_value(out, NFTA_SET_ELEM_KEY, key);
-    if key.iter().any(|atom| matches!(atom, Atom::Network(_))) {
+    if key.iter().any(|atom| matches!(atom, KeyField::Network(_))) {
         let mut last = element.key.atoms();
         for atom in last.iter_mut() {
-            if let Atom::Network(network) = atom {
-                *atom = Atom::Addr(network.broadcast());
+            if let KeyField::Network(network) = atom {
+                *atom = KeyField::Addr(network.broadcast());
             }
         }
         put_value(out, NFTA_SET_ELEM_KEY_END, &last);
     }
     if adding {
         if let Some(to) = element.value {
-            put_value(out, NFTA_SET_ELEM_DATA, &[Atom::Addr(to.addr), Atom::Port(to.port)]);
+            put_value(out, NFTA_SET_ELEM_DATA, &[KeyField::Addr(to.addr), KeyField::Port(to.port)]);
         }
         if open || element.comment.is_some() {
             let userdata = out.begin(NFTA_SET_ELEM_USERDATA);
@@ -60,7 +60,7 @@ fn put_entry(out: &mut Writer, element: &Element, key: &[Atom], adding: bool, op
     out.end(entry);
 }
 
-fn put_value(out: &mut Writer, kind: u16, atoms: &[Atom]) {
+fn put_value(out: &mut Writer, kind: u16, atoms: &[KeyField]) {
     let outer = out.nest(kind);
     let inner = out.begin(NFTA_DATA_VALUE);
     put_atoms(out, atoms);
@@ -69,7 +69,7 @@ fn put_value(out: &mut Writer, kind: u16, atoms: &[Atom]) {
 }
 
 /// The components of a concatenation, each padded to 4 bytes; a single one stands for itself.
-fn put_atoms(out: &mut Writer, atoms: &[Atom]) {
+fn put_atoms(out: &mut Writer, atoms: &[KeyField]) {
     // Padding is relative to the buffer, in which values begin at multiples of 4.
     for atom in atoms {
         put_atom(out, atom);
@@ -79,16 +79,16 @@ fn put_atoms(out: &mut Writer, atoms: &[Atom]) {
     }
 }
 
-fn put_atom(out: &mut Writer, atom: &Atom) {
+fn put_atom(out: &mut Writer, atom: &KeyField) {
     let bytes = &mut out.bytes;
     match atom {
-        Atom::Addr(IpAddr::V4(addr)) => bytes.extend_from_slice(&addr.octets()),
-        Atom::Addr(IpAddr::V6(addr)) => bytes.extend_from_slice(&addr.octets()),
-        Atom::Network(network) => put_atom(out, &Atom::Addr(network.network())),
-        Atom::Protocol(protocol) => bytes.push(protocol_number(*protocol)),
-        Atom::Port(port) => bytes.extend_from_slice(&port.to_be_bytes()),
+        KeyField::Addr(IpAddr::V4(addr)) => bytes.extend_from_slice(&addr.octets()),
+        KeyField::Addr(IpAddr::V6(addr)) => bytes.extend_from_slice(&addr.octets()),
+        KeyField::Network(network) => put_atom(out, &KeyField::Addr(network.network())),
+        KeyField::Protocol(protocol) => bytes.push(protocol_number(*protocol)),
+        KeyField::Port(port) => bytes.extend_from_slice(&port.to_be_bytes()),
         // The type of `numgen`: an integer of the host.
-        Atom::Slot(slot) => bytes.extend_from_slice(&slot.to_ne_bytes()),
+        KeyField::Slot(slot) => bytes.extend_from_slice(&slot.to_ne_bytes()),
     }
 }
 

@@ -288,11 +288,11 @@ pub(super) fn hook_number(hook: Hook) -> u32 {
 mod tests {
     use super::*;
     use crate::apply::netlink::parse::Messages;
-    use crate::dataplane::{Endpoint, Frontend, List, Protocol};
+    use crate::dataplane::{Endpoint, EndpointList, Frontend, Protocol};
 
     fn slot(n: u32) -> Element {
         let frontend = Frontend { addr: std::net::Ipv4Addr::from_bits(n).into(), protocol: Protocol::Tcp, port: 80 };
-        Element::slot(List::Any, frontend, 0, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
+        Element::slot(EndpointList::Any, frontend, 0, Endpoint { addr: [10, 1, 0, 1].into(), port: 8080 })
     }
 
     fn encode(operations: &[Operation]) -> Batch {

@@ -136,7 +136,7 @@ impl Steps<'_> {
             Field::OriginalDport => self.ct_original(NFT_CT_PROTO_DST, register),
             Field::Slot => self.expression("numgen", |out| {
                 out.put_u32(NFTA_NG_DREG, register);
-                out.put_u32(NFTA_NG_MODULUS, key.class.map_or(2, crate::dataplane::Class::slots));
+                out.put_u32(NFTA_NG_MODULUS, key.class.map_or(2, crate::dataplane::SizeClass::slots));
                 out.put_u32(NFTA_NG_TYPE, NFT_NG_RANDOM);
                 out.put_u32(NFTA_NG_OFFSET, 0);
             }),

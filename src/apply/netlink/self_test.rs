@@ -3,22 +3,22 @@
 use super::{Netlink, read_tables};
 use crate::apply::{Error, Refusal};
 use crate::dataplane::{
-    Action, Chain, ChainContents, Class, Element, Endpoint, Expr, Family, Frontend, Key, List, Object, Operation,
-    Protocol, Rule, SetContents, SetName, TableContents,
+    Action, Chain, ChainContents, Element, Endpoint, EndpointList, Expr, Family, Frontend, Key, Object, Operation,
+    Protocol, Rule, SetContents, SetName, SizeClass, TableContents,
 };
 
 /// The name of the scratch table.
 const SCRATCH: &str = "pointsman-self-test";
 
 /// The map that the rule translates by.
-const ENDPOINTS: SetName = SetName::Endpoints(List::Any);
+const ENDPOINTS: SetName = SetName::Endpoints(EndpointList::Any);
 
 /// Creates a scratch table with a map, a rule that translates to what the map holds, and a range; reads it back, compares, and
 /// deletes it again.
 pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Error> {
     let doing = "testing the kernel in a scratch table";
     let table = |add: fn(Family, Object) -> Operation| add(family, Object::Table);
-    let slot = Expr::key_of(ENDPOINTS).random_slot(Class::MAX);
+    let slot = Expr::key_of(ENDPOINTS).random_slot(SizeClass::MAX);
     let rule = Rule::new(family, Action::DnatTo(slot, ENDPOINTS)).when(SetName::ServiceCidrs.into());
     let chain = Chain::regular("chain", vec![rule]);
     let mut elements = elements(family);
@@ -65,7 +65,7 @@ fn elements(family: Family) -> Vec<Element> {
         }
     };
     let frontend = Frontend { addr, protocol: Protocol::Tcp, port: 80 };
-    let slot = Element::slot(List::Any, frontend, 7, Endpoint { addr, port: 8080 });
+    let slot = Element::slot(EndpointList::Any, frontend, 7, Endpoint { addr, port: 8080 });
     vec![
         Element { comment: Some("default/web:http".into()), ..slot },
         Element::member(SetName::ServiceCidrs, Key::Network(network)),

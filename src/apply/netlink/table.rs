@@ -7,7 +7,7 @@ use std::thread;
 use super::by_key::{self, Map};
 use super::read::{Found, Reader};
 use super::socket::Socket;
-use crate::dataplane::{Class, Element, Family, Frontend, Key, List, SetName, TableContents};
+use crate::dataplane::{Element, EndpointList, Family, Frontend, Key, SetName, SizeClass, TableContents};
 
 /// How often a table is read anew because something changed meanwhile.
 ///
@@ -73,7 +73,7 @@ fn attempt(readers: &mut [Reader<'_>]) -> Result<Option<TableContents>> {
 }
 
 /// The list and the number of elements of a map of endpoints that is read by key.
-fn large_map(set: &Found) -> Option<(List, usize)> {
+fn large_map(set: &Found) -> Option<(EndpointList, usize)> {
     match (set.ours, set.count) {
         (Some(SetName::Endpoints(list)), Some(count)) if count >= LARGE => Some((list, count)),
         _ => None,
@@ -105,7 +105,7 @@ fn endpoints(
 }
 
 /// The members of a list's classes.
-fn members(read: &[(Found, Option<Vec<Element>>)], list: List) -> Vec<(Frontend, Class)> {
+fn members(read: &[(Found, Option<Vec<Element>>)], list: EndpointList) -> Vec<(Frontend, SizeClass)> {
     let class = |set: &Found| set.ours?.class().filter(|(of, _)| *of == list).map(|(_, class)| class);
     let of_list = read.iter().filter_map(|(set, elements)| Some((class(set)?, elements.as_ref()?)));
     let frontend = |element: &Element| match element.key {

@@ -216,11 +216,11 @@ fn find(mut userdata: &[u8], kind: u8) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::{List, SetName};
+    use crate::dataplane::{EndpointList, SetName};
 
     #[test]
     fn a_concatenation_has_the_number_that_nft_gives_it() {
-        let endpoints = SetName::Endpoints(List::Any).definition();
+        let endpoints = SetName::Endpoints(EndpointList::Any).definition();
         assert_eq!(Type::of(Family::Ip, endpoints.key), Type { number: 0x1c_c344, length: 16 });
         assert_eq!(Type::of(Family::Ip6, endpoints.key), Type { number: 0x20_c344, length: 28 });
         assert_eq!(Type::of(Family::Ip, endpoints.data), Type { number: 0x1cd, length: 8 });

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::rules::{Step, key, steps};
 use crate::dataplane::{
-    Atom, BaseChain, Element, Family, Object, Operation, Rule, SetDefinition, SetName, TABLE, Verb,
+    BaseChain, Element, Family, KeyField, Object, Operation, Rule, SetDefinition, SetName, TABLE, Verb,
 };
 
 /// Encodes a batch: `{"nftables": [ … ]}`.
@@ -263,22 +263,22 @@ struct CommentedJson<'a> {
 }
 
 /// Several components as `{"concat": […]}`; a single one stands for itself.
-struct Concat<'a>(&'a [Atom]);
+struct Concat<'a>(&'a [KeyField]);
 
 impl Serialize for Concat<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            [single] => AtomJson(single).serialize(serializer),
+            [single] => KeyFieldJson(single).serialize(serializer),
             atoms => {
                 let mut outer = serializer.serialize_map(Some(1))?;
-                outer.serialize_entry("concat", &atoms.iter().map(AtomJson).collect::<Vec<_>>())?;
+                outer.serialize_entry("concat", &atoms.iter().map(KeyFieldJson).collect::<Vec<_>>())?;
                 outer.end()
             }
         }
     }
 }
 
-struct AtomJson<'a>(&'a Atom);
+struct KeyFieldJson<'a>(&'a KeyField);
 
 #[derive(Serialize)]
 struct PrefixJson {
@@ -286,14 +286,14 @@ struct PrefixJson {
     len: u8,
 }
 
-impl Serialize for AtomJson<'_> {
+impl Serialize for KeyFieldJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            Atom::Addr(addr) => addr.serialize(serializer),
-            Atom::Protocol(protocol) => protocol.nft().serialize(serializer),
-            Atom::Port(port) => port.serialize(serializer),
-            Atom::Slot(slot) => slot.serialize(serializer),
-            Atom::Network(network) => {
+            KeyField::Addr(addr) => addr.serialize(serializer),
+            KeyField::Protocol(protocol) => protocol.nft().serialize(serializer),
+            KeyField::Port(port) => port.serialize(serializer),
+            KeyField::Slot(slot) => slot.serialize(serializer),
+            KeyField::Network(network) => {
                 let mut outer = serializer.serialize_map(Some(1))?;
                 outer.serialize_entry("prefix", &PrefixJson { addr: network.addr(), len: network.prefix_len() })?;
                 outer.end()

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::encode::flags;
 use super::rules::key;
 use crate::dataplane::{
-    Atom, BaseChain, ChainContents, ChainType, Element, Endpoint, Family, Hook, Key, SetContents, SetName,
+    BaseChain, ChainContents, ChainType, Element, Endpoint, Family, Hook, Key, KeyField, SetContents, SetName,
     TableContents,
 };
 
@@ -101,7 +101,7 @@ fn element(family: Family, set: SetName, node: &Node) -> Option<Element> {
     let value = match value.map(atoms) {
         None => None,
         Some(atoms) => match atoms?.as_slice() {
-            [Atom::Addr(addr), Atom::Port(port)] => Some(Endpoint { addr: *addr, port: *port }),
+            [KeyField::Addr(addr), KeyField::Port(port)] => Some(Endpoint { addr: *addr, port: *port }),
             _ => return None,
         },
     };
@@ -110,29 +110,31 @@ fn element(family: Family, set: SetName, node: &Node) -> Option<Element> {
 }
 
 /// The key with these components. In a listing slots and ports are both numbers: the set tells which is which.
-fn key_of(family: Family, set: SetName, atoms: &[Atom]) -> Option<Key> {
+fn key_of(family: Family, set: SetName, atoms: &[KeyField]) -> Option<Key> {
     match (set, atoms) {
-        (SetName::Endpoints(_), [others @ .., Atom::Port(slot)]) => {
-            let slot = Atom::Slot(u32::from(*slot));
+        (SetName::Endpoints(_), [others @ .., KeyField::Port(slot)]) => {
+            let slot = KeyField::Slot(u32::from(*slot));
             Key::from_atoms(family, set, &[others, &[slot]].concat())
         }
         _ => Key::from_atoms(family, set, atoms),
     }
 }
 
-fn atoms(node: &Node) -> Option<Vec<Atom>> {
+fn atoms(node: &Node) -> Option<Vec<KeyField>> {
     match node {
         Node::Concat(nodes) => nodes.iter().map(atom).collect(),
         single => Some(vec![atom(single)?]),
     }
 }
 
-fn atom(node: &Node) -> Option<Atom> {
+fn atom(node: &Node) -> Option<KeyField> {
     match node {
-        Node::Text(text) => text.parse().map(Atom::Addr).ok().or_else(|| text.parse().map(Atom::Protocol).ok()),
+        Node::Text(text) => text.parse().map(KeyField::Addr).ok().or_else(|| text.parse().map(KeyField::Protocol).ok()),
         // Slot numbers end at 65,535 too: the largest class has 65,536 slots.
-        Node::Number(number) => u16::try_from(*number).ok().map(Atom::Port),
-        Node::Prefix { addr, len } => IpNet::new(addr.parse().ok()?, u8::try_from(*len).ok()?).ok().map(Atom::Network),
+        Node::Number(number) => u16::try_from(*number).ok().map(KeyField::Port),
+        Node::Prefix { addr, len } => {
+            IpNet::new(addr.parse().ok()?, u8::try_from(*len).ok()?).ok().map(KeyField::Network)
+        }
         Node::Concat(_) | Node::Elem { .. } | Node::List(_) | Node::Other => None,
     }
 }

@@ -8,7 +8,7 @@ use nftables::stmt::{JumpTarget, Mangle, Match, NAT, NATFamily, NATFlag, Operato
 use nftables::types::RejectCode;
 use serde::Serialize;
 
-use crate::dataplane::{Action, Class, Condition, Expr, Family, Field, Rule, SetName};
+use crate::dataplane::{Action, Condition, Expr, Family, Field, Rule, SetName, SizeClass};
 
 /// A statement of a rule.
 #[derive(Serialize)]
@@ -133,14 +133,14 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
 }
 
 /// The key made of these fields; a single field stands for itself.
-pub(super) fn key(family: Family, fields: &[Field], class: Option<Class>) -> Expression<'static> {
+pub(super) fn key(family: Family, fields: &[Field], class: Option<SizeClass>) -> Expression<'static> {
     match fields {
         [single] => field(family, *single, class),
         _ => Expression::Named(NamedExpression::Concat(fields.iter().map(|f| field(family, *f, class)).collect())),
     }
 }
 
-fn field(family: Family, field: Field, class: Option<Class>) -> Expression<'static> {
+fn field(family: Family, field: Field, class: Option<SizeClass>) -> Expression<'static> {
     let payload = |protocol: &'static str, field: &'static str| {
         NamedExpression::Payload(Payload::PayloadField(PayloadField { protocol: protocol.into(), field: field.into() }))
     };
@@ -160,7 +160,7 @@ fn field(family: Family, field: Field, class: Option<Class>) -> Expression<'stat
         // In the type of a set any class will do: 2 stands for "an integer".
         Field::Slot => NamedExpression::Numgen(Numgen {
             mode: NgMode::Random,
-            ng_mod: class.map_or(2, Class::slots),
+            ng_mod: class.map_or(2, SizeClass::slots),
             offset: Some(0),
         }),
     })

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::rules::{key, steps};
 use super::{Nft, run};
 use crate::apply::Error;
-use crate::dataplane::{Action, Class, Expr, Family, List, Rule, SetName};
+use crate::dataplane::{Action, EndpointList, Expr, Family, Rule, SetName, SizeClass};
 
 /// The oldest version that takes maps with several fields of data, and `typeof` keys, as JSON.
 const FLOOR: [u32; 3] = [1, 1, 3];
@@ -43,9 +43,9 @@ pub(super) async fn version(program: &Path) -> Result<String, Error> {
 pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
     let doing = "testing nft and the kernel in a scratch table";
     let batch = |commands: Value| json!({ "nftables": commands }).to_string().into_bytes();
-    let (family, definition) = (Family::Ip, SetName::Endpoints(List::Any).definition());
+    let (family, definition) = (Family::Ip, SetName::Endpoints(EndpointList::Any).definition());
     // The rule names the map.
-    let map_name = SetName::Endpoints(List::Any).to_string();
+    let map_name = SetName::Endpoints(EndpointList::Any).to_string();
     let table = json!({"family": family.nft(), "name": SCRATCH});
     let typed = |fields| serde_json::to_value(key(family, fields, None));
     let unreadable = |source| Error::Unreadable { doing, source };
@@ -65,8 +65,8 @@ pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
     nft.send(batch(create), doing).await?;
     // The second process: an element, and a rule that translates to what the map holds.
     let chain = json!({"family": family.nft(), "table": SCRATCH, "name": "chain"});
-    let slot = Expr::key_of(SetName::Endpoints(List::Any)).random_slot(Class::MAX);
-    let translate = Rule::new(family, Action::DnatTo(slot, SetName::Endpoints(List::Any)));
+    let slot = Expr::key_of(SetName::Endpoints(EndpointList::Any)).random_slot(SizeClass::MAX);
+    let translate = Rule::new(family, Action::DnatTo(slot, SetName::Endpoints(EndpointList::Any)));
     let mut rule = json!({"family": family.nft(), "table": SCRATCH, "chain": "chain"});
     rule["expr"] = serde_json::to_value(steps(&translate)).map_err(unreadable)?;
     let fill = json!([{"add": {"chain": chain}}, {"add": {"element": elements}}, {"add": {"rule": &rule}}]);

@@ -5,10 +5,10 @@ fn text(program: &Program, chain: &str) -> Vec<String> {
     chain.rules.iter().map(Rule::to_string).collect()
 }
 
-fn classes(endpoints: &[usize]) -> Parts {
-    let classes: Vec<Class> = endpoints.iter().filter_map(|n| Class::of(*n)).collect();
-    let external = classes.iter().map(|class| (List::Any, *class)).collect();
-    Parts { internal: classes, classes: external, ..Parts::default() }
+fn classes(endpoints: &[usize]) -> ProgramFeatures {
+    let classes: Vec<SizeClass> = endpoints.iter().filter_map(|n| SizeClass::of(*n)).collect();
+    let external = classes.iter().map(|class| (EndpointList::Any, *class)).collect();
+    ProgramFeatures { internal: classes, classes: external, ..ProgramFeatures::default() }
 }
 
 fn pods_in(network: &str) -> Options {
@@ -136,7 +136,7 @@ fn classes_are_tested_in_the_order_that_is_given() {
 
 #[test]
 fn a_class_of_which_there_are_only_cluster_ips_has_a_chain_to_pick_from() {
-    let parts = Parts { classes: Vec::new(), ..classes(&[2]) };
+    let parts = ProgramFeatures { classes: Vec::new(), ..classes(&[2]) };
     let program = Program::new(Family::Ip, &Options::default(), &parts);
     assert_eq!(text(&program, "pick-2").len(), 1);
     assert_eq!(text(&program, "endpoints-any"), [""; 0]);
@@ -144,7 +144,7 @@ fn a_class_of_which_there_are_only_cluster_ips_has_a_chain_to_pick_from() {
 
 #[test]
 fn only_what_was_not_translated_is_checked() {
-    let program = Program::new(Family::Ip, &Options::default(), &Parts::default());
+    let program = Program::new(Family::Ip, &Options::default(), &ProgramFeatures::default());
     assert_eq!(text(&program, "filter-input"), ["ct state new ct status ! dnat jump check-nodeports"]);
     for chain in ["filter-forward", "filter-output"] {
         assert_eq!(text(&program, chain), ["ct state new ct status ! dnat jump check-cluster-ips"]);
@@ -161,7 +161,7 @@ fn sources_are_checked_only_where_a_service_asks_for_it() {
     let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
     assert!(without.chains.iter().all(|chain| !early.contains(&&*chain.name.0)));
     assert!(SetName::SOURCES.iter().all(|set| !without.sets.contains(set)));
-    let with = Program::new(Family::Ip, &Options::default(), &Parts { sources: true, ..classes(&[1]) });
+    let with = Program::new(Family::Ip, &Options::default(), &ProgramFeatures { sources: true, ..classes(&[1]) });
     assert_eq!(with.chains.len(), without.chains.len() + 3);
     assert!(SetName::SOURCES.iter().all(|set| with.sets.contains(set)));
     assert_eq!(
@@ -182,7 +182,7 @@ fn clients_are_remembered_only_where_a_service_asks_for_it() {
     assert_eq!(text(&without, "nat-postrouting").len(), 2);
 
     let affinity = BTreeSet::from([Affinity { node_port: false, seconds: 10 }]);
-    let with = Program::new(Family::Ip, &Options::default(), &Parts { affinity, ..classes(&[1]) });
+    let with = Program::new(Family::Ip, &Options::default(), &ProgramFeatures { affinity, ..classes(&[1]) });
     assert_eq!(
         text(&with, "endpoints-any")[0],
         "dnat ip to ip saddr . ip daddr . meta l4proto . th dport map @affinity"
@@ -204,7 +204,8 @@ fn clients_are_remembered_only_where_a_service_asks_for_it() {
 #[test]
 fn clients_of_a_node_port_are_those_that_asked_a_node_address() {
     let affinity = BTreeSet::from([Affinity { node_port: true, seconds: 60 }]);
-    let program = Program::new(Family::Ip6, &Options::default(), &Parts { affinity, ..Parts::default() });
+    let program =
+        Program::new(Family::Ip6, &Options::default(), &ProgramFeatures { affinity, ..ProgramFeatures::default() });
     let to = "ct original ip6 daddr";
     let asked = "ct original ip6 daddr . meta l4proto . ct original proto-dst";
     assert_eq!(

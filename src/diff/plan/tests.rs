@@ -1,6 +1,6 @@
 use super::*;
 use crate::dataplane::Object;
-use crate::dataplane::{Class, List};
+use crate::dataplane::{EndpointList, SizeClass};
 use crate::fixtures::{World, frontend, name, scope, service, service_cidr, slice};
 use crate::state::{Decoded, Event, Service};
 
@@ -257,8 +257,9 @@ fn a_restart_after_missed_changes_does_what_it_would_have_done() {
 #[test]
 fn a_frontend_that_somebody_else_put_into_several_sets_is_repaired() {
     let mut world = web(2);
-    let strays = [SetName::DropServices, Class::of(1).map(|class| SetName::Slots(List::Any, class)).unwrap()]
-        .map(|set| Element::member(set, crate::dataplane::Key::Frontend(frontend("10.96.0.1 80/tcp"))));
+    let strays =
+        [SetName::DropServices, SizeClass::of(1).map(|class| SetName::Slots(EndpointList::Any, class)).unwrap()]
+            .map(|set| Element::member(set, crate::dataplane::Key::Frontend(frontend("10.96.0.1 80/tcp"))));
     let one = Operation::add(Family::Ip, Object::Set(strays[1].set));
     let strays = strays.map(Operation::add_element);
     assert_eq!(world.kernel.apply(&[&[one], &strays[..]].concat()), Ok(()));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::dataplane::{Class, Field, List, Tables};
+use crate::dataplane::{EndpointList, Field, SizeClass, Tables};
 use crate::diff::Acknowledged;
 use crate::fixtures::{World, service, slice};
 
@@ -188,7 +188,7 @@ fn a_class_stays_when_nobody_uses_it_any_more() {
 fn a_verified_table_is_not_compared_again_unless_a_class_is_new() {
     let classes = |endpoints: &[usize]| {
         let mut population = Population::default();
-        population.add(endpoints.iter().filter_map(|n| Class::of(*n).map(SetName::Internal)));
+        population.add(endpoints.iter().filter_map(|n| SizeClass::of(*n).map(SetName::Internal)));
         population
     };
     let options = Options::default();
@@ -203,7 +203,7 @@ fn a_verified_table_is_not_compared_again_unless_a_class_is_new() {
 #[test]
 fn other_options_rewrite_only_the_chain_that_they_are_about() {
     let mut population = Population::default();
-    population.add(Class::of(1).map(SetName::Internal).into_iter());
+    population.add(SizeClass::of(1).map(SetName::Internal).into_iter());
     let installed = program_change(Family::Ip, None, &Options::default(), &population).table;
     let unverified = Arc::new(InstalledTable { verified: None, ..InstalledTable::clone(&installed) });
     let options = Options { masquerade_all: true, ..Options::default() };
@@ -243,5 +243,5 @@ fn every_set_is_created_with_its_type() {
             "add map ip pointsman nodeport-local-endpoints { typeof meta l4proto . th dport . numgen random mod 2 : ip daddr . ct original proto-dst; }",
         ]
     );
-    assert_eq!(SetName::Endpoints(List::Any).definition().key.last(), Some(&Field::Slot));
+    assert_eq!(SetName::Endpoints(EndpointList::Any).definition().key.last(), Some(&Field::Slot));
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::dataplane::{Action, ChainType, Class, Endpoint, Expr, Hook, Key, List, Protocol};
+use crate::dataplane::{Action, ChainType, Endpoint, EndpointList, Expr, Hook, Key, Protocol, SizeClass};
 use crate::fixtures::{frontend, ip};
 
 /// The commands of a batch, without their envelope.
@@ -15,7 +15,7 @@ fn member(set: SetName, key: Key, comment: Option<&str>) -> Element {
 
 fn slot(slot: u32, last_byte: u8) -> Element {
     Element::slot(
-        List::Any,
+        EndpointList::Any,
         frontend("10.96.0.1 80/tcp"),
         slot,
         Endpoint { addr: [10, 1, 0, last_byte].into(), port: 8080 },
@@ -30,7 +30,7 @@ fn network(text: &str) -> Element {
 fn elements_are_written_as_nft_reads_them() {
     let web = Key::Frontend(frontend("10.96.0.1 80/tcp"));
     let hairpin = Key::Hairpin(Endpoint { addr: ip("fd00:1::1"), port: 8080 }, Protocol::Sctp);
-    let class = SetName::Slots(List::Any, Class::MAX);
+    let class = SetName::Slots(EndpointList::Any, SizeClass::MAX);
     #[rustfmt::skip]
     let cases = [
         (member(SetName::ClusterIps, Key::Addr(ip("10.96.0.1")), None), r#"{"element":{"family":"ip","table":"pointsman","name":"cluster-ips","elem":["10.96.0.1"]}}"#),
@@ -75,8 +75,8 @@ fn objects_of_the_program_are_written_as_nft_reads_them() {
         (ip(Object::Set(SetName::ClusterIps)), r#"{"add":{"set":{"family":"ip","table":"pointsman","name":"cluster-ips","type":{"typeof":{"payload":{"protocol":"ip","field":"daddr"}}}}}}"#),
         (ip(Object::Set(SetName::ServiceCidrs)), r#"{"add":{"set":{"family":"ip","table":"pointsman","name":"service-cidrs","type":{"typeof":{"payload":{"protocol":"ip","field":"daddr"}}},"flags":["interval"]}}}"#),
         (ip(Object::Set(SetName::External)), r#"{"add":{"set":{"family":"ip","table":"pointsman","name":"external","type":{"typeof":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"meta":{"key":"l4proto"}},{"payload":{"protocol":"th","field":"dport"}}]}}}}}"#),
-        (ip(Object::Set(SetName::Endpoints(List::Any))), r#"{"add":{"map":{"family":"ip","table":"pointsman","name":"endpoints","type":{"typeof":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"meta":{"key":"l4proto"}},{"payload":{"protocol":"th","field":"dport"}},{"numgen":{"mode":"random","mod":2,"offset":0}}]}},"map":{"typeof":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"ct":{"key":"proto-dst","dir":"original"}}]}}}}}"#),
-        (Operation::delete(Family::Ip, Object::Set(SetName::Endpoints(List::Any))), r#"{"delete":{"map":{"family":"ip","table":"pointsman","name":"endpoints"}}}"#),
+        (ip(Object::Set(SetName::Endpoints(EndpointList::Any))), r#"{"add":{"map":{"family":"ip","table":"pointsman","name":"endpoints","type":{"typeof":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"meta":{"key":"l4proto"}},{"payload":{"protocol":"th","field":"dport"}},{"numgen":{"mode":"random","mod":2,"offset":0}}]}},"map":{"typeof":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"ct":{"key":"proto-dst","dir":"original"}}]}}}}}"#),
+        (Operation::delete(Family::Ip, Object::Set(SetName::Endpoints(EndpointList::Any))), r#"{"delete":{"map":{"family":"ip","table":"pointsman","name":"endpoints"}}}"#),
         (Operation::delete(Family::Ip, unknown(false)), r#"{"delete":{"set":{"family":"ip","table":"pointsman","name":"old"}}}"#),
         (Operation::delete(Family::Ip, unknown(true)), r#"{"delete":{"map":{"family":"ip","table":"pointsman","name":"old"}}}"#),
     ];
@@ -89,7 +89,7 @@ fn objects_of_the_program_are_written_as_nft_reads_them() {
 fn rules_are_written_as_nft_reads_them() {
     use crate::dataplane::Condition::{CtStateNew, CtStatusDnat, CtStatusNoDnat, L4Proto, Mark, SaddrNotIn};
     let rule = |family, action| Rule::new(family, action);
-    let random = Expr::key_of(SetName::Endpoints(List::Any)).random_slot(Class::of(4).unwrap());
+    let random = Expr::key_of(SetName::Endpoints(EndpointList::Any)).random_slot(SizeClass::of(4).unwrap());
     let stamped = Rule { comment: Some("program 1".to_owned()), ..rule(Family::Ip, Action::Drop) };
     let elsewhere = SaddrNotIn("10.128.0.0/16".parse().unwrap());
     #[rustfmt::skip]
@@ -105,7 +105,7 @@ fn rules_are_written_as_nft_reads_them() {
         (rule(Family::Ip, Action::ClearMarkAndMasquerade(0x4000)).when(Mark(0x4000)), r#""expr":[{"match":{"left":{"&":[{"meta":{"key":"mark"}},16384]},"right":16384,"op":"=="}},{"mangle":{"key":{"meta":{"key":"mark"}},"value":{"^":[{"meta":{"key":"mark"}},16384]}}},{"masquerade":{"flags":["fully-random"]}}]"#),
         (rule(Family::Ip, Action::Drop).when(CtStatusNoDnat), r#""expr":[{"match":{"left":{"&":[{"ct":{"key":"status"}},"dnat"]},"right":0,"op":"=="}},{"drop":null}]"#),
         (rule(Family::Ip, Action::Masquerade).when(CtStatusDnat), r#""expr":[{"match":{"left":{"ct":{"key":"status"}},"right":"dnat","op":"in"}},{"masquerade":{"flags":["fully-random"]}}]"#),
-        (rule(Family::Ip, Action::DnatTo(random, SetName::Endpoints(List::Any))), r#""expr":[{"dnat":{"addr":{"map":{"key":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"meta":{"key":"l4proto"}},{"payload":{"protocol":"th","field":"dport"}},{"numgen":{"mode":"random","mod":4,"offset":0}}]},"data":"@endpoints"}},"family":"ip"}}]"#),
+        (rule(Family::Ip, Action::DnatTo(random, SetName::Endpoints(EndpointList::Any))), r#""expr":[{"dnat":{"addr":{"map":{"key":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"meta":{"key":"l4proto"}},{"payload":{"protocol":"th","field":"dport"}},{"numgen":{"mode":"random","mod":4,"offset":0}}]},"data":"@endpoints"}},"family":"ip"}}]"#),
     ];
     for (rule, expected) in cases {
         let family = rule.family.nft();

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::apply::MemoryKernel;
-use crate::dataplane::{List, LocalPods, Options};
+use crate::dataplane::{EndpointList, LocalPods, Options};
 use crate::diff::{Acknowledged, Scope, diff};
 use crate::fixtures::{World, frontend, scope, service, service_cidr, slice};
 use crate::state::Event;
@@ -124,7 +124,7 @@ fn interval_sets_need_their_flag_in_either_form() {
 
 #[test]
 fn a_set_in_place_of_a_map_is_not_recognised() {
-    let ty = json!({"typeof": key(Family::Ip, SetName::Endpoints(List::Any).definition().key, None)});
+    let ty = json!({"typeof": key(Family::Ip, SetName::Endpoints(EndpointList::Any).definition().key, None)});
     let endpoints = |kind: &str| read_one(&json!({kind: {"name": "endpoints", "type": ty}})).sets["endpoints"];
     assert_eq!(endpoints("map"), SetContents { is_map: true, recognised: true, capacity: None });
     assert_eq!(endpoints("set"), SetContents { is_map: false, recognised: false, capacity: None });
