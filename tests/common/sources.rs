@@ -38,11 +38,6 @@ pub fn text(path: &str) -> String {
     fs::read_to_string(&full).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Whether a file exists below the project's root.
-pub fn exists(path: &str) -> bool {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).is_file()
-}
-
 impl Source {
     /// The folder of `src` that it belongs to; `src/state.rs` belongs to `state`. Empty for `src/lib.rs`.
     pub fn folder(&self) -> &str {

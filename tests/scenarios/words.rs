@@ -19,7 +19,7 @@ pub enum Source {
     /// The node, from its address that serves as an external or load-balancer IP.
     NodeBound,
     /// A client outside, in every source range that rows give.
-    Ext,
+    Client,
     /// A client outside, in none of them.
     Blocked,
 }
@@ -156,7 +156,7 @@ impl Source {
             Self::OwnPod => family.pod_ip(SELF),
             Self::Node => Place::Primary.addr(family),
             Self::NodeBound => Place::BoundExternal.addr(family),
-            Self::Ext => family.client_ip(),
+            Self::Client => family.client_ip(),
             Self::Blocked => match family {
                 Family::V4 => Ipv4Addr::new(192, 0, 2, 130).into(),
                 Family::V6 => Ipv6Addr::new(0xfd00, 0x192, 0, 0, 0, 0, 0, 0x82).into(),
@@ -170,7 +170,7 @@ impl Source {
             Self::Pod => Some(POD),
             Self::FarPod => Some(FAR_POD),
             Self::OwnPod => Some(SELF),
-            Self::Node | Self::NodeBound | Self::Ext | Self::Blocked => None,
+            Self::Node | Self::NodeBound | Self::Client | Self::Blocked => None,
         }
     }
 }
@@ -227,7 +227,7 @@ impl fmt::Display for Expected {
     }
 }
 
-/// A packet, for messages: `Ext 192.0.2.2 -> tcp 10.96.0.41:80`.
+/// A packet, for messages: `Client 192.0.2.2 -> tcp 10.96.0.41:80`.
 pub fn packet(row: &Row, family: Family) -> String {
     let from = row.from.addr(family);
     let to = SocketAddr::new(row.to.addr(family), row.port);

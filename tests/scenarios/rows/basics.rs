@@ -4,7 +4,7 @@ use crate::given::{app, local, remote, web};
 use crate::group::Group;
 use crate::section::Section;
 use crate::words::Place::{BoundExternal, Cluster, External, Primary, Vip};
-use crate::words::Source::{Blocked, Ext, Node, OwnPod, Pod};
+use crate::words::Source::{Blocked, Client, Node, OwnPod, Pod};
 use crate::words::{Expected, Row, SELF, kept, masqueraded, row};
 use Expected::{Dropped, Refused};
 
@@ -28,28 +28,28 @@ fn all_kinds() -> Group {
 
 const ALL_KINDS: [Row; 24] = [
     row("a pod reaches a ClusterIP and is not masqueraded", Pod, Cluster(41), 80, kept(&[11])),
-    row("a client reaches a ClusterIP and is masqueraded", Ext, Cluster(41), 80, masqueraded(&[11])),
+    row("a client reaches a ClusterIP and is masqueraded", Client, Cluster(41), 80, masqueraded(&[11])),
     row("a pod reaches the ClusterIP of a Service with external policy Local", Pod, Cluster(42), 80, kept(&[12])),
     row("a pod reaches the load-balancer IP although no endpoint is local", Pod, Vip(4), 80, kept(&[12])),
     row("a pod reaches the external IP although no endpoint is local", Pod, External(22), 80, kept(&[12])),
     row("a pod reaches the NodePort although no endpoint is local", Pod, Primary, 3002, kept(&[12])),
-    row("policy Local without local endpoints drops a client of the load-balancer IP", Ext, Vip(4), 80, Dropped),
-    row("policy Local without local endpoints drops a client of the external IP", Ext, External(22), 80, Dropped),
-    row("policy Local without local endpoints drops a client of the NodePort", Ext, Primary, 3002, Dropped),
+    row("policy Local without local endpoints drops a client of the load-balancer IP", Client, Vip(4), 80, Dropped),
+    row("policy Local without local endpoints drops a client of the external IP", Client, External(22), 80, Dropped),
+    row("policy Local without local endpoints drops a client of the NodePort", Client, Primary, 3002, Dropped),
     row("the node reaches the load-balancer IP although no endpoint is local", Node, Vip(4), 80, masqueraded(&[12])),
     row("the node reaches the external IP although no endpoint is local", Node, External(22), 80, masqueraded(&[12])),
     row("the node reaches the NodePort although no endpoint is local", Node, Primary, 3002, masqueraded(&[12])),
-    row("a client reaches a NodePort and is masqueraded", Ext, Primary, 3003, masqueraded(&[SELF])),
+    row("a client reaches a NodePort and is masqueraded", Client, Primary, 3003, masqueraded(&[SELF])),
     row("a pod reaches a NodePort and is masqueraded", Pod, Primary, 3003, masqueraded(&[SELF])),
-    row("a client reaches an external IP and is masqueraded", Ext, External(33), 80, masqueraded(&[14, 15])),
+    row("a client reaches an external IP and is masqueraded", Client, External(33), 80, masqueraded(&[14, 15])),
     row(
         "a client reaches the ClusterIP of a Service with an external IP",
-        Ext,
+        Client,
         Cluster(44),
         80,
         masqueraded(&[14, 15]),
     ),
-    row("a client inside the source ranges reaches the load-balancer IP", Ext, Vip(5), 80, masqueraded(&[SELF])),
+    row("a client inside the source ranges reaches the load-balancer IP", Client, Vip(5), 80, masqueraded(&[SELF])),
     row("a client outside the source ranges is dropped at the load-balancer IP", Blocked, Vip(5), 80, Dropped),
     row("a client outside the source ranges reaches the NodePort", Blocked, Primary, 3005, masqueraded(&[SELF])),
     row("a client outside the source ranges reaches the ClusterIP", Blocked, Cluster(45), 80, masqueraded(&[SELF])),
@@ -75,22 +75,22 @@ fn no_endpoints() -> Group {
 
 const NO_ENDPOINTS: [Row; 16] = [
     row("a ClusterIP refuses a pod", Pod, Cluster(41), 80, Refused),
-    row("an external IP that is an address of the node refuses a client", Ext, BoundExternal, 80, Refused),
+    row("an external IP that is an address of the node refuses a client", Client, BoundExternal, 80, Refused),
     row("a NodePort refuses a pod", Pod, Primary, 3001, Refused),
-    row("a NodePort refuses a client", Ext, Primary, 3001, Refused),
+    row("a NodePort refuses a client", Client, Primary, 3001, Refused),
     row("a load-balancer IP refuses a pod", Pod, Vip(4), 80, Refused),
-    row("a load-balancer IP refuses a client", Ext, Vip(4), 80, Refused),
+    row("a load-balancer IP refuses a client", Client, Vip(4), 80, Refused),
     // The same from elsewhere, to an external IP that no interface has, and over UDP.
-    row("a ClusterIP refuses a client", Ext, Cluster(41), 80, Refused),
+    row("a ClusterIP refuses a client", Client, Cluster(41), 80, Refused),
     row("a ClusterIP refuses the node", Node, Cluster(41), 80, Refused),
     row("a ClusterIP refuses a pod over UDP", Pod, Cluster(41), 53, Refused).udp(),
-    row("an external IP on no interface refuses a client", Ext, External(1), 80, Refused),
+    row("an external IP on no interface refuses a client", Client, External(1), 80, Refused),
     row("an external IP on no interface refuses a pod", Pod, External(1), 80, Refused),
-    row("an external IP on no interface refuses a client over UDP", Ext, External(1), 53, Refused).udp(),
+    row("an external IP on no interface refuses a client over UDP", Client, External(1), 53, Refused).udp(),
     row("a NodePort refuses the node", Node, Primary, 3001, Refused),
-    row("a NodePort refuses a client over UDP", Ext, Primary, 3053, Refused).udp(),
+    row("a NodePort refuses a client over UDP", Client, Primary, 3053, Refused).udp(),
     row("a load-balancer IP refuses the node", Node, Vip(4), 80, Refused),
-    row("a load-balancer IP refuses a client over UDP", Ext, Vip(4), 53, Refused).udp(),
+    row("a load-balancer IP refuses a client over UDP", Client, Vip(4), 53, Refused).udp(),
 ];
 
 fn cluster_ips() -> Group {
@@ -118,11 +118,11 @@ const CLUSTER_IPS: [Row; 17] = [
     row("a port that no Service has refuses a pod", Pod, Cluster(41), 443, Refused),
     row("an address that no Service has drops a pod", Pod, Cluster(50), 80, Dropped),
     // The same from outside and from the node.
-    row("a client reaches all endpoints and is masqueraded", Ext, Cluster(42), 80, masqueraded(&[11, 12])),
+    row("a client reaches all endpoints and is masqueraded", Client, Cluster(42), 80, masqueraded(&[11, 12])),
     row("the node reaches all endpoints and is masqueraded", Node, Cluster(42), 80, masqueraded(&[11, 12])),
-    row("a client over UDP is masqueraded", Ext, Cluster(42), 53, masqueraded(&[11, 12]).at(53)).udp(),
-    row("a port that no Service has refuses a client", Ext, Cluster(41), 443, Refused),
+    row("a client over UDP is masqueraded", Client, Cluster(42), 53, masqueraded(&[11, 12]).at(53)).udp(),
+    row("a port that no Service has refuses a client", Client, Cluster(41), 443, Refused),
     row("a port that no Service has refuses the node", Node, Cluster(41), 443, Refused),
-    row("an address that no Service has drops a client", Ext, Cluster(50), 80, Dropped),
+    row("an address that no Service has drops a client", Client, Cluster(50), 80, Dropped),
     row("an address that no Service has drops the node over UDP", Node, Cluster(50), 53, Dropped).udp(),
 ];

@@ -5,7 +5,7 @@ use crate::group::Group;
 use crate::section::Section;
 use crate::words::Expected::{Dropped, Refused, Untouched};
 use crate::words::Place::{Cluster, External, Primary, Vip};
-use crate::words::Source::Ext;
+use crate::words::Source::Client;
 use crate::words::{Row, masqueraded, row};
 
 /// Of two Services that claim a frontend the older has it, whichever comes first by name.
@@ -28,18 +28,30 @@ pub fn groups() -> Vec<Group> {
 }
 
 const ROWS: [Row; 13] = [
-    row("the older of two Services has the NodePort", Ext, Primary, 3051, masqueraded(&[12])),
-    row("the older of two Services has the load-balancer IP", Ext, Vip(1), 80, masqueraded(&[12])),
-    row("the older of two Services has the external IP", Ext, External(1), 80, masqueraded(&[12])),
-    row("the newer of two Services keeps its ClusterIP", Ext, Cluster(51), 80, masqueraded(&[11])),
-    row("of two Services of one age the first by name has the external IP", Ext, External(2), 80, masqueraded(&[13])),
-    row("the older of two Services has the load-balancer IP although it has no endpoints", Ext, Vip(3), 80, Refused),
+    row("the older of two Services has the NodePort", Client, Primary, 3051, masqueraded(&[12])),
+    row("the older of two Services has the load-balancer IP", Client, Vip(1), 80, masqueraded(&[12])),
+    row("the older of two Services has the external IP", Client, External(1), 80, masqueraded(&[12])),
+    row("the newer of two Services keeps its ClusterIP", Client, Cluster(51), 80, masqueraded(&[11])),
+    row(
+        "of two Services of one age the first by name has the external IP",
+        Client,
+        External(2),
+        80,
+        masqueraded(&[13]),
+    ),
+    row("the older of two Services has the load-balancer IP although it has no endpoints", Client, Vip(3), 80, Refused),
     // Not proxied: as if the address were not allocated.
-    row("the ClusterIP of an ExternalName Service is dropped", Ext, Cluster(57), 80, Dropped),
-    row("the load-balancer IP of an ExternalName Service is left alone", Ext, Vip(4), 80, Untouched),
-    row("the ClusterIP of a Service with another proxy is dropped", Ext, Cluster(58), 80, Dropped),
-    row("the load-balancer IP of a Service with another proxy is left alone", Ext, Vip(5), 80, Untouched),
-    row("a load-balancer IP of mode Proxy is left alone", Ext, Vip(6), 80, Untouched),
-    row("a load-balancer IP of mode Proxy leaves the Service its ClusterIP", Ext, Cluster(59), 80, masqueraded(&[11])),
-    row("a load-balancer IP of mode Proxy leaves the Service its NodePort", Ext, Primary, 3059, masqueraded(&[11])),
+    row("the ClusterIP of an ExternalName Service is dropped", Client, Cluster(57), 80, Dropped),
+    row("the load-balancer IP of an ExternalName Service is left alone", Client, Vip(4), 80, Untouched),
+    row("the ClusterIP of a Service with another proxy is dropped", Client, Cluster(58), 80, Dropped),
+    row("the load-balancer IP of a Service with another proxy is left alone", Client, Vip(5), 80, Untouched),
+    row("a load-balancer IP of mode Proxy is left alone", Client, Vip(6), 80, Untouched),
+    row(
+        "a load-balancer IP of mode Proxy leaves the Service its ClusterIP",
+        Client,
+        Cluster(59),
+        80,
+        masqueraded(&[11]),
+    ),
+    row("a load-balancer IP of mode Proxy leaves the Service its NodePort", Client, Primary, 3059, masqueraded(&[11])),
 ];

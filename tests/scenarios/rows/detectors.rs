@@ -7,7 +7,7 @@ use crate::given::{local, node, remote, web};
 use crate::group::Group;
 use crate::section::Section;
 use crate::words::Place::{Cluster, Primary, Vip};
-use crate::words::Source::{Ext, FarPod, Node, Pod};
+use crate::words::Source::{Client, FarPod, Node, Pod};
 use crate::words::{Row, kept, masqueraded, row};
 
 const ALL: &[u16] = &[11, 12];
@@ -64,19 +64,19 @@ pub fn groups() -> Vec<Group> {
 const BOTH_RANGES: [Row; 9] = [
     row("a pod of this node is not masqueraded at the ClusterIP", Pod, Cluster(41), 80, kept(ALL)),
     row("a pod of another node is not masqueraded at the ClusterIP", FarPod, Cluster(41), 80, kept(ALL)),
-    row("a client is masqueraded at the ClusterIP", Ext, Cluster(41), 80, masqueraded(ALL)),
+    row("a client is masqueraded at the ClusterIP", Client, Cluster(41), 80, masqueraded(ALL)),
     row("the node is masqueraded at the ClusterIP", Node, Cluster(41), 80, masqueraded(ALL)),
     row("a pod of this node reaches all endpoints at the load-balancer IP", Pod, Vip(1), 80, kept(ALL)),
     row("a pod of another node reaches all endpoints at the load-balancer IP", FarPod, Vip(1), 80, kept(ALL)),
-    row("a client reaches the local endpoint at the load-balancer IP", Ext, Vip(1), 80, kept(L)),
+    row("a client reaches the local endpoint at the load-balancer IP", Client, Vip(1), 80, kept(L)),
     row("the node is masqueraded at the load-balancer IP", Node, Vip(1), 80, masqueraded(ALL)),
     row("a pod of this node reaches all endpoints at the NodePort", Pod, Primary, 3001, kept(ALL)),
 ];
 
 /// Where pods cannot be told, nothing to ClusterIPs is masqueraded, and pods are as clients outside to policy Local.
 const IPV4_RANGE: [Row; 6] = [
-    row("a cluster range of IPv4 masquerades a client over IPv4", Ext, Cluster(41), 80, masqueraded(ALL)).only(V4),
-    row("a cluster range of IPv4 masquerades no client over IPv6", Ext, Cluster(41), 80, kept(ALL)).only(V6),
+    row("a cluster range of IPv4 masquerades a client over IPv4", Client, Cluster(41), 80, masqueraded(ALL)).only(V4),
+    row("a cluster range of IPv4 masquerades no client over IPv6", Client, Cluster(41), 80, kept(ALL)).only(V6),
     row("a cluster range of IPv4 masquerades no pod at the ClusterIP", Pod, Cluster(41), 80, kept(ALL)),
     row("a cluster range of IPv4 lets a pod reach all endpoints over IPv4", Pod, Vip(1), 80, kept(ALL)).only(V4),
     row("a cluster range of IPv4 takes a pod for a client over IPv6", Pod, Vip(1), 80, kept(L)).only(V6),
@@ -84,8 +84,8 @@ const IPV4_RANGE: [Row; 6] = [
 ];
 
 const IPV6_RANGE: [Row; 6] = [
-    row("a cluster range of IPv6 masquerades a client over IPv6", Ext, Cluster(41), 80, masqueraded(ALL)).only(V6),
-    row("a cluster range of IPv6 masquerades no client over IPv4", Ext, Cluster(41), 80, kept(ALL)).only(V4),
+    row("a cluster range of IPv6 masquerades a client over IPv6", Client, Cluster(41), 80, masqueraded(ALL)).only(V6),
+    row("a cluster range of IPv6 masquerades no client over IPv4", Client, Cluster(41), 80, kept(ALL)).only(V4),
     row("a cluster range of IPv6 masquerades no pod at the ClusterIP", Pod, Cluster(41), 80, kept(ALL)),
     row("a cluster range of IPv6 lets a pod reach all endpoints over IPv6", Pod, Vip(1), 80, kept(ALL)).only(V6),
     row("a cluster range of IPv6 takes a pod for a client over IPv4", Pod, Vip(1), 80, kept(L)).only(V4),
@@ -96,7 +96,7 @@ const IPV6_RANGE: [Row; 6] = [
 const NODE_CIDR: [Row; 8] = [
     row("NodeCIDR does not masquerade a pod of this node at the ClusterIP", Pod, Cluster(41), 80, kept(ALL)),
     row("NodeCIDR masquerades a pod of another node at the ClusterIP", FarPod, Cluster(41), 80, masqueraded(ALL)),
-    row("NodeCIDR masquerades a client at the ClusterIP", Ext, Cluster(41), 80, masqueraded(ALL)),
+    row("NodeCIDR masquerades a client at the ClusterIP", Client, Cluster(41), 80, masqueraded(ALL)),
     row("NodeCIDR masquerades the node at the ClusterIP", Node, Cluster(41), 80, masqueraded(ALL)),
     row("NodeCIDR lets a pod of this node reach all endpoints at the load-balancer IP", Pod, Vip(1), 80, kept(ALL)),
     row("NodeCIDR takes a pod of another node for a client", FarPod, Vip(1), 80, kept(L)),
@@ -107,8 +107,8 @@ const NODE_CIDR: [Row; 8] = [
 const NODE_CIDR_IPV4: [Row; 4] = [
     row("NodeCIDR of IPv4 lets a pod reach all endpoints over IPv4", Pod, Vip(1), 80, kept(ALL)).only(V4),
     row("NodeCIDR of IPv4 takes a pod for a client over IPv6", Pod, Vip(1), 80, kept(L)).only(V6),
-    row("NodeCIDR of IPv4 masquerades a client over IPv4", Ext, Cluster(41), 80, masqueraded(ALL)).only(V4),
-    row("NodeCIDR of IPv4 masquerades no client over IPv6", Ext, Cluster(41), 80, kept(ALL)).only(V6),
+    row("NodeCIDR of IPv4 masquerades a client over IPv4", Client, Cluster(41), 80, masqueraded(ALL)).only(V4),
+    row("NodeCIDR of IPv4 masquerades no client over IPv6", Client, Cluster(41), 80, kept(ALL)).only(V6),
 ];
 
 const OTHER_NODE_CIDRS: [Row; 3] = [
@@ -121,21 +121,21 @@ const OTHER_NODE_CIDRS: [Row; 3] = [
 const INTERFACE: [Row; 8] = [
     row("BridgeInterface does not masquerade a pod behind the bridge", Pod, Cluster(41), 80, kept(ALL)),
     row("BridgeInterface masquerades a pod behind another interface", FarPod, Cluster(41), 80, masqueraded(ALL)),
-    row("BridgeInterface masquerades a client at the ClusterIP", Ext, Cluster(41), 80, masqueraded(ALL)),
+    row("BridgeInterface masquerades a client at the ClusterIP", Client, Cluster(41), 80, masqueraded(ALL)),
     row("BridgeInterface masquerades the node at the ClusterIP", Node, Cluster(41), 80, masqueraded(ALL)),
     row("BridgeInterface lets a pod behind the bridge reach all endpoints", Pod, Vip(1), 80, kept(ALL)),
     row("BridgeInterface takes a pod behind another interface for a client", FarPod, Vip(1), 80, kept(L)),
-    row("BridgeInterface sends a client of the NodePort to the local endpoint", Ext, Primary, 3001, kept(L)),
+    row("BridgeInterface sends a client of the NodePort to the local endpoint", Client, Primary, 3001, kept(L)),
     row("BridgeInterface masquerades the node at the NodePort", Node, Primary, 3001, masqueraded(ALL)),
 ];
 
 const PREFIX: [Row; 8] = [
     row("InterfaceNamePrefix does not masquerade a pod of that prefix", Pod, Cluster(41), 80, kept(ALL)),
     row("InterfaceNamePrefix does not masquerade another such pod", FarPod, Cluster(41), 80, kept(ALL)),
-    row("InterfaceNamePrefix masquerades a client at the ClusterIP", Ext, Cluster(41), 80, masqueraded(ALL)),
+    row("InterfaceNamePrefix masquerades a client at the ClusterIP", Client, Cluster(41), 80, masqueraded(ALL)),
     row("InterfaceNamePrefix masquerades the node at the ClusterIP", Node, Cluster(41), 80, masqueraded(ALL)),
     row("InterfaceNamePrefix lets a pod of that prefix reach all endpoints", Pod, Vip(1), 80, kept(ALL)),
     row("InterfaceNamePrefix lets another such pod reach all endpoints", FarPod, Vip(1), 80, kept(ALL)),
-    row("InterfaceNamePrefix sends a client of the NodePort to the local endpoint", Ext, Primary, 3001, kept(L)),
+    row("InterfaceNamePrefix sends a client of the NodePort to the local endpoint", Client, Primary, 3001, kept(L)),
     row("InterfaceNamePrefix masquerades the node at the NodePort", Node, Primary, 3001, masqueraded(ALL)),
 ];

@@ -4,7 +4,7 @@ use crate::given::{local, remote, web};
 use crate::group::Group;
 use crate::section::Section;
 use crate::words::Place::{Cluster, Primary, Vip};
-use crate::words::Source::{Ext, Node, Pod};
+use crate::words::Source::{Client, Node, Pod};
 use crate::words::{Expected, Place, Source, kept, masqueraded, row};
 
 /// Both endpoints: one on this node, one on another.
@@ -62,25 +62,25 @@ const LINES: [Line; 27] = [
     Line("the node at the ClusterIP", Node, Cluster(41), 80, KEPT_IF_UNTOLD),
     Line("the node at the NodePort", Node, Primary, 3001, SAME),
     Line("the node at the load-balancer IP", Node, Vip(1), 80, SAME),
-    Line("a client at the ClusterIP", Ext, Cluster(41), 80, KEPT_IF_UNTOLD),
-    Line("a client at the NodePort", Ext, Primary, 3001, SAME),
-    Line("a client at the load-balancer IP", Ext, Vip(1), 80, SAME),
+    Line("a client at the ClusterIP", Client, Cluster(41), 80, KEPT_IF_UNTOLD),
+    Line("a client at the NodePort", Client, Primary, 3001, SAME),
+    Line("a client at the load-balancer IP", Client, Vip(1), 80, SAME),
     Line("external Local, a pod at the ClusterIP", Pod, Cluster(42), 80, KEPT_UNLESS_ALL),
     Line("external Local, a pod at the NodePort", Pod, Primary, 3002, [kept(ALL), kept(L), kept(ALL), kept(L)]),
     Line("external Local, a pod at the load-balancer IP", Pod, Vip(2), 80, [kept(ALL), kept(L), kept(ALL), kept(L)]),
     Line("external Local, the node at the ClusterIP", Node, Cluster(42), 80, KEPT_IF_UNTOLD),
     Line("external Local, the node at the NodePort", Node, Primary, 3002, SAME),
     Line("external Local, the node at the load-balancer IP", Node, Vip(2), 80, SAME),
-    Line("external Local, a client at the ClusterIP", Ext, Cluster(42), 80, KEPT_IF_UNTOLD),
-    Line("external Local, a client at the NodePort", Ext, Primary, 3002, [kept(L); 4]),
-    Line("external Local, a client at the load-balancer IP", Ext, Vip(2), 80, [kept(L); 4]),
+    Line("external Local, a client at the ClusterIP", Client, Cluster(42), 80, KEPT_IF_UNTOLD),
+    Line("external Local, a client at the NodePort", Client, Primary, 3002, [kept(L); 4]),
+    Line("external Local, a client at the load-balancer IP", Client, Vip(2), 80, [kept(L); 4]),
     Line("internal Local, a pod at the ClusterIP", Pod, Cluster(43), 80, KEPT_UNLESS_ALL_LOCAL),
     Line("internal Local, a pod at the NodePort", Pod, Primary, 3003, SAME),
     Line("internal Local, a pod at the load-balancer IP", Pod, Vip(3), 80, SAME),
     Line("internal Local, the node at the ClusterIP", Node, Cluster(43), 80, KEPT_IF_UNTOLD_LOCAL),
     Line("internal Local, the node at the NodePort", Node, Primary, 3003, SAME),
     Line("internal Local, the node at the load-balancer IP", Node, Vip(3), 80, SAME),
-    Line("internal Local, a client at the ClusterIP", Ext, Cluster(43), 80, KEPT_IF_UNTOLD_LOCAL),
-    Line("internal Local, a client at the NodePort", Ext, Primary, 3003, SAME),
-    Line("internal Local, a client at the load-balancer IP", Ext, Vip(3), 80, SAME),
+    Line("internal Local, a client at the ClusterIP", Client, Cluster(43), 80, KEPT_IF_UNTOLD_LOCAL),
+    Line("internal Local, a client at the NodePort", Client, Primary, 3003, SAME),
+    Line("internal Local, a client at the load-balancer IP", Client, Vip(3), 80, SAME),
 ];

@@ -5,7 +5,7 @@ use crate::group::Group;
 use crate::section::Section;
 use crate::words::Expected::{Dropped, Refused};
 use crate::words::Place::{BoundExternal, Cluster, External, Primary, Vip};
-use crate::words::Source::{Ext, FarPod, Node, OwnPod, Pod};
+use crate::words::Source::{Client, FarPod, Node, OwnPod, Pod};
 use crate::words::{Row, SELF, kept, masqueraded, row};
 
 /// Endpoint X is on another node, Y on this one.
@@ -36,18 +36,18 @@ const EXTERNAL_LOCAL: [Row; 15] = [
     row("a pod reaches all endpoints at the ClusterIP", Pod, Cluster(41), 80, kept(XY)),
     row("a pod reaches all endpoints at the node's external IP", Pod, BoundExternal, 80, kept(XY)),
     row("a pod reaches all endpoints at an external IP on no interface", Pod, External(1), 80, kept(XY)),
-    row("a client reaches the local endpoint at the node's external IP", Ext, BoundExternal, 80, kept(&[Y])),
-    row("a client reaches the local endpoint at an external IP on no interface", Ext, External(1), 80, kept(&[Y])),
+    row("a client reaches the local endpoint at the node's external IP", Client, BoundExternal, 80, kept(&[Y])),
+    row("a client reaches the local endpoint at an external IP on no interface", Client, External(1), 80, kept(&[Y])),
     row("a pod reaches all endpoints at the load-balancer IP", Pod, Vip(4), 80, kept(XY)),
-    row("a client reaches the local endpoint at the load-balancer IP", Ext, Vip(4), 80, kept(&[Y])),
+    row("a client reaches the local endpoint at the load-balancer IP", Client, Vip(4), 80, kept(&[Y])),
     row("a pod reaches all endpoints at the NodePort", Pod, Primary, 3002, kept(XY)),
-    row("a client reaches the local endpoint at the NodePort", Ext, Primary, 3002, kept(&[Y])),
+    row("a client reaches the local endpoint at the NodePort", Client, Primary, 3002, kept(&[Y])),
     // The node itself, and pods of other nodes, which the cluster's range does not tell from this node's.
     row("the node reaches all endpoints at its external IP", Node, BoundExternal, 80, masqueraded(XY)),
     row("the node reaches all endpoints at an external IP on no interface", Node, External(1), 80, masqueraded(XY)),
     row("the node reaches all endpoints at the load-balancer IP", Node, Vip(4), 80, masqueraded(XY)),
     row("the node reaches all endpoints at the NodePort", Node, Primary, 3002, masqueraded(XY)),
-    row("a client reaches all endpoints at the ClusterIP", Ext, Cluster(41), 80, masqueraded(XY)),
+    row("a client reaches all endpoints at the ClusterIP", Client, Cluster(41), 80, masqueraded(XY)),
     row("a pod of another node reaches all endpoints at the load-balancer IP", FarPod, Vip(4), 80, kept(XY)),
 ];
 
@@ -55,17 +55,17 @@ const EXTERNAL_CLUSTER: [Row; 14] = [
     row("a pod reaches all endpoints at the ClusterIP and is not masqueraded", Pod, Cluster(41), 80, kept(XY)),
     row("a pod is masqueraded at the node's external IP", Pod, BoundExternal, 80, masqueraded(XY)),
     row("a pod is masqueraded at an external IP on no interface", Pod, External(1), 80, masqueraded(XY)),
-    row("a client is masqueraded at the node's external IP", Ext, BoundExternal, 80, masqueraded(XY)),
-    row("a client is masqueraded at an external IP on no interface", Ext, External(1), 80, masqueraded(XY)),
+    row("a client is masqueraded at the node's external IP", Client, BoundExternal, 80, masqueraded(XY)),
+    row("a client is masqueraded at an external IP on no interface", Client, External(1), 80, masqueraded(XY)),
     row("a pod is masqueraded at the load-balancer IP", Pod, Vip(4), 80, masqueraded(XY)),
-    row("a client is masqueraded at the load-balancer IP", Ext, Vip(4), 80, masqueraded(XY)),
+    row("a client is masqueraded at the load-balancer IP", Client, Vip(4), 80, masqueraded(XY)),
     row("a pod is masqueraded at the NodePort", Pod, Primary, 3002, masqueraded(XY)),
-    row("a client is masqueraded at the NodePort", Ext, Primary, 3002, masqueraded(XY)),
+    row("a client is masqueraded at the NodePort", Client, Primary, 3002, masqueraded(XY)),
     row("the node is masqueraded at its external IP", Node, BoundExternal, 80, masqueraded(XY)),
     row("the node is masqueraded at an external IP on no interface", Node, External(1), 80, masqueraded(XY)),
     row("the node is masqueraded at the load-balancer IP", Node, Vip(4), 80, masqueraded(XY)),
     row("the node is masqueraded at the NodePort", Node, Primary, 3002, masqueraded(XY)),
-    row("a client is masqueraded at the ClusterIP", Ext, Cluster(41), 80, masqueraded(XY)),
+    row("a client is masqueraded at the ClusterIP", Client, Cluster(41), 80, masqueraded(XY)),
 ];
 
 /// Services that kube-proxy counts in gauges; here packets show what they do.
@@ -90,23 +90,29 @@ const NO_LOCAL_ENDPOINTS: [Row; 24] = [
     row("internal Local with a local endpoint sends a pod there", Pod, Cluster(61), 80, kept(&[11])),
     row(
         "internal Local with a local endpoint sends a NodePort client to all",
-        Ext,
+        Client,
         Primary,
         3061,
         masqueraded(&[11, 12, 13]),
     ),
     row("external Local with a local endpoint sends a pod to all", Pod, Cluster(62), 80, kept(&[11, 12, 13])),
-    row("external Local with a local endpoint sends a client of the NodePort there", Ext, Primary, 3062, kept(&[11])),
+    row(
+        "external Local with a local endpoint sends a client of the NodePort there",
+        Client,
+        Primary,
+        3062,
+        kept(&[11]),
+    ),
     row("both Local with a local endpoint send a pod there", Pod, Cluster(63), 80, kept(&[11])),
-    row("both Local with a local endpoint send a client of the NodePort there", Ext, Primary, 3063, kept(&[11])),
+    row("both Local with a local endpoint send a client of the NodePort there", Client, Primary, 3063, kept(&[11])),
     row("both Local with a local endpoint send the node there", Node, Cluster(63), 80, masqueraded(&[11])),
     row("both Local with a local endpoint send a pod to all at the NodePort", Pod, Primary, 3063, kept(&[11, 12, 13])),
     row("internal Local without local endpoints drops a pod at the ClusterIP", Pod, Cluster(64), 80, Dropped),
-    row("internal Local without local endpoints keeps the NodePort open", Ext, Primary, 3064, masqueraded(XY)),
+    row("internal Local without local endpoints keeps the NodePort open", Client, Primary, 3064, masqueraded(XY)),
     row("internal Local without local endpoints drops the node at the ClusterIP", Node, Cluster(64), 80, Dropped),
-    row("internal Local without local endpoints drops a client at the ClusterIP", Ext, Cluster(64), 80, Dropped),
+    row("internal Local without local endpoints drops a client at the ClusterIP", Client, Cluster(64), 80, Dropped),
     row("external Local without local endpoints sends a pod to all", Pod, Cluster(65), 80, kept(XY)),
-    row("external Local without local endpoints drops a client of the NodePort", Ext, Primary, 3065, Dropped),
+    row("external Local without local endpoints drops a client of the NodePort", Client, Primary, 3065, Dropped),
     row("external Local without local endpoints keeps the NodePort open to a pod", Pod, Primary, 3065, kept(XY)),
     row(
         "external Local without local endpoints keeps the NodePort open to the node",
@@ -116,11 +122,11 @@ const NO_LOCAL_ENDPOINTS: [Row; 24] = [
         masqueraded(XY),
     ),
     row("both Local without local endpoints drop a pod at the ClusterIP", Pod, Cluster(66), 80, Dropped),
-    row("both Local without local endpoints drop a client of the NodePort", Ext, Primary, 3066, Dropped),
+    row("both Local without local endpoints drop a client of the NodePort", Client, Primary, 3066, Dropped),
     row("both Local without local endpoints keep the NodePort open to a pod", Pod, Primary, 3066, kept(XY)),
     row("both Local without any endpoints refuse a pod at the ClusterIP", Pod, Cluster(67), 80, Refused),
-    row("both Local without any endpoints refuse a client of the NodePort", Ext, Primary, 3067, Refused),
-    row("external Local without local endpoints drops a client of the external IP", Ext, BoundExternal, 80, Dropped),
+    row("both Local without any endpoints refuse a client of the NodePort", Client, Primary, 3067, Refused),
+    row("external Local without local endpoints drops a client of the external IP", Client, BoundExternal, 80, Dropped),
     row("external Local without local endpoints keeps the external IP open to a pod", Pod, BoundExternal, 80, kept(XY)),
     row(
         "external Local without local endpoints keeps the external IP open to the node",
@@ -147,5 +153,5 @@ const HAIRPIN: [Row; 9] = [
     row("a pod reaches itself through its ClusterIP", OwnPod, Cluster(41), 80, masqueraded(&[SELF])),
     row("a pod reaches itself through its ClusterIP under Local", OwnPod, Cluster(42), 80, masqueraded(&[SELF])),
     row("another pod is not masqueraded under Local", Pod, Cluster(42), 80, kept(&[SELF])),
-    row("a client is not masqueraded under Local", Ext, Vip(5), 80, kept(&[SELF])),
+    row("a client is not masqueraded under Local", Client, Vip(5), 80, kept(&[SELF])),
 ];

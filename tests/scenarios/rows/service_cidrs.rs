@@ -8,7 +8,7 @@ use crate::group::Group;
 use crate::section::Section;
 use crate::words::Expected::Dropped;
 use crate::words::Place::{self, Cluster};
-use crate::words::Source::Ext;
+use crate::words::Source::Client;
 use crate::words::{Row, kept, masqueraded, row};
 
 /// The groups of this file.
@@ -26,8 +26,8 @@ pub fn groups() -> Vec<Group> {
             .named(variant)
             .instead("ServiceCIDR", cidrs)
     };
-    let direct = |name, pod, expected| row(name, Ext, Place::Pod(pod), 8080, expected);
-    let reached = |name| row(name, Ext, Cluster(41), 80, masqueraded(&[11]));
+    let direct = |name, pod, expected| row(name, Client, Place::Pod(pod), 8080, expected);
+    let reached = |name| row(name, Client, Cluster(41), 80, masqueraded(&[11]));
     let both = || cidr("one", &["10.128.0.24/30", "fd00:10:128::18/126"]);
     let v4 = |name, expected| direct(name, 20, expected).only(&[Family::V4]);
     let v6 = |name, expected| direct(name, 20, expected).only(&[Family::V6]);

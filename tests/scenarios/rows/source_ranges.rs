@@ -6,7 +6,7 @@ use crate::group::Group;
 use crate::section::Section;
 use crate::words::Expected::{Dropped, Refused};
 use crate::words::Place::{BoundExternal, Cluster, External, Primary, Vip};
-use crate::words::Source::{Blocked, Ext, Node, NodeBound, Pod};
+use crate::words::Source::{Blocked, Client, Node, NodeBound, Pod};
 use crate::words::{Row, kept, masqueraded, row};
 
 const BOTH: &[u16] = &[11, 12];
@@ -58,7 +58,7 @@ fn other_port() -> serde_json::Value {
 }
 
 const ROWS: [Row; 29] = [
-    row("a client inside the ranges reaches the load-balancer IP", Ext, Vip(1), 80, masqueraded(BOTH)),
+    row("a client inside the ranges reaches the load-balancer IP", Client, Vip(1), 80, masqueraded(BOTH)),
     row("a client outside the ranges is dropped", Blocked, Vip(1), 80, Dropped),
     // Pods and the node are sources as any.
     row("a pod outside the ranges is dropped", Pod, Vip(1), 80, Dropped),
@@ -67,28 +67,28 @@ const ROWS: [Row; 29] = [
     row("ranges do not restrict the NodePort", Blocked, Primary, 3001, masqueraded(BOTH)),
     row("ranges do not restrict the external IP", Blocked, External(1), 80, masqueraded(BOTH)),
     row("ranges do not restrict the ClusterIP", Blocked, Cluster(1), 80, masqueraded(BOTH)),
-    row("under Local a client inside the ranges reaches the local endpoint", Ext, Vip(2), 80, kept(&[11])),
+    row("under Local a client inside the ranges reaches the local endpoint", Client, Vip(2), 80, kept(&[11])),
     row("under Local a client outside the ranges is dropped", Blocked, Vip(2), 80, Dropped),
     row("under Local a pod outside the ranges is dropped", Pod, Vip(2), 80, Dropped),
     row("under Local ranges do not restrict the NodePort", Blocked, Primary, 3002, kept(&[11])),
-    row("without endpoints a client inside the ranges is refused", Ext, Vip(3), 80, Refused),
+    row("without endpoints a client inside the ranges is refused", Client, Vip(3), 80, Refused),
     row("without endpoints a client outside the ranges is dropped", Blocked, Vip(3), 80, Dropped),
-    row("ranges with the client and the node admit the client", Ext, Vip(4), 80, masqueraded(BOTH)),
+    row("ranges with the client and the node admit the client", Client, Vip(4), 80, masqueraded(BOTH)),
     row("ranges with the client and the node drop the other client", Blocked, Vip(4), 80, Dropped),
     row("ranges with the client and the node admit the node", Node, Vip(4), 80, masqueraded(BOTH)),
     // Ranges of one family leave the other open.
-    row("a range of IPv6 admits the client in both families", Ext, Vip(5), 80, masqueraded(BOTH)),
+    row("a range of IPv6 admits the client in both families", Client, Vip(5), 80, masqueraded(BOTH)),
     row("a range of IPv6 leaves IPv4 open", Blocked, Vip(5), 80, masqueraded(BOTH)).only(&[Family::V4]),
     row("a range of IPv6 drops others over IPv6", Blocked, Vip(5), 80, Dropped).only(&[Family::V6]),
-    row("a range beside the whole family admits the client", Ext, Vip(6), 80, masqueraded(BOTH)),
+    row("a range beside the whole family admits the client", Client, Vip(6), 80, masqueraded(BOTH)),
     row("a range of the whole family admits any client", Blocked, Vip(6), 80, masqueraded(BOTH)),
     row("a range of the whole family admits pods", Pod, Vip(6), 80, masqueraded(BOTH)),
-    row("ranges that overlap and repeat admit the client", Ext, Vip(7), 80, masqueraded(BOTH)),
+    row("ranges that overlap and repeat admit the client", Client, Vip(7), 80, masqueraded(BOTH)),
     row("IPv4 ranges that overlap and repeat drop the other client", Blocked, Vip(7), 80, Dropped).only(&[Family::V4]),
     row("the widest of IPv6 ranges that overlap admits the other client", Blocked, Vip(7), 80, masqueraded(BOTH))
         .only(&[Family::V6]),
     row("ranges of the pods admit a pod under external Local", Pod, Vip(8), 80, kept(BOTH)),
-    row("ranges of the pods drop a client", Ext, Vip(8), 80, Dropped),
+    row("ranges of the pods drop a client", Client, Vip(8), 80, Dropped),
     row("another Service on the same address admits a client", Blocked, Vip(1), 81, masqueraded(&[13])),
     row("another Service on the same address admits a pod", Pod, Vip(1), 81, masqueraded(&[13])),
 ];
@@ -103,7 +103,7 @@ fn bound_vip_of_the_node() -> Group {
 const BOUND_AND_OPEN: [Row; 4] = [
     row("ranges with the node admit the node from that address", NodeBound, BoundExternal, 80, masqueraded(BOTH)),
     row("ranges with the node admit the node from its primary address", Node, BoundExternal, 80, masqueraded(BOTH)),
-    row("ranges with the node admit the client at that address", Ext, BoundExternal, 80, masqueraded(BOTH)),
+    row("ranges with the node admit the client at that address", Client, BoundExternal, 80, masqueraded(BOTH)),
     row("ranges with the node drop the other client at that address", Blocked, BoundExternal, 80, Dropped),
 ];
 
@@ -115,6 +115,6 @@ fn bound_vip() -> Group {
 const BOUND: [Row; 4] = [
     row("ranges without the node drop the node from that address", NodeBound, BoundExternal, 80, Dropped),
     row("ranges without the node drop the node from its primary address", Node, BoundExternal, 80, Dropped),
-    row("ranges without the node admit the client at that address", Ext, BoundExternal, 80, masqueraded(BOTH)),
+    row("ranges without the node admit the client at that address", Client, BoundExternal, 80, masqueraded(BOTH)),
     row("ranges without the node drop the other client at that address", Blocked, BoundExternal, 80, Dropped),
 ];

@@ -5,7 +5,7 @@ use crate::group::Group;
 use crate::section::Section;
 use crate::words::Expected::{Dropped, Refused, Untouched};
 use crate::words::Place::{Cluster, Primary};
-use crate::words::Source::{Ext, Node};
+use crate::words::Source::{Client, Node};
 use crate::words::{Row, masqueraded, row};
 
 /// The groups of this file, one for each step.
@@ -14,7 +14,7 @@ pub fn groups() -> Vec<Group> {
         web(&format!("l{number}"), number).node_port(3000 + number).endpoints(pods.iter().map(|pod| local(*pod)))
     };
     let group = |step, apps: Vec<App>, rows: Vec<Row>| Group::new(Section::Steps, apps, rows).named(step);
-    let at = |name, number, expected| row(name, Ext, Cluster(number), 80, expected);
+    let at = |name, number, expected| row(name, Client, Cluster(number), 80, expected);
     let one = || app(1, &[11]);
     vec![
         group(
@@ -47,7 +47,13 @@ pub fn groups() -> Vec<Group> {
             vec![one(), app(3, &[13]), app(4, &[])],
             vec![
                 at("a Service that was added without endpoints refuses at the ClusterIP", 4, Refused),
-                row("a Service that was added without endpoints refuses at the NodePort", Ext, Primary, 3004, Refused),
+                row(
+                    "a Service that was added without endpoints refuses at the NodePort",
+                    Client,
+                    Primary,
+                    3004,
+                    Refused,
+                ),
             ],
         ),
         group(
@@ -55,7 +61,7 @@ pub fn groups() -> Vec<Group> {
             vec![one(), app(3, &[13]), app(4, &[14])],
             vec![
                 at("an endpoint that was added is reached at the ClusterIP", 4, masqueraded(&[14])),
-                row("an endpoint that was added is reached at the NodePort", Ext, Primary, 3004, masqueraded(&[14])),
+                row("an endpoint that was added is reached at the NodePort", Client, Primary, 3004, masqueraded(&[14])),
             ],
         ),
         group(
@@ -63,7 +69,7 @@ pub fn groups() -> Vec<Group> {
             vec![one(), app(3, &[15]), app(4, &[14])],
             vec![
                 at("another address replaces the old one at the ClusterIP", 3, masqueraded(&[15])),
-                row("another address replaces the old one at the NodePort", Ext, Primary, 3003, masqueraded(&[15])),
+                row("another address replaces the old one at the NodePort", Client, Primary, 3003, masqueraded(&[15])),
             ],
         ),
         group(
@@ -71,7 +77,7 @@ pub fn groups() -> Vec<Group> {
             vec![one(), app(3, &[15, 16]), app(4, &[14])],
             vec![
                 at("a second endpoint is used too at the ClusterIP", 3, masqueraded(&[15, 16])),
-                row("a second endpoint is used too at the NodePort", Ext, Primary, 3003, masqueraded(&[15, 16])),
+                row("a second endpoint is used too at the NodePort", Client, Primary, 3003, masqueraded(&[15, 16])),
             ],
         ),
         group(
@@ -79,7 +85,7 @@ pub fn groups() -> Vec<Group> {
             vec![one(), app(3, &[]), app(4, &[14])],
             vec![
                 at("a Service that lost all endpoints refuses at the ClusterIP", 3, Refused),
-                row("a Service that lost all endpoints refuses at the NodePort", Ext, Primary, 3003, Refused),
+                row("a Service that lost all endpoints refuses at the NodePort", Client, Primary, 3003, Refused),
             ],
         ),
         group(

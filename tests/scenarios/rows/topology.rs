@@ -9,7 +9,7 @@ use crate::group::Group;
 use crate::section::Section;
 use crate::words::Expected::{Dropped, Refused};
 use crate::words::Place::{Cluster, Primary};
-use crate::words::Source::{Ext, Node, Pod};
+use crate::words::Source::{Client, Node, Pod};
 use crate::words::{Row, kept, masqueraded, row};
 
 /// The groups of this file.
@@ -149,22 +149,22 @@ fn zone_a() -> Group {
 
 const ROWS: [Row; 54] = [
     row("a pod at the ClusterIP reaches the endpoints of this zone", Pod, Cluster(1), 80, kept(&[11, 14])),
-    row("a client of the NodePort reaches the endpoints of this zone", Ext, Primary, 3001, masqueraded(&[11, 14])),
+    row("a client of the NodePort reaches the endpoints of this zone", Client, Primary, 3001, masqueraded(&[11, 14])),
     row("external Local leaves the ClusterIP to endpoints of this zone", Pod, Cluster(2), 80, kept(&[11, 14])),
-    row("external Local sends a client to local endpoints of any zone", Ext, Primary, 3002, kept(&[11, 12])),
+    row("external Local sends a client to local endpoints of any zone", Client, Primary, 3002, kept(&[11, 12])),
     row("external Local sends a pod at the NodePort to this zone", Pod, Primary, 3002, kept(&[11, 14])),
     row("external Local sends the node at the NodePort to this zone", Node, Primary, 3002, masqueraded(&[11, 14])),
     row("internal Local sends a pod to local endpoints of any zone", Pod, Cluster(3), 80, kept(&[11, 12])),
-    row("internal Local leaves the NodePort to endpoints of this zone", Ext, Primary, 3003, masqueraded(&[11, 14])),
+    row("internal Local leaves the NodePort to endpoints of this zone", Client, Primary, 3003, masqueraded(&[11, 14])),
     row("an endpoint of this zone that is not ready is not used", Pod, Cluster(7), 80, kept(&[11])),
     row("a zone without ready endpoints uses those of other zones", Pod, Cluster(8), 80, kept(&[12, 13])),
     row("one endpoint without a hint makes all endpoints used", Pod, Cluster(9), 80, kept(ALL)),
     row("an endpoint hinted for this node goes before those of this zone", Pod, Cluster(12), 80, kept(&[11])),
-    row("an endpoint hinted for this node serves a client of the NodePort", Ext, Primary, 3012, masqueraded(&[11])),
+    row("an endpoint hinted for this node serves a client of the NodePort", Client, Primary, 3012, masqueraded(&[11])),
     row("one endpoint without a node hint makes all endpoints used", Pod, Cluster(13), 80, kept(&[11, 12, 13])),
     row("no endpoint is hinted for this node and those of this zone are used", Pod, Cluster(14), 80, kept(&[12, 13])),
     row("external Local leaves hints in force at the ClusterIP", Pod, Cluster(15), 80, kept(&[11, 13])),
-    row("external Local puts local endpoints before hints for a client", Ext, Primary, 3015, kept(&[11, 12])),
+    row("external Local puts local endpoints before hints for a client", Client, Primary, 3015, kept(&[11, 12])),
     row("internal Local without any endpoints refuses", Pod, Cluster(16), 80, Refused),
     row("internal Local without local endpoints drops", Pod, Cluster(17), 80, Dropped),
     row("internal Local with all endpoints local uses all of them", Pod, Cluster(18), 80, kept(&[11, 12])),
@@ -173,16 +173,16 @@ const ROWS: [Row; 54] = [
     row("a local endpoint that is not ready leaves the remote one", Pod, Cluster(21), 80, kept(&[12])),
     row("terminating endpoints are used when no endpoint is ready", Pod, Cluster(22), 80, kept(&[11, 12])),
     row("internal Local sends a pod at the ClusterIP to the local endpoints", Pod, Cluster(23), 80, kept(&[11, 12])),
-    row("internal Local sends a client of the NodePort to all", Ext, Primary, 3023, masqueraded(&[11, 12, 13])),
+    row("internal Local sends a client of the NodePort to all", Client, Primary, 3023, masqueraded(&[11, 12, 13])),
     row("internal Local sends a pod at the NodePort to all", Pod, Primary, 3023, masqueraded(&[11, 12, 13])),
     row("external Local sends a pod at the ClusterIP to all endpoints", Pod, Cluster(24), 80, kept(&[11, 12, 13])),
-    row("external Local sends a client of the NodePort to the local endpoints", Ext, Primary, 3024, kept(&[11, 12])),
+    row("external Local sends a client of the NodePort to the local endpoints", Client, Primary, 3024, kept(&[11, 12])),
     row("external Local sends a pod at the NodePort to all endpoints", Pod, Primary, 3024, kept(&[11, 12, 13])),
     row("both Local send a pod at the ClusterIP to the local endpoints", Pod, Cluster(25), 80, kept(&[11, 12])),
-    row("both Local send a client of the NodePort to the local endpoints", Ext, Primary, 3025, kept(&[11, 12])),
+    row("both Local send a client of the NodePort to the local endpoints", Client, Primary, 3025, kept(&[11, 12])),
     row("both Local send a pod at the NodePort to all endpoints", Pod, Primary, 3025, kept(&[11, 12, 13])),
     row("both Local without local endpoints drop a pod at the ClusterIP", Pod, Cluster(26), 80, Dropped),
-    row("both Local without local endpoints drop a client of the NodePort", Ext, Primary, 3026, Dropped),
+    row("both Local without local endpoints drop a client of the NodePort", Client, Primary, 3026, Dropped),
     row("both Local without local endpoints keep the NodePort open to a pod", Pod, Primary, 3026, kept(&[11, 12])),
     row(
         "both Local without local endpoints keep the NodePort open to the node",
@@ -192,20 +192,26 @@ const ROWS: [Row; 54] = [
         masqueraded(&[11, 12]),
     ),
     row("both Local with terminating remote endpoints drop a pod at the ClusterIP", Pod, Cluster(27), 80, Dropped),
-    row("both Local with terminating remote endpoints drop a client of the NodePort", Ext, Primary, 3027, Dropped),
+    row("both Local with terminating remote endpoints drop a client of the NodePort", Client, Primary, 3027, Dropped),
     row("both Local with terminating remote endpoints send a pod there", Pod, Primary, 3027, kept(&[11, 12])),
     row("external Local leaves the ClusterIP to the ready remote endpoint", Pod, Cluster(28), 80, kept(&[11])),
-    row("external Local sends a client to the terminating local endpoint", Ext, Primary, 3028, kept(&[13])),
+    row("external Local sends a client to the terminating local endpoint", Client, Primary, 3028, kept(&[13])),
     row("external Local sends a pod at the NodePort to the ready endpoint", Pod, Primary, 3028, kept(&[11])),
     row("external Local sends the node at the NodePort to the ready endpoint", Node, Primary, 3028, masqueraded(&[11])),
     row("external Local does not restrict a pod at the ClusterIP", Pod, Cluster(29), 80, kept(&[11, 12, 13])),
-    row("external Local does not restrict a client at the ClusterIP", Ext, Cluster(29), 80, masqueraded(&[11, 12, 13])),
+    row(
+        "external Local does not restrict a client at the ClusterIP",
+        Client,
+        Cluster(29),
+        80,
+        masqueraded(&[11, 12, 13]),
+    ),
     row("internal Local with one local endpoint uses that one", Pod, Cluster(30), 80, kept(&[11])),
     row("no endpoints at all refuse", Pod, Cluster(31), 80, Refused),
     row("one local endpoint that is not ready refuses", Pod, Cluster(32), 80, Refused),
     row("hints do not matter when all endpoints terminate", Pod, Cluster(33), 80, kept(&[11, 12])),
     row("internal Local uses the local endpoint of another zone", Pod, Cluster(34), 80, kept(&[11])),
-    row("external Local sends a client to the local endpoint of another zone", Ext, Primary, 3034, kept(&[11])),
+    row("external Local sends a client to the local endpoint of another zone", Client, Primary, 3034, kept(&[11])),
     row("both Local send a pod at the NodePort to the endpoint of this zone", Pod, Primary, 3034, kept(&[12])),
     row(
         "both Local send the node at the NodePort to the endpoint of this zone",
