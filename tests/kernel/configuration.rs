@@ -156,11 +156,11 @@ fn a_changed_configuration_ends_the_proxy_with_the_reason_and_leaves_the_rules()
     cluster.mount(&KUBEADM.replace("bindAddress: 0.0.0.0", "bindAddress: somewhere"));
     until(&proxy, "it complains", || proxy.log().contains("KubeProxyConfiguration.bindAddress: \"somewhere\""));
     assert!(proxy.log().contains("what was read before stays in force"), "{}", proxy.log());
-    // A field that takes effect at once.
+    // What takes effect at once.
     cluster.mount(&KUBEADM.replace("verbosity: 0", "verbosity: 4"));
     until(&proxy, "it says more", || proxy.log().contains("logging as it says"));
     assert!(!proxy.log().contains("ending"), "{}", proxy.log());
-    // A field that takes effect at a start.
+    // And what does not.
     cluster
         .mount(&KUBEADM.replace("masqueradeAll: false", "masqueradeAll: true").replace("verbosity: 0", "verbosity: 4"));
     ends(&mut proxy);
