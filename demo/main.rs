@@ -120,7 +120,7 @@ fn ask(node: &Node, promise: Promise) -> Row {
         Outcome::Refused => (20, Duration::from_secs(5)),
         Outcome::Dropped => (2, DROP_TIMEOUT),
     };
-    let answers = Request::new(&node.client, transport, promise.frontend).patience(patience).send_many(times);
+    let answers = Request::new(&node.client, transport, promise.frontend).timeout(patience).send_many(times);
     Row::asked(promise, answers)
 }
 

@@ -1,4 +1,4 @@
-//! The documentation against the program: the table of metrics, links, the options that are named, and the sample of a plan.
+//! The documentation, compared with the program: the table of metrics, links, options, and the sample of a plan.
 
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
@@ -66,7 +66,7 @@ fn options_that_are_named_exist() {
             };
             for option in usage.split_whitespace().filter(|word| is_option(word)) {
                 let option = option.split('=').next().unwrap_or_default();
-                // On its own an option may be one of either.
+                // An option without a command may belong to either command.
                 let exists = known.contains(option)
                     || (!usage.contains("pointsman") && (replay.contains(option) || doctor.contains(option)));
                 assert!(exists, "{page} names {option} in `{usage}`: there is no such option");

@@ -39,15 +39,15 @@ fn a_pod_in_a_namespace_of_its_own_reaches_the_others_and_is_reached() {
 }
 
 #[test]
-fn failures_are_told_apart_and_connections_stay_open() {
+fn each_kind_of_failure_is_recognised_and_connections_stay_open() {
     let Some(node) = bare_node() else { return };
     for family in Family::ALL {
         let server = SocketAddr::new(family.pod_ip(11), 8080);
         node.serve(server);
         for transport in Transport::ALL {
             assert_eq!(node.request(transport, server.ip(), 1).send(), Err(Failure::Refused));
-            // Nobody translates ClusterIPs here: the packet follows the default route to nowhere.
-            let lost = node.request(transport, family.cluster_ip(1), 80).patience(Duration::from_millis(100)).send();
+            // Without the proxy a packet to a ClusterIP follows the default route, which leads nowhere.
+            let lost = node.request(transport, family.cluster_ip(1), 80).timeout(Duration::from_millis(100)).send();
             assert_eq!(lost, Err(Failure::TimedOut));
             let (mut connection, first) = node.request(transport, server.ip(), 8080).open().expect("the server is up");
             assert_eq!(connection.ping(), Ok(first), "the same flow, seen from the same port");

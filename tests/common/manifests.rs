@@ -73,7 +73,7 @@ impl Manifests {
         self.folder.path().to_str().expect("scratch folders have plain names")
     }
 
-    /// Writes an object, in place of an earlier version of it, in one step.
+    /// Writes an object in one step. It replaces an earlier version.
     pub fn apply(&self, object: impl Into<Value>) {
         let object = object.into();
         let metadata = &object["metadata"];
@@ -173,7 +173,7 @@ impl Service {
         self
     }
 
-    /// Makes it a load balancer's with `externalTrafficPolicy: Local`, which asks at this port whether a node has endpoints.
+    /// Makes it a load balancer with `externalTrafficPolicy: Local`, whose health check asks this port.
     pub fn health_checked(mut self, port: u16) -> Self {
         let spec = &mut self.0["spec"];
         spec["type"] = json!("LoadBalancer");
@@ -215,7 +215,7 @@ impl Slice {
         })
     }
 
-    /// Adds a ready endpoint on this node. What follows describes it further.
+    /// Adds a ready endpoint on this node. The next calls may describe it further.
     pub fn endpoint(mut self, addr: impl Into<IpAddr>) -> Self {
         let endpoint = json!({
             "addresses": [addr.into()],

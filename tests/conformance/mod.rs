@@ -185,13 +185,13 @@ pub async fn refuses_what_the_model_refuses(mut backend: impl Backend) {
     let everything = creation(&program());
     let random = sample(prop::collection::vec(operation(), 1..4), 400);
     // A slot that has another endpoint: rare by chance.
-    let anew = vec![Operation::add(Family::Ip, Object::Table), Operation::delete(Family::Ip, Object::Table)];
+    let empty_table = vec![Operation::add(Family::Ip, Object::Table), Operation::delete(Family::Ip, Object::Table)];
     let taken = [0, 1].map(|n| {
         let frontend = Frontend { addr: [10, 96, 0, 0].into(), protocol: Protocol::Tcp, port: 80 };
         let to = Endpoint { addr: [10, 1, 0, n].into(), port: 8080 };
         vec![Operation::add_element(Element::slot(EndpointList::Any, frontend, 0, to))]
     });
-    let batches = random.into_iter().chain([anew, everything.clone()]).chain(taken);
+    let batches = random.into_iter().chain([empty_table, everything.clone()]).chain(taken);
     for (n, batch) in batches.enumerate() {
         // From time to time a full program, so that there is something to refer to.
         if n % 25 == 0 {

@@ -1,4 +1,4 @@
-//! What was counted before, in a file of its own: a table that a reviewer can read as a diff.
+//! The counts of an earlier version, in a file of their own: a table that a reviewer can read as a diff.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,11 +6,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// How much more than before may be allocated and executed.
-const ALLOCATIONS: f64 = 1.02;
-const INSTRUCTIONS: f64 = 1.05;
+/// How many times the allocations and instructions of the baseline are allowed.
+const MAX_ALLOCATION_RATIO: f64 = 1.02;
+const MAX_INSTRUCTION_RATIO: f64 = 1.05;
 
-/// What was counted of one change at one size.
+/// The counts of one change at one size.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The change.
@@ -74,7 +74,7 @@ impl Baseline {
         fs::write(path(), text).expect("the file can be written");
     }
 
-    /// What is not as it was.
+    /// The rows that differ from the baseline.
     pub fn compare(&self, rows: &[Row]) -> Vec<String> {
         let mut wrong = Vec::new();
         let same_compiler = self.compiler == compiler();
@@ -91,10 +91,10 @@ impl Baseline {
                 wrong.push(format!("{row}: the baseline has {operations} operations in {bytes} bytes"));
             }
             let above = |now: u64, before: u64, tolerance: f64| now as f64 > before as f64 * tolerance;
-            if same_compiler && above(row.allocations, *allocations, ALLOCATIONS) {
+            if same_compiler && above(row.allocations, *allocations, MAX_ALLOCATION_RATIO) {
                 wrong.push(format!("{row}: the baseline has {allocations} allocations"));
             }
-            if same_compiler && row.instructions.is_some_and(|now| above(now, *instructions, INSTRUCTIONS)) {
+            if same_compiler && row.instructions.is_some_and(|now| above(now, *instructions, MAX_INSTRUCTION_RATIO)) {
                 wrong.push(format!("{row}: the baseline has {instructions} instructions"));
             }
         }
@@ -123,7 +123,7 @@ fn row(line: &str) -> ((String, u32), [u64; 4]) {
     (((*name).to_owned(), services), numbers.try_into().expect("four numbers"))
 }
 
-/// The compiler and how it was used: what counts of its code belong to.
+/// The compiler and its profile, for which the counts of code hold.
 fn compiler() -> String {
     let version = Command::new("rustc").arg("--version").output().map(|output| output.stdout).unwrap_or_default();
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };

@@ -3,11 +3,11 @@
 use std::fs;
 use std::process::Command;
 
-/// How it is told that it runs under valgrind, and at which size.
+/// The option that says that this process runs under valgrind, and at which size.
 const OPTION: &str = "--counted=";
 
 /// The size that is to be counted in this process.
-pub fn asked_for(args: &[String]) -> Option<u32> {
+pub fn size_to_count(args: &[String]) -> Option<u32> {
     args.iter().find_map(|arg| arg.strip_prefix(OPTION)?.parse().ok())
 }
 
@@ -28,7 +28,7 @@ pub fn instructions(services: u32) -> Vec<u64> {
     for n in 1.. {
         let Ok(text) = fs::read_to_string(file.with_extension(n.to_string())) else { break };
         let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
-        counts.push(total.expect("callgrind tells totals"));
+        counts.push(total.expect("callgrind writes totals"));
     }
     counts
 }

@@ -8,10 +8,10 @@
 //!
 //! What must hold, at 100 and at 10,000 Services:
 //!
-//! - operations and bytes are those of the baseline, and the same at both sizes; a change that matters to nobody sends nothing;
+//! - operations and bytes are those of the baseline, and the same at both sizes; a change that no Service depends on sends nothing;
 //! - allocations are at most 2 % above the baseline, instructions at most 5 %: compared for the compiler that wrote it, because another
 //!   one counts differently;
-//! - both grow by less than [`GROWTH`] between the two sizes: nothing walks over the cluster.
+//! - both grow by less than [`MAX_GROWTH`] between the two sizes: nothing walks over the cluster.
 //!
 //! Instructions are counted by valgrind, which takes a minute.
 
@@ -37,14 +37,14 @@ use world::World;
 /// The sizes that are compared: Services of 5 endpoints each.
 const SIZES: [u32; 2] = [100, 10_000];
 /// How much more a change may cost in a cluster 100 times as large: its maps are trees, and at most twice as deep.
-const GROWTH: f64 = 2.0;
+const MAX_GROWTH: f64 = 2.0;
 /// Set to 1 to write the baseline instead of comparing with it.
 const UPDATE: &str = "POINTSMAN_UPDATE_COUNTS";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(services) = callgrind::asked_for(&args) {
-        // Under valgrind: what is counted is known by the name of the function that does it.
+    if let Some(services) = callgrind::size_to_count(&args) {
+        // Under valgrind, which finds the counted function by its name.
         let mut world = World::new(services);
         for scenario in scenarios::all(services).into_iter().filter(|scenario| !scenario.walks) {
             world.give(scenario.events);
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     wrong.iter().for_each(|wrong| println!("FAILED: {wrong}"));
-    println!("If this is meant to be: {UPDATE}=1 cargo test --test counts -- --instructions");
+    println!("If this is meant: {UPDATE}=1 cargo test --test counts -- --instructions");
     ExitCode::FAILURE
 }
 
@@ -98,7 +98,7 @@ fn count(services: u32, with_instructions: bool) -> Vec<Row> {
     rows
 }
 
-/// What depends on the size and should not.
+/// Costs that grow with the cluster and should not.
 fn growth(rows: &[Row]) -> Vec<String> {
     let mut wrong = Vec::new();
     let [small, large] = SIZES.map(|size| rows.iter().filter(move |row| row.services == size));
@@ -108,9 +108,9 @@ fn growth(rows: &[Row]) -> Vec<String> {
             wrong.push(format!("{name}: {small} but {large}"));
         }
         if small.no_op && small.operations + large.operations > 0 {
-            wrong.push(format!("{name}: matters to nobody, but something is sent: {large}"));
+            wrong.push(format!("{name}: must send nothing, but sends {large}"));
         }
-        let grown = |small: u64, large: u64| large as f64 > small as f64 * GROWTH;
+        let grown = |small: u64, large: u64| large as f64 > small as f64 * MAX_GROWTH;
         if small.walks {
             continue;
         }

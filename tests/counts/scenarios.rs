@@ -14,16 +14,16 @@ const ENDPOINTS: u32 = 5;
 pub struct Scenario {
     /// What happens.
     pub name: String,
-    /// How the loop hears of it.
+    /// The events that the loop gets.
     pub events: Vec<Event>,
-    /// It matters to nobody.
+    /// No Service depends on it: nothing may be sent.
     pub no_op: bool,
     /// It may cost as much as the cluster is large.
     pub walks: bool,
 }
 
 /// The cluster before: plain Services, one that uses everything, and this node.
-pub fn at_first(services: u32) -> Vec<Event> {
+pub fn initial_cluster(services: u32) -> Vec<Event> {
     let mut events = lists(services);
     let everything = [everything(services), cluster::slice(special(services), ENDPOINTS), node()];
     events.extend(cluster::applied(&everything));
@@ -95,9 +95,10 @@ fn spec_changes(everything: &Value) -> Vec<Scenario> {
     there_and_back.into_iter().flat_map(both).collect()
 }
 
-/// Changes that matter to nobody.
+/// Changes that no Service depends on.
 fn no_ops(plain: &Value, slice: &Value, everything: &Value) -> Vec<Scenario> {
-    let metadata = |of: &Value, field: &str, value: Value| edited(of, |object| object["metadata"][field] = value);
+    let metadata =
+        |object: &Value, field: &str, value: Value| edited(object, |edited| edited["metadata"][field] = value);
     let annotations = json!({"example.com/seen": "2026-01-02T03:04:05Z"});
     let labels =
         json!({"kubernetes.io/service-name": slice["metadata"]["labels"]["kubernetes.io/service-name"], "x": "y"});
@@ -119,7 +120,7 @@ fn no_ops(plain: &Value, slice: &Value, everything: &Value) -> Vec<Scenario> {
     changed.into_iter().map(|(name, object)| Scenario { no_op: true, ..change(name, &[&object]) }).collect()
 }
 
-/// What is allowed to look at everything, and finds nothing to do.
+/// Changes that may walk over the cluster, and that send nothing.
 fn walks(services: u32) -> Vec<Scenario> {
     let elsewhere = edited(&node(), |node| node["metadata"]["labels"]["topology.kubernetes.io/zone"] = json!("zone-2"));
     let scenario = |name: &str, events| Scenario { name: name.to_owned(), events, no_op: true, walks: true };
@@ -167,7 +168,7 @@ fn special(services: u32) -> u32 {
     services + 20
 }
 
-/// A Service with every kind of address and a limit on who may use it.
+/// A Service with every kind of address and a source range.
 fn everything(services: u32) -> Value {
     edited(&cluster::service(special(services)), |service| {
         let spec = &mut service["spec"];

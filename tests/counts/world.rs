@@ -25,7 +25,7 @@ pub struct World {
     shutdown: CancellationToken,
 }
 
-/// A kernel that takes everything and is not there.
+/// A backend that encodes each batch and sends it nowhere.
 #[derive(Default)]
 struct Encoder {
     buffer: Vec<u8>,
@@ -49,15 +49,15 @@ impl World {
             received,
             shutdown: CancellationToken::new(),
         };
-        world.give(scenarios::at_first(services));
+        world.give(scenarios::initial_cluster(services));
         let first_sync = world.proxy.run(&mut world.received, Until::FirstSync, &world.shutdown);
-        world.runtime.block_on(first_sync).expect("the kernel takes everything");
+        world.runtime.block_on(first_sync).expect("the backend accepts every batch");
         let (operations, _) = world.sent();
         assert!(operations > 7 * u64::from(services), "everything is programmed: {operations}");
         world
     }
 
-    /// Puts events where the loop takes them from.
+    /// Gives the loop events.
     pub fn give(&mut self, events: Vec<Event>) {
         for event in events {
             assert!(self.events.try_send(Received::now(event)).is_ok(), "there is room");
@@ -72,13 +72,13 @@ impl World {
     }
 }
 
-/// What is counted. valgrind finds it by this name.
+/// The counted function; valgrind finds it by this name.
 #[inline(never)]
 pub fn one_turn(world: &mut World) {
     let _runtime = world.runtime.enter();
     // The events are there and the backend never waits, so when the loop waits it has done everything.
     let waiting = world.proxy.run(&mut world.received, Until::Shutdown, &world.shutdown).now_or_never();
-    assert!(waiting.is_none(), "it goes on for ever");
+    assert!(waiting.is_none(), "the loop waits for events");
 }
 
 impl Backend for Encoder {

@@ -1,4 +1,4 @@
-//! Session affinity: clients that stay with their endpoint, until time or the endpoint's end parts them.
+//! Session affinity: clients stay with their endpoint until the timeout or until the endpoint goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,14 +8,14 @@ use crate::cluster::until;
 use crate::common::netns::{Family, Request, Transport};
 use crate::world::{PORT, TARGET_PORT, WEB, World, pod_number, web};
 
-/// Longer than any test takes.
-const LONG: u32 = 600;
+/// A timeout in seconds, longer than any test takes.
+const LONG_TIMEOUT: u32 = 600;
 
 const NODE_PORT: u16 = 30_080;
 
 const EXTERNAL: &str = "203.0.113.9";
 
-/// A cluster whose `default/web` keeps clients for so many seconds, with clients outside.
+/// A cluster whose `default/web` has this affinity timeout in seconds, with clients outside.
 fn world(pods: &[u16], seconds: u32) -> Option<World> {
     let world = World::new()?;
     // Every address of these networks is one of the client's machine.
@@ -45,10 +45,10 @@ fn reached(
     clients: impl Iterator<Item = u16>,
 ) -> BTreeMap<u16, u16> {
     let request = world.node.request(transport, family.cluster_ip(WEB), PORT);
-    all(request, family, clients)
+    pods_reached_by(request, family, clients)
 }
 
-fn all(request: Request<'_>, family: Family, clients: impl Iterator<Item = u16>) -> BTreeMap<u16, u16> {
+fn pods_reached_by(request: Request<'_>, family: Family, clients: impl Iterator<Item = u16>) -> BTreeMap<u16, u16> {
     let clients: Vec<u16> = clients.collect();
     let answers = request.send_from_each(clients.iter().map(|n| client(family, *n)));
     let pod =
@@ -67,7 +67,7 @@ fn remembered(world: &World, family: Family, map: &str) -> usize {
 #[test]
 fn every_client_keeps_its_endpoint_over_both_families_and_transports() {
     let pods = [11, 12, 13, 14, 15];
-    let Some(world) = world(&pods, LONG) else { return };
+    let Some(world) = world(&pods, LONG_TIMEOUT) else { return };
     world.sync();
     for family in Family::ALL {
         for transport in Transport::ALL {
@@ -84,7 +84,7 @@ fn every_client_keeps_its_endpoint_over_both_families_and_transports() {
 }
 
 #[test]
-fn after_the_timeout_a_client_is_as_good_as_new() {
+fn after_the_timeout_a_client_is_balanced_again() {
     let Some(world) = world(&[11, 12, 13, 14], 1) else { return };
     world.sync();
     let first = reached(&world, Family::V4, Transport::Udp, 0..60);
@@ -94,7 +94,7 @@ fn after_the_timeout_a_client_is_as_good_as_new() {
 }
 
 #[test]
-fn each_new_connection_starts_the_timeout_anew() {
+fn each_new_connection_restarts_the_timeout() {
     let Some(world) = world(&[11, 12, 13, 14], 2) else { return };
     world.sync();
     let first = reached(&world, Family::V4, Transport::Udp, 0..40);
@@ -105,8 +105,8 @@ fn each_new_connection_starts_the_timeout_anew() {
 }
 
 #[test]
-fn when_an_endpoint_is_removed_its_clients_move_and_nobody_else() {
-    let Some(world) = world(&[11, 12, 13, 14], LONG) else { return };
+fn a_removed_endpoint_moves_its_own_clients_and_no_others() {
+    let Some(world) = world(&[11, 12, 13, 14], LONG_TIMEOUT) else { return };
     let proxy = world.follow();
     for family in Family::ALL {
         let first = reached(&world, family, Transport::Udp, 0..100);
@@ -125,8 +125,8 @@ fn when_an_endpoint_is_removed_its_clients_move_and_nobody_else() {
 }
 
 #[test]
-fn a_restart_forgets_nobody_but_the_clients_of_endpoints_that_are_gone() {
-    let Some(world) = world(&[11, 12, 13], LONG) else { return };
+fn a_restart_forgets_only_the_clients_of_endpoints_that_are_gone() {
+    let Some(world) = world(&[11, 12, 13], LONG_TIMEOUT) else { return };
     world.follow().kill();
     let first = reached(&world, Family::V4, Transport::Tcp, 0..60);
     let proxy = world.follow();
@@ -142,8 +142,8 @@ fn a_restart_forgets_nobody_but_the_clients_of_endpoints_that_are_gone() {
 #[test]
 fn node_ports_and_external_addresses_keep_clients_too() {
     let pods = [11, 12, 13, 14];
-    let Some(world) = world(&pods, LONG) else { return };
-    let service = web().session_affinity(LONG).node_port("udp", NODE_PORT).external_ip(EXTERNAL);
+    let Some(world) = world(&pods, LONG_TIMEOUT) else { return };
+    let service = web().session_affinity(LONG_TIMEOUT).node_port("udp", NODE_PORT).external_ip(EXTERNAL);
     world.manifests.apply(service);
     // A Service whose port has the NodePort's number: its clients are not those of the NodePort.
     world.serve(&[21]);
@@ -155,9 +155,9 @@ fn node_ports_and_external_addresses_keep_clients_too() {
     let proxy =
         world.node.start_pointsman(&[&networks[..], &["--manifests", world.manifests.path(), "--watch"]].concat());
     let to = |addr: &str, port| world.node.request(Transport::Udp, addr.parse().expect("an address"), port);
-    let ask = |addr: &str, port| all(to(addr, port), Family::V4, 0..40);
+    let ask = |addr: &str, port| pods_reached_by(to(addr, port), Family::V4, 0..40);
     until(&proxy, "the NodePort answers", || {
-        to("192.0.2.1", NODE_PORT).patience(Duration::from_millis(300)).send().is_ok()
+        to("192.0.2.1", NODE_PORT).timeout(Duration::from_millis(300)).send().is_ok()
     });
     // First: it must not be remembered for the NodePort.
     assert_eq!(ask("10.96.0.40", NODE_PORT).values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([21]));
@@ -170,13 +170,13 @@ fn node_ports_and_external_addresses_keep_clients_too() {
 
 #[test]
 fn affinity_is_switched_on_and_off_live_and_leaves_no_rules_behind() {
-    let Some(world) = world(&[11, 12, 13, 14], LONG) else { return };
+    let Some(world) = world(&[11, 12, 13, 14], LONG_TIMEOUT) else { return };
     world.manifests.apply(web());
     let proxy = world.follow();
     let without = world.objects().len();
     let moved = |before: &BTreeMap<u16, u16>| reached(&world, Family::V4, Transport::Udp, 0..60) != *before;
     assert!(moved(&reached(&world, Family::V4, Transport::Udp, 0..60)));
-    for seconds in [LONG, LONG + 1] {
+    for seconds in [LONG_TIMEOUT, LONG_TIMEOUT + 1] {
         world.manifests.apply(web().session_affinity(seconds));
         world.settle();
         let first = reached(&world, Family::V4, Transport::Udp, 0..60);
@@ -189,8 +189,8 @@ fn affinity_is_switched_on_and_off_live_and_leaves_no_rules_behind() {
 }
 
 #[test]
-fn when_no_more_clients_can_be_remembered_further_ones_are_balanced() {
-    let Some(world) = world(&[11, 12, 13, 14], LONG) else { return };
+fn clients_beyond_the_capacity_are_balanced() {
+    let Some(world) = world(&[11, 12, 13, 14], LONG_TIMEOUT) else { return };
     let finished =
         world.node.pointsman(&["--manifests", world.manifests.path(), "--once", "--affinity-capacity", "20"]);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
@@ -205,9 +205,9 @@ fn when_no_more_clients_can_be_remembered_further_ones_are_balanced() {
 }
 
 #[test]
-fn ten_thousand_clients_of_a_hundred_endpoints_are_sticky_and_only_those_of_a_removed_one_move() {
+fn of_ten_thousand_clients_only_those_of_a_removed_endpoint_move() {
     let pods: Vec<u16> = (100..200).collect();
-    let Some(world) = world(&pods, LONG) else { return };
+    let Some(world) = world(&pods, LONG_TIMEOUT) else { return };
     let proxy = world.follow();
     let clients = 10_000;
     let first = reached(&world, Family::V4, Transport::Udp, 0..clients);

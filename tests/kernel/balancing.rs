@@ -1,4 +1,4 @@
-//! Every endpoint is reached, none else, and all of them equally often.
+//! Exactly the endpoints are reached, and all of them equally often.
 
 use crate::common::netns::{Family, Transport};
 use crate::common::statistics::assert_uniform;

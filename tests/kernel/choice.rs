@@ -1,4 +1,4 @@
-//! Which endpoints a connection may reach: conditions, policies, and who asks.
+//! Which endpoints a connection may reach: conditions, policies, and sources.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -60,7 +60,7 @@ fn internal_traffic_policy_local_drops_where_the_node_has_no_endpoint() {
     for family in Family::ALL {
         for transport in Transport::ALL {
             let request = world.node.request(transport, family.cluster_ip(WEB), PORT);
-            let answer = request.patience(Duration::from_millis(150)).send();
+            let answer = request.timeout(Duration::from_millis(150)).send();
             assert_eq!(answer, Err(Failure::TimedOut), "{family} {transport}");
         }
     }
@@ -109,7 +109,7 @@ fn a_pod_reaches_itself_through_its_own_service() {
 }
 
 #[test]
-fn a_pod_is_seen_by_its_own_address_and_a_machine_outside_by_the_nodes() {
+fn a_pod_keeps_its_address_and_a_client_outside_is_masqueraded() {
     let Some(world) = World::with_web(&[11]) else { return };
     let pod = world.node.pod(7);
     world.sync();

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crate::common::apiserver::{self, ApiServer, Resource};
 use crate::common::netns::{Family, Namespace, Node, Proxy, requirements};
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a condition may take to hold.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The ClusterIP of `default/web`.
 const WEB: &str = "10.96.0.10";
@@ -56,16 +56,16 @@ impl Cluster {
         let expected = Family::V4.pod_ip(pod);
         until(proxy, &format!("web reaches {expected}"), || {
             let request = self.node.tcp(WEB.parse().expect("an address"), 80);
-            request.patience(Duration::from_millis(300)).send().is_ok_and(|answer| answer.server.ip() == expected)
+            request.timeout(Duration::from_millis(300)).send().is_ok_and(|answer| answer.server.ip() == expected)
         });
     }
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub fn until(proxy: &Proxy, what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}\n{}", proxy.log());
+        assert!(Instant::now() < deadline, "timed out: {what}\n{}", proxy.log());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -96,13 +96,13 @@ fn changes_at_the_api_server_are_programmed() {
     cluster.until_web_reaches(&proxy, 12);
     cluster.server.delete(Resource::Services, "default/web");
     let addr = WEB.parse().expect("an address");
-    until(&proxy, "web is gone", || cluster.node.tcp(addr, 80).patience(Duration::from_millis(100)).send().is_err());
+    until(&proxy, "web is gone", || cluster.node.tcp(addr, 80).timeout(Duration::from_millis(100)).send().is_err());
     let ended = proxy.terminate();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
 #[test]
-fn while_the_api_server_is_away_connections_go_on_and_then_what_was_missed_is_caught_up() {
+fn connections_survive_a_lost_api_server_and_missed_changes_follow() {
     let Some(mut cluster) = Cluster::new() else { return };
     let proxy = cluster.start();
     cluster.until_web_reaches(&proxy, 11);
@@ -146,7 +146,7 @@ fn health_waits_for_the_first_sync_and_follows_the_node() {
 }
 
 #[test]
-fn metrics_tell_what_was_done() {
+fn metrics_count_events_operations_and_syncs() {
     let Some(cluster) = Cluster::new() else { return };
     let proxy = cluster.start();
     cluster.until_web_reaches(&proxy, 11);

@@ -1,4 +1,4 @@
-//! The configuration file at work: kubeadm's command line on a node, the sysctls, and changes of the file while the proxy runs.
+//! The configuration file: kubeadm's command line on a node, the sysctls, and changes of the file while the proxy runs.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,8 +10,8 @@ use crate::cluster::until;
 use crate::common::apiserver::{self, ApiServer};
 use crate::common::netns::{NODE_NAME, Namespace, Node, Proxy, requirements};
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long the proxy may take to end.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What kubeadm puts into the ConfigMap.
 const KUBEADM: &str = include_str!("../operator/kubeadm.yaml");
@@ -65,9 +65,9 @@ impl Cluster {
 
 /// Waits until the proxy has ended by itself.
 fn ends(proxy: &mut Proxy) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     while !proxy.has_ended() {
-        assert!(Instant::now() < deadline, "it goes on\n{}", proxy.log());
+        assert!(Instant::now() < deadline, "the proxy does not end\n{}", proxy.log());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -82,7 +82,7 @@ const ESTABLISHED: &str = "nf_conntrack_tcp_timeout_established";
 const CLOSE_WAIT: &str = "nf_conntrack_tcp_timeout_close_wait";
 
 #[test]
-fn kubeadms_configuration_runs_and_sets_the_sysctls_that_this_namespace_has() {
+fn kubeadms_configuration_runs_and_sets_the_sysctls_of_the_namespace() {
     let Some(cluster) = Cluster::new() else { return };
     cluster.node.host.sysctl("netfilter/nf_conntrack_tcp_timeout_established", "432000");
     cluster.node.host.sysctl("netfilter/nf_conntrack_tcp_timeout_close_wait", "60");
@@ -96,7 +96,7 @@ fn kubeadms_configuration_runs_and_sets_the_sysctls_that_this_namespace_has() {
 }
 
 #[test]
-fn a_sysctl_that_cannot_be_written_is_named_with_both_values_and_survived() {
+fn a_sysctl_that_cannot_be_written_is_a_warning_with_both_values() {
     let Some(cluster) = Cluster::new() else { return };
     let present = sysctl(&cluster.node.host, "nf_conntrack_max");
     cluster.mount(&KUBEADM.replace("maxPerCore: null", "maxPerCore: 7").replace("min: null", "min: 12345"));
@@ -111,7 +111,7 @@ fn a_sysctl_that_cannot_be_written_is_named_with_both_values_and_survived() {
 }
 
 #[test]
-fn to_prepare_a_node_sets_its_sysctls_and_programs_nothing() {
+fn init_only_sets_the_sysctls_and_programs_nothing() {
     let Some(cluster) = Cluster::new() else { return };
     cluster.node.host.sysctl("netfilter/nf_conntrack_tcp_timeout_close_wait", "60");
     let finished = cluster.node.pointsman(&["--init-only", "--conntrack-max-per-core=0", "--conntrack-tcp-be-liberal"]);
@@ -122,7 +122,7 @@ fn to_prepare_a_node_sets_its_sysctls_and_programs_nothing() {
 }
 
 #[test]
-fn manifests_leave_the_sysctls_alone_unless_they_were_asked_for() {
+fn with_manifests_only_sysctls_that_flags_name_are_set() {
     let Some(cluster) = Cluster::new() else { return };
     let host = &cluster.node.host;
     host.sysctl("netfilter/nf_conntrack_tcp_timeout_established", "1000");
@@ -144,14 +144,14 @@ fn manifests_leave_the_sysctls_alone_unless_they_were_asked_for() {
 }
 
 #[test]
-fn another_configuration_in_the_configmap_ends_the_proxy_with_the_reason_and_leaves_the_rules() {
+fn a_changed_configuration_ends_the_proxy_with_the_reason_and_leaves_the_rules() {
     let Some(cluster) = Cluster::new() else { return };
     let mut proxy = cluster.start();
     let before = cluster.node.nft(&["list", "table", "ip", "pointsman"]);
 
-    // The same in other words.
+    // The same configuration, written differently.
     cluster.mount(&format!("# a comment\n{}", KUBEADM.replace("scheduler: \"\"", "scheduler: rr")));
-    // Nothing that could be used.
+    // A configuration that is not valid.
     std::thread::sleep(Duration::from_millis(500));
     cluster.mount(&KUBEADM.replace("bindAddress: 0.0.0.0", "bindAddress: somewhere"));
     until(&proxy, "it complains", || proxy.log().contains("KubeProxyConfiguration.bindAddress: \"somewhere\""));
@@ -171,7 +171,7 @@ fn another_configuration_in_the_configmap_ends_the_proxy_with_the_reason_and_lea
 }
 
 #[test]
-fn a_taken_address_is_tried_again_unless_that_is_to_be_an_error() {
+fn a_taken_address_is_tried_again_without_bind_address_hard_fail() {
     let Some(cluster) = Cluster::new() else { return };
     let taken = cluster.node.host.enter(|| TcpListener::bind("0.0.0.0:10256")).expect("the port is free");
     let kubeconfig = cluster.kubeconfig.to_str().expect("a path of letters");

@@ -1,4 +1,4 @@
-//! UDP clients that keep their port: which flows move when endpoints go, and which are left alone.
+//! UDP clients that keep their port: which flows move when endpoints go, and which stay.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -12,9 +12,9 @@ use crate::world::{PORT, TARGET_PORT, WEB, World, assert_unbroken, pod_number, w
 const NODE_PORT: u16 = 30_080;
 
 /// How long a single packet may take.
-const PACKET: Duration = Duration::from_millis(300);
+const PACKET_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Rules that track connections and nothing else: the kernel does not track in a namespace where nobody asks for it.
+/// Rules that track connections and nothing else: in a namespace without such rules the kernel does not track.
 const TRACK: &str = "
 table inet track {
   chain incoming {
@@ -26,7 +26,7 @@ table inet track {
 impl World {
     /// A UDP client outside that keeps its port, and the answer to its first packet.
     fn flow_to(&self, addr: IpAddr, port: u16) -> (Connection, Answer) {
-        self.node.udp(addr, port).patience(PACKET).open().expect("an endpoint answers")
+        self.node.udp(addr, port).timeout(PACKET_TIMEOUT).open().expect("an endpoint answers")
     }
 
     /// The node's UDP flows to this address.
@@ -43,11 +43,11 @@ impl World {
     }
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -90,24 +90,24 @@ fn a_running_proxy_moves_such_clients_and_counts_them() {
 }
 
 #[test]
-fn a_flow_stays_with_an_endpoint_that_ends_as_long_as_that_serves() {
+fn a_flow_stays_with_a_terminating_endpoint_as_long_as_it_serves() {
     let Some(world) = World::with_web(&[11]) else { return };
     world.serve(&[12]);
     let proxy = world.follow();
     let mut clients = Family::ALL.map(|family| world.flow_to(family.cluster_ip(WEB), PORT));
-    let looks = || -> u32 {
+    let checks = || -> u32 {
         let metrics = proxy.metrics(&world.node.host);
         let counts = metrics
             .lines()
             .filter(|line| line.starts_with("kubeproxy_conntrack_reconciler_sync_duration_seconds_count"));
         counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u32>().ok()).sum()
     };
-    until("the flows were looked at after the start", || looks() == 2);
+    until("the flows were checked after the start", || checks() == 2);
     for family in Family::ALL {
         let ending = web_slice(family).endpoint(family.pod_ip(12)).endpoint(family.pod_ip(11)).terminating();
         world.manifests.apply(ending);
     }
-    until("the flows were looked at again", || looks() == 4);
+    until("the flows were checked again", || checks() == 4);
     for (client, first) in &mut clients {
         assert_eq!(client.ping(), Ok(*first));
     }
@@ -129,7 +129,7 @@ fn a_restart_leaves_valid_flows_as_they_are() {
     let before = flows();
     assert_eq!(before.each_ref().map(Vec::len), [8, 8]);
     let proxy = world.follow();
-    // What a change makes it look at shows that it is through with what it looked at before.
+    // Flows are checked in order: when this change is done, the check at the start is done too.
     world.set_web_endpoints(&[12, 13]);
     until("the flows of one endpoint are gone", || {
         flows().iter().flatten().all(|flow| pod_number(flow.server.ip()) != 11)
@@ -146,18 +146,18 @@ fn a_restart_leaves_valid_flows_as_they_are() {
 }
 
 #[test]
-fn a_client_finds_its_way_after_a_service_was_scaled_to_zero_and_back() {
+fn a_client_reaches_a_service_that_was_scaled_to_zero_and_back() {
     let Some(world) = World::with_web(&[11]) else { return };
     world.serve(&[12]);
     let _proxy = world.follow();
     for family in Family::ALL {
         world.set_web_endpoints(&[11]);
         until("the client reaches the first endpoint", || {
-            world.node.udp(family.cluster_ip(WEB), PORT).patience(PACKET).send().is_ok()
+            world.node.udp(family.cluster_ip(WEB), PORT).timeout(PACKET_TIMEOUT).send().is_ok()
         });
         let (mut client, _) = world.flow_to(family.cluster_ip(WEB), PORT);
         world.set_web_endpoints(&[]);
-        until("nobody answers", || client.ping().is_err());
+        until("no endpoint answers", || client.ping().is_err());
         world.set_web_endpoints(&[12]);
         until("the client reaches the new endpoint", || reached(&mut client) == Ok(12));
     }
@@ -180,8 +180,8 @@ fn flows_from_before_there_were_rules_are_translated_after_the_first_sync() {
     assert_eq!(world.node.nft_with_input(&["-f", "-"], TRACK).code, Some(0));
     for family in Family::ALL {
         let addr = family.cluster_ip(WEB);
-        // The host sends the packet where its default route leads: to nobody.
-        let mut client = world.node.udp(addr, PORT).patience(PACKET).connected();
+        // The host sends the packet along its default route, which leads nowhere.
+        let mut client = world.node.udp(addr, PORT).timeout(PACKET_TIMEOUT).connected();
         assert_eq!(client.ping(), Err(Failure::TimedOut));
         let flows = world.flows(addr);
         assert!(flows.len() == 1 && !flows[0].is_translated(), "{flows:?}");
@@ -194,7 +194,7 @@ fn flows_from_before_there_were_rules_are_translated_after_the_first_sync() {
 }
 
 #[test]
-fn what_went_stale_while_no_proxy_ran_is_cleaned_up_at_the_start() {
+fn flows_that_went_stale_without_a_proxy_are_deleted_at_the_start() {
     let Some(world) = World::with_web(&[11]) else { return };
     world.serve(&[12]);
     world.follow().terminate();
@@ -221,7 +221,7 @@ fn follow_node_port(world: &World, addresses: &str) -> Proxy {
     let args = ["--manifests", world.manifests.path(), "--watch", "--nodeport-addresses", addresses];
     let proxy = world.node.start_pointsman(&args);
     for family in Family::ALL {
-        let request = world.node.udp(node_ip(family), NODE_PORT).patience(PACKET);
+        let request = world.node.udp(node_ip(family), NODE_PORT).timeout(PACKET_TIMEOUT);
         until("the NodePort answers", || request.send().is_ok());
     }
     proxy

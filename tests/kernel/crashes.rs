@@ -7,11 +7,11 @@ use crate::world::{World, assert_unbroken};
 /// How often the proxy is killed.
 const KILLS: usize = 8;
 
-/// The latest moment of a kill after a start: long enough to reach into steady state, short enough to hit start-ups.
-const LATEST: Duration = Duration::from_millis(250);
+/// The longest delay of a kill after a start: long enough to reach into steady state, short enough to hit start-ups.
+const MAX_DELAY: Duration = Duration::from_millis(250);
 
 #[test]
-fn killed_at_random_moments_in_a_stream_of_changes_it_ends_up_right_and_breaks_nothing() {
+fn kills_at_random_moments_break_no_connection_and_leave_the_right_rules() {
     let Some(world) = World::with_web(&[11, 12, 13]) else { return };
     world.follow().terminate();
     world.serve(&[21, 22, 23, 24, 25, 26]);
@@ -19,7 +19,7 @@ fn killed_at_random_moments_in_a_stream_of_changes_it_ends_up_right_and_breaks_n
     let mut pods = Vec::new();
     for round in 0..KILLS {
         let proxy = world.start();
-        let moment = rand::random_range(Duration::ZERO..LATEST);
+        let moment = rand::random_range(Duration::ZERO..MAX_DELAY);
         println!("round {round}: killed after {moment:?}");
         let started = std::time::Instant::now();
         while started.elapsed() < moment {

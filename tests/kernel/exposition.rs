@@ -1,4 +1,4 @@
-//! The metrics page of the running proxy against the list of kube-proxy's: names, types, labels and buckets.
+//! The metrics page of the running proxy, compared with kube-proxy's metrics: names, types, labels and buckets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, status, until};
 use crate::common::apiserver;
 
-/// What the page is compared with.
+/// The list of kube-proxy's metrics.
 const LIST: &str = include_str!("metrics.txt");
 
 /// A metric as a page shows it.
@@ -45,7 +45,7 @@ fn parse(page: &str) -> BTreeMap<String, Shown> {
 }
 
 #[test]
-fn the_metrics_page_has_what_dashboards_of_kube_proxy_ask_for() {
+fn the_metrics_page_has_the_metrics_of_kube_proxy() {
     let Some(cluster) = Cluster::new() else { return };
     let proxy = cluster.start();
     cluster.until_web_reaches(&proxy, 11);

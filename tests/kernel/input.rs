@@ -1,4 +1,4 @@
-//! What goes in and what comes out: broken manifests, and the batch that a dry run prints.
+//! Broken manifests, and the batch that a dry run prints.
 
 use crate::common::manifests::{service, slice_of};
 use crate::common::netns::{Failure, Family};

@@ -12,12 +12,12 @@ use crate::world::{PORT, TARGET_PORT, World};
 /// How many Services are loaded at once: each is 5 elements or more.
 const SERVICES: u16 = 2_000;
 /// The ClusterIP number of the first of them.
-const FIRST: u16 = 1_000;
+const FIRST_NUMBER: u16 = 1_000;
 
 /// Writes all Services, with these endpoints each, in one step.
 fn apply(world: &World, pods: &[u16]) {
     let mut items: Vec<Value> = Vec::new();
-    for number in FIRST..FIRST + SERVICES {
+    for number in FIRST_NUMBER..FIRST_NUMBER + SERVICES {
         let name = format!("default/many-{number}");
         let addr = Family::V4.cluster_ip(number);
         items.push(service(&name).cluster_ip(addr).port("tcp", PORT).into());
@@ -28,7 +28,7 @@ fn apply(world: &World, pods: &[u16]) {
     world.manifests.apply_text("many.json", &list.to_string());
 }
 
-/// Asks a random one of these Services again and again while something happens; returns how often.
+/// Asks random ones of these Services until the action is done; returns how often.
 fn ask_during(world: &World, numbers: std::ops::Range<u16>, action: impl FnOnce()) -> usize {
     let done = AtomicBool::new(false);
     let mut asked = 0;
@@ -61,7 +61,7 @@ fn a_service_answers_while_thousands_of_others_are_loaded() {
     });
     println!("{asked} requests");
     assert!(asked > 50, "{asked} requests");
-    let last = world.node.request(Transport::Tcp, Family::V4.cluster_ip(FIRST + SERVICES - 1), PORT).send();
+    let last = world.node.request(Transport::Tcp, Family::V4.cluster_ip(FIRST_NUMBER + SERVICES - 1), PORT).send();
     assert!(last.is_ok(), "{last:?}");
 }
 
@@ -72,7 +72,7 @@ fn no_connection_fails_while_all_endpoints_of_thousands_of_services_are_replaced
     let _proxy = world.follow();
     // Other slots, other classes, and back.
     for pods in [&[13, 14][..], &[11, 12, 15], &[14]] {
-        let asked = ask_during(&world, FIRST..FIRST + SERVICES, || {
+        let asked = ask_during(&world, FIRST_NUMBER..FIRST_NUMBER + SERVICES, || {
             apply(&world, pods);
             world.settle();
         });
@@ -82,11 +82,11 @@ fn no_connection_fails_while_all_endpoints_of_thousands_of_services_are_replaced
 }
 
 #[test]
-fn a_start_over_a_table_of_which_much_has_changed_meanwhile_fails_no_connection() {
+fn a_start_that_changes_much_of_a_table_fails_no_connection() {
     let Some(world) = World::with_web(&[11, 12, 13, 14]) else { return };
     apply(&world, &[11, 12]);
     world.sync();
     apply(&world, &[12, 13, 14]);
-    ask_during(&world, FIRST..FIRST + SERVICES, || world.sync());
+    ask_during(&world, FIRST_NUMBER..FIRST_NUMBER + SERVICES, || world.sync());
     world.assert_no_difference();
 }

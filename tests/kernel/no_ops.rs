@@ -25,7 +25,7 @@ fn labels_annotations_and_versions_of_objects_change_nothing_in_the_kernel() {
             world.manifests.apply(object);
         }
     }
-    // One change that does mean something comes last: when it is programmed, the others were read.
+    // A change that does mean something comes last: when it is programmed, the others were read.
     world.manifests.apply(service("default/other").dual_stack(40).port("http", 80));
     world.settle();
     let changes = monitor.changes();

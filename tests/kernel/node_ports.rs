@@ -11,7 +11,7 @@ use crate::world::World;
 const NODE_PORT: u16 = 30_080;
 
 #[test]
-fn an_address_that_is_added_accepts_node_ports_at_once_and_a_removed_one_no_more() {
+fn an_added_address_accepts_node_ports_at_once_and_a_removed_one_stops() {
     let Some(world) = World::new() else { return };
     let pod = Family::V4.pod_ip(11);
     world.node.serve(SocketAddr::new(pod, 8080));
@@ -30,7 +30,7 @@ fn an_address_that_is_added_accepts_node_ports_at_once_and_a_removed_one_no_more
     let proxy = world.node.start_pointsman(&[&networks[..], &manifests[..]].concat());
     let answers = |addr: &str| {
         let addr: IpAddr = addr.parse().expect("an address");
-        let answer = world.node.tcp(addr, NODE_PORT).patience(Duration::from_millis(200)).send();
+        let answer = world.node.tcp(addr, NODE_PORT).timeout(Duration::from_millis(200)).send();
         answer.is_ok_and(|answer| answer.server.ip() == pod)
     };
     let until = |addr: &str, expected: bool| {

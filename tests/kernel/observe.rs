@@ -1,4 +1,4 @@
-//! What people and load balancers see of a running proxy: health pages, the pages of the metrics address, Kubernetes Events.
+//! What operators and load balancers see of a running proxy: health pages, the pages of the metrics address, Kubernetes Events.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::common::netns::Proxy;
 const OK: &str = "HTTP/1.0 200 OK";
 const UNAVAILABLE: &str = "HTTP/1.0 503 Service Unavailable";
 
-/// How long a proxy has to sleep at a stretch.
+/// How long no thread may wake up.
 const QUIET: Duration = Duration::from_secs(20);
 
 /// The node's address for NodePorts, on the link to the client.
@@ -50,26 +50,26 @@ fn a_node_that_is_being_deleted_gets_no_traffic_but_the_proxy_lives() {
     cluster.server.apply(node);
     until(&proxy, "the node is not eligible", || status(&cluster.node.host, "/healthz") == UNAVAILABLE);
     assert_eq!(status(&cluster.node.host, "/livez"), OK);
-    let told = body(&cluster, "/healthz");
-    assert_eq!((&told["healthy"], &told["nodeEligible"]), (&json!(true), &json!(false)), "{told}");
+    let answer = body(&cluster, "/healthz");
+    assert_eq!((&answer["healthy"], &answer["nodeEligible"]), (&json!(true), &json!(false)), "{answer}");
     assert_eq!(body(&cluster, "/livez").get("nodeEligible"), None);
     cluster.server.apply(apiserver::node("node-a"));
     until(&proxy, "the node is eligible again", || status(&cluster.node.host, "/healthz") == OK);
-    // One that vanishes without notice keeps what it had, as in kube-proxy.
+    // A node that vanishes without notice keeps its state, as in kube-proxy.
     cluster.server.delete(apiserver::Resource::Nodes, "node-a");
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(status(&cluster.node.host, "/healthz"), OK);
 }
 
 #[test]
-fn a_lost_api_server_is_told_in_bodies_and_metrics_and_changes_no_status() {
+fn a_lost_api_server_shows_in_bodies_and_metrics_and_changes_no_status() {
     let Some(mut cluster) = Cluster::new() else { return };
     let proxy = cluster.start();
     until(&proxy, "it is healthy", || status(&cluster.node.host, "/healthz") == OK);
     until(&proxy, "it is connected", || body(&cluster, "/livez")["apiServer"]["connected"] == true);
     until_metric(&cluster, &proxy, "pointsman_api_server_connected{kind=\"Service\"} 1");
     cluster.server.down();
-    until(&proxy, "the loss is told", || body(&cluster, "/healthz")["apiServer"]["connected"] == false);
+    until(&proxy, "the loss is shown", || body(&cluster, "/healthz")["apiServer"]["connected"] == false);
     assert_eq!(
         (status(&cluster.node.host, "/healthz").as_str(), status(&cluster.node.host, "/livez").as_str()),
         (OK, OK)
@@ -87,7 +87,7 @@ fn a_taken_address_does_not_stop_the_proxy_and_is_served_when_it_is_free() {
     let taken = cluster.node.host.enter(|| std::net::TcpListener::bind(("127.0.0.1", 10249)).expect("free"));
     let proxy = cluster.start();
     cluster.until_web_reaches(&proxy, 11);
-    until(&proxy, "the node is told", || events(&cluster, "FailedToStartMetricServer").len() == 1);
+    until(&proxy, "the node has an Event", || events(&cluster, "FailedToStartMetricServer").len() == 1);
     let event = events(&cluster, "FailedToStartMetricServer").remove(0);
     assert_eq!((&event["regarding"]["kind"], &event["regarding"]["name"]), (&json!("Node"), &json!("node-a")));
     drop(taken);
@@ -105,12 +105,12 @@ fn a_taken_address_does_not_stop_the_proxy_and_is_served_when_it_is_free() {
 }
 
 #[test]
-fn the_loser_of_a_clash_gets_one_event_however_often_it_is_heard_of() {
+fn the_loser_of_a_clash_gets_one_event_however_often_it_is_listed() {
     let Some(cluster) = Cluster::new() else { return };
     cluster.server.apply(with_external_ip("shop/old", "10.96.0.20", "2026-01-01T00:00:00Z"));
     cluster.server.apply(with_external_ip("shop/new", "10.96.0.21", "2026-02-01T00:00:00Z"));
     let proxy = cluster.start();
-    until(&proxy, "the loser is told", || !events(&cluster, "FrontendTaken").is_empty());
+    until(&proxy, "the loser has an Event", || !events(&cluster, "FrontendTaken").is_empty());
     let event = events(&cluster, "FrontendTaken").remove(0);
     let regarding = json!({
         "apiVersion": "v1", "kind": "Service", "namespace": "shop", "name": "new", "uid": "uid of shop/new",
@@ -121,7 +121,7 @@ fn the_loser_of_a_clash_gets_one_event_however_often_it_is_heard_of() {
     assert!(note.contains("203.0.113.10:80/tcp") && note.contains("shop/old:http"), "{note}");
     assert_eq!(events(&cluster, "Starting").len(), 1);
 
-    // A relist, a change that changes nothing of it, and a restart.
+    // A relist, a change that does not concern the clash, and a restart.
     cluster.server.compact();
     let mut again = with_external_ip("shop/new", "10.96.0.21", "2026-02-01T00:00:00Z");
     again["metadata"]["labels"] = json!({"seen": "again"});
@@ -135,7 +135,7 @@ fn the_loser_of_a_clash_gets_one_event_however_often_it_is_heard_of() {
 }
 
 #[test]
-fn a_health_check_that_cannot_be_served_is_told_to_its_service() {
+fn a_health_check_that_cannot_listen_is_an_event_of_its_service() {
     let Some(cluster) = Cluster::new() else { return };
     let taken = cluster.node.host.enter(|| std::net::TcpListener::bind((NODE_IP, 32_000)).expect("free"));
     let mut node = apiserver::node("node-a");
@@ -147,10 +147,10 @@ fn a_health_check_that_cannot_be_served_is_told_to_its_service() {
     spec["healthCheckNodePort"] = json!(32_000);
     cluster.server.apply(service);
     let proxy = cluster.start();
-    until(&proxy, "the Service is told", || !events(&cluster, "FailedToStartServiceHealthcheck").is_empty());
-    let told = events(&cluster, "FailedToStartServiceHealthcheck");
+    until(&proxy, "the Service has an Event", || !events(&cluster, "FailedToStartServiceHealthcheck").is_empty());
+    let reported = events(&cluster, "FailedToStartServiceHealthcheck");
     assert_eq!(
-        (told.len(), &told[0]["action"], &told[0]["regarding"]["name"]),
+        (reported.len(), &reported[0]["action"], &reported[0]["regarding"]["name"]),
         (1, &json!("Listen"), &json!("checked"))
     );
     drop(taken);
@@ -176,7 +176,7 @@ fn a_server_that_refuses_events_harms_nothing() {
 fn while_nothing_happens_no_thread_wakes_up() {
     let Some(cluster) = Cluster::new() else { return };
     let kubeconfig = cluster.server.write_kubeconfig(cluster.folder.path());
-    // Watches that nobody ends meanwhile.
+    // Watches that outlast the test.
     let args = ["--kubeconfig", kubeconfig.to_str().expect("a path of letters"), "--watch-timeout", "290"];
     let proxy = cluster.node.start_pointsman(&args);
     cluster.until_web_reaches(&proxy, 11);

@@ -1,4 +1,4 @@
-//! What `deploy/base` grants the proxy's container is enough.
+//! The privileges that `deploy/base` grants the proxy's container are enough.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use crate::world::{World, web};
 const CONFINE: &str = "setpriv --bounding-set=-all,+net_admin --inh-caps=-all --no-new-privs";
 
 #[test]
-fn with_net_admin_and_nothing_else_it_programs_follows_and_reads() {
+fn net_admin_alone_is_enough_to_program_follow_and_read() {
     let Some(nft) = requirements::nft_or_skip() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let confined = folder.path().join("pointsman");

@@ -1,4 +1,4 @@
-//! What is not proxied is refused at once, or dropped: never left hanging by accident, never answered by chance.
+//! Connections that lead to no endpoint are refused at once, or dropped.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use crate::common::manifests::service;
 use crate::common::netns::{Failure, Family, Request, Transport};
 use crate::world::{PORT, WEB, World, web};
 
-/// A refusal is an answer: it comes within one round trip, not after retries (the first comes after a second).
-const AT_ONCE: Duration = Duration::from_millis(900);
+/// A refusal comes within one round trip, not after retries (the first comes after a second).
+const MAX_REFUSAL_TIME: Duration = Duration::from_millis(900);
 
 /// How long to wait for an answer that must not come.
-const DROPPED: Duration = Duration::from_millis(150);
+const SILENCE_TIMEOUT: Duration = Duration::from_millis(150);
 
 #[test]
 fn a_service_without_endpoints_refuses_at_once() {
@@ -58,7 +58,7 @@ fn an_address_that_no_service_holds_is_dropped() {
     world.sync();
     for family in Family::ALL {
         for transport in Transport::ALL {
-            let request = world.node.request(transport, family.cluster_ip(200), PORT).patience(DROPPED);
+            let request = world.node.request(transport, family.cluster_ip(200), PORT).timeout(SILENCE_TIMEOUT);
             assert_eq!(request.send(), Err(Failure::TimedOut), "{family} {transport}");
         }
     }
@@ -73,7 +73,7 @@ fn a_deleted_service_answers_no_more() {
     world.sync();
     for family in Family::ALL {
         for transport in Transport::ALL {
-            let request = world.node.request(transport, family.cluster_ip(WEB), PORT).patience(DROPPED);
+            let request = world.node.request(transport, family.cluster_ip(WEB), PORT).timeout(SILENCE_TIMEOUT);
             assert_eq!(request.send(), Err(Failure::TimedOut), "{family} {transport}");
         }
     }
@@ -97,9 +97,9 @@ fn the_node_itself_is_refused_as_well() {
 }
 
 #[test]
-fn twenty_connections_in_a_second_are_refused_each_at_once_with_the_kernel_s_own_limit_on_icmp() {
-    /// What a client may wait: a refusal that was lost to the limit comes after a second.
-    const EACH: Duration = Duration::from_millis(50);
+fn twenty_connections_in_a_second_are_each_refused_at_once_under_the_kernels_icmp_limit() {
+    /// How long a client may wait: a refusal that was lost to the limit comes after a second.
+    const MAX_WAIT: Duration = Duration::from_millis(50);
     let Some(world) = World::new() else { return };
     world.manifests.apply(web());
     world.sync();
@@ -115,7 +115,7 @@ fn twenty_connections_in_a_second_are_refused_each_at_once_with_the_kernel_s_own
             assert_eq!(answer, Err(Failure::Refused), "{family}, connection {n}");
         }
         println!("{family}: 20 connections refused, the slowest in {slowest:?}");
-        assert!(slowest < EACH, "{family}: {slowest:?}");
+        assert!(slowest < MAX_WAIT, "{family}: {slowest:?}");
     }
 }
 
@@ -125,7 +125,7 @@ fn assert_refused(world: &World, number: u16, port: u16) {
             let start = Instant::now();
             let answer = world.node.request(transport, family.cluster_ip(number), port).send();
             assert_eq!(answer, Err(Failure::Refused), "{family} {transport}");
-            assert!(start.elapsed() < AT_ONCE, "{family} {transport} took {:?}", start.elapsed());
+            assert!(start.elapsed() < MAX_REFUSAL_TIME, "{family} {transport} took {:?}", start.elapsed());
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Ends and starts of the proxy, and other hands on the ruleset.
+//! Restarts of the proxy, and other programs that change the ruleset.
 
 use crate::common::netns::{Family, Monitor, Transport};
 use crate::world::{World, assert_unbroken};
 
-/// A ruleset of somebody else: a name that begins like ours, and a chain on a hook that we use.
+/// A ruleset of another program: a name that begins like ours, and a chain on a hook that we use.
 const FOREIGN: &str = "
 table ip pointsman-not {
   set internal { type ipv4_addr; elements = { 10.96.0.10 }; }

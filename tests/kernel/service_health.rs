@@ -9,11 +9,11 @@ use serde_json::json;
 use crate::common::netns::{Family, NODE_NAME, Namespace, Proxy};
 use crate::world::{World, web, web_slice};
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long an answer may take to be as expected.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The health-check port of `default/web`.
-const CHECK: u16 = 32_000;
+const CHECK_PORT: u16 = 32_000;
 
 /// The node's address for NodePorts, on the link to the client.
 fn node_ip(family: Family) -> IpAddr {
@@ -46,7 +46,7 @@ fn world(node_object: bool) -> Option<World> {
     if node_object {
         world.manifests.apply(node());
     }
-    world.manifests.apply(checked(CHECK));
+    world.manifests.apply(checked(CHECK_PORT));
     world.set_web_endpoints(&[11]);
     Some(world)
 }
@@ -70,7 +70,7 @@ fn ask(from: &Namespace, addr: IpAddr, port: u16) -> Option<(u16, usize)> {
 
 /// Waits until the client outside gets this answer in both families.
 fn until_answered(world: &World, proxy: &Proxy, port: u16, expected: Option<(u16, usize)>) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     for family in Family::ALL {
         loop {
             let answer = ask(&world.node.client, node_ip(family), port);
@@ -93,18 +93,18 @@ fn set_endpoints(world: &World, describe: impl Fn(Family) -> crate::common::mani
 fn a_node_says_how_many_ready_endpoints_it_has_and_follows_changes() {
     let Some(world) = world(true) else { return };
     let proxy = world.start();
-    until_answered(&world, &proxy, CHECK, Some((200, 1)));
+    until_answered(&world, &proxy, CHECK_PORT, Some((200, 1)));
     world.set_web_endpoints(&[11, 12, 13]);
-    until_answered(&world, &proxy, CHECK, Some((200, 3)));
+    until_answered(&world, &proxy, CHECK_PORT, Some((200, 3)));
     // Terminating ones still serve, but should get no new connections from outside.
     set_endpoints(&world, |family| web_slice(family).endpoint(family.pod_ip(11)).terminating());
-    until_answered(&world, &proxy, CHECK, Some((503, 0)));
+    until_answered(&world, &proxy, CHECK_PORT, Some((503, 0)));
     set_endpoints(&world, |family| {
         web_slice(family).endpoint(family.pod_ip(11)).endpoint(family.pod_ip(12)).on("node-b")
     });
-    until_answered(&world, &proxy, CHECK, Some((200, 1)));
+    until_answered(&world, &proxy, CHECK_PORT, Some((200, 1)));
     set_endpoints(&world, |family| web_slice(family).endpoint(family.pod_ip(12)).on("node-b"));
-    until_answered(&world, &proxy, CHECK, Some((503, 0)));
+    until_answered(&world, &proxy, CHECK_PORT, Some((503, 0)));
     let metrics = proxy.metrics(&world.node.host);
     // Its TCP port and its UDP port, and no policy for the inside.
     for (policy, family, count) in [("external", "IPv4", 2), ("external", "IPv6", 2), ("internal", "IPv6", 0)] {
@@ -112,23 +112,23 @@ fn a_node_says_how_many_ready_endpoints_it_has_and_follows_changes() {
         let expected = format!("{name}{{traffic_policy=\"{policy}\",ip_family=\"{family}\"}} {count}");
         assert!(metrics.contains(&expected), "no {expected} in\n{metrics}");
     }
-    world.manifests.apply(checked(CHECK + 1));
-    until_answered(&world, &proxy, CHECK, None);
-    until_answered(&world, &proxy, CHECK + 1, Some((503, 0)));
+    world.manifests.apply(checked(CHECK_PORT + 1));
+    until_answered(&world, &proxy, CHECK_PORT, None);
+    until_answered(&world, &proxy, CHECK_PORT + 1, Some((503, 0)));
     world.set_web_endpoints(&[11]);
-    until_answered(&world, &proxy, CHECK + 1, Some((200, 1)));
+    until_answered(&world, &proxy, CHECK_PORT + 1, Some((200, 1)));
     world.manifests.delete("Service", "default/web");
-    until_answered(&world, &proxy, CHECK + 1, None);
+    until_answered(&world, &proxy, CHECK_PORT + 1, None);
 }
 
 #[test]
 fn only_the_nodes_own_addresses_answer_unless_all_accept_node_ports() {
     let Some(world) = world(true) else { return };
     let proxy = world.start();
-    until_answered(&world, &proxy, CHECK, Some((200, 1)));
+    until_answered(&world, &proxy, CHECK_PORT, Some((200, 1)));
     for family in Family::ALL {
         let other = family.pods_gateway();
-        assert_eq!(ask(&world.node.host, other, CHECK), None, "{other} is not the node's address for NodePorts");
+        assert_eq!(ask(&world.node.host, other, CHECK_PORT), None, "{other} is not the node's address for NodePorts");
     }
     drop(proxy);
     // Without the Node object: every address needs no name.
@@ -140,19 +140,19 @@ fn only_the_nodes_own_addresses_answer_unless_all_accept_node_ports() {
         "--nodeport-addresses",
         "0.0.0.0/0,::/0",
     ]);
-    until_answered(&world, &proxy, CHECK, Some((200, 1)));
+    until_answered(&world, &proxy, CHECK_PORT, Some((200, 1)));
     for family in Family::ALL {
-        assert_eq!(ask(&world.node.host, family.pods_gateway(), CHECK), Some((200, 1)), "{family}");
+        assert_eq!(ask(&world.node.host, family.pods_gateway(), CHECK_PORT), Some((200, 1)), "{family}");
     }
 }
 
 #[test]
-fn a_port_that_another_program_has_is_reported_and_taken_when_it_is_free() {
+fn a_taken_port_is_reported_and_served_when_it_is_free() {
     let Some(world) = world(true) else { return };
-    let taken = world.node.host.enter(|| std::net::TcpListener::bind((node_ip(Family::V4), CHECK)).expect("free"));
+    let taken = world.node.host.enter(|| std::net::TcpListener::bind((node_ip(Family::V4), CHECK_PORT)).expect("free"));
     let proxy = world.start();
-    let deadline = Instant::now() + PATIENCE;
-    while ask(&world.node.client, node_ip(Family::V6), CHECK) != Some((200, 1)) {
+    let deadline = Instant::now() + WAIT_TIMEOUT;
+    while ask(&world.node.client, node_ip(Family::V6), CHECK_PORT) != Some((200, 1)) {
         assert!(Instant::now() < deadline, "{}", proxy.log());
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -163,7 +163,7 @@ fn a_port_that_another_program_has_is_reported_and_taken_when_it_is_free() {
     assert!(metrics.contains("pointsman_health_check_listen_failures_total{ip_family=\"IPv4\"} 1"), "{metrics}");
     drop(taken);
     world.set_web_endpoints(&[11, 12]);
-    until_answered(&world, &proxy, CHECK, Some((200, 2)));
+    until_answered(&world, &proxy, CHECK_PORT, Some((200, 2)));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn one_sync_and_dry_runs_listen_nowhere() {
     let Some(world) = world(true) else { return };
     // Both would fail with a warning if they tried to listen.
     let _taken = Family::ALL.map(|family| {
-        world.node.host.enter(|| std::net::TcpListener::bind((node_ip(family), CHECK)).expect("the port is free"))
+        world.node.host.enter(|| std::net::TcpListener::bind((node_ip(family), CHECK_PORT)).expect("the port is free"))
     });
     let once = world.node.pointsman(&["--manifests", world.manifests.path(), "--once"]);
     assert_eq!(once.code, Some(0), "{}", once.stderr);

@@ -11,7 +11,7 @@ use crate::common::manifests::{Manifests, Service, Slice, service, service_cidr,
 use crate::common::netns::{Answer, Connection, Failure, Family, Finished, Node, Proxy, Transport, requirements};
 
 /// How long the proxy may take until the kernel holds what the manifests say.
-const PATIENCE: Duration = Duration::from_secs(15);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// ClusterIP number of the Service `default/web`.
 pub const WEB: u16 = 10;
@@ -30,10 +30,10 @@ pub struct World {
 }
 
 impl World {
-    /// A node and a cluster without Services, or nothing where the machine lacks what it takes.
+    /// A node and a cluster without Services; nothing on a machine where these tests cannot run.
     pub fn new() -> Option<Self> {
         let nft = requirements::nft_or_skip()?;
-        // Another build of the proxy can be put to the same tests.
+        // `POINTSMAN_BINARY` tests another build of the proxy.
         let binary = std::env::var_os("POINTSMAN_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_pointsman").into());
         let world = Self { node: Node::new(Path::new(&binary), nft), manifests: Manifests::new() };
         world.manifests.apply(service_cidr());
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// Programs the kernel once.
+    /// Programs the kernel once (`--once`).
     pub fn sync(&self) {
         let finished = self.node.pointsman(&["--manifests", self.manifests.path(), "--once"]);
         assert_eq!(finished.code, Some(0), "one sync:\n{}", finished.stderr);
@@ -90,7 +90,7 @@ impl World {
 
     /// Waits until the kernel holds what the manifests say.
     pub fn settle(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
         loop {
             let plan = self.dry_run();
             match plan.code {

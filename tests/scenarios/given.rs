@@ -1,4 +1,4 @@
-//! What rows are given: the objects of a small cluster, in both families at once.
+//! The objects of a small cluster, in both families at once.
 
 use serde_json::{Value, json};
 

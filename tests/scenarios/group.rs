@@ -1,8 +1,9 @@
-//! A group of rows that share the objects and flags they are given.
+//! A group of rows that share the objects and flags that the proxy is given.
 
 use serde_json::Value;
 
 use super::given::{App, node};
+use super::section::Section;
 use super::words::Row;
 use crate::common::manifests::service_cidr;
 use crate::common::netns::addresses::POD_CIDRS;
@@ -10,7 +11,9 @@ use crate::common::netns::addresses::POD_CIDRS;
 /// Rows, and what they are given.
 #[derive(Debug)]
 pub struct Group {
-    /// What sets it apart from other groups of the same rows; may be empty.
+    /// What its rows are about.
+    pub section: Section,
+    /// What tells it from other groups of the section; may be empty.
     pub name: &'static str,
     /// The objects of the cluster.
     pub objects: Vec<Value>,
@@ -26,11 +29,12 @@ pub struct Group {
 
 impl Group {
     /// Rows about these Services, on a node in no zone, with pods told by the cluster's range.
-    pub fn new(apps: impl IntoIterator<Item = App>, rows: impl IntoIterator<Item = Row>) -> Self {
+    pub fn new(section: Section, apps: impl IntoIterator<Item = App>, rows: impl IntoIterator<Item = Row>) -> Self {
         let mut objects: Vec<Value> = apps.into_iter().flat_map(|app| app.objects()).collect();
         objects.push(service_cidr());
         objects.push(node(None));
         Self {
+            section,
             name: "",
             objects,
             detector: vec!["--cluster-cidr".to_owned(), POD_CIDRS.join(",")],
@@ -40,7 +44,7 @@ impl Group {
         }
     }
 
-    /// Named, where the same rows occur in several groups.
+    /// Named, where a section has several groups.
     pub fn named(self, name: &'static str) -> Self {
         Self { name, ..self }
     }

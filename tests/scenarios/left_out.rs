@@ -1,25 +1,19 @@
-//! Rows that are not run, and why.
+//! Situations that have no row, and why.
 
-/// Rows and the reason.
+/// What is left out, and the reason.
 pub const LEFT_OUT: &[(&str, &str)] = &[
-    (
-        "A8, L4, L11, M1, P1-P9",
-        "about names, chains and stale chains of kube-proxy; this program has no chains per Service",
-    ),
-    ("L2-L12, operation counts", "counted where plans are tested; their effects are rows here"),
-    ("C7 with packets", "not every kernel can open SCTP sockets; it runs as a unit test"),
-    ("N1-N7, gauges", "tested beside the state that they count; their effects are rows here"),
-    ("Q10, Q19-Q21, health checks; T1-T7; X14-X22", "tested in tests/kernel and beside the code"),
-    ("A5, ZZ26, session affinity", "takes many clients and time to pass; tested in tests/kernel/affinity.rs"),
-    ("S1-S17, flows to look at", "old UDP flows are not looked at yet; what kube-proxy looks at is rows here"),
-    ("R16, R20, R21, R25", "inputs cannot be mutated in this language; the others are halves of other rows"),
-    ("T8-T15, X1-X13, Y1-Y8", "metrics, health pages and the loop have tests of their own"),
-    ("V2, V5-V7, V10, V11, exits", "kube-proxy waits for its Node, and ends when it changes; here it is followed"),
-    ("U11", "its feature gate is locked on"),
-    ("Z18-Z36, Z38-Z43, Z49, Z51", "kube-proxy's configuration: tested in src/config, tests/operator and tests/kernel"),
-    (
-        "ZZ18, ZZ19",
-        "ICMP echo, and hosts without a route: rules do not tell protocols apart there, and routes come first",
-    ),
-    ("ZZ20-ZZ31", "about processes, not packets; what applies is tested in tests/kernel"),
+    ("kube-proxy's chains and their names", "this program has no chains per Service"),
+    ("how many operations a step takes", "counted where plans are tested; what a step leads to is in `steps`"),
+    ("SCTP with packets", "not every kernel can open SCTP sockets; `services` has a unit row"),
+    ("gauges of policies", "tested beside the state that they count; their effects are in `no-local-endpoints`"),
+    ("health checks of Services", "tested in tests/kernel/service_health.rs and beside the code"),
+    ("session affinity", "takes many clients and time to pass; tested in tests/kernel/affinity.rs"),
+    ("stale UDP flows", "tested in tests/kernel/conntrack.rs and beside the code"),
+    ("objects that change while they are read", "impossible in this language"),
+    ("metrics, health pages and the loop", "have tests of their own"),
+    ("the end of a process whose Node object changes", "this program follows the object instead"),
+    ("topology without its feature gate", "the gate is locked on"),
+    ("kube-proxy's configuration", "tested in src/config, tests/operator and tests/kernel"),
+    ("ICMP echo, and hosts without a route", "rules do not tell protocols apart there, and routes come first"),
+    ("starts, ends and crashes of processes", "not about packets; tested in tests/kernel"),
 ];

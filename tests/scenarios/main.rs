@@ -1,10 +1,11 @@
 //! Tables of situations, and what must become of packets in them.
 //!
 //! A row says what is sent from where to where, and what must become of it. Rows of a group share the objects and the flags
-//! that the proxy is given; the real proxy programs the real kernel once for each group, and then every row is asked with real
-//! connections, in both families. Rows about what packets cannot show are unit tests of the same tables.
+//! that the proxy is given. The real proxy programs the real kernel once for each group; then each row makes real connections,
+//! in both families. Rows about what packets cannot show are unit tests of the same tables.
 //!
-//! Rows are named by section and number. `cargo test --test scenarios -- K1 F` runs those whose names begin so.
+//! A row is named by its section and by what it shows: `hairpin: a pod reaches itself through its NodePort`.
+//! `cargo test --test scenarios -- hairpin "claims: the older"` runs those whose names begin so.
 
 #![allow(clippy::disallowed_types, reason = "kernels and child processes live in real time, which no test can pause")]
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a test stops at the first surprise, and says so")]
@@ -19,6 +20,7 @@ mod report;
 mod rig;
 mod rows;
 mod run;
+mod section;
 mod units;
 mod words;
 
@@ -29,16 +31,20 @@ use std::time::Instant;
 use common::netns::requirements;
 use report::Report;
 use rig::Rig;
+use section::Section;
 
 fn main() -> ExitCode {
     let Some(wanted) = wanted(std::env::args().skip(1)) else { return ExitCode::SUCCESS };
-    let is_wanted = |id: &str| wanted.is_empty() || wanted.iter().any(|start| id.starts_with(start.as_str()));
+    let is_wanted = |section: Section, name: &str| {
+        let full = format!("{section}: {name}");
+        wanted.is_empty() || wanted.iter().any(|start| full.starts_with(start.as_str()))
+    };
     let start = Instant::now();
     let mut report = Report::default();
     report.add(units::run(is_wanted));
     let mut groups = rows::all();
     for group in &mut groups {
-        group.rows.retain(|row| is_wanted(row.id));
+        group.rows.retain(|row| is_wanted(group.section, row.name));
     }
     groups.retain(|group| !group.rows.is_empty());
     if !groups.is_empty()
@@ -58,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 /// The beginnings of names that the command line asks for, none for all rows; nothing if it asks for something else than a
-/// run. The options of Rust's own test harness mean nothing here, and are allowed because cargo hands them to every test.
+/// run. The options of Rust's own test harness mean nothing here; cargo hands them to every test.
 fn wanted(args: impl Iterator<Item = String>) -> Option<Vec<String>> {
     let mut starts = Vec::new();
     let mut args = args;

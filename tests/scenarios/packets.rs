@@ -1,4 +1,4 @@
-//! Sends the packets of a row and judges what became of them.
+//! Sends the packets of a row and compares what became of them with what was expected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -8,24 +8,24 @@ use super::rig::Rig;
 use super::words::{Expected, ON_NODE, Place, Row, Seen, packet};
 use crate::common::netns::{Answer, Failure, Family, Request, Transport};
 
-/// How many connections at least tell which endpoints are used: of two, one is missed less than once in 4,000 runs.
-const LEAST: usize = 13;
+/// How many connections are made at least: of two endpoints, one is missed less than once in 4,000 runs.
+const MIN_CONNECTIONS: usize = 13;
 
-/// How many connections are made until an endpoint counts as not used: of three, one is missed less than once in 10^14 runs.
-const MOST: usize = 80;
+/// How many connections are made at most: of three endpoints, one is missed less than once in 10^14 runs.
+const MAX_CONNECTIONS: usize = 80;
 
 /// How many connections must be refused, or answered by the node itself. TCP is refused by resets; by ICMP errors, which the
 /// kernel limits, so many would not all be refused at once.
-const REPEATED: usize = 10;
+const REFUSED_CONNECTIONS: usize = 10;
 
 /// The same for UDP, which only ICMP errors can refuse.
-const REPEATED_UDP: usize = 3;
+const REFUSED_UDP_CONNECTIONS: usize = 3;
 
 /// How long to wait for an answer that must not come.
-const SHORT: Duration = Duration::from_millis(250);
+const SILENCE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// A refusal is an answer of its own, not the end of retries: the first of those comes after a second.
-const AT_ONCE: Duration = Duration::from_millis(900);
+/// How long a refusal may take: less than the first retry, which comes after a second.
+const MAX_REFUSAL_TIME: Duration = Duration::from_millis(900);
 
 /// What became of the connections of a row.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ struct Observed {
 /// Sends the packets of a row.
 ///
 /// # Errors
-/// If something else than expected became of them, with all there is to say about it.
+/// If the result differs from what was expected, with both.
 pub fn check(rig: &Rig, row: &Row, family: Family) -> Result<(), String> {
     let seen = observe(rig, row, family);
     if seen.matches(row, family) {
@@ -56,13 +56,13 @@ fn observe(rig: &Rig, row: &Row, family: Family) -> Observed {
     let mut request = Request::new(rig.namespace(row.from), row.transport, to).from(from);
     let silent = row.expected == Expected::Dropped || (row.expected == Expected::Untouched && !row.to.is_on_node());
     let (least, most) = match row.expected {
-        Expected::Reach { .. } => (LEAST, MOST),
+        Expected::Reach { .. } => (MIN_CONNECTIONS, MAX_CONNECTIONS),
         _ if silent => (1, 1),
-        _ if row.transport == Transport::Udp => (REPEATED_UDP, REPEATED_UDP),
-        Expected::Refused | Expected::Dropped | Expected::Untouched => (REPEATED, REPEATED),
+        _ if row.transport == Transport::Udp => (REFUSED_UDP_CONNECTIONS, REFUSED_UDP_CONNECTIONS),
+        Expected::Refused | Expected::Dropped | Expected::Untouched => (REFUSED_CONNECTIONS, REFUSED_CONNECTIONS),
     };
     if silent {
-        request = request.patience(SHORT);
+        request = request.timeout(SILENCE_TIMEOUT);
     }
     let wanted = row.servers(family);
     let mut observed = Observed::default();
@@ -120,7 +120,9 @@ impl Observed {
                 let others = if seen == Seen::Client { self.masqueraded } else { self.kept };
                 self.servers == row.servers(family) && others == 0 && self.failures.is_empty()
             }
-            Expected::Refused => self.servers.is_empty() && only(Failure::Refused) && self.slowest_failure < AT_ONCE,
+            Expected::Refused => {
+                self.servers.is_empty() && only(Failure::Refused) && self.slowest_failure < MAX_REFUSAL_TIME
+            }
             Expected::Dropped => self.servers.is_empty() && only(Failure::TimedOut),
             Expected::Untouched if row.to.is_on_node() => {
                 self.servers == row.servers(family) && self.masqueraded == 0 && self.failures.is_empty()

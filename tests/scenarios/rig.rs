@@ -104,7 +104,7 @@ impl Rig {
     pub fn namespace(&self, source: Source) -> &Namespace {
         match source {
             Source::Node | Source::NodeBound => &self.node.host,
-            Source::Ext | Source::Blocked => &self.node.client,
+            Source::Client | Source::Blocked => &self.node.client,
             Source::Pod | Source::FarPod | Source::OwnPod => {
                 let pod = self.pods.iter().find(|(known, _)| *known == source);
                 &pod.expect("every pod has a namespace").1

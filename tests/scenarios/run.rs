@@ -10,10 +10,10 @@ use super::rig::Rig;
 use super::words::Row;
 use crate::common::netns::Family;
 
-/// How many rows are asked at the same time. Most of them wait for what must not come.
-const AT_A_TIME: usize = 12;
+/// How many rows run at the same time. Most of them wait for an answer that must not come.
+const MAX_PARALLEL_ROWS: usize = 12;
 
-/// Runs a group and tells what each of its rows came to.
+/// Runs a group and returns the result of each of its rows.
 pub fn run(rig: &Rig, group: &Group) -> Vec<Outcome> {
     let rows: Vec<(&Row, Family)> =
         group.rows.iter().flat_map(|row| row.families.iter().map(move |family| (row, *family))).collect();
@@ -30,7 +30,7 @@ pub fn run(rig: &Rig, group: &Group) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::with_capacity(rows.len()));
     std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME.min(rows.len()) {
+        for _ in 0..MAX_PARALLEL_ROWS.min(rows.len()) {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
@@ -51,5 +51,5 @@ fn outcome(group: &Group, row: &Row, family: Family, result: Result<(), String>)
         "" => family.to_string(),
         name => format!("[{name}] {family}"),
     };
-    Outcome { id: row.id, variant, kind: Kind::Kernel, failure: result.err() }
+    Outcome { section: group.section, name: row.name, variant, kind: Kind::Kernel, failure: result.err() }
 }

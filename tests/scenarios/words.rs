@@ -1,11 +1,11 @@
-//! The words that rows are written in: who sends, where to, and what shall become of it.
+//! The words that rows are written in: sources, places, and what must become of a connection.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::common::netns::{Family, Transport};
 
-/// Who sends the packets of a row.
+/// The sender of the packets of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A pod of this node that is an endpoint of nothing.
@@ -19,7 +19,7 @@ pub enum Source {
     /// The node, from its address that serves as an external or load-balancer IP.
     NodeBound,
     /// A client outside, in every source range that rows give.
-    Ext,
+    Client,
     /// A client outside, in none of them.
     Blocked,
 }
@@ -47,7 +47,7 @@ pub enum Place {
     Loopback,
 }
 
-/// What shall become of new connections.
+/// What must become of new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// They reach exactly these pods, each of them at times.
@@ -56,14 +56,14 @@ pub enum Expected {
         pods: &'static [u16],
         /// The port that answers.
         port: u16,
-        /// Whom the pods see.
+        /// The address that the pods see.
         seen: Seen,
     },
     /// They are refused at once.
     Refused,
     /// They are dropped silently.
     Dropped,
-    /// They are not translated: what listens on the node's own address answers; on other addresses, nobody.
+    /// They are not translated: on an address of the node its own server answers, on other addresses none.
     Untouched,
 }
 
@@ -79,9 +79,9 @@ pub enum Seen {
 /// One line of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Its name, as in `K12`.
-    pub id: &'static str,
-    /// Who sends.
+    /// What it shows, as in `a NodePort refuses the node`.
+    pub name: &'static str,
+    /// The sender.
     pub from: Source,
     /// Where to.
     pub to: Place,
@@ -89,7 +89,7 @@ pub struct Row {
     pub port: u16,
     /// Over which transport.
     pub transport: Transport,
-    /// What shall become of it.
+    /// What must become of it.
     pub expected: Expected,
     /// In which families.
     pub families: &'static [Family],
@@ -111,8 +111,8 @@ const POD: u16 = 7;
 const FAR_POD: u16 = 0x0110;
 
 /// A row about TCP in both families.
-pub const fn row(id: &'static str, from: Source, to: Place, port: u16, expected: Expected) -> Row {
-    Row { id, from, to, port, transport: Transport::Tcp, expected, families: &Family::ALL }
+pub const fn row(name: &'static str, from: Source, to: Place, port: u16, expected: Expected) -> Row {
+    Row { name, from, to, port, transport: Transport::Tcp, expected, families: &Family::ALL }
 }
 
 /// New connections reach these pods, which see the client's own address.
@@ -156,7 +156,7 @@ impl Source {
             Self::OwnPod => family.pod_ip(SELF),
             Self::Node => Place::Primary.addr(family),
             Self::NodeBound => Place::BoundExternal.addr(family),
-            Self::Ext => family.client_ip(),
+            Self::Client => family.client_ip(),
             Self::Blocked => match family {
                 Family::V4 => Ipv4Addr::new(192, 0, 2, 130).into(),
                 Family::V6 => Ipv6Addr::new(0xfd00, 0x192, 0, 0, 0, 0, 0, 0x82).into(),
@@ -170,7 +170,7 @@ impl Source {
             Self::Pod => Some(POD),
             Self::FarPod => Some(FAR_POD),
             Self::OwnPod => Some(SELF),
-            Self::Node | Self::NodeBound | Self::Ext | Self::Blocked => None,
+            Self::Node | Self::NodeBound | Self::Client | Self::Blocked => None,
         }
     }
 }
@@ -178,7 +178,7 @@ impl Source {
 impl Place {
     /// The address.
     pub fn addr(self, family: Family) -> IpAddr {
-        let of = |v4: [u8; 4], v6: [u16; 8]| match family {
+        let in_family = |v4: [u8; 4], v6: [u16; 8]| match family {
             Family::V4 => IpAddr::from(v4),
             Family::V6 => IpAddr::from(v6),
         };
@@ -186,18 +186,18 @@ impl Place {
             Self::Cluster(number) => family.cluster_ip(number),
             Self::Vip(number) => {
                 let last = u8::try_from(number).expect("few load balancers");
-                of([203, 0, 113, last], [0xfd00, 0x203, 0x113, 0, 0, 0, 0, number])
+                in_family([203, 0, 113, last], [0xfd00, 0x203, 0x113, 0, 0, 0, 0, number])
             }
             Self::External(number) => {
                 let last = u8::try_from(number).expect("few external addresses");
-                of([203, 0, 114, last], [0xfd00, 0x203, 0x114, 0, 0, 0, 0, number])
+                in_family([203, 0, 114, last], [0xfd00, 0x203, 0x114, 0, 0, 0, 0, number])
             }
             Self::Pod(number) => family.pod_ip(number),
-            Self::BoundExternal => of([198, 51, 100, 11], [0xfd00, 0x198, 0x51, 0, 0, 0, 0, 0x11]),
-            Self::Primary => of([192, 0, 2, 1], [0xfd00, 0x192, 0, 0, 0, 0, 0, 1]),
-            Self::Secondary => of([198, 51, 100, 1], [0xfd00, 0x198, 0x51, 0, 0, 0, 0, 1]),
+            Self::BoundExternal => in_family([198, 51, 100, 11], [0xfd00, 0x198, 0x51, 0, 0, 0, 0, 0x11]),
+            Self::Primary => in_family([192, 0, 2, 1], [0xfd00, 0x192, 0, 0, 0, 0, 0, 1]),
+            Self::Secondary => in_family([198, 51, 100, 1], [0xfd00, 0x198, 0x51, 0, 0, 0, 0, 1]),
             Self::Gateway => family.pods_gateway(),
-            Self::Loopback => of([127, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 1]),
+            Self::Loopback => in_family([127, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 1]),
         }
     }
 
@@ -227,7 +227,7 @@ impl fmt::Display for Expected {
     }
 }
 
-/// A packet, for messages: `Ext 192.0.2.2 -> tcp 10.96.0.41:80`.
+/// A packet, for messages: `Client 192.0.2.2 -> tcp 10.96.0.41:80`.
 pub fn packet(row: &Row, family: Family) -> String {
     let from = row.from.addr(family);
     let to = SocketAddr::new(row.to.addr(family), row.port);

@@ -49,7 +49,7 @@ pub fn under_load(node: &Node, service: u16, open: &mut OpenConnections, body: i
                     while !done.load(Ordering::Relaxed) {
                         // A TCP retransmission would hide a gap for a second: too late counts as lost.
                         let request = node.request(transport, family.cluster_ip(service), PORT);
-                        answers.push(request.patience(Duration::from_millis(900)).send());
+                        answers.push(request.timeout(Duration::from_millis(900)).send());
                         // Source ports are few.
                         std::thread::sleep(Duration::from_millis(1));
                     }

@@ -36,7 +36,7 @@ pub use process::{Finished, Proxy};
 pub use requests::{Answer, Connection, Failure, Request, Transport};
 use servers::Servers;
 
-/// The name of this node, as the proxy is told it.
+/// The name of this node, which the proxy gets by `--hostname-override`.
 pub const NODE_NAME: &str = "node-a";
 
 /// A node, one client outside, and pods. Fields drop in this order: servers before the namespaces that they listen in.

@@ -1,4 +1,4 @@
-//! What the kernel reports while something runs: proof that nothing was changed, which no listing can give.
+//! Changes that the kernel reports while a test runs. They prove that nothing was changed, which no listing can.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use tempfile::NamedTempFile;
 use super::Node;
 
 /// How long the kernel's reports may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A table that marks the beginning and the end of what is listened to.
+/// The table whose creation marks the beginning and the end of the report.
 const MARK: &str = "pointsman-test-mark";
 
 /// Listens to every change of the node's ruleset.
@@ -23,7 +23,7 @@ pub struct Monitor<'a> {
 }
 
 impl<'a> Monitor<'a> {
-    /// Listening, from now on.
+    /// Starts to listen.
     pub fn new(node: &'a Node) -> Self {
         let report = NamedTempFile::new().expect("a scratch file");
         let output = report.reopen().expect("the scratch file can be written");
@@ -33,7 +33,7 @@ impl<'a> Monitor<'a> {
         monitor
     }
 
-    /// Every change of the proxy's tables since the beginning: one line each, as nft would be told to make it.
+    /// Every change of the proxy's tables since the beginning: one line each, as an nft command.
     pub fn changes(mut self) -> Vec<String> {
         self.mark();
         let report = self.read();
@@ -46,7 +46,7 @@ impl<'a> Monitor<'a> {
 
     /// Makes a change of its own until it is reported; returns where the report then ends.
     fn mark(&mut self) -> usize {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + REPORT_TIMEOUT;
         let before = self.read().len();
         while Instant::now() < deadline {
             self.node.nft(&["add", "table", "ip", MARK]);

@@ -16,7 +16,7 @@ use super::addresses::POD_CIDRS;
 use super::{NODE_NAME, Namespace, Node};
 
 /// How long a proxy may take to end after a signal.
-const SHUTDOWN: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A program that has ended.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Node {
         self.proxy_command(args).output().expect("the proxy starts").into()
     }
 
-    /// The same, without being told what the pods' networks are.
+    /// The same without `--cluster-cidr`.
     pub fn pointsman_without_cluster_cidr(&self, args: &[&str]) -> Finished {
         self.plain_proxy_command(args).output().expect("the proxy starts").into()
     }
@@ -120,13 +120,13 @@ impl Proxy {
             let counts = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
             counts.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
         };
-        let of = |thread: std::io::Result<std::fs::DirEntry>| {
+        let switches_of = |thread: std::io::Result<std::fs::DirEntry>| {
             let thread = thread.ok()?;
             // A thread may have ended meanwhile.
             let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
             Some((thread.file_name().to_string_lossy().into_owned(), switches(&status)))
         };
-        threads.filter_map(of).collect()
+        threads.filter_map(switches_of).collect()
     }
 
     /// `kill -9`.
@@ -146,12 +146,12 @@ impl Proxy {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
-    /// Its exit code, once it ended; none while it runs on.
+    /// Asks it to end (SIGTERM). Returns its exit code, or nothing if it does not end in time.
     pub fn stop(&mut self) -> Option<Option<i32>> {
         let id = i32::try_from(self.child.id()).expect("process ids are small");
         // Already reaped children have no process to signal: `try_wait` below still knows their status.
         let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
-        let deadline = Instant::now() + SHUTDOWN;
+        let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Some(status.code());
@@ -193,7 +193,7 @@ fn read(path: &Path) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The backend that is tested: `POINTSMAN_TEST_BACKEND=nft` puts the other one to the same tests.
+/// The backend under test; `POINTSMAN_TEST_BACKEND=nft` selects the other one.
 fn backend() -> String {
     std::env::var("POINTSMAN_TEST_BACKEND").unwrap_or_else(|_| "netlink".to_owned())
 }

@@ -1,4 +1,4 @@
-//! Questions to the servers, sent from inside a namespace.
+//! Requests to the servers, sent from inside a namespace.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
@@ -9,8 +9,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::namespace::Namespace;
 
-/// How long an answer may take that is expected to come: generous, for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an expected answer may take: generous, for a busy machine.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The transport protocols that every kernel can open sockets of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +52,7 @@ pub struct Request<'a> {
     transport: Transport,
     to: SocketAddr,
     from: Option<IpAddr>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// An open TCP connection, or a UDP flow: a client that keeps its source port.
@@ -75,7 +75,7 @@ impl Transport {
 impl<'a> Request<'a> {
     /// A request from inside `namespace`.
     pub fn new(namespace: &'a Namespace, transport: Transport, to: SocketAddr) -> Self {
-        Self { namespace, transport, to, from: None, patience: PATIENCE }
+        Self { namespace, transport, to, from: None, timeout: ANSWER_TIMEOUT }
     }
 
     /// Sent from this address.
@@ -83,9 +83,9 @@ impl<'a> Request<'a> {
         Self { from: Some(source), ..self }
     }
 
-    /// Gives up after `patience`.
-    pub fn patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    /// Gives up after `timeout`.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Asks once.
@@ -134,8 +134,8 @@ impl<'a> Request<'a> {
         let socket = Socket::new(Domain::for_address(self.to), kind.0, Some(kind.1))?;
         let any: IpAddr = if self.to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         socket.bind(&SocketAddr::new(self.from.unwrap_or(any), port).into())?;
-        socket.set_read_timeout(Some(self.patience))?;
-        socket.connect_timeout(&self.to.into(), self.patience)?;
+        socket.set_read_timeout(Some(self.timeout))?;
+        socket.connect_timeout(&self.to.into(), self.timeout)?;
         let socket = match self.transport {
             Transport::Tcp => {
                 socket.set_tcp_nodelay(true)?;
@@ -160,7 +160,7 @@ impl Connection {
             }
             Open::Udp(socket) => {
                 match socket.send(b"who?\n") {
-                    // A packet that the sender's own machine drops or rejects. Which of the two, the answer will tell.
+                    // The sender's own machine drops or rejects the packet. The answer shows which of the two.
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
                     sent => drop(sent?),
                 }
@@ -173,8 +173,8 @@ impl Connection {
     }
 }
 
-/// Does it again while it is interrupted: a wait with a timeout is, when the machine stops and goes on, and not taken up again by
-/// the kernel (signal(7)).
+/// Repeats a call while it is interrupted: the kernel does not resume a wait with a timeout after the machine was stopped and
+/// went on (signal(7)).
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

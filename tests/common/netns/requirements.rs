@@ -1,4 +1,4 @@
-//! What these tests need from the machine, and what happens where it is missing.
+//! What these tests need from the machine. Without it they are skipped, or fail where they must run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ const REQUIRE: &str = "POINTSMAN_REQUIRE_KERNEL";
 /// The path of a suitable nft, when this process may make network namespaces; otherwise why not.
 pub fn check() -> Result<&'static Path, &'static str> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match FOUND.get_or_init(look) {
+    match FOUND.get_or_init(find_nft) {
         Ok(nft) => Ok(nft),
         Err(reason) => Err(reason),
     }
@@ -28,7 +28,7 @@ pub fn nft_or_skip() -> Option<&'static Path> {
     }
 }
 
-fn look() -> Result<PathBuf, String> {
+fn find_nft() -> Result<PathBuf, String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("network namespaces need root".to_owned());
     }

@@ -1,4 +1,4 @@
-//! The servers behind the endpoints: each tells its own address and whom it talks to.
+//! The servers behind the endpoints: each answers with its own address and its client's.
 //!
 //! A question is one line (TCP) or one datagram (UDP) of any content. The answer is `own-address peer-address\n`. A TCP
 //! connection may ask any number of times.

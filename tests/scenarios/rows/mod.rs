@@ -1,12 +1,15 @@
 //! The rows that are about packets.
 
+mod as_kube_proxy;
 mod basics;
+mod claims;
 mod detectors;
 mod masquerade;
-mod measured;
 mod node_ports;
 mod policies;
+mod service_cidrs;
 mod source_ranges;
+mod steps;
 mod terminating;
 mod topology;
 
@@ -19,10 +22,13 @@ pub fn all() -> Vec<Group> {
     groups.extend(node_ports::groups());
     groups.extend(policies::groups());
     groups.extend(source_ranges::groups());
+    groups.extend(claims::groups());
     groups.extend(terminating::groups());
     groups.extend(masquerade::groups());
     groups.extend(topology::groups());
     groups.extend(detectors::groups());
-    groups.extend(measured::groups());
+    groups.extend(as_kube_proxy::groups());
+    groups.extend(steps::groups());
+    groups.extend(service_cidrs::groups());
     groups
 }

@@ -6,12 +6,13 @@
 
 use crate::given::{App, Endpoint, local, remote, web};
 use crate::group::Group;
+use crate::section::Section;
 use crate::words::Expected::{Dropped, Refused};
 use crate::words::Place::{Cluster, Primary};
-use crate::words::Source::{Ext, Node, Pod};
+use crate::words::Source::{Client, Node, Pod};
 use crate::words::{Row, kept, masqueraded, row};
 
-/// The groups of this file: section U.
+/// The groups of this file.
 pub fn groups() -> Vec<Group> {
     let four = |a: &[&str], b: &[&str], c: &[&str], d: &[&str]| {
         vec![local(11).zones(a), remote(12).zones(b), remote(13).zones(c), remote(14).zones(d)]
@@ -20,10 +21,39 @@ pub fn groups() -> Vec<Group> {
     let several = four(&["a", "b"], &["b", "c"], &["c", "d"], &["a"]);
     vec![
         zone_a(),
-        Group::new([app(4, all_in_a())], [row("U4", Pod, Cluster(4), 80, kept(ALL))]).named("no zone"),
-        Group::new([app(5, all_in_a())], [row("U5", Pod, Cluster(5), 80, kept(ALL))]).named("empty zone").zone(""),
-        Group::new([app(6, all_in_a())], [row("U6", Pod, Cluster(6), 80, kept(ALL))]).named("zone b").zone("b"),
-        Group::new([app(10, several)], [row("U10", Pod, Cluster(10), 80, kept(&[12, 13]))]).named("zone c").zone("c"),
+        Group::new(
+            Section::Topology,
+            [app(4, all_in_a())],
+            [row("a node in no zone uses all endpoints", Pod, Cluster(4), 80, kept(ALL))],
+        )
+        .named("no zone"),
+        Group::new(
+            Section::Topology,
+            [app(5, all_in_a())],
+            [row("a node in an empty zone uses all endpoints", Pod, Cluster(5), 80, kept(ALL))],
+        )
+        .named("empty zone")
+        .zone(""),
+        Group::new(
+            Section::Topology,
+            [app(6, all_in_a())],
+            [row("a node in a zone without hinted endpoints uses all endpoints", Pod, Cluster(6), 80, kept(ALL))],
+        )
+        .named("zone b")
+        .zone("b"),
+        Group::new(
+            Section::Topology,
+            [app(10, several)],
+            [row(
+                "an endpoint hinted for several zones is used in each of them",
+                Pod,
+                Cluster(10),
+                80,
+                kept(&[12, 13]),
+            )],
+        )
+        .named("zone c")
+        .zone("c"),
     ]
 }
 
@@ -114,62 +144,80 @@ fn zone_a() -> Group {
         app(33, vec![local(11).zones(&["a"]).terminating(), remote(12).zones(&["b"]).terminating()]),
         open(34, vec![local(11).zones(&["b"]), remote(12).zones(&["a"])]).internal_local().external_local(),
     ];
-    Group::new(apps, ROWS).named("zone a").zone("a")
+    Group::new(Section::Topology, apps, ROWS).named("zone a").zone("a")
 }
 
 const ROWS: [Row; 54] = [
-    row("U1", Pod, Cluster(1), 80, kept(&[11, 14])),
-    row("U1b", Ext, Primary, 3001, masqueraded(&[11, 14])),
-    row("U2", Pod, Cluster(2), 80, kept(&[11, 14])),
-    row("U2b", Ext, Primary, 3002, kept(&[11, 12])),
-    row("U2c", Pod, Primary, 3002, kept(&[11, 14])),
-    row("U2d", Node, Primary, 3002, masqueraded(&[11, 14])),
-    row("U3", Pod, Cluster(3), 80, kept(&[11, 12])),
-    row("U3b", Ext, Primary, 3003, masqueraded(&[11, 14])),
-    row("U7", Pod, Cluster(7), 80, kept(&[11])),
-    row("U8", Pod, Cluster(8), 80, kept(&[12, 13])),
-    row("U9", Pod, Cluster(9), 80, kept(ALL)),
-    row("U12", Pod, Cluster(12), 80, kept(&[11])),
-    row("U12b", Ext, Primary, 3012, masqueraded(&[11])),
-    row("U13", Pod, Cluster(13), 80, kept(&[11, 12, 13])),
-    row("U14", Pod, Cluster(14), 80, kept(&[12, 13])),
-    row("U15", Pod, Cluster(15), 80, kept(&[11, 13])),
-    row("U15b", Ext, Primary, 3015, kept(&[11, 12])),
-    row("U16", Pod, Cluster(16), 80, Refused),
-    row("U17", Pod, Cluster(17), 80, Dropped),
-    row("U18", Pod, Cluster(18), 80, kept(&[11, 12])),
-    row("U19", Pod, Cluster(19), 80, kept(&[11, 12])),
-    row("U20", Pod, Cluster(20), 80, Refused),
-    row("U21", Pod, Cluster(21), 80, kept(&[12])),
-    row("U22", Pod, Cluster(22), 80, kept(&[11, 12])),
-    row("U23", Pod, Cluster(23), 80, kept(&[11, 12])),
-    row("U23b", Ext, Primary, 3023, masqueraded(&[11, 12, 13])),
-    row("U23c", Pod, Primary, 3023, masqueraded(&[11, 12, 13])),
-    row("U24", Pod, Cluster(24), 80, kept(&[11, 12, 13])),
-    row("U24b", Ext, Primary, 3024, kept(&[11, 12])),
-    row("U24c", Pod, Primary, 3024, kept(&[11, 12, 13])),
-    row("U25", Pod, Cluster(25), 80, kept(&[11, 12])),
-    row("U25b", Ext, Primary, 3025, kept(&[11, 12])),
-    row("U25c", Pod, Primary, 3025, kept(&[11, 12, 13])),
-    row("U26", Pod, Cluster(26), 80, Dropped),
-    row("U26b", Ext, Primary, 3026, Dropped),
-    row("U26c", Pod, Primary, 3026, kept(&[11, 12])),
-    row("U26d", Node, Primary, 3026, masqueraded(&[11, 12])),
-    row("U27", Pod, Cluster(27), 80, Dropped),
-    row("U27b", Ext, Primary, 3027, Dropped),
-    row("U27c", Pod, Primary, 3027, kept(&[11, 12])),
-    row("U28", Pod, Cluster(28), 80, kept(&[11])),
-    row("U28b", Ext, Primary, 3028, kept(&[13])),
-    row("U28c", Pod, Primary, 3028, kept(&[11])),
-    row("U28d", Node, Primary, 3028, masqueraded(&[11])),
-    row("U29", Pod, Cluster(29), 80, kept(&[11, 12, 13])),
-    row("U29b", Ext, Cluster(29), 80, masqueraded(&[11, 12, 13])),
-    row("U30", Pod, Cluster(30), 80, kept(&[11])),
-    row("U31", Pod, Cluster(31), 80, Refused),
-    row("U32", Pod, Cluster(32), 80, Refused),
-    row("U33", Pod, Cluster(33), 80, kept(&[11, 12])),
-    row("U34", Pod, Cluster(34), 80, kept(&[11])),
-    row("U34b", Ext, Primary, 3034, kept(&[11])),
-    row("U34c", Pod, Primary, 3034, kept(&[12])),
-    row("U34d", Node, Primary, 3034, masqueraded(&[12])),
+    row("a pod at the ClusterIP reaches the endpoints of this zone", Pod, Cluster(1), 80, kept(&[11, 14])),
+    row("a client of the NodePort reaches the endpoints of this zone", Client, Primary, 3001, masqueraded(&[11, 14])),
+    row("external Local leaves the ClusterIP to endpoints of this zone", Pod, Cluster(2), 80, kept(&[11, 14])),
+    row("external Local sends a client to local endpoints of any zone", Client, Primary, 3002, kept(&[11, 12])),
+    row("external Local sends a pod at the NodePort to this zone", Pod, Primary, 3002, kept(&[11, 14])),
+    row("external Local sends the node at the NodePort to this zone", Node, Primary, 3002, masqueraded(&[11, 14])),
+    row("internal Local sends a pod to local endpoints of any zone", Pod, Cluster(3), 80, kept(&[11, 12])),
+    row("internal Local leaves the NodePort to endpoints of this zone", Client, Primary, 3003, masqueraded(&[11, 14])),
+    row("an endpoint of this zone that is not ready is not used", Pod, Cluster(7), 80, kept(&[11])),
+    row("a zone without ready endpoints uses those of other zones", Pod, Cluster(8), 80, kept(&[12, 13])),
+    row("one endpoint without a hint makes all endpoints used", Pod, Cluster(9), 80, kept(ALL)),
+    row("an endpoint hinted for this node goes before those of this zone", Pod, Cluster(12), 80, kept(&[11])),
+    row("an endpoint hinted for this node serves a client of the NodePort", Client, Primary, 3012, masqueraded(&[11])),
+    row("one endpoint without a node hint makes all endpoints used", Pod, Cluster(13), 80, kept(&[11, 12, 13])),
+    row("no endpoint is hinted for this node and those of this zone are used", Pod, Cluster(14), 80, kept(&[12, 13])),
+    row("external Local leaves hints in force at the ClusterIP", Pod, Cluster(15), 80, kept(&[11, 13])),
+    row("external Local puts local endpoints before hints for a client", Client, Primary, 3015, kept(&[11, 12])),
+    row("internal Local without any endpoints refuses", Pod, Cluster(16), 80, Refused),
+    row("internal Local without local endpoints drops", Pod, Cluster(17), 80, Dropped),
+    row("internal Local with all endpoints local uses all of them", Pod, Cluster(18), 80, kept(&[11, 12])),
+    row("internal Local with some endpoints local uses those", Pod, Cluster(19), 80, kept(&[11, 12])),
+    row("endpoints that are not ready refuse", Pod, Cluster(20), 80, Refused),
+    row("a local endpoint that is not ready leaves the remote one", Pod, Cluster(21), 80, kept(&[12])),
+    row("terminating endpoints are used when no endpoint is ready", Pod, Cluster(22), 80, kept(&[11, 12])),
+    row("internal Local sends a pod at the ClusterIP to the local endpoints", Pod, Cluster(23), 80, kept(&[11, 12])),
+    row("internal Local sends a client of the NodePort to all", Client, Primary, 3023, masqueraded(&[11, 12, 13])),
+    row("internal Local sends a pod at the NodePort to all", Pod, Primary, 3023, masqueraded(&[11, 12, 13])),
+    row("external Local sends a pod at the ClusterIP to all endpoints", Pod, Cluster(24), 80, kept(&[11, 12, 13])),
+    row("external Local sends a client of the NodePort to the local endpoints", Client, Primary, 3024, kept(&[11, 12])),
+    row("external Local sends a pod at the NodePort to all endpoints", Pod, Primary, 3024, kept(&[11, 12, 13])),
+    row("both Local send a pod at the ClusterIP to the local endpoints", Pod, Cluster(25), 80, kept(&[11, 12])),
+    row("both Local send a client of the NodePort to the local endpoints", Client, Primary, 3025, kept(&[11, 12])),
+    row("both Local send a pod at the NodePort to all endpoints", Pod, Primary, 3025, kept(&[11, 12, 13])),
+    row("both Local without local endpoints drop a pod at the ClusterIP", Pod, Cluster(26), 80, Dropped),
+    row("both Local without local endpoints drop a client of the NodePort", Client, Primary, 3026, Dropped),
+    row("both Local without local endpoints keep the NodePort open to a pod", Pod, Primary, 3026, kept(&[11, 12])),
+    row(
+        "both Local without local endpoints keep the NodePort open to the node",
+        Node,
+        Primary,
+        3026,
+        masqueraded(&[11, 12]),
+    ),
+    row("both Local with terminating remote endpoints drop a pod at the ClusterIP", Pod, Cluster(27), 80, Dropped),
+    row("both Local with terminating remote endpoints drop a client of the NodePort", Client, Primary, 3027, Dropped),
+    row("both Local with terminating remote endpoints send a pod there", Pod, Primary, 3027, kept(&[11, 12])),
+    row("external Local leaves the ClusterIP to the ready remote endpoint", Pod, Cluster(28), 80, kept(&[11])),
+    row("external Local sends a client to the terminating local endpoint", Client, Primary, 3028, kept(&[13])),
+    row("external Local sends a pod at the NodePort to the ready endpoint", Pod, Primary, 3028, kept(&[11])),
+    row("external Local sends the node at the NodePort to the ready endpoint", Node, Primary, 3028, masqueraded(&[11])),
+    row("external Local does not restrict a pod at the ClusterIP", Pod, Cluster(29), 80, kept(&[11, 12, 13])),
+    row(
+        "external Local does not restrict a client at the ClusterIP",
+        Client,
+        Cluster(29),
+        80,
+        masqueraded(&[11, 12, 13]),
+    ),
+    row("internal Local with one local endpoint uses that one", Pod, Cluster(30), 80, kept(&[11])),
+    row("no endpoints at all refuse", Pod, Cluster(31), 80, Refused),
+    row("one local endpoint that is not ready refuses", Pod, Cluster(32), 80, Refused),
+    row("hints do not matter when all endpoints terminate", Pod, Cluster(33), 80, kept(&[11, 12])),
+    row("internal Local uses the local endpoint of another zone", Pod, Cluster(34), 80, kept(&[11])),
+    row("external Local sends a client to the local endpoint of another zone", Client, Primary, 3034, kept(&[11])),
+    row("both Local send a pod at the NodePort to the endpoint of this zone", Pod, Primary, 3034, kept(&[12])),
+    row(
+        "both Local send the node at the NodePort to the endpoint of this zone",
+        Node,
+        Primary,
+        3034,
+        masqueraded(&[12]),
+    ),
 ];

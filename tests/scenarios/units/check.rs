@@ -1,4 +1,4 @@
-//! What is given in a unit row, and how what comes of it is looked at.
+//! Unit rows: the objects that are given, and what is expected of the state that they lead to.
 
 use std::collections::BTreeSet;
 
@@ -8,27 +8,27 @@ use pointsman::watch::Manifests;
 
 use crate::common::netns::NODE_NAME;
 
-/// A row: objects, perhaps others before them, and what shall come of it.
+/// A row: objects, perhaps others before them, and what must come of them.
 #[derive(Clone, Debug)]
 pub struct Unit {
-    /// Its name, as in `R12`.
-    pub id: &'static str,
+    /// What it shows.
+    pub name: &'static str,
     /// The objects before; none for rows that are not about a change.
     before: Option<Vec<String>>,
     /// The objects.
     given: Vec<String>,
-    /// What shall come of them.
+    /// What must come of them.
     expected: Vec<Expected>,
 }
 
-/// Something that shall come of objects.
+/// An expectation.
 #[derive(Clone, Debug)]
 enum Expected {
     /// These frontends, whatever happens at them.
     Frontends(Vec<String>),
     /// These frontends and what happens at them.
     Lines(Vec<String>),
-    /// These Services are looked at again after the change.
+    /// The change concerns these Services.
     Touched(Vec<String>),
     /// The dataplane is the same as before the change.
     NothingSent,
@@ -39,18 +39,18 @@ enum Expected {
 }
 
 /// A row about these objects.
-pub fn given(id: &'static str, objects: impl IntoIterator<Item = String>) -> Unit {
-    Unit { id, before: None, given: objects.into_iter().collect(), expected: Vec::new() }
+pub fn given(name: &'static str, objects: impl IntoIterator<Item = String>) -> Unit {
+    Unit { name, before: None, given: objects.into_iter().collect(), expected: Vec::new() }
 }
 
 /// A row about objects that are listed twice.
-pub fn again(id: &'static str, objects: Vec<String>) -> Unit {
-    Unit { before: Some(objects.clone()), ..given(id, objects) }
+pub fn again(name: &'static str, objects: Vec<String>) -> Unit {
+    Unit { before: Some(objects.clone()), ..given(name, objects) }
 }
 
 /// A row about a change from some objects to others.
-pub fn change<const B: usize, const A: usize>(id: &'static str, before: [String; B], after: [String; A]) -> Unit {
-    Unit { before: Some(before.into()), ..given(id, after) }
+pub fn change<const B: usize, const A: usize>(name: &'static str, before: [String; B], after: [String; A]) -> Unit {
+    Unit { before: Some(before.into()), ..given(name, after) }
 }
 
 impl Unit {
@@ -101,7 +101,7 @@ impl Unit {
         let mut desired = desired_before.clone();
         desired.update(&after, &changes);
         if desired != Desired::from_cluster(&after) {
-            return Err("what is updated differs from what is made afresh".to_owned());
+            return Err("the updated state differs from one that is compiled from scratch".to_owned());
         }
         for expected in &self.expected {
             let (wanted, seen) = match expected {

@@ -9,7 +9,7 @@ const MIXED: &str = r#"{type: LoadBalancer, clusterIP: "$IP", clusterIPs: ["$IP"
 
 const MIXED_INGRESS: &str = r#"[{ip: "203.0.113.1"}, {ip: "2001:db8:1::1"}]"#;
 
-/// Sections Q and P, and what of section C packets do not show.
+/// The rows.
 pub fn rows() -> Vec<Unit> {
     let mut rows = building();
     rows.extend(updates());
@@ -35,31 +35,45 @@ fn building() -> Vec<Unit> {
     let external_name = "{type: ExternalName, clusterIP: 172.16.55.10, externalName: foo, ports: [{port: 80}]}";
     let spaces = r#"{clusterIP: 10.96.0.1, externalIPs: [" 198.51.100.1", " "], ports: [{port: 80}]}"#;
     vec![
-        given("Q1", []).frontends(&[]),
-        given("Q2", [simple("ns/headless", "None", "rpc:UDP:1234")]).frontends(&[]),
-        given("Q3", [simple("ns/headless", "None", "rpc:SCTP:1234")]).frontends(&[]),
-        given("Q4", [simple("ns/headless", "None", "")]).frontends(&[]),
-        given("Q5", [simple("ns/dns", "172.16.55.4", "something:UDP:1234 else:UDP:1235")])
-            .frontends(&["172.16.55.4:1234/udp", "172.16.55.4:1235/udp"]),
-        given("Q6", [service("ns/np", node_ports)]).frontends(&[
+        given("no objects give no frontends", []).frontends(&[]),
+        given("a headless Service over UDP has no frontends", [simple("ns/headless", "None", "rpc:UDP:1234")])
+            .frontends(&[]),
+        given("a headless Service over SCTP has no frontends", [simple("ns/headless", "None", "rpc:SCTP:1234")])
+            .frontends(&[]),
+        given("a headless Service without ports has no frontends", [simple("ns/headless", "None", "")]).frontends(&[]),
+        given(
+            "each port of a ClusterIP is a frontend",
+            [simple("ns/dns", "172.16.55.4", "something:UDP:1234 else:UDP:1235")],
+        )
+        .frontends(&["172.16.55.4:1234/udp", "172.16.55.4:1235/udp"]),
+        given("each NodePort is a frontend beside that of its ClusterIP", [service("ns/np", node_ports)]).frontends(&[
             "172.16.55.10:345/udp",
             "172.16.55.10:344/tcp",
             "NodePort 30345/udp (IPv4)",
             "NodePort 30344/tcp (IPv4)",
         ]),
-        given("Q7", load_balancer("[{ip: 10.1.2.4}]")).frontends(with_vip),
-        given("Q8", load_balancer("[{ip: 10.1.2.4, ipMode: VIP}]")).frontends(with_vip),
-        given("Q9", load_balancer("[{ip: 10.1.2.4, ipMode: Proxy}]")).frontends(without_vip),
-        given("Q9b", load_balancer("[{hostname: lb.example}, {ip: banana}]")).frontends(without_vip),
-        given("Q11", [service("ns/named", external_name)]).frontends(&[]),
-        given("Q12", [simple("ns/six", "fd00::7", "http:TCP:80")]).frontends(&["[fd00::7]:80/tcp"]),
-        given("Q13", [simple("ns/four", "10.96.0.7", "http:TCP:80")]).frontends(&["10.96.0.7:80/tcp"]),
-        // Of a Service of one family only the addresses of that family count.
-        given("Q14", mixed("10.96.0.1")).frontends(v4),
-        given("Q15", mixed("fd00::1")).frontends(v6),
-        given("Q18", [service("ns/spaces", spaces)]).frontends(&["10.96.0.1:80/tcp", "198.51.100.1:80/tcp"]),
+        given("a load-balancer IP is a frontend", load_balancer("[{ip: 10.1.2.4}]")).frontends(with_vip),
+        given("a load-balancer IP of mode VIP is a frontend", load_balancer("[{ip: 10.1.2.4, ipMode: VIP}]"))
+            .frontends(with_vip),
+        given("a load-balancer IP of mode Proxy is no frontend", load_balancer("[{ip: 10.1.2.4, ipMode: Proxy}]"))
+            .frontends(without_vip),
         given(
-            "Q23",
+            "a hostname or an unreadable IP of a load balancer is no frontend",
+            load_balancer("[{hostname: lb.example}, {ip: banana}]"),
+        )
+        .frontends(without_vip),
+        given("an ExternalName Service has no frontends", [service("ns/named", external_name)]).frontends(&[]),
+        given("a Service of IPv6 has its ClusterIP", [simple("ns/six", "fd00::7", "http:TCP:80")])
+            .frontends(&["[fd00::7]:80/tcp"]),
+        given("a Service of IPv4 has its ClusterIP", [simple("ns/four", "10.96.0.7", "http:TCP:80")])
+            .frontends(&["10.96.0.7:80/tcp"]),
+        // Of a Service of one family only the addresses of that family count.
+        given("a Service of IPv4 has its IPv4 addresses only", mixed("10.96.0.1")).frontends(v4),
+        given("a Service of IPv6 has its IPv6 addresses only", mixed("fd00::1")).frontends(v6),
+        given("spaces around an external IP do not matter", [service("ns/spaces", spaces)])
+            .frontends(&["10.96.0.1:80/tcp", "198.51.100.1:80/tcp"]),
+        given(
+            "a Service without a ClusterIP has no frontends and others keep theirs",
             [simple("ns/a", "None", "p:TCP:1"), simple("ns/b", "", "p:TCP:2"), simple("ns/c", "10.96.0.3", "p:TCP:3")],
         )
         .frontends(&["10.96.0.3:3/tcp"]),
@@ -95,59 +109,104 @@ fn updates() -> Vec<Unit> {
         "172.16.55.12:80/tcp",
     ];
     vec![
-        change("Q19", [], four()).frontends(&many).touches(&["ns/four", "ns/one", "ns/three", "ns/two"]),
-        change("Q20", four(), [simple("ns/one", "172.16.55.4", "a:UDP:1234")])
-            .frontends(&["172.16.55.4:1234/udp"])
+        change("four Services that are added have all their frontends", [], four())
+            .frontends(&many)
             .touches(&["ns/four", "ns/one", "ns/three", "ns/two"]),
-        change("Q21", [plain()], [load_balancer()])
+        change(
+            "three Services that are removed lose their frontends and so does a removed port",
+            four(),
+            [simple("ns/one", "172.16.55.4", "a:UDP:1234")],
+        )
+        .frontends(&["172.16.55.4:1234/udp"])
+        .touches(&["ns/four", "ns/one", "ns/three", "ns/two"]),
+        change("a Service that becomes a load balancer gets its load-balancer IP", [plain()], [load_balancer()])
             .frontends(&["172.16.55.4:80/tcp", "1.2.3.4:80/tcp"])
             .touches(&["ns/one"]),
-        change("Q21b", [load_balancer()], [load_balancer()]).touches(&[]).sends_nothing(),
-        change("Q21c", [load_balancer()], [plain()]).frontends(&["172.16.55.4:80/tcp"]).touches(&["ns/one"]),
-        change("Q22", [plain()], []).leaves_nothing(),
+        change("a load balancer that is listed again changes nothing", [load_balancer()], [load_balancer()])
+            .touches(&[])
+            .sends_nothing(),
+        change(
+            "a load balancer that becomes a ClusterIP Service loses its load-balancer IP",
+            [load_balancer()],
+            [plain()],
+        )
+        .frontends(&["172.16.55.4:80/tcp"])
+        .touches(&["ns/one"]),
+        change("a removed Service leaves nothing", [plain()], []).leaves_nothing(),
         // What a proxy does not read changes nothing.
-        change("Q46", [plain()], [labelled("team: blue")]).touches(&[]).sends_nothing(),
-        change("Q47", [plain()], [labelled("service.kubernetes.io/service-proxy-name: other")]).leaves_nothing(),
-        change("Q48", [labelled("service.kubernetes.io/service-proxy-name: other")], [plain()])
-            .frontends(&["172.16.55.4:80/tcp"]),
+        change("a label of no meaning to the proxy changes nothing", [plain()], [labelled("team: blue")])
+            .touches(&[])
+            .sends_nothing(),
+        change(
+            "a label that names another proxy removes the Service",
+            [plain()],
+            [labelled("service.kubernetes.io/service-proxy-name: other")],
+        )
+        .leaves_nothing(),
+        change(
+            "a Service whose label of another proxy goes gets its frontends",
+            [labelled("service.kubernetes.io/service-proxy-name: other")],
+            [plain()],
+        )
+        .frontends(&["172.16.55.4:80/tcp"]),
     ]
 }
 
 /// Which ClusterIP belongs to which family. Rows are pairs, one for each family: here both come of one object.
 fn cluster_ip_of_each_family() -> Vec<Unit> {
-    let of = |id, fields: &str, frontends: &[&str]| {
-        given(id, [service("ns/s", &format!("{{{fields}, ports: [{{port: 80}}]}}"))]).frontends(frontends)
+    let service_with = |name, fields: &str, frontends: &[&str]| {
+        given(name, [service("ns/s", &format!("{{{fields}, ports: [{{port: 80}}]}}"))]).frontends(frontends)
     };
     let (v4, v6) = ("10.96.0.1:80/tcp", "[fd00::1]:80/tcp");
     vec![
-        of("Q24", "clusterIP: 10.96.0.1", &[v4]),
-        of("Q26", "clusterIP: \"fd00::1\"", &[v6]),
-        of("Q28", "clusterIP: 10.96.0.1, clusterIPs: [10.96.0.1], ipFamilies: [IPv4]", &[v4]),
-        of("Q30", "clusterIP: \"fd00::1\", clusterIPs: [\"fd00::1\"], ipFamilies: [IPv6]", &[v6]),
-        of("Q32", "clusterIP: 10.96.0.1, clusterIPs: [10.96.0.1, \"fd00::1\"], ipFamilies: [IPv4, IPv6]", &[v4, v6]),
-        of("Q34", "clusterIP: \"fd00::1\", clusterIPs: [\"fd00::1\", 10.96.0.1], ipFamilies: [IPv6, IPv4]", &[v4, v6]),
+        service_with("clusterIP alone gives IPv4", "clusterIP: 10.96.0.1", &[v4]),
+        service_with("clusterIP alone gives IPv6", "clusterIP: \"fd00::1\"", &[v6]),
+        service_with(
+            "clusterIPs and families of IPv4 give IPv4",
+            "clusterIP: 10.96.0.1, clusterIPs: [10.96.0.1], ipFamilies: [IPv4]",
+            &[v4],
+        ),
+        service_with(
+            "clusterIPs and families of IPv6 give IPv6",
+            "clusterIP: \"fd00::1\", clusterIPs: [\"fd00::1\"], ipFamilies: [IPv6]",
+            &[v6],
+        ),
+        service_with(
+            "clusterIPs of both families with IPv4 first give both",
+            "clusterIP: 10.96.0.1, clusterIPs: [10.96.0.1, \"fd00::1\"], ipFamilies: [IPv4, IPv6]",
+            &[v4, v6],
+        ),
+        service_with(
+            "clusterIPs of both families with IPv6 first give both",
+            "clusterIP: \"fd00::1\", clusterIPs: [\"fd00::1\", 10.96.0.1], ipFamilies: [IPv6, IPv4]",
+            &[v4, v6],
+        ),
     ]
 }
 
 /// Lists of addresses, of which each family takes its own.
 fn lists_of_addresses() -> Vec<Unit> {
-    let of = |id, list: &str, frontends: &[&str]| {
+    let listed = |name, list: &str, frontends: &[&str]| {
         let spec = format!(
             "{{clusterIPs: [10.96.0.1, \"fd00::1\"], ipFamilies: [IPv4, IPv6], externalIPs: {list}, ports: [{{port: 80}}]}}"
         );
         let all = [&["10.96.0.1:80/tcp", "[fd00::1]:80/tcp"], frontends].concat();
-        given(id, [service("ns/s", &spec)]).frontends(&all)
+        given(name, [service("ns/s", &spec)]).frontends(&all)
     };
     vec![
-        of("Q36", "[]", &[]),
-        of("Q38", "[\"2001:db8::1\"]", &["[2001:db8::1]:80/tcp"]),
-        of("Q39", "[192.0.2.1]", &["192.0.2.1:80/tcp"]),
-        of(
-            "Q40",
+        listed("an empty list of external IPs gives none", "[]", &[]),
+        listed("an external IP of IPv6 is a frontend", "[\"2001:db8::1\"]", &["[2001:db8::1]:80/tcp"]),
+        listed("an external IP of IPv4 is a frontend", "[192.0.2.1]", &["192.0.2.1:80/tcp"]),
+        listed(
+            "external IPs of both families are all frontends",
             "[192.0.2.1, \"2001:db8::1\", 192.0.2.2, \"2001:db8::2\"]",
             &["192.0.2.1:80/tcp", "192.0.2.2:80/tcp", "[2001:db8::1]:80/tcp", "[2001:db8::2]:80/tcp"],
         ),
-        of("Q42", "[192.0.2.1, banana, 192.0.2.1]", &["192.0.2.1:80/tcp"]),
+        listed(
+            "an unreadable external IP and a repeated one are left out",
+            "[192.0.2.1, banana, 192.0.2.1]",
+            &["192.0.2.1:80/tcp"],
+        ),
     ]
 }
 
@@ -163,12 +222,12 @@ fn lenient() -> Vec<Unit> {
         slice("ns/dns/1", "dns-udp:UDP:53 dns-tcp:TCP:5353 dns-sctp:SCTP:53", "10.180.0.1@node-a 10.180.2.1@node-b"),
     ];
     vec![
-        given("P10", objects).lines(&[
+        given("addresses with leading zeros are read as decimal numbers", objects).lines(&[
             "172.30.0.41:80/tcp 10.180.0.1:80",
             "1.2.3.4:80/tcp 10.180.0.1:80",
             "192.168.99.22:80/tcp 10.180.0.1:80",
         ]),
-        given("C7", protocols).lines(&[
+        given("ports of one number over TCP and UDP and SCTP lead to their own target ports", protocols).lines(&[
             "172.30.0.42:53/tcp 10.180.0.1:5353 10.180.2.1:5353",
             "172.30.0.42:53/udp 10.180.0.1:53 10.180.2.1:53",
             "172.30.0.42:53/sctp 10.180.0.1:53 10.180.2.1:53",

@@ -1,6 +1,6 @@
-//! How the slices of a Service merge, and which changes of endpoints concern it.
+//! How the slices of a Service merge.
 
-use super::check::{Unit, again, change, given};
+use super::check::{Unit, change, given};
 use super::docs::{simple, slice};
 
 /// A Service with two ports.
@@ -13,35 +13,46 @@ fn one() -> String {
     simple("ns/web", "10.96.0.1", "http:TCP:80")
 }
 
-/// Section R.
-pub fn merging() -> Vec<Unit> {
+/// The rows.
+pub fn rows() -> Vec<Unit> {
     let http = |name, endpoints| slice(name, "http:TCP:80", endpoints);
     let both = |name, endpoints| slice(name, "http:TCP:80 https:TCP:443", endpoints);
     let confined = || one().replace("clusterIP:", "internalTrafficPolicy: Local, clusterIP:");
     let first = "10.1.0.1@node-a 10.1.0.2@node-a 10.1.0.3@node-b";
     let second = "10.2.0.1@node-a 10.2.0.2@node-b";
     vec![
-        given("R1", [web(), both("ns/web/1", first)]).lines(&[
-            "10.96.0.1:80/tcp 10.1.0.1:80 10.1.0.2:80 10.1.0.3:80",
-            "10.96.0.1:443/tcp 10.1.0.1:443 10.1.0.2:443 10.1.0.3:443",
-        ]),
-        given("R1b", [confined(), http("ns/web/1", first)]).lines(&["10.96.0.1:80/tcp 10.1.0.1:80 10.1.0.2:80"]),
-        given("R2", [one(), http("ns/web/1", first), http("ns/web/2", second)])
+        given("a slice with two ports serves both ports with all its endpoints", [web(), both("ns/web/1", first)])
+            .lines(&[
+                "10.96.0.1:80/tcp 10.1.0.1:80 10.1.0.2:80 10.1.0.3:80",
+                "10.96.0.1:443/tcp 10.1.0.1:443 10.1.0.2:443 10.1.0.3:443",
+            ]),
+        given("internal Local uses the endpoints of this node", [confined(), http("ns/web/1", first)])
+            .lines(&["10.96.0.1:80/tcp 10.1.0.1:80 10.1.0.2:80"]),
+        given("two slices of a Service serve together", [one(), http("ns/web/1", first), http("ns/web/2", second)])
             .lines(&["10.96.0.1:80/tcp 10.1.0.1:80 10.1.0.2:80 10.1.0.3:80 10.2.0.1:80 10.2.0.2:80"]),
         change(
-            "R3",
+            "endpoints that are replaced in a slice replace those of the Service",
             [one(), http("ns/web/1", "10.1.0.1@node-a")],
             [one(), http("ns/web/1", "10.1.0.2@node-a 10.1.0.3@node-a")],
         )
         .lines(&["10.96.0.1:80/tcp 10.1.0.2:80 10.1.0.3:80"]),
-        given("R4", [one(), http("ns/web/1", "10.1.0.1@node-a!n 10.1.0.10@node-a 10.1.0.2@node-a")])
-            .lines(&["10.96.0.1:80/tcp 10.1.0.2:80 10.1.0.10:80"]),
-        given("R5", [one(), http("ns/web/1", "10.1.0.1@node-a 10.1.0.2@node-a!n 10.1.0.3@node-a!t")])
-            .lines(&["10.96.0.1:80/tcp 10.1.0.1:80"]),
-        given("R6", [one(), http("ns/web/1", "10.1.0.1@node-a!n 10.1.0.2@node-a!n")])
-            .lines(&["10.96.0.1:80/tcp refused"]),
         given(
-            "R7",
+            "endpoints are used in the order of their addresses without those that are not ready",
+            [one(), http("ns/web/1", "10.1.0.1@node-a!n 10.1.0.10@node-a 10.1.0.2@node-a")],
+        )
+        .lines(&["10.96.0.1:80/tcp 10.1.0.2:80 10.1.0.10:80"]),
+        given(
+            "an endpoint that is not ready or terminates is not used while another is ready",
+            [one(), http("ns/web/1", "10.1.0.1@node-a 10.1.0.2@node-a!n 10.1.0.3@node-a!t")],
+        )
+        .lines(&["10.96.0.1:80/tcp 10.1.0.1:80"]),
+        given(
+            "endpoints of which none is ready refuse",
+            [one(), http("ns/web/1", "10.1.0.1@node-a!n 10.1.0.2@node-a!n")],
+        )
+        .lines(&["10.96.0.1:80/tcp refused"]),
+        given(
+            "slices of other Services and namespaces do not serve",
             [
                 one(),
                 http("ns/web/1", "10.1.0.1@node-a"),
@@ -50,10 +61,13 @@ pub fn merging() -> Vec<Unit> {
             ],
         )
         .lines(&["10.96.0.1:80/tcp 10.1.0.1:80"]),
-        given("R8", [web(), both("ns/web/1", "10.1.0.1@node-a").replace("port: 80}", "port: null}")])
-            .lines(&["10.96.0.1:80/tcp refused", "10.96.0.1:443/tcp 10.1.0.1:443"]),
         given(
-            "R9",
+            "a port without a number does not serve",
+            [web(), both("ns/web/1", "10.1.0.1@node-a").replace("port: 80}", "port: null}")],
+        )
+        .lines(&["10.96.0.1:80/tcp refused", "10.96.0.1:443/tcp 10.1.0.1:443"]),
+        given(
+            "one address with two target ports serves as two endpoints",
             [
                 one(),
                 http("ns/web/1", "10.1.0.1@node-a 10.1.0.2@node-a"),
@@ -63,7 +77,7 @@ pub fn merging() -> Vec<Unit> {
         .lines(&["10.96.0.1:80/tcp 10.1.0.1:80 10.1.0.1:8080 10.1.0.2:80 10.1.0.2:8080"]),
         // Terminating in two slices and ready in one: ready, in whatever order they come.
         given(
-            "R10",
+            "an address that is ready in one slice and terminates in others is ready",
             [
                 one(),
                 http("ns/web/1", "10.1.0.1@node-a!t"),
@@ -72,45 +86,74 @@ pub fn merging() -> Vec<Unit> {
             ],
         )
         .lines(&["10.96.0.1:80/tcp 10.1.0.1:80"]),
-        change("R11", [one(), http("ns/web/1", first)], [one(), http("ns/web/1", first)]).touches(&[]).sends_nothing(),
+        change(
+            "a slice that is listed again changes nothing",
+            [one(), http("ns/web/1", first)],
+            [one(), http("ns/web/1", first)],
+        )
+        .touches(&[])
+        .sends_nothing(),
         // Another order is looked at, and found to be the same.
         change(
-            "R12",
+            "endpoints in another order ask nothing of the kernel",
             [one(), http("ns/web/1", "10.1.0.1@node-a 10.1.0.2@node-a")],
             [one(), http("ns/web/1", "10.1.0.2@node-a 10.1.0.1@node-a")],
         )
         .sends_nothing(),
         change(
-            "R12b",
+            "ports in another order ask nothing of the kernel",
             [web(), both("ns/web/1", first)],
             [web(), slice("ns/web/1", "https:TCP:443 http:TCP:80", first)],
         )
         .sends_nothing(),
-        change("R13", [web(), http("ns/web/1", "10.1.0.1@node-a")], [web(), both("ns/web/1", "10.1.0.1@node-a")])
-            .lines(&["10.96.0.1:80/tcp 10.1.0.1:80", "10.96.0.1:443/tcp 10.1.0.1:443"])
-            .touches(&["ns/web"]),
-        change("R13b", [web(), both("ns/web/1", "10.1.0.1@node-a")], [web(), http("ns/web/1", "10.1.0.1@node-a")])
-            .lines(&["10.96.0.1:80/tcp 10.1.0.1:80", "10.96.0.1:443/tcp refused"])
-            .touches(&["ns/web"]),
         change(
-            "R13c",
+            "a port that is added to a slice serves",
+            [web(), http("ns/web/1", "10.1.0.1@node-a")],
+            [web(), both("ns/web/1", "10.1.0.1@node-a")],
+        )
+        .lines(&["10.96.0.1:80/tcp 10.1.0.1:80", "10.96.0.1:443/tcp 10.1.0.1:443"])
+        .touches(&["ns/web"]),
+        change(
+            "a port that is removed from a slice refuses",
+            [web(), both("ns/web/1", "10.1.0.1@node-a")],
+            [web(), http("ns/web/1", "10.1.0.1@node-a")],
+        )
+        .lines(&["10.96.0.1:80/tcp 10.1.0.1:80", "10.96.0.1:443/tcp refused"])
+        .touches(&["ns/web"]),
+        change(
+            "an endpoint that is added to a slice serves",
             [one(), http("ns/web/1", "10.1.0.1@node-a")],
             [one(), http("ns/web/1", "10.1.0.1@node-a 10.1.0.2@node-b")],
         )
         .lines(&["10.96.0.1:80/tcp 10.1.0.1:80 10.1.0.2:80"])
         .touches(&["ns/web"]),
-        change("R14", [one(), http("ns/web/1", first)], []).leaves_nothing(),
-        change("R14b", [one(), http("ns/web/1", first), http("ns/web/2", second)], []).leaves_nothing(),
-        change("R14c", [one(), http("ns/web/1", first), http("ns/api/1", second)], []).leaves_nothing(),
-        change("R14d", [one(), http("ns/web/1", first), http("ns2/web/1", second)], []).leaves_nothing(),
+        change("a removed Service and its slice leave nothing", [one(), http("ns/web/1", first)], []).leaves_nothing(),
         change(
-            "R15",
+            "a removed Service and its two slices leave nothing",
+            [one(), http("ns/web/1", first), http("ns/web/2", second)],
+            [],
+        )
+        .leaves_nothing(),
+        change(
+            "a removed Service and slices of two names leave nothing",
+            [one(), http("ns/web/1", first), http("ns/api/1", second)],
+            [],
+        )
+        .leaves_nothing(),
+        change(
+            "a removed Service and slices of two namespaces leave nothing",
+            [one(), http("ns/web/1", first), http("ns2/web/1", second)],
+            [],
+        )
+        .leaves_nothing(),
+        change(
+            "a removed slice takes its endpoints with it",
             [one(), http("ns/web/1", first), http("ns/web/2", "10.2.0.1@node-a")],
             [one(), http("ns/web/2", "10.2.0.1@node-a")],
         )
         .lines(&["10.96.0.1:80/tcp 10.2.0.1:80"]),
         given(
-            "R17",
+            "a slice of domain names does not serve",
             [
                 one(),
                 http("ns/web/1", "10.1.0.1@node-a"),
@@ -119,13 +162,13 @@ pub fn merging() -> Vec<Unit> {
         )
         .lines(&["10.96.0.1:80/tcp 10.1.0.1:80"]),
         change(
-            "R18",
+            "internal Local follows an endpoint that moves to another node",
             [confined(), http("ns/web/1", "10.1.0.1@node-a 10.1.0.2@node-a"), http("ns/web/2", "10.2.0.1@node-a")],
             [confined(), http("ns/web/1", "10.1.0.2@node-b 10.1.0.3@node-a"), http("ns/web/2", "10.2.0.1@node-a")],
         )
         .lines(&["10.96.0.1:80/tcp 10.1.0.3:80 10.2.0.1:80"]),
         given(
-            "R19",
+            "each port is served by the slices that have it",
             [
                 web(),
                 both("ns/web/1", "10.1.0.1@node-a"),
@@ -138,94 +181,45 @@ pub fn merging() -> Vec<Unit> {
             "10.96.0.1:443/tcp 10.1.0.1:443 10.1.0.2:443",
         ]),
         change(
-            "R22",
+            "endpoints that stop to be ready refuse",
             [one(), http("ns/web/1", "10.1.0.1@node-a 10.1.0.2@node-a")],
             [one(), http("ns/web/1", "10.1.0.1@node-a!n 10.1.0.2@node-a!n")],
         )
         .lines(&["10.96.0.1:80/tcp refused"])
         .touches(&["ns/web"]),
         change(
-            "R22b",
+            "an endpoint that becomes ready serves",
             [one(), http("ns/web/1", "10.1.0.1@node-a!n 10.1.0.2@node-a!n")],
             [one(), http("ns/web/1", "10.1.0.1@node-a 10.1.0.2@node-a!n")],
         )
         .lines(&["10.96.0.1:80/tcp 10.1.0.1:80"])
         .touches(&["ns/web"]),
         change(
-            "R22c",
+            "an endpoint that begins to terminate does not serve while another is ready",
             [one(), http("ns/web/1", "10.1.0.1@node-a 10.1.0.2@node-a")],
             [one(), http("ns/web/1", "10.1.0.1@node-a 10.1.0.2@node-a!t")],
         )
         .lines(&["10.96.0.1:80/tcp 10.1.0.1:80"])
         .touches(&["ns/web"]),
-        change("R23", [one()], [one()]).touches(&[]).sends_nothing(),
-        change("R24", [one()], [one(), http("ns/web/1", "10.1.0.1@node-a")])
+        change("a Service without slices that is listed again changes nothing", [one()], [one()])
+            .touches(&[])
+            .sends_nothing(),
+        change("the first slice of a Service serves", [one()], [one(), http("ns/web/1", "10.1.0.1@node-a")])
             .lines(&["10.96.0.1:80/tcp 10.1.0.1:80"])
             .touches(&["ns/web"]),
         // A slice that moves to another Service leaves the one it belonged to.
         change(
-            "R26",
+            "a slice that moves to another Service leaves the first one without endpoints",
             [one(), http("ns/web/1", "10.1.0.1@node-a")],
             [one(), http("ns/web/1", "10.1.0.1@node-a").replace("service-name: web", "service-name: api")],
         )
         .lines(&["10.96.0.1:80/tcp refused"]),
         change(
-            "R27",
+            "another resource version changes nothing",
             [one(), http("ns/web/1", "10.1.0.1@node-a")],
             [one(), http("ns/web/1", "10.1.0.1@node-a").replace("metadata: {", "metadata: {resourceVersion: \"7\", ")],
         )
         .touches(&[])
         .sends_nothing(),
-    ]
-}
-
-/// Section S: whether a change concerns the Service at all. (kube-proxy asks here whether old UDP flows must be looked at.)
-pub fn changes() -> Vec<Unit> {
-    let dns = || simple("ns/dns", "10.96.0.53", "p11:UDP:11 p12:UDP:12");
-    let two = |first: &str, second: &str| {
-        [dns(), simple("ns/dns2", "10.96.0.54", "p21:UDP:21"), first.to_owned(), second.to_owned()]
-    };
-    let of = |ports, endpoints| slice("ns/dns/1", ports, endpoints);
-    let other = |ports, endpoints| slice("ns/dns2/1", ports, endpoints);
-    let p11 = "p11:UDP:11";
-    let a = "1.1.1.1@node-a";
-    let same = |id, objects| again(id, objects).touches(&[]).sends_nothing();
-    vec![
-        same("S1", vec![]),
-        same("S2", vec![dns(), of(p11, a)]),
-        same("S3", vec![dns(), of(p11, a), slice("ns/dns/2", "p12:UDP:12", "1.1.1.2@node-a")]),
-        same("S4", vec![dns(), of("p11:UDP:11 p12:UDP:12", "1.1.1.1@node-a 1.1.1.2@node-b")]),
-        same("S5", two(&of(p11, a), &other("p21:UDP:21", "2.2.2.2@node-a")).into()),
-        change("S6", [dns()], [dns(), of(p11, a)]).touches(&["ns/dns"]),
-        change("S7", [dns(), of(p11, a)], [dns()]).touches(&["ns/dns"]),
-        change("S8", [dns(), of(p11, a)], [dns(), of("p11:UDP:11 p12:UDP:12", "1.1.1.1@node-a 1.1.1.2@node-a")])
-            .touches(&["ns/dns"]),
-        change("S9", [dns(), of("p11:UDP:11 p12:UDP:12", "1.1.1.1@node-a 1.1.1.2@node-a")], [dns(), of(p11, a)])
-            .touches(&["ns/dns"]),
-        change("S10", [dns(), of(p11, a)], [dns(), of(p11, a), slice("ns/dns/2", "p12:UDP:12", "2.2.2.2@node-b")])
-            .touches(&["ns/dns"])
-            .lines(&["10.96.0.53:11/udp 1.1.1.1:11", "10.96.0.53:12/udp 2.2.2.2:12"]),
-        change("S11", [dns(), of(p11, a), slice("ns/dns/2", "p12:UDP:12", "2.2.2.2@node-b")], [dns(), of(p11, a)])
-            .touches(&["ns/dns"])
-            .lines(&["10.96.0.53:11/udp 1.1.1.1:11", "10.96.0.53:12/udp refused"]),
-        change("S12", [dns(), of(p11, a)], [dns(), of("p12:UDP:11", a)])
-            .touches(&["ns/dns"])
-            .lines(&["10.96.0.53:11/udp refused", "10.96.0.53:12/udp 1.1.1.1:11"]),
-        change("S13", [dns(), of(p11, a)], [dns(), of("p11:UDP:22", a)])
-            .touches(&["ns/dns"])
-            .lines(&["10.96.0.53:11/udp 1.1.1.1:22", "10.96.0.53:12/udp refused"]),
-        change(
-            "S14",
-            two(&of(p11, a), &other("p21:UDP:21", "2.2.2.2@node-a")),
-            two(&of(p11, "1.1.1.1@node-a 1.1.1.2@node-b"), &other("p21:UDP:21", "2.2.2.3@node-a")),
-        )
-        .touches(&["ns/dns", "ns/dns2"]),
-        change("S15", [dns(), of("", "")], [dns(), of(p11, a)]).touches(&["ns/dns"]),
-        change("S16", [dns(), of(p11, a)], [dns(), of(p11, "1.1.1.1@node-a!t")])
-            .touches(&["ns/dns"])
-            .lines(&["10.96.0.53:11/udp 1.1.1.1:11", "10.96.0.53:12/udp refused"]),
-        change("S17", [dns(), of(p11, "1.1.1.1@node-a!t")], [dns(), of(p11, "")])
-            .touches(&["ns/dns"])
-            .lines(&["10.96.0.53:11/udp refused", "10.96.0.53:12/udp refused"]),
     ]
 }
