@@ -11,7 +11,7 @@ use pointsman::dataplane::{
     Endpoint, Family, Frontend, Key, Object, Operation, Program, ProgramFeatures, SetName, SizeClass, Verb,
 };
 use pointsman::diff::{Acknowledged, FrontendChange, Installed, Plan, diff};
-use pointsman::engine::Settings;
+use pointsman::engine::EngineSettings;
 use pointsman::state::{Cluster, Desired, TrafficPolicy};
 use proptest::prelude::*;
 
@@ -222,7 +222,7 @@ proptest! {
     /// them, and what restricts their addresses is not.
     #[test]
     fn slices_never_leave_a_frontend_in_between(history in history(), operations in 1..20usize) {
-        let mut proxy = Proxy::with_settings(Settings { max_slice: operations, ..settings() });
+        let mut proxy = Proxy::with_settings(EngineSettings { max_slice: operations, ..settings() });
         for step in history.into_iter().chain([common::Move::Sync]) {
             match step {
                 // Some slices, so that what follows arrives while others wait.

@@ -13,7 +13,7 @@ use common::{Model, assert_satisfies, cases, event, initial, settings};
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
 use pointsman::dataplane::{Element, Family, Key, Object, Operation, Protocol, Tables};
 use pointsman::diff::Acknowledged;
-use pointsman::engine::Settings;
+use pointsman::engine::EngineSettings;
 use pointsman::observe::{Events, Health};
 use pointsman::proxy::{Proxy, Until};
 use pointsman::state::{
@@ -461,7 +461,7 @@ fn a_large_load_takes_several_batches_and_converges_whichever_of_them_fail() {
 /// Runs a loop with these periods over a faultless kernel, one event every 100 ms for 3 s; the moments of its commits.
 async fn commits_with(min: Duration, kernel: FaultyKernel) -> Vec<Duration> {
     let begin = Instant::now();
-    let periods = Settings { min_sync_period: min, longest_pause: Duration::from_secs(2), ..settings() };
+    let periods = EngineSettings { min_sync_period: min, longest_pause: Duration::from_secs(2), ..settings() };
     let mut proxy = Proxy::new(kernel, periods).with_observers(Health::default(), Events::default());
     let (sender, mut receiver) = mpsc::channel(100);
     let shutdown = CancellationToken::new();

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use pointsman::apply::{MemoryKernel, Packet, PacketOutcome};
 use pointsman::dataplane::{Endpoint, Family, LocalPods, Options, Protocol};
 use pointsman::diff::{Acknowledged, Scope};
-use pointsman::engine::{Engine, Moment, Next, Settings};
+use pointsman::engine::{Engine, EngineSettings, Moment, Next};
 use pointsman::state::{
     Decoded, EndpointSlice, Event, Node, NodePortAddresses, ObjectName, Service, ServiceCidr, ServicePort,
     SliceEndpoint, SlicePort, View,
@@ -476,7 +476,7 @@ impl Programmed {
         let view = View { node_name: NODE.into(), node_ports: setup.node_ports.clone(), ..View::default() };
         let mut new = Self {
             setup: setup.clone(),
-            engine: Engine::new(Settings::new(setup.scope(), view)),
+            engine: Engine::new(EngineSettings::new(setup.scope(), view)),
             kernel: MemoryKernel::new(),
             model: Model::new(setup),
         };

@@ -5,7 +5,7 @@
 //! 1. **Correct**: a kernel that holds `S` and commits `P.operations` holds `P.next`, and `P.next` satisfies `D`: every
 //!    frontend is in exactly the gates that its winning claim asks for; each of its lists has its endpoints in slots `0..n`
 //!    without gaps or repetitions, and the frontend is in the list's set of the smallest class that holds `n`, and in no
-//!    other; shared elements are there if and only if somebody asks for them; the program is
+//!    other; shared elements are there if and only if they are asked for; the program is
 //!    [`Program::new`](crate::dataplane::Program::new) of the options and the parts in use.
 //! 2. **Idempotent**: `diff(P.next, D)` has no operations.
 //! 3. **Minimal**: no element is deleted and added back unchanged, and of all states that satisfy `D`, `P.next` is one that

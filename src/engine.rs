@@ -10,7 +10,7 @@
 //! benchmarks. Time comes in as a [`Moment`].
 //!
 //! - **Slices.** A change is committed in slices, small changes first, each sized so that the kernel is busy for about
-//!   [`Settings::slice_goal`]. What arrives between two slices is taken into account by the next one. See `backlog`.
+//!   [`EngineSettings::slice_goal`]. What arrives between two slices is taken into account by the next one. See `backlog`.
 //! - **Applied means acknowledged.** After an error nothing is assumed: the tables are read back and compared. It is tried again at once the
 //!   first time, then after pauses that grow. See `schedule`.
 //! - **Quarantine.** When a plan fails again and again, the frontends that the kernel refuses are found by halving and left alone, and all
@@ -23,20 +23,19 @@ use crate::diff::{Acknowledged, Plan, Scope};
 use crate::state::{Compiled, Event, Folded, Skipped, Snapshot, View};
 use backlog::{Backlog, Comparison, Selection};
 use bisect::Bisect;
-use pace::Pace;
+use pace::SlicePace;
 use quarantine::Quarantine;
 use schedule::Schedule;
 
 mod backlog;
 mod bisect;
-mod moment;
 mod outcome;
 mod pace;
 mod quarantine;
 mod schedule;
 
-pub use moment::Moment;
-pub use outcome::{Committed, Failed, Failure, Next, Progress};
+pub use crate::pacing::Moment;
+pub use outcome::{Committed, Failed, Failure, Next, SyncProgress};
 
 /// For how long tables that were read before there was anything to commit count as read: an earlier process may still have been at work.
 const READ_VALID_FOR: Duration = Duration::from_secs(10);
@@ -45,7 +44,7 @@ const FAILURES_BEFORE_BISECT: u32 = 2;
 
 /// What an engine is made for.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct EngineSettings {
     /// The tables that are written, and their program.
     pub scope: Scope,
     /// The place that the cluster is seen from.
@@ -63,7 +62,7 @@ pub struct Settings {
 /// The whole decision of the proxy. See [the module](self).
 #[derive(Clone, Debug)]
 pub struct Engine {
-    settings: Settings,
+    settings: EngineSettings,
     /// The scope, with what the Node object decides filled in.
     scope: Scope,
     snapshot: Snapshot,
@@ -72,7 +71,7 @@ pub struct Engine {
     bisect: Option<Bisect>,
     quarantine: Quarantine,
     schedule: Schedule,
-    pace: Pace,
+    pace: SlicePace,
 }
 
 /// What is known of the kernel's tables.
@@ -111,7 +110,7 @@ struct SearchStep {
     before: Acknowledged,
 }
 
-impl Settings {
+impl EngineSettings {
     /// Both tables with the default program, seen from this place, with kube-proxy's periods.
     pub fn new(scope: Scope, view: View) -> Self {
         Self {
@@ -128,7 +127,7 @@ impl Settings {
 
 impl Engine {
     /// An engine of an empty cluster, before an unknown kernel.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: EngineSettings) -> Self {
         Self {
             scope: settings.scope.clone(),
             snapshot: Snapshot::seen_from(settings.view.clone()),
@@ -137,13 +136,13 @@ impl Engine {
             bisect: None,
             quarantine: Quarantine::default(),
             schedule: Schedule::new(settings.min_sync_period, settings.longest_pause),
-            pace: Pace::new(settings.slice_goal),
+            pace: SlicePace::new(settings.slice_goal),
             settings,
         }
     }
 
     /// What the engine was made for.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &EngineSettings {
         &self.settings
     }
 
@@ -283,18 +282,18 @@ impl Engine {
         }
         let progress = self.progress(has_all_new);
         let mut refused = Vec::new();
-        if progress == Progress::CaughtUp {
+        if progress == SyncProgress::CaughtUp {
             refused = self.conclude_bisect(now);
             self.schedule.caught_up(now);
         }
         Committed { plan, after_reading, progress, has_affinity, refused }
     }
 
-    fn progress(&self, has_all_new: bool) -> Progress {
+    fn progress(&self, has_all_new: bool) -> SyncProgress {
         match (self.is_last(), has_all_new) {
-            (true, _) => Progress::CaughtUp,
-            (false, true) => Progress::Newest,
-            (false, false) => Progress::Partial,
+            (true, _) => SyncProgress::CaughtUp,
+            (false, true) => SyncProgress::Newest,
+            (false, false) => SyncProgress::Partial,
         }
     }
 
@@ -303,7 +302,7 @@ impl Engine {
         let Some(bisect) = self.bisect.take() else {
             return Vec::new();
         };
-        let expires_at = now.after(self.settings.longest_pause);
+        let expires_at = now + self.settings.longest_pause;
         self.quarantine.add(bisect.into_refused(), self.snapshot.desired(), expires_at)
     }
 

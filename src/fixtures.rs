@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::apply::MemoryKernel;
 use crate::dataplane::{Family, Frontend, Options, Protocol};
 use crate::diff::{Acknowledged, Plan, Scope};
-use crate::engine::{Engine, Moment, Next, Settings};
+use crate::engine::{Engine, EngineSettings, Moment, Next};
 use crate::follow::{Effort, Follower};
 use crate::state::{
     ChangeSet, Claims, Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Few, Node, ObjectName, Outcome,
@@ -262,7 +262,7 @@ impl World {
 
     /// The same, seen from this place.
     pub fn unlisted_from(view: View) -> Self {
-        let settings = Settings { slice_goal: None, ..Settings::new(scope(), view) };
+        let settings = EngineSettings { slice_goal: None, ..EngineSettings::new(scope(), view) };
         Self { engine: Engine::new(settings), kernel: MemoryKernel::new() }
     }
 

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use crate::diff::Acknowledged;
 use crate::engine::{Committed, Failed, Failure};
-use crate::state::{Compiled, Folded, Snapshot};
-use crate::watch::Received;
+use crate::state::{Compiled, Folded, Received, Snapshot};
 
 /// What a commit took.
 #[derive(Clone, Copy, Debug, Default)]

@@ -9,6 +9,7 @@
 pub mod affinity;
 pub mod apply;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod conntrack;
 pub mod dataplane;

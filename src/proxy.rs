@@ -7,23 +7,23 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Backend, Error, Receipt};
+use crate::clock;
 use crate::diff::{Acknowledged, Plan};
-use crate::engine::{Engine, Failure, Moment, Next, Settings};
+use crate::engine::{Engine, EngineSettings, Failure, Moment, Next};
 use crate::follow::{Effort, Follower};
 use crate::observe::{Events, Health};
-use crate::watch::Received;
+use crate::state::Received;
 use reading::Reading;
 
 mod followers;
 mod reading;
 
 pub(crate) use followers::log_skipped;
-use followers::{EventNotes, HealthState, Log, Measurements};
-pub use followers::{FirstSync, ServiceHealthChecks};
+use followers::{EventsFollower, HealthFollower, LogFollower, MetricsFollower};
+pub use followers::{FirstSyncFollower, ServiceHealthFollower};
 
 /// The most events that are folded before the next commit.
 const MAX_EVENTS: usize = 100_000;
@@ -46,16 +46,13 @@ pub struct Proxy<B> {
     followers: Vec<Box<dyn Follower>>,
     /// The tables are being read.
     reading: Option<Reading>,
-    /// The beginning of the engine's time.
-    started: Instant,
 }
 
 impl<B: Backend> Proxy<B> {
     /// A proxy of an empty cluster, before an unknown kernel.
-    pub fn new(backend: B, settings: Settings) -> Self {
-        let settings = Settings { slice_goal: Some(backend.longest_commit()), ..settings };
-        let (engine, started) = (Engine::new(settings), Instant::now());
-        Self { engine, backend, followers: Vec::new(), reading: None, started }
+    pub fn new(backend: B, settings: EngineSettings) -> Self {
+        let settings = EngineSettings { slice_goal: Some(backend.longest_commit()), ..settings };
+        Self { engine: Engine::new(settings), backend, followers: Vec::new(), reading: None }
     }
 
     /// Tells this follower, too, after those that were added before.
@@ -68,8 +65,8 @@ impl<B: Backend> Proxy<B> {
     /// Tells those who observe: the log, the metrics, the proxy's health, and the owners of objects by Events.
     #[must_use]
     pub fn with_observers(self, health: Health, events: Events) -> Self {
-        let measurements = Measurements::new(self.engine.families());
-        self.with(Log).with(measurements).with(EventNotes(events)).with(HealthState(health))
+        let measurements = MetricsFollower::new(self.engine.families());
+        self.with(LogFollower).with(measurements).with(EventsFollower(events)).with(HealthFollower(health))
     }
 
     /// The engine.
@@ -108,14 +105,14 @@ impl<B: Backend> Proxy<B> {
         shutdown: &CancellationToken,
     ) -> Result<(), Error> {
         let mut arrived = Vec::new();
-        let mut wake = Some(self.now());
+        let mut wake = Some(clock::now());
         loop {
             if self.wait(events, &mut arrived, wake, until, shutdown).await?.is_break() {
                 return Ok(());
             }
             self.fold(&mut arrived);
             wake = loop {
-                let began = self.now();
+                let began = clock::now();
                 match self.engine.next(began) {
                     Next::Wait(at) => break at,
                     Next::Read => self.begin_to_read(),
@@ -148,10 +145,10 @@ impl<B: Backend> Proxy<B> {
         until: Until,
         shutdown: &CancellationToken,
     ) -> Result<ControlFlow<()>, Error> {
-        let (is_open, started) = (!events.is_closed() || !events.is_empty(), self.started);
+        let is_open = !events.is_closed() || !events.is_empty();
         let moment = async {
             match wake {
-                Some(at) => tokio::time::sleep_until(started + at.since_start()).await,
+                Some(at) => clock::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };
@@ -187,7 +184,7 @@ impl<B: Backend> Proxy<B> {
     }
 
     fn take_read(&mut self, read: Result<Acknowledged, Error>) -> Result<(), Error> {
-        let now = self.now();
+        let now = clock::now();
         match read {
             Ok(held) => {
                 self.followers.iter_mut().for_each(|follower| follower.read(&held));
@@ -206,9 +203,9 @@ impl<B: Backend> Proxy<B> {
     async fn commit(&mut self, plan: Plan, began: Moment, shutdown: &CancellationToken) -> Option<Result<bool, Error>> {
         let snapshot = self.engine.snapshot();
         self.followers.iter_mut().for_each(|follower| follower.committing(snapshot));
-        let sent = self.now();
+        let sent = clock::now();
         let done = if plan.is_empty() { Ok(Receipt::default()) } else { self.send(&plan, shutdown).await? };
-        let now = self.now();
+        let now = clock::now();
         let took = now.since(began);
         match done {
             Ok(Receipt { bytes }) => {
@@ -236,10 +233,6 @@ impl<B: Backend> Proxy<B> {
             done = self.backend.commit(&plan.operations) => Some(done),
             () = at_end => None,
         }
-    }
-
-    fn now(&self) -> Moment {
-        Moment::from_start(self.started.elapsed())
     }
 }
 

@@ -30,7 +30,7 @@ pub use claims::Claims;
 pub use cluster::{Applied, Cluster};
 pub use compile::{Exposure, FrontendSpec, Outcome, SharedDemand, TrafficPolicy};
 pub use desired::{ChangedKeys, Compiled, Desired, Weight};
-pub use event::{Decoded, Event, Kind};
+pub use event::{Decoded, Event, Kind, Received};
 pub use few::Few;
 pub use local::{HealthCheck, HealthChecks, WithoutLocal};
 pub use names::{ObjectName, owner_tag};

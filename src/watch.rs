@@ -26,26 +26,14 @@ pub use kubernetes::{
 pub use manifests::{ManifestError, Manifests};
 pub use start::{ObjectSource, SourceError, SourceOptions, StartedSource, start};
 
-use jiff::Timestamp;
-use tokio::time::Instant;
-
+use crate::clock;
 use crate::state::Event;
-
-/// An event and when it reached this process, on the monotonic clock.
-#[derive(Clone, Debug)]
-pub struct Received {
-    /// The event.
-    pub event: Event,
-    /// When it was received.
-    pub at: Instant,
-    /// When the change behind an EndpointSlice was made, by the clock of the control plane.
-    pub triggered: Option<Timestamp>,
-}
+pub use crate::state::Received;
 
 impl Received {
-    /// The event, received now.
+    /// The event, received at this moment.
     pub fn now(event: Event) -> Self {
-        Self { event, at: Instant::now(), triggered: None }
+        Self { event, at: clock::now(), triggered: None }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
 use pointsman::dataplane::{Element, Family, Operation, Options, Tables};
 use pointsman::diff::Scope;
-use pointsman::engine::Settings;
+use pointsman::engine::EngineSettings;
 use pointsman::observe::{Events, Health, Listener, Pages};
 use pointsman::proxy::{Proxy, Until};
 use pointsman::state::{Event, View};
@@ -84,7 +84,7 @@ async fn commits_that_fail_for_too_long_are_unhealthy_from_the_first_sync_on_unt
     let broken = Arc::new(AtomicBool::new(true));
     let kernel = Broken { kernel: MemoryKernel::new(), broken: Arc::clone(&broken) };
     let view = View { node_name: "node-a".into(), ..View::default() };
-    let mut proxy = Proxy::new(kernel, Settings::new(Scope::dual_stack(Options::default()), view))
+    let mut proxy = Proxy::new(kernel, EngineSettings::new(Scope::dual_stack(Options::default()), view))
         .with_observers(health, Events::default());
     let (events, mut received) = mpsc::channel(10);
     let ending = shutdown.clone();

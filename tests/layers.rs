@@ -15,9 +15,6 @@ use sources::{CodePath, Source};
 /// The line of CONTRIBUTING.md that the table follows.
 const BEGIN: &str = "<!-- layers: checked by tests/layers.rs -->\n";
 
-/// Uses that point up the table. Each entry is a fault to be removed; a new one is not allowed.
-const KNOWN_UPWARD: &[(&str, &str)] = &[("watch", "observe")];
-
 /// Paths that begin like this are effects, clocks or chance, which a pure folder has none of.
 const IMPURE: [&str; 21] = [
     "futures",
@@ -94,20 +91,10 @@ fn each_folder_uses_only_folders_above_it_in_the_table() {
     let layers = table();
     let position = |name: &str| layers.iter().position(|layer| layer.name == name);
     let mut faults = Vec::new();
-    let mut upward = BTreeSet::new();
     for layer in layers.iter().filter(|layer| !layer.is_part()) {
         for to in layer.may_use.iter().filter(|to| position(to) >= position(&layer.name)) {
-            upward.insert((layer.name.as_str(), to.as_str()));
-            if !KNOWN_UPWARD.contains(&(layer.name.as_str(), to.as_str())) {
-                faults.push(format!(
-                    "{} uses {to}, which is not above it: move the row, or break the circle",
-                    layer.name
-                ));
-            }
+            faults.push(format!("{} uses {to}, which is not above it: move the row, or break the circle", layer.name));
         }
-    }
-    for (from, to) in KNOWN_UPWARD.iter().filter(|known| !upward.contains(*known)) {
-        faults.push(format!("{from} uses {to} from above now, or not at all: remove it from KNOWN_UPWARD"));
     }
     assert_none("CONTRIBUTING.md", &faults);
 }

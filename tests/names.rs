@@ -2,8 +2,6 @@
 
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
-#[path = "names/known.rs"]
-mod known;
 #[path = "common/sources.rs"]
 mod sources;
 
@@ -11,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use known::{KNOWN_OF, KNOWN_TYPES, KNOWN_WORDS};
 use syn::visit::{self, Visit};
 
 /// Type names that may occur more than once, each with the reason.
@@ -42,15 +39,11 @@ fn a_type_name_occurs_once() {
         .collect();
     let conventional: Vec<&str> = CONVENTIONAL.iter().map(|(name, _)| *name).collect();
     let mut faults = Vec::new();
-    for (name, files) in repeated.iter().filter(|(name, _)| !conventional.contains(name) && !KNOWN_TYPES.contains(name))
-    {
+    for (name, files) in repeated.iter().filter(|(name, _)| !conventional.contains(name)) {
         faults.push(format!("{name} is defined in {files}"));
     }
     for name in conventional.iter().filter(|name| !defined.contains_key(**name)) {
         faults.push(format!("{name} is not defined any more: remove it from CONVENTIONAL"));
-    }
-    for name in KNOWN_TYPES.iter().filter(|name| !repeated.contains_key(*name)) {
-        faults.push(format!("{name} is unique now: remove it from KNOWN_TYPES"));
     }
     assert_none(&faults);
 }
@@ -58,8 +51,8 @@ fn a_type_name_occurs_once() {
 #[test]
 fn no_function_is_called_of() {
     let names = names();
-    let found = names.iter().filter(|(_, names)| names.has_of).map(|(path, _)| path.as_str()).collect();
-    assert_none(&compare(&found, KNOWN_OF, "KNOWN_OF", |_| "a function named `of`".to_owned()));
+    let found = names.iter().filter(|(_, names)| names.has_of);
+    assert_none(&found.map(|(path, _)| format!("{path}: a function named `of`")).collect::<Vec<_>>());
 }
 
 #[test]
@@ -85,8 +78,8 @@ fn texts_are_in_plain_words() {
             }
         }
     }
-    let files = found.keys().map(String::as_str).collect();
-    let mut faults = compare(&files, KNOWN_WORDS, "KNOWN_WORDS", |path| format!("lines {}", found[path].join(", ")));
+    let mut faults: Vec<String> =
+        found.iter().map(|(path, lines)| format!("{path}: lines {}", lines.join(", "))).collect();
     for (position, (file, part, _)) in LITERAL.iter().enumerate() {
         if !literal_uses.contains(&position) {
             faults.push(format!("{file} does not say {part:?} any more: remove it from LITERAL"));
@@ -155,14 +148,6 @@ fn checked_part<'a>(path: &str, text: &'a str) -> &'a str {
         text.find("## [Unreleased]").or_else(|| text.find("## Unreleased")).expect("an Unreleased section");
     let end = text[unreleased + 3..].find("\n## ").map_or(text.len(), |at| unreleased + 3 + at);
     &text[..end]
-}
-
-/// Compares the files where something was found with the known ones; `what` says what was found in a file.
-fn compare(found: &BTreeSet<&str>, known: &[&str], list: &str, what: impl Fn(&str) -> String) -> Vec<String> {
-    let known: BTreeSet<&str> = known.iter().copied().collect();
-    let new = found.difference(&known).map(|path| format!("{path}: {}", what(path)));
-    let gone = known.difference(found).map(|path| format!("{path} is clean now: remove it from {list}"));
-    new.chain(gone).collect()
 }
 
 fn collect_files(folder: &str, files: &mut Vec<String>) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pointsman::dataplane::Options;
 use pointsman::diff::{Acknowledged, Plan, Scope};
-use pointsman::engine::{Engine, Moment, Next, Settings};
+use pointsman::engine::{Engine, EngineSettings, Moment, Next};
 use pointsman::state::{Event, View};
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ pub const NOW: Moment = Moment::from_start(Duration::ZERO);
 /// An engine that plans everything at once.
 pub fn engine(scope: Scope) -> Engine {
     let view = View { node_name: NODE.into(), ..View::default() };
-    Engine::new(Settings { slice_goal: None, ..Settings::new(scope, view) })
+    Engine::new(EngineSettings { slice_goal: None, ..EngineSettings::new(scope, view) })
 }
 
 /// Both tables with the program of all measurements.

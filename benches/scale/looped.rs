@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use pointsman::apply::Backend;
 use pointsman::dataplane::{Family, Options as ProgramOptions};
 use pointsman::diff::{Acknowledged, Scope, diff};
-use pointsman::engine::Settings;
+use pointsman::engine::EngineSettings;
 use pointsman::observe::{Events, Health};
 use pointsman::proxy::{Proxy, Until};
 use pointsman::state::{Cluster, Desired, Event, View};
@@ -128,7 +128,7 @@ impl<B: Backend + 'static> Loop<B> {
         let ending = shutdown.clone();
         let started = Instant::now();
         let run = async move {
-            let mut proxy = Proxy::new(backend, Settings::new(scope(), view()))
+            let mut proxy = Proxy::new(backend, EngineSettings::new(scope(), view()))
                 .with_observers(Health::default(), Events::default());
             proxy.run(&mut received, Until::FirstSync, &ending).await.expect("the first sync");
             synced.send(started.elapsed()).expect("somebody waits");

@@ -14,7 +14,7 @@ use pointsman::dataplane::{
     Endpoint, EndpointList, Family, Frontend, Key, LocalPods, Options, Protocol, SetName, SizeClass,
 };
 use pointsman::diff::{Acknowledged, Plan, Scope};
-use pointsman::engine::{Engine, Moment, Next, Settings};
+use pointsman::engine::{Engine, EngineSettings, Moment, Next};
 use pointsman::state::{
     Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Few, Node, ObjectName, Service, ServiceCidr,
     ServicePort, SliceEndpoint, SlicePort, TrafficPolicy, View,
@@ -254,10 +254,10 @@ const NOW: Moment = Moment::from_start(std::time::Duration::ZERO);
 impl Proxy {
     /// Every sync is one plan.
     pub fn new() -> Self {
-        Self::with_settings(Settings { slice_goal: None, ..settings() })
+        Self::with_settings(EngineSettings { slice_goal: None, ..settings() })
     }
 
-    pub fn with_settings(settings: Settings) -> Self {
+    pub fn with_settings(settings: EngineSettings) -> Self {
         let mut proxy =
             Self { engine: Engine::new(settings), kernel: MemoryKernel::new(), model: Model::default(), heard: vec![] };
         initial().into_iter().for_each(|event| proxy.fold(event));
@@ -344,8 +344,8 @@ impl Proxy {
 }
 
 /// The engine's settings in all tests.
-pub fn settings() -> Settings {
-    Settings::new(scope(), View { node_name: NODE.into(), ..View::default() })
+pub fn settings() -> EngineSettings {
+    EngineSettings::new(scope(), View { node_name: NODE.into(), ..View::default() })
 }
 
 /// The objects as plain maps, and the rules of the Kubernetes API spelled out naively: the reference.

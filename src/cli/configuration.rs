@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::args::Args;
 use super::logging;
 use crate::config::ConfigChange;
-use crate::config::follow::Follower;
+use crate::config::follow::FileFollower;
 use crate::host::{self, HostRole};
 
 /// `--write-config-to`: writes the effective configuration to a file.
@@ -70,8 +70,8 @@ pub(super) async fn changed(args: &Args) {
 }
 
 /// A follower of the file. Its first report is the present content, so no change since the start is missed.
-fn follower(path: &Path) -> Option<Follower> {
-    match Follower::new(path) {
+fn follower(path: &Path) -> Option<FileFollower> {
+    match FileFollower::new(path) {
         Ok(follower) => Some(follower),
         Err(error) => {
             tracing::warn!(

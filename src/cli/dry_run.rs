@@ -10,7 +10,7 @@ use super::logging::Progress;
 use super::{DIFFERENCES, output, signal, source};
 use crate::apply::{AnyBackend, Backend};
 use crate::diff::Acknowledged;
-use crate::engine::{Engine, Moment, Next, Settings};
+use crate::engine::{Engine, EngineSettings, Moment, Next};
 use crate::proxy::log_skipped;
 use crate::watch::{Connection, Received, StartedSource};
 
@@ -27,7 +27,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let StartedSource { mut events, ready } = source::start(args, progress, &Connection::default()).await?;
     ready.await?;
     let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
-    let mut engine = Engine::new(Settings { slice_goal: None, ..Settings::new(scope, view) });
+    let mut engine = Engine::new(EngineSettings { slice_goal: None, ..EngineSettings::new(scope, view) });
     tokio::select! {
         complete = fold_until_complete(&mut engine, &mut events) => complete?,
         () = signal::shutdown_signal() => bail!("interrupted before the lists were complete"),
@@ -79,7 +79,7 @@ mod tests {
         }
         drop(sender);
         let view = View { node_name: NODE.into(), ..View::default() };
-        let mut engine = Engine::new(Settings::new(Scope::dual_stack(Options::default()), view));
+        let mut engine = Engine::new(EngineSettings::new(Scope::dual_stack(Options::default()), view));
         fold_until_complete(&mut engine, &mut received).await?;
         Ok(engine.snapshot().cluster().clone())
     }

@@ -13,9 +13,9 @@ use super::{RECONFIGURED, configuration, pages, signal, source, take_over};
 use crate::affinity::{self, AffinityFollower};
 use crate::apply::AnyBackend;
 use crate::conntrack::{ConntrackFollower, ConntrackSocket};
-use crate::engine::Settings;
+use crate::engine::EngineSettings;
 use crate::observe::{EventNote, EventType, Health, ServiceHealth};
-use crate::proxy::{FirstSync, Proxy, ServiceHealthChecks, Until};
+use crate::proxy::{FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
 use crate::takeover::TakeOverDecision;
 use crate::watch::StartedSource;
 
@@ -73,12 +73,12 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let (conntrack, looking) = ConntrackFollower::start(&families, ConntrackSocket::default());
     let (affinity, purges) = AffinityFollower::channel(&families);
     let purging = tokio::spawn(affinity::run(purger, purges));
-    let (first_sync, synced) = FirstSync::channel();
+    let (first_sync, synced) = FirstSyncFollower::channel();
     let taken_over = tokio::spawn(take_over::after_first_sync(decision, synced));
-    let periods = Settings {
+    let periods = EngineSettings {
         min_sync_period: settings.min_sync_period,
         longest_pause: settings.sync_period,
-        ..Settings::new(scope, args.view(&node_name))
+        ..EngineSettings::new(scope, args.view(&node_name))
     };
     let mut proxy = Proxy::new(backend, periods)
         .with_observers(health.clone(), events.clone())
@@ -87,7 +87,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         .with(first_sync);
     if !args.once {
         let service_health = ServiceHealth::new(health, &families, &settings.node_ports.unrestricted());
-        proxy = proxy.with(ServiceHealthChecks::start(service_health.with_events(events)));
+        proxy = proxy.with(ServiceHealthFollower::start(service_health.with_events(events)));
     }
     // The end of either ends the other.
     let reconfigured = async {

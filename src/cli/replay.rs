@@ -7,7 +7,7 @@ use anyhow::bail;
 use super::args::{Args, ReplayArgs};
 use super::output;
 use crate::diff::Acknowledged;
-use crate::engine::{Engine, Moment, Next, Settings};
+use crate::engine::{Engine, EngineSettings, Moment, Next};
 use crate::proxy::log_skipped;
 use crate::state::Event;
 use crate::watch::journal::{self, Entry};
@@ -18,8 +18,8 @@ pub(super) fn run(args: &Args, replay: &ReplayArgs) -> anyhow::Result<ExitCode> 
         Some(name) if args.settings.node_name.is_none() => name,
         _ => args.node_name()?,
     };
-    let settings = Settings::new(args.dual_stack(), args.view(&node_name));
-    let mut engine = Engine::new(Settings { slice_goal: None, ..settings });
+    let settings = EngineSettings::new(args.dual_stack(), args.view(&node_name));
+    let mut engine = Engine::new(EngineSettings { slice_goal: None, ..settings });
     for entry in entries {
         engine.fold(entry.event).skipped.iter().for_each(log_skipped);
     }

@@ -21,7 +21,7 @@ const MAX_LINKS: usize = 40;
 
 /// Reports changes of a file's content.
 #[derive(Debug)]
-pub struct Follower {
+pub struct FileFollower {
     path: PathBuf,
     /// The content at the last look; none if the file could not be read.
     content: Option<String>,
@@ -30,7 +30,7 @@ pub struct Follower {
     notices: UnboundedReceiver<notify::Result<notify::Event>>,
 }
 
-impl Follower {
+impl FileFollower {
     /// Starts to watch a file. The first call of [`changed`](Self::changed) returns its present content.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ impl<'a> Judge<'a> {
         let claimed = may_be.find_map(|frontend| Some((frontend, self.now.desired().frontends.get(&frontend)?)));
         let Some((frontend, claims)) = claimed else { return flow.is_translated() };
         if !flow.is_translated() {
-            // What other zones are for is somebody else's business: the translation may be in another entry.
+            // Other programs use other zones: the translation may be in another entry.
             return flow.zone == 0;
         }
         let valid = self

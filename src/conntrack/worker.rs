@@ -18,26 +18,25 @@ use crate::dataplane::{Family, Frontend};
 use crate::metrics::{CONNTRACK_DELETED, CONNTRACK_DURATION, CONNTRACK_FAILURES};
 use crate::state::Snapshot;
 
-/// How often a table is dumped anew because it changed meanwhile. After that what was read has to do: kube-proxy's number.
+/// The most dumps of a table that changes meanwhile. The last one is taken as it is (kube-proxy's number).
 const ATTEMPTS: usize = 5;
-/// After how long it is tried again what failed, if no change asks for it before: kube-proxy's `syncPeriod`, after which that
-/// retries a sync.
+/// Retry interval after a failure, unless a change asks for a look before (kube-proxy's `syncPeriod`).
 const RETRY: Duration = Duration::from_secs(30);
 
 /// Owns the table.
 pub(super) struct Worker<T> {
     families: Vec<Family>,
-    /// `None` only if a look at it panicked.
+    /// `None` only after the thread that used it panicked.
     table: Option<T>,
     newest: watch::Receiver<Snapshot>,
     requests: mpsc::UnboundedReceiver<BTreeSet<Frontend>>,
-    /// How many requests have come.
+    /// The number of requests so far.
     asked: u64,
-    /// How many of them need nothing any more, for the other side.
+    /// The number of requests that are done, for the follower.
     done: Arc<AtomicU64>,
-    /// What is still to be looked at: it was not yet, or that failed.
+    /// Frontends still to be looked at: not yet, or without success.
     due: BTreeSet<Frontend>,
-    /// What was said about the last failure, so as not to repeat it.
+    /// The text of the last failure, so that it is logged once.
     said: Option<String>,
 }
 
@@ -53,7 +52,7 @@ impl<T: Table> Worker<T> {
         Self { families, table: Some(table), newest, requests, asked: 0, done, due, said: None }
     }
 
-    /// Works until nobody can ask any more and everything asked for was looked at once.
+    /// Works until the follower is gone and every request was looked at once.
     pub async fn run(mut self) {
         let mut open = true;
         while open {
@@ -109,7 +108,7 @@ impl<T: Table> Worker<T> {
         let (table, frontends, deleted, result) = match tokio::task::spawn_blocking(work).await {
             Ok(done) => done,
             Err(error) => {
-                tracing::error!(%error, "looking for stale UDP flows broke off; there will be no more of it until a restart");
+                tracing::error!(%error, "stale-UDP-flow worker died; clean-up is off until a restart");
                 return;
             }
         };

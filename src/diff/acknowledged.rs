@@ -34,7 +34,7 @@ pub struct Acknowledged {
     pub(super) to_rebuild: [bool; 2],
 }
 
-/// What is installed for one frontend. What an earlier run or somebody else left may break every rule of law 1.
+/// What is installed for one frontend. What an earlier run or another program left may break every rule of law 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Installed {
     /// The sets that it is a member of, in order, with the comment of each membership.
@@ -143,7 +143,7 @@ impl From<Tables> for Acknowledged {
             let Some(table) = tables.get(family) else { continue };
             let mut of_frontends: Vec<(Frontend, usize)> = Vec::with_capacity(table.elements.len());
             for (n, element) in table.elements.iter().enumerate() {
-                match Part::of(element) {
+                match Part::from_element(element) {
                     Some((frontend, _)) => of_frontends.push((frontend, n)),
                     None => shared.push((SharedElement { set: element.set, key: element.key }, ())),
                 }
@@ -151,7 +151,7 @@ impl From<Tables> for Acknowledged {
             of_frontends.sort();
             let mut found = Found::default();
             for of_one in of_frontends.chunk_by(|(one, _), (other, _)| one == other) {
-                for (_, part) in of_one.iter().filter_map(|(_, n)| Part::of(&table.elements[*n])) {
+                for (_, part) in of_one.iter().filter_map(|(_, n)| Part::from_element(&table.elements[*n])) {
                     found.add(part);
                 }
                 let installed = found.take_sorted();
@@ -176,7 +176,7 @@ enum Part {
 
 impl Part {
     /// The frontend that an element belongs to, and what it says; `None` for a shared element.
-    fn of(element: &Element) -> Option<(Frontend, Self)> {
+    fn from_element(element: &Element) -> Option<(Frontend, Self)> {
         match (element.key, element.set, element.value) {
             (Key::Slot(frontend, slot), SetName::Endpoints(list), Some(endpoint)) => {
                 Some((frontend, Self::Slot { local: list.is_local(), slot, endpoint }))

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_nobody_uses_any_more_stays() {
+    fn a_class_without_frontends_stays() {
         assert_eq!(order(&[2, 4], &[(4, 1)]), [2, 4]);
     }
 

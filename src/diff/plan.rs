@@ -144,11 +144,11 @@ impl Acknowledged {
     /// The same as [`diff`] for these keys alone, and [`Plan::next`] in place of this state: what no clone shares is changed in place.
     pub(crate) fn plan(self, desired: &Desired, scope: &Scope, keys: &Keys, upcoming: &Upcoming) -> Plan {
         let mut draft =
-            Draft { plan: Plan { next: self, ..Plan::default() }, gone: Buckets::new(), new: Buckets::new() };
+            PlanDraft { plan: Plan { next: self, ..Plan::default() }, gone: Buckets::new(), new: Buckets::new() };
         draft.frontends(desired, scope, keys);
         draft.shared(desired, scope, keys);
         draft.programs(scope, upcoming);
-        let Draft { mut plan, gone, new } = draft;
+        let PlanDraft { mut plan, gone, new } = draft;
         plan.operations.extend(gone.into_values().flatten().map(Operation::delete_element));
         plan.operations.extend(new.into_values().flatten().map(Operation::add_element));
         plan
@@ -205,13 +205,13 @@ pub(crate) fn is_wanted(element: SharedElement, desired: &Desired) -> bool {
 }
 
 /// A plan in the making.
-struct Draft {
+struct PlanDraft {
     plan: Plan,
     gone: Buckets,
     new: Buckets,
 }
 
-impl Draft {
+impl PlanDraft {
     /// Plans the frontends among the keys.
     fn frontends(&mut self, desired: &Desired, scope: &Scope, keys: &Keys) {
         let next = &mut self.plan.next;

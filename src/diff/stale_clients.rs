@@ -86,6 +86,6 @@ mod tests {
         assert_eq!(vacated(&mut world, &[two().into()]), [""; 0], "a new endpoint has no clients");
         assert_eq!(vacated(&mut world, &[service("shop/web").affinity(90).into()]), [""; 0], "another timeout");
         assert_eq!(vacated(&mut world, &[service("shop/web").into()]).len(), 2, "affinity switched off");
-        assert_eq!(vacated(&mut world, &[one().into()]), [""; 0], "nobody is remembered");
+        assert_eq!(vacated(&mut world, &[one().into()]), [""; 0], "no client is remembered");
     }
 }

@@ -21,7 +21,7 @@ pub enum Next {
 
 /// How far a commit brought the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum SyncProgress {
     /// Everything that was compiled is programmed.
     CaughtUp,
     /// What was compiled since the last plan is programmed. Parts of earlier, larger changes still wait.
@@ -38,7 +38,7 @@ pub struct Committed {
     /// It was the first plan after the tables were read.
     pub after_reading: bool,
     /// How far it brought the kernel.
-    pub progress: Progress,
+    pub progress: SyncProgress,
     /// Some frontend has session affinity.
     pub has_affinity: bool,
     /// What newly went into quarantine, because the kernel refuses it.
@@ -70,7 +70,7 @@ pub struct Failure {
 impl Committed {
     /// Whether everything that was compiled is programmed now.
     pub fn is_caught_up(&self) -> bool {
-        self.progress == Progress::CaughtUp
+        self.progress == SyncProgress::CaughtUp
     }
 }
 

@@ -11,12 +11,12 @@ const MAX_GROWTH: usize = 4;
 
 /// The size of the next slice.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct SlicePace {
     goal: Option<Duration>,
     operations: usize,
 }
 
-impl Pace {
+impl SlicePace {
     /// Slices that keep the kernel busy for about so long; `None` for no limit.
     pub fn new(goal: Option<Duration>) -> Self {
         Self { goal, operations: if goal.is_some() { FIRST_OPERATIONS } else { usize::MAX } }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     fn next(operations: usize, time: Duration) -> usize {
-        let mut pace = Pace::new(Some(Duration::from_millis(50)));
+        let mut pace = SlicePace::new(Some(Duration::from_millis(50)));
         pace.took(operations, time);
         pace.operations()
     }

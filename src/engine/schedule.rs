@@ -64,7 +64,7 @@ impl Schedule {
     /// Everything is programmed.
     pub fn caught_up(&mut self, now: Moment) {
         (self.due, self.failures, self.heard) = (false, 0, false);
-        self.not_before = now.after(self.min_sync_period);
+        self.not_before = now + self.min_sync_period;
     }
 
     /// An attempt failed. The first time it is made again at once: most often another program removed the table, and reading it again is
@@ -73,8 +73,8 @@ impl Schedule {
         self.failures = self.failures.saturating_add(1);
         self.heard = false;
         let pause = self.backoff.pause(self.failures.saturating_sub(1));
-        self.not_before = now.after(pause.min(MAX_PAUSE_WITH_EVENTS).max(self.min_sync_period));
-        self.retry_at = now.after(pause.max(self.min_sync_period));
+        self.not_before = now + pause.min(MAX_PAUSE_WITH_EVENTS).max(self.min_sync_period);
+        self.retry_at = now + pause.max(self.min_sync_period);
     }
 }
 

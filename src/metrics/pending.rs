@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::pacing::Moment;
 use jiff::Timestamp;
 use metrics::{counter, gauge, histogram};
-use tokio::time::Instant;
 
 use super::{
     ENDPOINT_CHANGES, ENDPOINT_CHANGES_PENDING, EVENT_LATENCY, PROGRAMMING_DURATION, SERVICE_CHANGES,
@@ -26,7 +26,7 @@ pub(crate) struct Arrival {
     list: bool,
     /// The EndpointSlice that the event is about, with its family unless it was deleted.
     slice: Option<(ObjectName, Option<Family>)>,
-    at: Instant,
+    at: Moment,
     triggered: Option<Timestamp>,
 }
 
@@ -47,14 +47,14 @@ struct Waiting {
     endpoint_changes: usize,
     service_changes: usize,
     /// When the events arrived.
-    arrived: Vec<Instant>,
+    arrived: Vec<Moment>,
     /// When the changes behind slices were made, by slice.
     triggered: BTreeMap<ObjectName, Vec<(Family, Timestamp)>>,
 }
 
 impl Arrival {
     /// An event that arrived `at` this moment, and `triggered`: when the change behind an EndpointSlice was made, if it says so.
-    pub fn new(event: &Event, at: Instant, triggered: Option<Timestamp>) -> Self {
+    pub fn new(event: &Event, at: Moment, triggered: Option<Timestamp>) -> Self {
         let slice = match event {
             Event::SliceApplied(slice) => slice.object().map(|slice| (slice.name.clone(), Some(slice.family))),
             Event::SliceDeleted(name) => Some((name.clone(), None)),
@@ -123,13 +123,13 @@ impl Pending {
     }
 
     /// All changes are programmed now: at `now`, which is `wall` by the system's clock.
-    pub fn all_programmed(&mut self, now: Instant, wall: Timestamp) {
+    pub fn all_programmed(&mut self, now: Moment, wall: Timestamp) {
         self.older.record(now, wall);
         self.newest_programmed(now, wall);
     }
 
     /// The changes since the last commit are programmed now. Older ones go on waiting.
-    pub fn newest_programmed(&mut self, now: Instant, wall: Timestamp) {
+    pub fn newest_programmed(&mut self, now: Moment, wall: Timestamp) {
         self.newest.record(now, wall);
         self.show();
         super::recorded();
@@ -143,9 +143,9 @@ impl Pending {
 
 impl Waiting {
     /// Records how long the changes waited. None is left.
-    fn record(&mut self, now: Instant, wall: Timestamp) {
+    fn record(&mut self, now: Moment, wall: Timestamp) {
         for at in self.arrived.drain(..) {
-            histogram!(EVENT_LATENCY).record(now.duration_since(at).as_secs_f64());
+            histogram!(EVENT_LATENCY).record(now.since(at).as_secs_f64());
         }
         for (family, at) in std::mem::take(&mut self.triggered).into_values().flatten() {
             // The clock of the control plane may be ahead; the sum must not go down.
@@ -179,7 +179,7 @@ mod tests {
     use jiff::ToSpan;
 
     fn received(event: impl Into<Event>, triggered: Option<Timestamp>) -> Arrival {
-        Arrival::new(&event.into(), Instant::now(), triggered)
+        Arrival::new(&event.into(), Moment::default(), triggered)
     }
 
     fn start() -> Timestamp {
@@ -209,7 +209,7 @@ mod tests {
         let shown = scrape(|| {
             let mut pending = Pending::since(start());
             pending.folded(received(service("shop/web"), None), 1, true);
-            pending.all_programmed(Instant::now(), start());
+            pending.all_programmed(Moment::default(), start());
         });
         assert_shows(&shown, "kubeproxy_sync_proxy_rules_service_changes_pending 0");
     }
@@ -229,8 +229,8 @@ mod tests {
             }
             pending.folded(received(slice("shop/says-nothing"), None), 1, true);
             pending.folded(received(Event::SliceDeleted(name("shop/gone-1")), None), 1, true);
-            pending.all_programmed(Instant::now(), after(11));
-            pending.all_programmed(Instant::now(), after(20));
+            pending.all_programmed(Moment::default(), after(11));
+            pending.all_programmed(Moment::default(), after(20));
         });
         let of = "kubeproxy_network_programming_duration_seconds";
         assert_shows(&shown, &format!("{of}_count{{ip_family=\"IPv4\"}} 2"));
@@ -245,7 +245,7 @@ mod tests {
             pending.folded(received(slice("shop/large-1"), Some(after(1))), 1, true);
             pending.newest_wait();
             pending.folded(received(slice("shop/small-1"), Some(after(1))), 1, true);
-            pending.newest_programmed(Instant::now(), after(2));
+            pending.newest_programmed(Moment::default(), after(2));
         });
         assert_shows(&shown, "kubeproxy_network_programming_duration_seconds_count{ip_family=\"IPv4\"} 1");
         assert_shows(&shown, "kubeproxy_sync_proxy_rules_endpoint_changes_pending 1");
@@ -256,7 +256,7 @@ mod tests {
         let shown = scrape(|| {
             let mut pending = Pending::since(start());
             pending.folded(received(slice("shop/web-1"), Some(after(60))), 1, true);
-            pending.all_programmed(Instant::now(), after(1));
+            pending.all_programmed(Moment::default(), after(1));
         });
         assert_shows(&shown, "kubeproxy_network_programming_duration_seconds_sum{ip_family=\"IPv4\"} 0");
     }

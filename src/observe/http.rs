@@ -12,10 +12,10 @@ use axum::Router;
 use socket2::{Domain, Protocol, Type};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
+use crate::clock;
 use crate::dataplane::Family;
 use crate::metrics::new_values;
 use crate::pacing::Reminder;
@@ -88,14 +88,14 @@ impl Listener {
     pub async fn serve_when_free(address: SocketAddr, pages: Pages, shutdown: CancellationToken) {
         // The caller has logged the first failure.
         let mut reminder = Reminder::new(REMIND_EVERY);
-        reminder.is_due(Instant::now());
+        reminder.is_due(clock::now());
         while shutdown.run_until_cancelled(tokio::time::sleep(LISTEN_RETRY_PAUSE)).await.is_some() {
             match Self::bind(address, pages.clone()).await {
                 Ok(listener) => {
                     tracing::info!(%address, "listening now");
                     return listener.serve(shutdown).await;
                 }
-                Err(error) if reminder.is_due(Instant::now()) => {
+                Err(error) if reminder.is_due(clock::now()) => {
                     tracing::error!(%error, "still not served; tried again every 5 s");
                 }
                 Err(error) => tracing::debug!(%error, "still not served"),

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use super::Moment;
 
 /// Says a thing at once, and again after each `every` for as long as it lasts.
 #[derive(Clone, Copy, Debug)]
 pub struct Reminder {
     every: Duration,
-    last: Option<Instant>,
+    last: Option<Moment>,
 }
 
 impl Reminder {
@@ -18,8 +18,8 @@ impl Reminder {
     }
 
     /// Whether to say it now. If so, that counts as said.
-    pub fn is_due(&mut self, now: Instant) -> bool {
-        let due = self.last.is_none_or(|last| now.saturating_duration_since(last) >= self.every);
+    pub fn is_due(&mut self, now: Moment) -> bool {
+        let due = self.last.is_none_or(|last| now.since(last) >= self.every);
         if due {
             self.last = Some(now);
         }
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn it_is_said_at_once_then_now_and_then_and_at_once_after_its_end() {
-        let start = Instant::now();
+        let start = Moment::default();
         let mut reminder = Reminder::new(Duration::from_secs(300));
         let due = [0, 1, 299, 300, 301, 599, 600].map(|s| reminder.is_due(start + Duration::from_secs(s)));
         assert_eq!(due, [true, false, false, true, false, false, true]);

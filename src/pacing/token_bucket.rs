@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use super::Moment;
 
 /// A token bucket: it holds `burst` tokens at most, and gains `per_second` of them.
 ///
@@ -14,18 +14,18 @@ pub struct TokenBucket {
     per_second: f64,
     /// The tokens at the moment `at`; below zero while they are owed.
     tokens: f64,
-    at: Instant,
+    at: Moment,
 }
 
 impl TokenBucket {
     /// A full bucket.
-    pub fn new(burst: f64, per_second: f64, now: Instant) -> Self {
+    pub fn new(burst: f64, per_second: f64, now: Moment) -> Self {
         Self { burst, per_second, tokens: burst, at: now }
     }
 
     /// Takes tokens, and says how long to wait before using them.
-    pub fn take(&mut self, tokens: f64, now: Instant) -> Duration {
-        let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
+    pub fn take(&mut self, tokens: f64, now: Moment) -> Duration {
+        let gained = now.since(self.at).as_secs_f64() * self.per_second;
         self.tokens = (self.tokens + gained).min(self.burst) - tokens;
         self.at = now;
         if self.tokens >= 0.0 {
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_what_follows_waits_for_its_tokens() {
-        let now = Instant::now();
+        let now = Moment::default();
         let mut bucket = TokenBucket::new(2.0, 0.1, now);
         let waits = [(); 4].map(|()| bucket.take(1.0, now).as_secs());
         assert_eq!(waits, [0, 0, 10, 20]);
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_bucket_that_gains_nothing_does_not_panic() {
-        let now = Instant::now();
+        let now = Moment::default();
         let mut bucket = TokenBucket::new(1.0, 0.0, now);
         assert_eq!([bucket.take(1.0, now), bucket.take(1.0, now)], [Duration::ZERO, Duration::MAX]);
     }

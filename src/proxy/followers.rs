@@ -5,8 +5,8 @@ mod health;
 mod log;
 mod measurements;
 
-pub use events::EventNotes;
-pub use health::{FirstSync, HealthState, ServiceHealthChecks};
-pub use log::Log;
+pub use events::EventsFollower;
+pub use health::{FirstSyncFollower, HealthFollower, ServiceHealthFollower};
+pub use log::LogFollower;
 pub(crate) use log::log_skipped;
-pub use measurements::Measurements;
+pub use measurements::MetricsFollower;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::cluster::Cluster;
 use super::names::{ObjectName, owner_tag};
 use super::object::{EndpointSlice, Node, Service, ServicePort};
-use super::select::{Needs, Place, Selection, select};
+use super::select::{ChosenEndpoints, Needs, Place, select};
 use super::service_state::ServiceState;
 use super::view::View;
 use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
@@ -25,22 +25,22 @@ pub struct FrontendSpec {
     pub owner: Arc<str>,
     /// When the Service was created.
     pub created: Option<Timestamp>,
-    /// For whom the frontend is.
+    /// The clients that the frontend is for.
     pub exposure: Exposure,
     /// What happens to a new connection.
     pub outcome: Outcome,
     /// For how many seconds a client keeps its endpoint (`sessionAffinity: ClientIP`).
     pub affinity: Option<NonZeroU32>,
-    /// Who may open connections, in order and without overlaps; `None` for everybody.
+    /// The sources that may open connections, in order and without overlaps; `None` for all.
     pub sources: Option<Arc<[IpNet]>>,
 }
 
-/// For whom a frontend is.
+/// The clients that a frontend is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exposure {
     /// For the cluster: a ClusterIP.
     Internal,
-    /// For everybody: an external IP, a load-balancer IP or a NodePort.
+    /// For all clients: an external IP, a load-balancer IP or a NodePort.
     External,
 }
 
@@ -54,7 +54,7 @@ pub enum Outcome {
     BalanceLocal {
         /// For local pods and this host. Never empty.
         any: Arc<[Endpoint]>,
-        /// For everybody else.
+        /// For all other clients.
         local: Arc<[Endpoint]>,
     },
     /// It is refused: there is no endpoint anywhere.
@@ -185,7 +185,7 @@ fn compile_port(
 }
 
 /// What happens at the ClusterIP.
-fn internal(service: &Service, chosen: &Selection) -> Outcome {
+fn internal(service: &Service, chosen: &ChosenEndpoints) -> Outcome {
     let list = if service.internal_traffic_local { &chosen.local } else { &chosen.cluster };
     match (list.is_empty(), chosen.any) {
         (false, _) => Outcome::Balance(list.as_slice().into()),
@@ -195,7 +195,7 @@ fn internal(service: &Service, chosen: &Selection) -> Outcome {
 }
 
 /// What happens at external frontends. The internal policy does not matter here.
-fn external(service: &Service, chosen: Selection) -> Outcome {
+fn external(service: &Service, chosen: ChosenEndpoints) -> Outcome {
     if chosen.cluster.is_empty() {
         Outcome::Reject
     } else if service.external_traffic_local {
@@ -205,7 +205,7 @@ fn external(service: &Service, chosen: Selection) -> Outcome {
     }
 }
 
-/// Who may use the load-balancer IPs of one family; `None` for everybody.
+/// The sources that may use the load-balancer IPs of one family; `None` for all.
 ///
 /// A range that contains this node lets in the load-balancer IPs themselves: where such an address is also bound on the node, the
 /// node's own packets carry it as their source.

@@ -4,11 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::names::ObjectName;
 use super::object::{EndpointSlice, Node, Service, ServiceCidr};
 use super::skipped::Problem;
+use crate::pacing::Moment;
 
 /// A change of the cluster.
 ///
@@ -44,6 +46,17 @@ pub enum Event {
     NodeDeleted(ObjectName),
     /// All addresses of this host's interfaces.
     HostAddresses(Vec<IpAddr>),
+}
+
+/// An event, and when it reached this process.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The event.
+    pub event: Event,
+    /// When it was received.
+    pub at: Moment,
+    /// When the change was made that an EndpointSlice tells of, by the clock of the component that made it.
+    pub triggered: Option<Timestamp>,
 }
 
 /// An object, or the news that it could not be read. What was known of an unreadable object before stays in force.

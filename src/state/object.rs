@@ -42,7 +42,7 @@ pub struct Service {
     /// Addresses of `status.loadBalancer.ingress` whose `ipMode` is not `Proxy` (KEP-1860).
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub load_balancer_ips: Few<IpAddr>,
-    /// `spec.loadBalancerSourceRanges`: who may use the load-balancer IPs; everybody if there is none of the family.
+    /// `spec.loadBalancerSourceRanges`: the sources that may use the load-balancer IPs; all if there is none of the family.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub source_ranges: Few<IpNet>,
     /// `spec.sessionAffinity: ClientIP`: for how many seconds after its last new connection a client keeps its endpoint.

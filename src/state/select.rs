@@ -9,7 +9,7 @@ use crate::dataplane::{Endpoint, Family, SizeClass};
 
 /// Endpoints of one service port and family after selection; each list in order, without repetitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Selection {
+pub(super) struct ChosenEndpoints {
     /// The endpoints that everyone may use: ready ones by topology, or terminating ones that still serve.
     pub cluster: Vec<Endpoint>,
     /// This node's endpoints, for traffic that a policy confines to them. Topology does not matter here.
@@ -69,7 +69,7 @@ pub(super) fn select(
     family: Family,
     place: Place<'_>,
     needs: Needs,
-) -> Selection {
+) -> ChosenEndpoints {
     let candidates = merge(slices, port, family, place.node);
     let near = Topology::for_candidates(&candidates, place);
     let ready_or_fallback = |wanted: &dyn Fn(&Candidate<'_>) -> bool| {
@@ -91,7 +91,7 @@ pub(super) fn select(
     reachable_here.sort_unstable();
     reachable_here.dedup();
     let any = candidates.iter().any(|(_, c)| c.ready() || c.fallback());
-    Selection { cluster, local, any, reachable_here }
+    ChosenEndpoints { cluster, local, any, reachable_here }
 }
 
 /// The addresses of this node's endpoints of `port` that are ready; one that serves several target ports comes repeatedly.

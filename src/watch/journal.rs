@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::Received;
+use crate::clock;
 use crate::state::Event;
 
 /// Appends events to a file. Owned by the loop.
@@ -143,10 +144,10 @@ impl Recorder {
     }
 
     fn write<'a>(&mut self, batch: impl IntoIterator<Item = &'a Received>) -> io::Result<u64> {
-        let (wall, clock) = (Timestamp::now(), tokio::time::Instant::now());
+        let (wall, now) = (Timestamp::now(), clock::now());
         let mut file = BufWriter::new(&self.file);
         for Received { event, at, .. } in batch {
-            let age = SignedDuration::try_from(clock.saturating_duration_since(*at)).unwrap_or_default();
+            let age = SignedDuration::try_from(now.since(*at)).unwrap_or_default();
             let time = wall.checked_sub(age).unwrap_or(wall);
             serde_json::to_writer(&mut file, &EntryRef { time, event })?;
             file.write_all(b"\n")?;

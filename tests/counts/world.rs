@@ -4,7 +4,7 @@ use futures::FutureExt;
 use pointsman::apply::{Backend, Error, Netlink, Receipt};
 use pointsman::dataplane::{Element, Family, Operation, Options, Tables};
 use pointsman::diff::Scope;
-use pointsman::engine::Settings;
+use pointsman::engine::EngineSettings;
 use pointsman::observe::{Events, Health};
 use pointsman::proxy::{Proxy, Until};
 use pointsman::state::{Event, NodePortAddresses, View};
@@ -43,7 +43,7 @@ impl World {
         let (events, received) = mpsc::channel(64);
         let mut world = Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime"),
-            proxy: Proxy::new(Encoder::default(), Settings::new(scope, view))
+            proxy: Proxy::new(Encoder::default(), EngineSettings::new(scope, view))
                 .with_observers(Health::default(), Events::default()),
             events,
             received,

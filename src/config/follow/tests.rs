@@ -10,7 +10,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_millis(600);
 
 struct FollowedFile {
     folder: tempfile::TempDir,
-    follower: Follower,
+    follower: FileFollower,
 }
 
 impl FollowedFile {
@@ -18,7 +18,7 @@ impl FollowedFile {
     async fn new(write: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path());
-        let mut follower = Follower::new(&folder.path().join("config")).unwrap();
+        let mut follower = FileFollower::new(&folder.path().join("config")).unwrap();
         assert_eq!(follower.changed().await.unwrap(), "old");
         Self { folder, follower }
     }
@@ -151,7 +151,7 @@ async fn a_file_whose_folder_is_replaced_is_still_followed() {
     let path = outer.path().join("inner/config");
     fs::create_dir(outer.path().join("inner")).unwrap();
     fs::write(&path, "old").unwrap();
-    let mut file = FollowedFile { folder: outer, follower: Follower::new(&path).unwrap() };
+    let mut file = FollowedFile { folder: outer, follower: FileFollower::new(&path).unwrap() };
     assert_eq!(file.follower.changed().await.unwrap(), "old");
     let replace = |folder: &Path| {
         fs::create_dir(folder.join("next")).unwrap();

@@ -255,7 +255,7 @@ fn a_restart_after_missed_changes_does_what_it_would_have_done() {
 }
 
 #[test]
-fn a_frontend_that_somebody_else_put_into_several_sets_is_repaired() {
+fn a_frontend_that_another_program_put_into_several_sets_is_repaired() {
     let mut world = web(2);
     let strays = [
         SetName::DropServices,

@@ -95,7 +95,7 @@ fn a_base_chain_at_another_hook_or_priority_is_created_again() {
 }
 
 #[test]
-fn a_regular_chain_that_somebody_attached_to_a_hook_is_created_again() {
+fn a_regular_chain_that_another_program_attached_to_a_hook_is_created_again() {
     let hook =
         BaseChain { kind: crate::dataplane::ChainType::Filter, hook: crate::dataplane::Hook::Input, priority: 0 };
     // The second is attached in a way that the model has no words for.
@@ -173,7 +173,7 @@ fn a_foreign_set_that_cannot_be_read_is_no_reason_to_rebuild() {
 }
 
 #[test]
-fn a_class_stays_when_nobody_uses_it_any_more() {
+fn a_class_stays_when_its_last_frontend_goes() {
     let mut world = world();
     let operations = world.sync_after(slice("shop/web-1").ready(&["10.1.0.1"]));
     assert!(operations.iter().all(|o| o.contains(" element ")), "{operations:#?}");

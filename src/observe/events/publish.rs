@@ -17,9 +17,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::EventNote;
+use crate::clock;
 use crate::metrics::REPORTED;
 use crate::pacing::{TokenBucket, jitter};
 use crate::state::{Kind, ObjectName, ObjectRef};
@@ -74,13 +75,13 @@ struct UidMetadata {
 /// logged, and none has any other consequence.
 pub async fn publish(client: Client, node: String, mut notes: mpsc::Receiver<EventNote>, rate: EventRate) {
     let per_second = 1.0 / rate.every.as_secs_f64().max(0.001);
-    let mut bucket = TokenBucket::new(rate.burst.into(), per_second, Instant::now());
+    let mut bucket = TokenBucket::new(rate.burst.into(), per_second, clock::now());
     let mut warned = false;
     while let Some(note) = notes.recv().await {
         if note.on_every_node {
             sleep(jitter(rate.spread, 0.0..=1.0, rand::random())).await;
         }
-        sleep(bucket.take(1.0, Instant::now())).await;
+        sleep(bucket.take(1.0, clock::now())).await;
         let result = match create(&client, &node, &note).await {
             Ok(result) => result,
             Err(error) => {

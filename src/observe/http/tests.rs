@@ -1,6 +1,8 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use tokio::time::Instant;
+
 use super::*;
 use crate::metrics::HEALTHZ;
 use crate::observe::ClientCounts;

@@ -7,9 +7,9 @@ use crate::state::{Compiled, Folded, Snapshot};
 
 /// Hands what was left out to the writer of Events.
 #[derive(Debug)]
-pub struct EventNotes(pub Events);
+pub struct EventsFollower(pub Events);
 
-impl Follower for EventNotes {
+impl Follower for EventsFollower {
     fn folded(&mut self, folded: &Folded, _: &Snapshot) {
         self.0.left_out(&folded.skipped);
     }

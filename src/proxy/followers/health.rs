@@ -11,17 +11,17 @@ use crate::state::{Compiled, Folded, HealthChecks, Snapshot};
 
 /// Keeps the proxy's health: whether changes wait for too long, and whether load balancers may send this node traffic.
 #[derive(Debug)]
-pub struct HealthState(pub Health);
+pub struct HealthFollower(pub Health);
 
 /// Keeps the answers to load balancers that ask for the endpoints of a Service on this node.
 #[derive(Debug)]
-pub struct ServiceHealthChecks(watch::Sender<HealthChecks>);
+pub struct ServiceHealthFollower(watch::Sender<HealthChecks>);
 
 /// Tells once that everything is programmed.
 #[derive(Debug)]
-pub struct FirstSync(Option<oneshot::Sender<()>>);
+pub struct FirstSyncFollower(Option<oneshot::Sender<()>>);
 
-impl Follower for HealthState {
+impl Follower for HealthFollower {
     fn folded(&mut self, folded: &Folded, _: &Snapshot) {
         if let Some(eligible) = folded.node_eligible {
             self.0.node(eligible);
@@ -46,7 +46,7 @@ impl Follower for HealthState {
     }
 }
 
-impl ServiceHealthChecks {
+impl ServiceHealthFollower {
     /// Starts the task that binds ports and answers, in the current runtime.
     pub fn start(mut service_health: ServiceHealth) -> Self {
         let (newest, mut changes) = watch::channel(HealthChecks::default());
@@ -60,14 +60,14 @@ impl ServiceHealthChecks {
     }
 }
 
-impl Follower for ServiceHealthChecks {
+impl Follower for ServiceHealthFollower {
     fn committed(&mut self, _: &Committed, snapshot: &Snapshot, _: Effort) {
         // Ports that were taken are tried again with every commit.
         let _ = self.0.send(snapshot.desired().health_checks.clone());
     }
 }
 
-impl FirstSync {
+impl FirstSyncFollower {
     /// The follower, and where it tells.
     pub fn channel() -> (Self, oneshot::Receiver<()>) {
         let (first_sync, told) = oneshot::channel();
@@ -75,7 +75,7 @@ impl FirstSync {
     }
 }
 
-impl Follower for FirstSync {
+impl Follower for FirstSyncFollower {
     fn committed(&mut self, committed: &Committed, _: &Snapshot, _: Effort) {
         if committed.is_caught_up()
             && let Some(first_sync) = self.0.take()

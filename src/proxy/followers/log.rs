@@ -8,9 +8,9 @@ use crate::state::{Compiled, Folded, Skipped, Snapshot};
 
 /// Writes the log.
 #[derive(Debug)]
-pub struct Log;
+pub struct LogFollower;
 
-impl Follower for Log {
+impl Follower for LogFollower {
     fn folded(&mut self, folded: &Folded, _: &Snapshot) {
         if folded.node_deleted {
             tracing::warn!("this node's Node object was deleted; what it said stays in force until there is a new one");

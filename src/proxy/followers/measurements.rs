@@ -6,17 +6,17 @@ use jiff::Timestamp;
 use metrics::{counter, gauge, histogram};
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::dataplane::Family;
 use crate::diff::{Acknowledged, Plan};
-use crate::engine::{Committed, Failed, Failure, Progress};
+use crate::engine::{Committed, Failed, Failure, SyncProgress};
 use crate::follow::{Effort, Follower};
 use crate::metrics::{self as names, Arrival, ElementCounts, Pending};
-use crate::state::{Compiled, Folded, Snapshot};
-use crate::watch::Received;
+use crate::state::{Compiled, Folded, Received, Snapshot};
 
 /// Keeps the metrics.
 #[derive(Debug)]
-pub struct Measurements {
+pub struct MetricsFollower {
     families: Vec<Family>,
     counts: ElementCounts,
     /// What was received and is not committed yet.
@@ -26,7 +26,7 @@ pub struct Measurements {
     read_began: Instant,
 }
 
-impl Measurements {
+impl MetricsFollower {
     /// Of the tables of these families.
     pub fn new(families: &[Family]) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Measurements {
     }
 }
 
-impl Follower for Measurements {
+impl Follower for MetricsFollower {
     fn received(&mut self, received: &Received) {
         names::event(&received.event);
         self.arrival = Some(Arrival::new(&received.event, received.at, received.triggered));
@@ -100,9 +100,9 @@ impl Follower for Measurements {
         self.sync(plan, committed.after_reading, effort.took, true);
         self.counts.follow(&plan.operations);
         match committed.progress {
-            Progress::CaughtUp => self.pending.all_programmed(Instant::now(), Timestamp::now()),
-            Progress::Newest => self.pending.newest_programmed(Instant::now(), Timestamp::now()),
-            Progress::Partial => self.pending.newest_wait(),
+            SyncProgress::CaughtUp => self.pending.all_programmed(clock::now(), Timestamp::now()),
+            SyncProgress::Newest => self.pending.newest_programmed(clock::now(), Timestamp::now()),
+            SyncProgress::Partial => self.pending.newest_wait(),
         }
         if committed.is_caught_up() {
             self.families_at(names::SYNC_LAST, Timestamp::now());

@@ -28,23 +28,29 @@ impl Cluster {
     /// Costs O(log n) for a single object, and one comparison per object for a reset.
     pub fn apply(&mut self, event: Event) -> Applied {
         let was_complete = self.is_complete();
-        let mut draft = Draft { cluster: self, changes: ChangeSet::default(), skipped: Vec::new() };
+        let mut draft = ClusterDraft { cluster: self, changes: ChangeSet::default(), skipped: Vec::new() };
         match event {
             Event::ServicesReset(all) if draft.cluster.services.is_empty() => draft.first_services(all),
-            Event::ServicesReset(all) => draft.reset(Kind::Service, all, Draft::services, Draft::put_service),
-            Event::ServiceApplied(service) => draft.put(Kind::Service, service, Draft::put_service),
+            Event::ServicesReset(all) => {
+                draft.reset(Kind::Service, all, ClusterDraft::services, ClusterDraft::put_service)
+            }
+            Event::ServiceApplied(service) => draft.put(Kind::Service, service, ClusterDraft::put_service),
             Event::ServiceDeleted(name) => draft.put_service(&name, None),
             Event::SlicesReset(all) if !was_complete && draft.cluster.slice_owners.is_empty() => {
                 draft.first_slices(all)
             }
-            Event::SlicesReset(all) => draft.reset(Kind::EndpointSlice, all, Draft::slices, Draft::put_slice),
-            Event::SliceApplied(slice) => draft.put(Kind::EndpointSlice, slice, Draft::put_slice),
+            Event::SlicesReset(all) => {
+                draft.reset(Kind::EndpointSlice, all, ClusterDraft::slices, ClusterDraft::put_slice)
+            }
+            Event::SliceApplied(slice) => draft.put(Kind::EndpointSlice, slice, ClusterDraft::put_slice),
             Event::SliceDeleted(name) => draft.put_slice(&name, None),
-            Event::ServiceCidrsReset(all) => draft.reset(Kind::ServiceCidr, all, Draft::cidrs, Draft::put_cidr),
-            Event::ServiceCidrApplied(cidr) => draft.put(Kind::ServiceCidr, cidr, Draft::put_cidr),
+            Event::ServiceCidrsReset(all) => {
+                draft.reset(Kind::ServiceCidr, all, ClusterDraft::cidrs, ClusterDraft::put_cidr)
+            }
+            Event::ServiceCidrApplied(cidr) => draft.put(Kind::ServiceCidr, cidr, ClusterDraft::put_cidr),
             Event::ServiceCidrDeleted(name) => draft.put_cidr(&name, None),
-            Event::NodesReset(all) => draft.reset(Kind::Node, all, Draft::nodes, Draft::put_node),
-            Event::NodeApplied(node) => draft.put(Kind::Node, node, Draft::put_node),
+            Event::NodesReset(all) => draft.reset(Kind::Node, all, ClusterDraft::nodes, ClusterDraft::put_node),
+            Event::NodeApplied(node) => draft.put(Kind::Node, node, ClusterDraft::put_node),
             Event::NodeDeleted(name) => draft.put_node(&name, None),
             Event::HostAddresses(all) => draft.put_host_addresses(all),
         }
@@ -56,7 +62,7 @@ impl Cluster {
 }
 
 /// A cluster while one event is applied to it.
-struct Draft<'a> {
+struct ClusterDraft<'a> {
     cluster: &'a mut Cluster,
     changes: ChangeSet,
     skipped: Vec<Skipped>,
@@ -68,7 +74,7 @@ trait Named {
     fn problems(&self) -> &[Problem];
 }
 
-impl Draft<'_> {
+impl ClusterDraft<'_> {
     /// Replaces a whole kind: what is not in the list is gone, what could not be read stays as it was.
     fn reset<T: Named>(
         &mut self,

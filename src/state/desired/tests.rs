@@ -150,7 +150,7 @@ fn two_ports_of_one_service_on_one_frontend_are_a_clash_that_the_first_by_name_w
 }
 
 #[test]
-fn a_shared_element_stays_while_somebody_asks_for_it() {
+fn a_shared_element_stays_while_it_is_asked_for() {
     let mut world = World::new();
     let count = |world: &World| world.desired().shared.values().copied().collect::<Vec<_>>();
     world.apply(service("shop/web"));
@@ -198,7 +198,7 @@ fn a_slice_that_decides_nothing_leaves_the_very_same_snapshot() {
     world.apply(service("shop/web"));
     world.apply(slice("shop/web-1").ready(&["10.1.0.1"]));
     let before = world.desired().clone();
-    // A starting pod, a port that nobody asks for, an endpoint that another slice has too.
+    // A starting pod, a port that no Service has, an endpoint that another slice has too.
     world.apply(slice("shop/web-1").endpoints("10.1.0.1 R r, 10.1.0.2 R -"));
     world.apply(slice("shop/web-2").ports(&["metrics 9090/tcp"]).ready(&["10.1.0.3"]));
     world.apply(slice("shop/web-3").ready(&["10.1.0.1"]));

@@ -9,7 +9,7 @@ fn port(name: &str, protocol: &str) -> ServicePort {
 const HERE: Place<'_> = Place { node: NODE, zone: None };
 
 /// The one list of a ClusterIP: of all endpoints, or of this node's.
-fn used(selection: &Selection, local_only: bool) -> &[Endpoint] {
+fn used(selection: &ChosenEndpoints, local_only: bool) -> &[Endpoint] {
     if local_only { &selection.local } else { &selection.cluster }
 }
 
@@ -17,7 +17,7 @@ fn needs(local_only: bool) -> Needs {
     Needs { cluster: !local_only, local: local_only }
 }
 
-fn select_http(slices: &[SliceBuilder], local_only: bool) -> Selection {
+fn select_http(slices: &[SliceBuilder], local_only: bool) -> ChosenEndpoints {
     let slices: Vec<_> = slices.iter().cloned().map(SliceBuilder::build).collect();
     select(&slices, &port("http", "tcp"), Family::Ip, HERE, needs(local_only))
 }
@@ -121,7 +121,7 @@ fn of_one_address_the_endpoint_that_is_not_terminating_wins_in_any_order() {
     ] {
         assert_eq!(merged(&slices), "10.1.0.1:8080", "{slices:?}");
     }
-    // Also when it is not ready: what terminates at that address is somebody else.
+    // Also when it is not ready: the pod that terminates at that address is another one.
     assert_eq!(merged(&["10.1.0.1 R st", "10.1.0.1 R -"]), "");
     assert_eq!(merged(&["10.1.0.1 R -", "10.1.0.1 R st"]), "");
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::pacing::Moment;
 use crate::state::ObjectName;
 
 fn events(numbers: std::ops::Range<u32>) -> Vec<Received> {
@@ -27,7 +28,11 @@ fn journal() -> (tempfile::TempDir, PathBuf) {
 fn recorded_events_are_read_back_in_order() {
     let (_folder, path) = journal();
     let mut recorder = Recorder::open(&path).unwrap();
-    let first = Received { at: tokio::time::Instant::now() - Duration::from_secs(2), ..events(0..1).remove(0) };
+    let first = {
+        let received = events(0..1).remove(0);
+        let at = Moment::from_start(received.at.since_start().saturating_sub(Duration::from_secs(2)));
+        Received { at, ..received }
+    };
     recorder.append([&first]).unwrap();
     recorder.append(&events(1..3)).unwrap();
     assert_eq!(names(&path, None), ["s-0", "s-1", "s-2"]);

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use kube_runtime::watcher;
-use tokio::time::Instant;
 
-use crate::pacing::Reminder;
+use crate::clock;
+use crate::pacing::{Moment, Reminder};
 use crate::state::Kind;
 
 /// How often a failure that lasts is logged again.
@@ -18,19 +18,19 @@ pub struct FailureLog {
     /// Failures in a row.
     failures: u64,
     /// When the first of them was.
-    since: Instant,
+    since: Moment,
     reminder: Reminder,
 }
 
 impl FailureLog {
     /// No failure yet.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, failures: 0, since: Instant::now(), reminder: Reminder::new(REMIND_EVERY) }
+        Self { kind, failures: 0, since: clock::now(), reminder: Reminder::new(REMIND_EVERY) }
     }
 
     /// Listing or watching failed. `status` is the HTTP status, if the server answered.
     pub fn failed(&mut self, error: &watcher::Error, status: Option<u16>) {
-        let (kind, now, error) = (self.kind, Instant::now(), error_chain(error));
+        let (kind, now, error) = (self.kind, clock::now(), error_chain(error));
         self.failures += 1;
         let failures = self.failures;
         if !self.reminder.is_due(now) {
@@ -42,14 +42,14 @@ impl FailureLog {
             self.since = now;
             tracing::warn!(%kind, %error, "cannot watch; what is known stays in force. {hint}");
         } else {
-            tracing::warn!(%kind, %error, failures, lasting = ?(now - self.since), "still cannot watch. {hint}");
+            tracing::warn!(%kind, %error, failures, lasting = ?(now.since(self.since)), "still cannot watch. {hint}");
         }
     }
 
     /// The watch works.
     pub fn succeeded(&mut self) {
         if self.failures > 0 {
-            let lasted = self.since.elapsed();
+            let lasted = clock::now().since(self.since);
             tracing::info!(kind = %self.kind, failures = self.failures, ?lasted, "watching again");
             self.failures = 0;
             self.reminder.reset();

@@ -13,9 +13,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::pacing::{Backoff, TokenBucket, jitter};
+use crate::pacing::{Backoff, Moment, TokenBucket, jitter};
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +63,11 @@ pub struct Pace {
     /// There was an attempt before.
     started: bool,
     /// When the current watch was opened.
-    open_since: Option<Instant>,
+    open_since: Option<Moment>,
     /// A list was answered, and the watch that follows belongs to the same attempt.
     listed: bool,
     /// The server asked us to wait until then (`Retry-After`).
-    not_before: Option<Instant>,
+    not_before: Option<Moment>,
     bucket: TokenBucket,
 }
 
@@ -78,7 +76,7 @@ const PAGE_COST: f64 = 0.1;
 
 impl Pace {
     /// A pace that has seen no request.
-    pub fn new(limits: Limits, now: Instant) -> Self {
+    pub fn new(limits: Limits, now: Moment) -> Self {
         let bucket = TokenBucket::new(limits.burst, limits.rate, now);
         Self {
             limits,
@@ -93,19 +91,19 @@ impl Pace {
     }
 
     /// How long to wait before sending a request. `random` is from 0 to 1.
-    pub fn permit(&mut self, purpose: Purpose, now: Instant, random: f64) -> Permit {
+    pub fn permit(&mut self, purpose: Purpose, now: Moment, random: f64) -> Permit {
         let follows_list = std::mem::take(&mut self.listed) && purpose == Purpose::Watch;
         let attempt = purpose != Purpose::Page && !follows_list;
         let restart = attempt && std::mem::replace(&mut self.started, true);
         let backoff = if attempt { self.backoff(now, random) } else { Duration::ZERO };
-        let asked = self.not_before.take().map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let asked = self.not_before.take().map_or(Duration::ZERO, |until| until.since(now));
         let cost = if purpose == Purpose::Page { PAGE_COST } else { 1.0 };
         let delay = backoff.max(asked).max(self.bucket.take(cost, now));
         Permit { delay, attempts: self.attempts, early: self.early, restart }
     }
 
     /// A request was answered with success.
-    pub fn answered(&mut self, purpose: Purpose, now: Instant) {
+    pub fn answered(&mut self, purpose: Purpose, now: Moment) {
         match purpose {
             Purpose::Watch => self.open_since = Some(now),
             Purpose::List | Purpose::Page => self.listed = true,
@@ -113,13 +111,13 @@ impl Pace {
     }
 
     /// A request failed; the server may have said when to come back.
-    pub fn failed(&mut self, retry_after: Option<Duration>, now: Instant) {
+    pub fn failed(&mut self, retry_after: Option<Duration>, now: Moment) {
         self.not_before = retry_after.map(|delay| now + delay.min(self.limits.backoff.longest()));
     }
 
-    fn backoff(&mut self, now: Instant, random: f64) -> Duration {
+    fn backoff(&mut self, now: Moment, random: f64) -> Duration {
         self.early = match self.open_since.take() {
-            Some(since) if now - since >= self.limits.healthy_after => {
+            Some(since) if now.since(since) >= self.limits.healthy_after => {
                 self.attempts = 0;
                 0
             }
@@ -146,19 +144,19 @@ mod tests {
 
     /// Plays `seconds` of requests that are each answered, and whose watches end after `lifetime`; returns how many were sent.
     fn requests_in(seconds: u64, lifetime: Duration, purposes: &[Purpose]) -> usize {
-        let start = Instant::now();
+        let start = Moment::default();
         let mut now = start;
         let mut pace = Pace::new(LIMITS, now);
         let mut sent = 0;
         for purpose in purposes.iter().cycle() {
-            now += pace.permit(*purpose, now, 1.0).delay;
-            if now - start > Duration::from_secs(seconds) {
+            now = now + pace.permit(*purpose, now, 1.0).delay;
+            if now.since(start) > Duration::from_secs(seconds) {
                 return sent;
             }
             sent += 1;
             pace.answered(*purpose, now);
             if *purpose == Purpose::Watch {
-                now += lifetime;
+                now = now + lifetime;
             }
         }
         sent
@@ -184,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_watch_after_a_list_is_not_delayed() {
-        let now = Instant::now();
+        let now = Moment::default();
         let mut pace = Pace::new(LIMITS, now);
         for purpose in [Purpose::List, Purpose::Page, Purpose::Page, Purpose::Watch] {
             assert_eq!(pace.permit(purpose, now, 1.0).delay, Duration::ZERO, "{purpose:?}");
@@ -195,19 +193,19 @@ mod tests {
 
     #[test]
     fn a_list_of_200_pages_takes_no_extra_time() {
-        let mut now = Instant::now();
+        let mut now = Moment::default();
         let mut pace = Pace::new(LIMITS, now);
         let mut waited = Duration::ZERO;
         for _ in 0..200 {
             waited += pace.permit(Purpose::Page, now, 1.0).delay;
-            now += Duration::from_millis(20);
+            now = now + Duration::from_millis(20);
         }
         assert_eq!(waited, Duration::ZERO);
     }
 
     #[test]
     fn a_server_that_asks_for_rest_gets_it_within_reason() {
-        let now = Instant::now();
+        let now = Moment::default();
         let mut pace = Pace::new(LIMITS, now);
         pace.failed(Some(Duration::from_secs(7)), now);
         assert_eq!(pace.permit(Purpose::List, now, 1.0).delay, Duration::from_secs(7));
@@ -217,7 +215,7 @@ mod tests {
 
     #[test]
     fn watches_that_end_early_are_told_from_requests_that_fail() {
-        let now = Instant::now();
+        let now = Moment::default();
         let mut pace = Pace::new(LIMITS, now);
         let early: Vec<_> = [true, true, true, false, true, true]
             .map(|opens| {
@@ -235,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_delay_never_overflows() {
-        let now = Instant::now();
+        let now = Moment::default();
         let mut pace = Pace::new(LIMITS, now);
         pace.attempts = u32::MAX;
         assert!(pace.permit(Purpose::Watch, now, 1.0).delay <= Duration::from_secs(30));

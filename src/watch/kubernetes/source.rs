@@ -46,7 +46,7 @@ struct KindWatch<'a, T> {
 }
 
 /// What to do after an item of the watcher.
-enum Next {
+enum WatchStep {
     /// Take the next item.
     Continue,
     /// Take the next item after [`ERROR_PAUSE`].
@@ -68,15 +68,15 @@ pub async fn run<T: WatchedKind>(client: Client, options: KubernetesOptions, eve
                 () = events.closed() => return,
                 item = items.next() => item,
             };
-            match item.map_or(Next::Restart(None, ERROR_PAUSE), |item| watch.take(item)) {
-                Next::Continue => {}
-                Next::Pause => sleep(ERROR_PAUSE).await,
-                Next::Send(received) => {
+            match item.map_or(WatchStep::Restart(None, ERROR_PAUSE), |item| watch.take(item)) {
+                WatchStep::Continue => {}
+                WatchStep::Pause => sleep(ERROR_PAUSE).await,
+                WatchStep::Send(received) => {
                     if events.send(received).await.is_err() {
                         return;
                     }
                 }
-                Next::Restart(event, pause) => break (event, pause),
+                WatchStep::Restart(event, pause) => break (event, pause),
             }
         };
         watch.listing = None;
@@ -122,17 +122,17 @@ impl<'a, T: WatchedKind> KindWatch<'a, T> {
     }
 
     /// Takes an item of the watcher.
-    fn take(&mut self, item: Result<watcher::Event<WatchedObject<T>>, watcher::Error>) -> Next {
+    fn take(&mut self, item: Result<watcher::Event<WatchedObject<T>>, watcher::Error>) -> WatchStep {
         match item {
             Ok(watcher::Event::Init) => {
                 if self.listing.replace(Vec::new()).is_some() {
                     return self.incomplete_list();
                 }
-                Next::Continue
+                WatchStep::Continue
             }
             Ok(watcher::Event::InitApply(object)) => {
                 self.listing.get_or_insert_default().extend(object.decode(&mut self.names));
-                Next::Continue
+                WatchStep::Continue
             }
             Ok(watcher::Event::InitDone) => {
                 self.failures.succeeded();
@@ -140,24 +140,24 @@ impl<'a, T: WatchedKind> KindWatch<'a, T> {
                 (self.synced, self.absent) = (true, false);
                 let mut all = self.listing.take().unwrap_or_default();
                 all.shrink_to_fit();
-                Next::Send(Received::now((T::RESET)(all)))
+                WatchStep::Send(Received::now((T::RESET)(all)))
             }
             Ok(watcher::Event::Apply(object)) => {
                 self.failures.succeeded();
                 let triggered = object.triggered();
                 let event = T::event(object.decode(&mut self.names));
-                Next::Send(Received { triggered, ..Received::now(event) })
+                WatchStep::Send(Received { triggered, ..Received::now(event) })
             }
             Ok(watcher::Event::Delete(object)) => {
                 self.failures.succeeded();
-                Next::Send(Received::now((T::DELETED)(object.into_name())))
+                WatchStep::Send(Received::now((T::DELETED)(object.into_name())))
             }
             Err(error) => self.error(&error),
         }
     }
 
     /// A list was started again before the last one was complete.
-    fn incomplete_list(&mut self) -> Next {
+    fn incomplete_list(&mut self) -> WatchStep {
         self.incomplete_lists += 1;
         if self.streaming && self.incomplete_lists >= MAX_INCOMPLETE_LISTS {
             tracing::warn!(
@@ -165,17 +165,17 @@ impl<'a, T: WatchedKind> KindWatch<'a, T> {
                 "streaming lists keep ending before they are complete; using paged lists instead",
             );
             self.streaming = false;
-            return Next::Restart(None, ERROR_PAUSE);
+            return WatchStep::Restart(None, ERROR_PAUSE);
         }
-        Next::Continue
+        WatchStep::Continue
     }
 
-    fn error(&mut self, error: &watcher::Error) -> Next {
+    fn error(&mut self, error: &watcher::Error) -> WatchStep {
         let status = status(error);
         if self.streaming && refuses_streaming(error) {
             tracing::info!(kind = %T::KIND, %error, "the API server refuses streaming lists; using paged lists instead");
             self.streaming = false;
-            return Next::Restart(None, Duration::ZERO);
+            return WatchStep::Restart(None, Duration::ZERO);
         }
         if T::KIND == Kind::ServiceCidr && !self.synced && matches!(status, Some(403 | 404)) {
             return self.without_api(error);
@@ -183,29 +183,29 @@ impl<'a, T: WatchedKind> KindWatch<'a, T> {
         self.failures.failed(error, status);
         match error {
             // The watcher handles it inside a stream; after an HTTP status it would ask for the same version for ever.
-            watcher::Error::WatchStartFailed(_) if status == Some(410) => Next::Restart(None, ERROR_PAUSE),
+            watcher::Error::WatchStartFailed(_) if status == Some(410) => WatchStep::Restart(None, ERROR_PAUSE),
             // An event that is not JSON is lost: only a new list shows its object.
             watcher::Error::WatchFailed(kube::Error::SerdeError(_) | kube::Error::Api(_)) => {
-                Next::Restart(None, ERROR_PAUSE)
+                WatchStep::Restart(None, ERROR_PAUSE)
             }
-            _ => Next::Pause,
+            _ => WatchStep::Pause,
         }
     }
 
     /// A server without this kind has no objects of it. It is asked again from time to time: it may be upgraded, or allow us.
-    fn without_api(&mut self, error: &watcher::Error) -> Next {
+    fn without_api(&mut self, error: &watcher::Error) -> WatchStep {
         self.options.connection.absent(T::KIND);
         let pause = jitter(self.options.absent_retry, 1.0..=1.25, rand::random());
         if std::mem::replace(&mut self.absent, true) {
             tracing::debug!(kind = %T::KIND, %error, "still not served");
-            return Next::Restart(None, pause);
+            return WatchStep::Restart(None, pause);
         }
         tracing::warn!(
             kind = %T::KIND, %error, retry = ?pause,
             "the API server does not serve this kind (before Kubernetes 1.33) or does not let us list and watch it; going on as \
              if there were none. If there should be some, allow list and watch on servicecidrs in networking.k8s.io",
         );
-        Next::Restart(Some((T::RESET)(Vec::new())), pause)
+        WatchStep::Restart(Some((T::RESET)(Vec::new())), pause)
     }
 }
 

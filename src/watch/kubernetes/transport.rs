@@ -9,13 +9,14 @@ use std::time::Duration;
 use http::{Request, Response, header};
 use kube::Client;
 use kube::client::Body;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tower::Service;
 
 use super::KubernetesOptions;
 use super::monitored_body::MonitoredBody;
 use super::pace::{Pace, Permit, Purpose};
 use super::request_metrics::with_request_metrics;
+use crate::clock;
 use crate::metrics::{API_REQUESTS, WATCH_RESTARTS};
 use crate::state::Kind;
 use crate::watch::Connection;
@@ -36,7 +37,7 @@ pub fn connect(mut config: kube::Config, options: &KubernetesOptions) -> kube::R
 
 /// The client of one kind: the shared connections, at a pace of its own.
 pub fn paced(client: &Client, kind: Kind, options: &KubernetesOptions) -> Client {
-    let pace = Arc::new(Mutex::new(Pace::new(options.limits(), Instant::now())));
+    let pace = Arc::new(Mutex::new(Pace::new(options.limits(), clock::now())));
     let (answer_within, connection) = (options.answer_within, options.connection.clone());
     let paced = Paced { client: client.clone(), kind, pace, answer_within, connection };
     Client::new(paced, client.default_namespace())
@@ -65,7 +66,7 @@ impl Service<Request<Body>> for Paced {
         let (kind, answer_within, connection) = (self.kind, self.answer_within, self.connection.clone());
         Box::pin(async move {
             let purpose = purpose(request.uri().query().unwrap_or_default());
-            let permit = lock(&pace).permit(purpose, Instant::now(), rand::random());
+            let permit = lock(&pace).permit(purpose, clock::now(), rand::random());
             note_restart(kind, permit);
             sleep(permit.delay).await;
             let answer = match timeout(answer_within, client.send(request)).await {
@@ -73,7 +74,7 @@ impl Service<Request<Body>> for Paced {
                 Err(_) => Err(kube::Error::Service(format!("no answer within {answer_within:?}").into())),
             };
             note_answer(&connection, kind, purpose, answer.as_ref().is_ok_and(|it| it.status().is_success()));
-            let (now, mut pace) = (Instant::now(), lock(&pace));
+            let (now, mut pace) = (clock::now(), lock(&pace));
             match &answer {
                 Ok(response) if response.status().is_success() => pace.answered(purpose, now),
                 Ok(response) => pace.failed(retry_after(response), now),

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Draft, Named, decoded_name};
+use super::{ClusterDraft, Named, decoded_name};
 use crate::state::event::{Decoded, Kind};
 use crate::state::names::HashedName;
 use crate::state::object::{EndpointSlice, Service};
 use crate::state::service_state::{ServiceState, bulk_load_order};
 
-impl Draft<'_> {
+impl ClusterDraft<'_> {
     /// The first list of Services, while the cluster has none.
     pub(super) fn first_services(&mut self, all: Vec<Decoded<Service>>) {
         if repeats(&all) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A moment on the monotonic clock of whoever drives the engine, counted from a beginning that is theirs to choose.
+/// A moment on a monotonic clock, counted from a beginning that is the same for all moments that are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(Duration);
 
@@ -21,10 +21,13 @@ impl Moment {
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
+}
+
+impl std::ops::Add<Duration> for Moment {
+    type Output = Self;
 
     /// The moment that is so much later.
-    #[must_use]
-    pub fn after(self, delay: Duration) -> Self {
+    fn add(self, delay: Duration) -> Self {
         Self(self.0.saturating_add(delay))
     }
 }
