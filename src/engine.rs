@@ -342,3 +342,6 @@ impl Engine {
         self.schedule.failures()
     }
 }
+
+#[cfg(test)]
+mod tests;

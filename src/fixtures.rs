@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::apply::MemoryKernel;
 use crate::dataplane::{Family, Frontend, Options, Protocol};
 use crate::diff::{Acknowledged, Plan, Scope};
-use crate::engine::{Engine, EngineSettings, Moment, Next};
+use crate::engine::{Committed, Engine, EngineSettings, Moment, Next};
 use crate::follow::{Effort, Follower};
 use crate::state::{
     ChangeSet, Claims, Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Few, Node, ObjectName, Outcome,
@@ -266,6 +266,22 @@ impl World {
         Self { engine: Engine::new(settings), kernel: MemoryKernel::new() }
     }
 
+    /// Complete, empty lists arrived, and changes are committed in slices of about so many operations.
+    pub fn sliced(max_slice: usize) -> Self {
+        let view = View { node_name: NODE.into(), ..View::default() };
+        let settings = EngineSettings { max_slice, ..EngineSettings::new(scope(), view) };
+        let mut world = Self { engine: Engine::new(settings), kernel: MemoryKernel::new() };
+        empty_lists().into_iter().for_each(|event| drop(world.apply(event)));
+        world
+    }
+
+    /// Commits the next slice, if anything is due.
+    pub fn slice(&mut self) -> Option<Committed> {
+        let plan = self.next()?;
+        assert_eq!(self.kernel.apply(&plan.operations), Ok(()), "{}", crate::render::nft(&plan));
+        Some(self.engine.committed(*plan, NOW, NOW))
+    }
+
     /// Complete, empty lists arrived.
     pub fn new() -> Self {
         let mut world = Self::unlisted();
@@ -324,10 +340,8 @@ impl World {
     /// Programs what happened, and says how, as nft text.
     pub fn sync(&mut self) -> Vec<String> {
         let mut operations = Vec::new();
-        while let Some(plan) = self.next() {
-            assert_eq!(self.kernel.apply(&plan.operations), Ok(()), "{}", crate::render::nft(&plan));
-            operations.extend(plan.operations.iter().map(ToString::to_string));
-            self.engine.committed(*plan, NOW, NOW);
+        while let Some(committed) = self.slice() {
+            operations.extend(committed.plan.operations.iter().map(ToString::to_string));
         }
         operations
     }

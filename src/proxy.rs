@@ -121,15 +121,11 @@ impl<B: Backend> Proxy<B> {
                         match (done, until) {
                             (Some(Ok(true)), Until::FirstSync) | (None, _) => return Ok(()),
                             (Some(Err(error)), Until::FirstSync) => return Err(error),
+                            (Some(Ok(false)), _) if shutdown.is_cancelled() => return Ok(()),
+                            // What has arrived meanwhile takes its turn before the next slice.
+                            (Some(Ok(false)), _) => self.fold_arrived(events, &mut arrived).await,
                             _ => {}
                         }
-                        // What has arrived meanwhile takes its turn before the next slice.
-                        while arrived.len() < MAX_EVENTS
-                            && let Ok(received) = events.try_recv()
-                        {
-                            arrived.push(received);
-                        }
-                        self.fold(&mut arrived);
                     }
                 }
             };
@@ -175,6 +171,18 @@ impl<B: Backend> Proxy<B> {
         let compiled = self.engine.compile();
         let (snapshot, is_due) = (self.engine.snapshot(), self.engine.is_due());
         self.followers.iter_mut().for_each(|follower| follower.compiled(&compiled, snapshot, is_due));
+    }
+
+    /// Folds what has arrived, without waiting for more.
+    async fn fold_arrived(&mut self, events: &mut mpsc::Receiver<Received>, arrived: &mut Vec<Received>) {
+        // Sources may have to run on this very thread.
+        tokio::task::yield_now().await;
+        while arrived.len() < MAX_EVENTS
+            && let Ok(received) = events.try_recv()
+        {
+            arrived.push(received);
+        }
+        self.fold(arrived);
     }
 
     fn begin_to_read(&mut self) {

@@ -28,6 +28,8 @@ mod view;
 pub use change_set::ChangeSet;
 pub use claims::Claims;
 pub use cluster::{Applied, Cluster};
+#[cfg(test)]
+pub(crate) use compile::compilations;
 pub use compile::{Exposure, FrontendSpec, Outcome, SharedDemand, TrafficPolicy};
 pub use desired::{ChangedKeys, Compiled, Desired, Weight};
 pub use event::{Decoded, Event, Kind, Received};

@@ -7,7 +7,7 @@
 //!    take to refuse what no frontend asks for, comes together with all frontends of that address. `service-cidrs`, which only restrict,
 //!    and what is not needed any more come last.
 //! 3. **Urgent first, then small changes**: the API server's Service and DNS come before all others, and a change of few elements
-//!    before one of many. Each plan takes a share of the largest changes, so that they come to an end under any load.
+//!    before one of many. Every second plan also takes a frontend of the largest change, so that this comes to an end under any load.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +18,6 @@ use crate::state::{ChangedKeys, Desired, SharedDemand, Weight};
 
 /// So many keys are noted one by one, or a quarter of all frontends. Beyond that they are sorted, so that repetitions go.
 const MAX_NOTED: usize = 1_000;
-/// The share of a plan, one of so many, that the largest changes get while smaller ones wait.
-const SHARE_OF_LARGEST: usize = 4;
 
 /// The keys that wait.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +34,8 @@ pub(super) struct Backlog {
     shared: BTreeSet<SharedElement>,
     /// What `queue` will add to the sets that decide about the program.
     upcoming: Upcoming,
+    /// The next plan takes a frontend of the largest change, too.
+    turn_of_largest: bool,
 }
 
 /// Keys as they were noted.
@@ -44,7 +44,7 @@ struct Noted {
     frontends: Vec<(Weight, Frontend)>,
     shared: Vec<SharedElement>,
     /// An upper bound of the elements that have to be written.
-    elements: u64,
+    elements: usize,
 }
 
 /// What the keys that wait are compared with.
@@ -87,8 +87,8 @@ impl Backlog {
         match changed {
             ChangedKeys::Everything => self.compare_everything(),
             _ if self.everything => {}
-            ChangedKeys::These { frontends, shared } => {
-                self.new.add(frontends, shared.into_iter().map(SharedElement::from));
+            ChangedKeys::These { frontends, shared, elements } => {
+                self.new.add(frontends, shared.into_iter().map(SharedElement::from), elements);
                 if self.new.len() > MAX_NOTED.max(desired.frontends.len() / 4) {
                     self.queue_new(desired);
                 }
@@ -98,12 +98,16 @@ impl Backlog {
 
     /// Adds single frontends.
     pub fn add_frontends(&mut self, frontends: impl IntoIterator<Item = Frontend>) {
-        self.new.add(frontends.into_iter().map(|frontend| (1, frontend)), []);
+        let frontends: Vec<_> = frontends.into_iter().map(|frontend| (1, frontend)).collect();
+        let elements = frontends.len();
+        self.new.add(frontends, [], elements);
     }
 
     /// Adds single shared elements.
     pub fn add_shared(&mut self, shared: impl IntoIterator<Item = SharedElement>) {
-        self.new.add([], shared);
+        let shared: Vec<_> = shared.into_iter().collect();
+        let elements = shared.len();
+        self.new.add([], shared, elements);
     }
 
     /// Forgets the single keys: all have to be compared.
@@ -122,7 +126,7 @@ impl Backlog {
 
     /// Takes the keys of the next plan, of about so many operations; `grouped` if it may have to be divided.
     pub fn select(&mut self, with: Comparison<'_>, operations: usize, grouped: bool) -> Selection {
-        let fits = self.new.elements <= operations as u64;
+        let fits = self.new.elements <= operations;
         if fits && !grouped && !self.everything && self.is_queue_empty() {
             return self.take_new(with.quarantine);
         }
@@ -132,10 +136,14 @@ impl Backlog {
         let mut selection = Selection::default();
         self.take_needed(with, limit, &mut selection);
         let mut size = selection.shared.len();
-        while size < limit {
-            let is_turn_of_largest = size >= limit - limit / SHARE_OF_LARGEST;
-            let next = if is_turn_of_largest { self.queue.pop_last() } else { self.queue.pop_first() };
-            let Some((_, frontend)) = next else { break };
+        let mut largest_taken = 0;
+        while size < limit
+            && let Some((weight, frontend)) = self.queue.pop_first()
+        {
+            size += self.take_frontend(frontend, with, grouped, &mut selection);
+            largest_taken = weight;
+        }
+        if let Some(frontend) = self.take_larger_than(largest_taken) {
             size += self.take_frontend(frontend, with, grouped, &mut selection);
         }
         selection.has_all_new = self.queue.first().is_none_or(|(weight, _)| *weight > largest_new);
@@ -144,6 +152,18 @@ impl Backlog {
             self.take_last(limit.saturating_sub(size).max(1), &mut selection);
         }
         selection
+    }
+
+    /// At every second call, a frontend of the largest change that waits if that is larger than those which were taken. None while
+    /// something waits that has to come first.
+    fn take_larger_than(&mut self, taken: Weight) -> Option<Frontend> {
+        let urgent_waits = self.queue.first().is_some_and(|(weight, _)| *weight == 0);
+        let is_larger = self.queue.last().is_some_and(|(weight, _)| *weight > taken);
+        if !self.needed.is_empty() || urgent_waits || !is_larger {
+            return None;
+        }
+        self.turn_of_largest = !self.turn_of_largest;
+        if self.turn_of_largest { None } else { self.queue.pop_last().map(|(_, frontend)| frontend) }
     }
 
     /// Takes what all frontends stand on: the program, which every plan has, and the shared elements that they need.
@@ -216,7 +236,7 @@ impl Backlog {
     ) -> usize {
         remove_upcoming(&mut self.upcoming, frontend, with.desired);
         let address = SharedElement::from(SharedDemand::ClusterIp(frontend.addr));
-        let begin = selection.frontends.len();
+        let (begin, shared) = (selection.frontends.len(), selection.shared.len());
         if self.shared.contains(&address) && is_wanted(address, with.desired) {
             self.shared.remove(&address);
             selection.shared.push(address);
@@ -228,7 +248,7 @@ impl Backlog {
         if grouped && !taken.is_empty() {
             selection.group_ends.push(selection.frontends.len());
         }
-        taken.iter().map(|frontend| with.size(*frontend)).sum()
+        selection.shared.len() - shared + taken.iter().map(|frontend| with.size(*frontend)).sum::<usize>()
     }
 
     /// Takes shared elements that no frontend waits for: those that restrict or are not needed any more. Ranges must not overlap, so
@@ -260,15 +280,11 @@ impl Noted {
         &mut self,
         frontends: impl IntoIterator<Item = (Weight, Frontend)>,
         shared: impl IntoIterator<Item = SharedElement>,
+        elements: usize,
     ) {
-        let begin = self.len();
-        let before = self.frontends.len();
         self.frontends.extend(frontends);
         self.shared.extend(shared);
-        // The weight is that of a whole change, so its frontends count it together.
-        let weights = self.frontends[before..].chunk_by(|(a, _), (b, _)| a == b);
-        self.elements += weights.map(|change| u64::from(change[0].0)).sum::<u64>();
-        self.elements += (self.len() - begin) as u64;
+        self.elements += elements;
     }
 }
 

@@ -111,6 +111,8 @@ pub(super) struct CompiledService {
 ///
 /// A Service has frontends in the families of its ClusterIPs. Costs O(endpoints + frontends, sorted).
 pub(super) fn compile(site: Site<'_>, state: &ServiceState) -> CompiledService {
+    #[cfg(test)]
+    compilations::note();
     let Some(service) = &state.service else { return CompiledService::default() };
     let mut compiled = CompiledService {
         frontends: Vec::with_capacity(service.cluster_ips.len() * service.ports.len()),
@@ -264,6 +266,27 @@ impl FrontendSpec {
     /// Orders claims to one frontend: the older Service first, one of unknown age last, then by namespace, name and port.
     pub(super) fn rank(&self) -> (bool, Option<Timestamp>, &ObjectName, &str) {
         (self.created.is_none(), self.created, &self.service, &self.owner)
+    }
+}
+
+/// Counts compilations in this thread, for the test that a change takes one.
+#[cfg(test)]
+pub(crate) mod compilations {
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub fn note() {
+        COUNT.set(COUNT.get() + 1);
+    }
+
+    /// How many compilations `work` takes.
+    pub fn count(work: impl FnOnce()) -> usize {
+        let before = COUNT.get();
+        work();
+        COUNT.get() - before
     }
 }
 

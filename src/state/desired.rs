@@ -61,6 +61,8 @@ pub enum ChangedKeys {
         frontends: Vec<(Weight, Frontend)>,
         /// The shared demands.
         shared: Vec<SharedDemand>,
+        /// At most so many elements have to be written for all of them.
+        elements: usize,
     },
 }
 
@@ -69,7 +71,7 @@ pub type Weight = u32;
 
 impl Default for ChangedKeys {
     fn default() -> Self {
-        Self::These { frontends: Vec::new(), shared: Vec::new() }
+        Self::These { frontends: Vec::new(), shared: Vec::new(), elements: 0 }
     }
 }
 
@@ -81,6 +83,7 @@ type Contested = BTreeMap<Frontend, Losers>;
 struct Touched {
     frontends: Vec<(Weight, Frontend)>,
     shared: Vec<SharedDemand>,
+    elements: usize,
     contested: Contested,
 }
 
@@ -159,7 +162,11 @@ impl Desired {
         }
         let lost = touched.contested.iter().flat_map(|(frontend, before)| self.newly_lost(frontend, before));
         let lost_claims = lost.collect();
-        let changed = ChangedKeys::These { frontends: touched.frontends, shared: touched.shared };
+        let changed = ChangedKeys::These {
+            elements: touched.elements + touched.shared.len(),
+            frontends: touched.frontends,
+            shared: touched.shared,
+        };
         Compiled { changed, lost_claims, lost_flows }
     }
 
@@ -205,6 +212,7 @@ impl Desired {
             touched.frontends.push((0, frontend));
             self.exchange(frontend, old.map(AsRef::as_ref), new.cloned(), &mut touched.contested);
         });
+        touched.elements += weight;
         let weight = if urgent { 0 } else { Weight::try_from(weight).unwrap_or(Weight::MAX) };
         touched.frontends[begin..].iter_mut().for_each(|(of_change, _)| *of_change = weight);
         self.replace_shared(&before.shared, &after.shared, touched);

@@ -1,0 +1,291 @@
+use super::*;
+use crate::dataplane::{Frontend, Key, Object, Operation, SetName, Verb};
+use crate::fixtures::{ServiceBuilder, SliceBuilder, World, frontend, name, service, service_cidr, slice};
+use crate::state::compilations;
+
+/// The most operations of a slice, but for one address.
+const SLICE: usize = 2_000;
+
+/// A Service of many ports, on one address.
+fn huge(ports: u16) -> ServiceBuilder {
+    let ports: Vec<String> = (1..=ports).map(|port| format!("p{port} {port}/tcp")).collect();
+    service("shop/huge").ips(&["10.96.9.9"]).ports(&ports.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Its endpoints, of which the last two bytes differ from round to round.
+fn huge_slice(ports: u16, endpoints: u16, round: u8) -> SliceBuilder {
+    let ports: Vec<String> = (1..=ports).map(|port| format!("p{port} {port}/tcp")).collect();
+    let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
+    let addrs: Vec<String> =
+        (0..endpoints).map(|n| format!("10.{}.{}.{}", 100 + round, n / 250, 1 + n % 250)).collect();
+    slice("shop/huge-1").ports(&ports).ready(&addrs.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn small(n: u8) -> ServiceBuilder {
+    service(&format!("shop/small{n}")).ips(&[&format!("10.96.0.{n}")])
+}
+
+fn small_slice(n: u8, endpoint: u8) -> SliceBuilder {
+    slice(&format!("shop/small{n}-1")).ready(&[&format!("10.1.{n}.{endpoint}")])
+}
+
+/// A world with a huge Service of 200 ports with 1,000 endpoints and some small ones, in which everything is programmed.
+fn programmed() -> World {
+    let mut world = World::sliced(SLICE);
+    world.apply(huge(200));
+    world.apply(huge_slice(200, 1_000, 0));
+    for n in 1..=5 {
+        world.apply(small(n));
+        world.apply(small_slice(n, 1));
+    }
+    world.sync();
+    world
+}
+
+fn changes_of(committed: &Committed) -> Vec<Frontend> {
+    committed.plan.frontends.iter().map(|change| change.frontend).collect()
+}
+
+#[test]
+fn a_small_change_right_behind_a_huge_one_is_in_the_first_slice() {
+    let mut world = programmed();
+    world.apply(huge_slice(200, 1_000, 1));
+    world.apply(small_slice(1, 2));
+    let first = world.slice().unwrap();
+    assert!(changes_of(&first).contains(&frontend("10.96.0.1 80/tcp")));
+    assert_eq!(first.progress, SyncProgress::Partial);
+    let more = std::iter::from_fn(|| world.slice()).count();
+    assert!(more > 190, "one frontend of the huge Service for each slice: {more}");
+}
+
+#[test]
+fn a_small_change_that_arrives_between_two_slices_is_in_the_next_one() {
+    let mut world = programmed();
+    world.apply(huge_slice(200, 1_000, 1));
+    for n in 1..=5 {
+        world.slice().unwrap();
+        world.apply(small_slice(n, 2));
+        let next = world.slice().unwrap();
+        assert!(changes_of(&next).contains(&frontend(&format!("10.96.0.{n} 80/tcp"))));
+        assert_eq!(next.progress, SyncProgress::Newest, "what is new is programmed, the huge change is not");
+    }
+}
+
+#[test]
+fn a_huge_change_comes_to_an_end_under_a_stream_of_others() {
+    let mut world = programmed();
+    world.apply(service("shop/medium").ips(&["10.96.1.1"]));
+    world.apply(huge_slice(200, 1_000, 1));
+    let last = frontend("10.96.9.9 200/tcp");
+    for round in 0..1_000 {
+        // As large as a slice, each time.
+        let addrs: Vec<String> = (0..SLICE / 2).map(|n| format!("10.{}.{}.{}", round % 2, n / 250, n % 250)).collect();
+        world.apply(slice("shop/medium-1").ready(&addrs.iter().map(String::as_str).collect::<Vec<_>>()));
+        if changes_of(&world.slice().unwrap()).contains(&last) {
+            return;
+        }
+    }
+    panic!("the huge change starves");
+}
+
+#[test]
+fn a_slice_is_not_larger_than_it_may_be_but_for_what_belongs_together() {
+    let mut world = programmed();
+    world.apply(huge_slice(200, 500, 1));
+    while let Some(committed) = world.slice() {
+        assert!(committed.plan.operations.len() <= SLICE + 1_500, "{}", committed.plan.operations.len());
+    }
+}
+
+#[test]
+fn many_small_changes_are_sliced_too() {
+    let mut world = World::sliced(100);
+    world.sync();
+    for n in 1..=200 {
+        world.apply(small(n));
+        world.apply(small_slice(n, 1));
+    }
+    let slices: Vec<usize> = std::iter::from_fn(|| world.slice()).map(|it| it.plan.operations.len()).collect();
+    assert!(slices.len() >= 6 && slices.iter().all(|size| *size <= 120), "{slices:?}");
+}
+
+#[test]
+fn a_change_that_changes_again_while_it_waits_is_committed_in_its_newest_version_once() {
+    let mut world = programmed();
+    world.apply(huge_slice(200, 1_000, 1));
+    world.slice().unwrap();
+    world.apply(huge_slice(200, 1_000, 2));
+    let operations: usize = std::iter::from_fn(|| world.slice()).map(|it| it.plan.operations.len()).sum();
+    // 200 frontends with 1,000 slots each, replaced once, and a few twice.
+    assert!((400_000..404_000).contains(&operations), "{operations}");
+    world.restart();
+    assert_eq!(world.sync(), [""; 0]);
+}
+
+/// A cluster of Services with two local endpoints each, the API server's Service and DNS among them, that is to be programmed.
+fn cluster() -> World {
+    let mut world = World::sliced(1);
+    let mut add = |name: &str, n: u8, ports: &[&str]| {
+        world.apply(service(name).ips(&[&format!("10.96.0.{n}")]).ports(ports));
+        let endpoints = format!("10.1.{n}.1 L r, 10.1.{n}.2 L r");
+        world.apply(slice(&format!("{name}-1")).ports(ports).endpoints(&endpoints));
+    };
+    for n in 1..=20 {
+        add(&format!("shop/web{n}"), n, &["http 80/tcp"]);
+    }
+    add("kube-system/dns", 99, &["dns 53/udp", "metrics 9153/tcp"]);
+    add("default/kubernetes", 98, &["https 443/tcp"]);
+    world.apply(Event::ServiceCidrsReset(vec![service_cidr("services", &["10.96.0.0/16"])]));
+    world
+}
+
+/// The elements of each slice, as `set key`.
+fn slices(world: &mut World) -> Vec<Vec<String>> {
+    let elements = |operation: &Operation| match &operation.object {
+        Object::Element(element) => Some(format!("{} {}", element.set, element.key)),
+        _ => None,
+    };
+    std::iter::from_fn(|| world.slice()).map(|it| it.plan.operations.iter().filter_map(elements).collect()).collect()
+}
+
+#[test]
+fn what_frontends_need_comes_first_then_the_clusters_own_services_and_what_restricts_comes_last() {
+    let order = slices(&mut cluster()).concat();
+    let position = |start: &str| {
+        let positions: Vec<usize> =
+            order.iter().enumerate().filter(|(_, it)| it.starts_with(start)).map(|(n, _)| n).collect();
+        (positions[0], positions[positions.len() - 1])
+    };
+    let (api, dns) = (position("internal-2 10.96.0.98 "), position("internal-2 10.96.0.99 "));
+    assert!(position("hairpin ").1 < api.0.min(dns.0));
+    assert!(api.1.max(dns.1) < position("internal-2 10.96.0.1 ").0);
+    assert!(position("endpoints 10.96.0.20 ").1 < position("service-cidrs ").0);
+    assert!(position("cluster-ips ").1 < position("service-cidrs ").0);
+}
+
+#[test]
+fn a_new_address_comes_together_with_all_of_its_frontends() {
+    let slices = slices(&mut cluster());
+    for n in [1, 20, 98, 99] {
+        let is_of_address = |element: &&String| {
+            let (set, key) = element.split_once(' ').unwrap();
+            format!("{key} ").starts_with(&format!("10.96.0.{n} ")) && set != "service-cidrs"
+        };
+        let having: Vec<_> = slices.iter().filter(|slice| slice.iter().any(|e| is_of_address(&e))).collect();
+        assert_eq!(having.len(), 1, "{having:#?}");
+        assert!(having[0].contains(&format!("cluster-ips 10.96.0.{n}")));
+    }
+}
+
+#[test]
+fn a_deleted_address_goes_after_its_frontends() {
+    let mut world = cluster();
+    world.sync();
+    world.apply(Event::ServiceDeleted(name("kube-system/dns")));
+    let slices = slices(&mut world);
+    let last = |start: &str| slices.iter().rposition(|slice| slice.iter().any(|element| element.starts_with(start)));
+    assert!(last("cluster-ips 10.96.0.99") >= last("internal-2 10.96.0.99 "), "{slices:#?}");
+    assert!(last("hairpin ") > last("internal-2 10.96.0.99 "), "{slices:#?}");
+}
+
+#[test]
+fn the_program_is_made_with_the_first_slice_for_all_that_follow() {
+    let mut world = cluster();
+    world.apply(service("shop/sticky").ips(&["10.96.0.50"]).affinity(60));
+    world.apply(slice("shop/sticky-1").ready(&["10.1.50.1", "10.1.50.2", "10.1.50.3"]));
+    let tables: Vec<usize> = std::iter::from_fn(|| world.slice()).map(|it| it.plan.tables.len()).collect();
+    assert_eq!((tables[0], tables[1..].iter().sum::<usize>()), (2, 0), "{tables:?}");
+}
+
+#[test]
+fn a_table_that_gets_other_sets_is_filled_in_one_batch() {
+    let mut world = cluster();
+    world.sync();
+    // An earlier version had no such set.
+    let set = SetName::Hairpin;
+    let flush = |name: &str| Operation::flush(crate::dataplane::Family::Ip, name.to_owned().into());
+    let tables = world.kernel.contents(&[crate::dataplane::Family::Ip]);
+    let chains = tables.get(crate::dataplane::Family::Ip).unwrap().chains.keys().map(|name| flush(name));
+    let mut operations: Vec<Operation> = chains.collect();
+    operations.push(Operation::delete(crate::dataplane::Family::Ip, Object::Set(set)));
+    assert_eq!(world.kernel.apply(&operations), Ok(()));
+    for n in 1..=20 {
+        world.apply(slice(&format!("shop/web{n}-1")).endpoints(&format!("10.2.{n}.1 L r, 10.2.{n}.2 R r")));
+    }
+    world.restart();
+    let changes = |operation: &&Operation| matches!(operation.object, Object::Element(_));
+    let sizes: Vec<usize> = std::iter::from_fn(|| world.slice())
+        .map(|it| it.plan.operations.iter().filter(changes).count())
+        .filter(|size| *size > 0)
+        .collect();
+    assert_eq!(sizes.len(), 1, "{sizes:?}");
+}
+
+#[test]
+fn a_change_is_compiled_once() {
+    let mut world = programmed();
+    assert_eq!(compilations::count(|| drop(world.engine.fold(small_slice(1, 9).into()))), 0);
+    let several = [small_slice(2, 9), small_slice(2, 10), small_slice(1, 10)];
+    several.into_iter().for_each(|event| drop(world.engine.fold(event.into())));
+    assert_eq!(compilations::count(|| drop(world.engine.compile())), 2, "two Services changed");
+    assert_eq!(compilations::count(|| drop(world.sync())), 0);
+}
+
+#[test]
+fn one_endpoint_more_or_less_of_a_huge_service_is_a_small_plan() {
+    let mut world = programmed();
+    let committed = world.sync_after(huge_slice(200, 999, 0));
+    let slots = |operation: &&String| operation.contains(" endpoints ");
+    assert_eq!(committed.iter().filter(slots).count(), 200, "one slot for each port");
+}
+
+#[test]
+fn an_engine_waits_for_complete_lists_and_reads_the_tables_meanwhile() {
+    let mut engine = World::unlisted().engine;
+    let now = Moment::default();
+    assert!(matches!(engine.next(now), Next::Read));
+    assert!(matches!(engine.next(now), Next::Wait(None)));
+    engine.read_back(Acknowledged::empty(), now);
+    assert!(matches!(engine.next(now), Next::Wait(None)));
+    for event in crate::fixtures::empty_lists() {
+        engine.fold(event);
+    }
+    engine.compile();
+    let later = now + READ_VALID_FOR + Duration::from_millis(1);
+    assert!(matches!(engine.clone().next(later), Next::Read), "it was read too long ago");
+    assert!(matches!(engine.next(now), Next::Commit(_)));
+}
+
+#[test]
+fn nothing_is_assumed_after_a_failure() {
+    let mut world = programmed();
+    world.apply(small_slice(1, 2));
+    let Next::Commit(plan) = world.engine.next(Moment::default()) else { panic!("a change") };
+    // It was applied, and the answer was lost.
+    assert_eq!(world.kernel.apply(&plan.operations), Ok(()));
+    let failure = Failure { is_refusal: false, message: "no answer".to_owned() };
+    let failed = world.engine.failed(*plan, &failure, Moment::default());
+    assert_eq!((failed.failures, failed.up_to_date), (1, vec![crate::dataplane::Family::Ip6]));
+    assert!(matches!(world.engine.clone().next(Moment::default()), Next::Read), "at once, the first time");
+    assert_eq!(world.sync(), [""; 0]);
+}
+
+#[test]
+fn a_deleted_and_a_new_element_of_one_slot_are_in_one_slice() {
+    let mut world = cluster();
+    world.sync();
+    for n in 1..=20 {
+        world.apply(slice(&format!("shop/web{n}-1")).endpoints(&format!("10.2.{n}.1 L r, 10.2.{n}.2 R r")));
+    }
+    while let Some(committed) = world.slice() {
+        let of = |verb: Verb| -> Vec<Key> {
+            let of_verb = committed.plan.operations.iter().filter(|operation| operation.verb == verb);
+            let slots = of_verb.filter_map(|operation| match &operation.object {
+                Object::Element(element) if matches!(element.key, Key::Slot(..)) => Some(element.key),
+                _ => None,
+            });
+            slots.collect()
+        };
+        assert_eq!(of(Verb::Delete), of(Verb::Add));
+    }
+}
