@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use pointsman::apply::Backend;
-use pointsman::state::{Decoded, EndpointSlice, Event, ObjectName};
+use pointsman::state::{Decoded, EndpointSlice, Event, ObjectName, ServicePort, SlicePort};
 
 use crate::common::cluster::{self, NAMESPACE};
 use crate::common::figures::Spread;
@@ -21,6 +21,9 @@ const SMALL: usize = 200;
 const LARGE: usize = 5;
 /// Pods of the Service that is updated.
 const ROLLING: usize = 100;
+/// Elements and endpoints of the huge Service.
+const HUGE_ELEMENTS: usize = 200_000;
+const HUGE_ENDPOINTS: usize = 1_000;
 /// The node that is lost: one of twenty, and not this one.
 const LOST: &str = "node-7";
 
@@ -36,6 +39,7 @@ pub fn all<B: Backend + 'static>(looped: &Loop<B>, live: &mut Live, progress: &P
     step("rolling update", &mut |live| vec![rolling_update(looped, live)], live);
     step("1 % of all endpoints replaced", &mut |live| vec![one_percent(looped, live)], live);
     step("a node lost", &mut |live| vec![node_lost(looped, live)], live);
+    step("behind a huge change", &mut |live| vec![behind_a_huge_change(looped, live)], live);
     done
 }
 
@@ -122,6 +126,73 @@ fn node_lost<B: Backend + 'static>(looped: &Loop<B>, live: &mut Live) -> Scenari
         }
     }
     summary("a node lost: 1/20 of all endpoints", count, &runs)
+}
+
+/// All endpoints of a Service with 200,000 elements are replaced, and right behind that one endpoint of another Service: the time until
+/// that one is programmed.
+fn behind_a_huge_change<B: Backend + 'static>(looped: &Loop<B>, live: &mut Live) -> Scenario {
+    let number = live.size().services + 3;
+    let (ports, huge) = (HUGE_ELEMENTS / HUGE_ENDPOINTS, ObjectName::new(NAMESPACE, cluster::name(number)));
+    let pods =
+        |live: &mut Live| -> Vec<_> { (0..HUGE_ENDPOINTS).map(|_| (live.address(), "node-1".to_owned())).collect() };
+    let objects = [cluster::service(number), cluster::slice_of(&cluster::name(number), pods(live).into_iter())];
+    let mut events = cluster::applied(&objects);
+    let mut slice = None;
+    for event in &mut events {
+        match event {
+            Event::ServiceApplied(Decoded::Object(service)) => {
+                let service = Arc::make_mut(service);
+                let port = service.ports[0].clone();
+                let named = |n| ServicePort { name: format!("p{n}").into(), port: port_number(n), ..port.clone() };
+                service.ports = (0..ports).map(named).collect();
+            }
+            Event::SliceApplied(Decoded::Object(of_huge)) => {
+                let of_huge = Arc::make_mut(of_huge);
+                let port = of_huge.ports[0].clone();
+                let named = |n| SlicePort { name: format!("p{n}").into(), port: port_number(n), ..port.clone() };
+                of_huge.ports = (0..ports).map(named).collect();
+                slice = Some(of_huge.clone());
+            }
+            _ => {}
+        }
+    }
+    let mut slice = slice.expect("a slice");
+    let mut operations = 0;
+    let mut all_of_huge = |commit: &Commit, of_change: usize| {
+        operations += commit.operations;
+        let done = operations >= of_change;
+        if done {
+            operations = 0;
+        }
+        done
+    };
+    looped.run(events, |commit| all_of_huge(commit, HUGE_ELEMENTS));
+    let mut runs = Vec::new();
+    for _ in 0..LARGE {
+        for (endpoint, (addr, _)) in slice.endpoints.iter_mut().zip(pods(live)) {
+            endpoint.addr = addr.into();
+        }
+        looped.send(Event::SliceApplied(Decoded::Object(Arc::new(slice.clone()))));
+        let (small, addr) = live.replace(0, 0);
+        let mut committed = 0;
+        let run = looped.run(vec![small], |commit| {
+            committed += commit.operations;
+            commit.arrived.contains(&addr)
+        });
+        // Each element is replaced: deleted and added.
+        while committed < 2 * HUGE_ELEMENTS {
+            committed += looped.next_commit().operations;
+        }
+        runs.push(run);
+    }
+    looped.send(Event::ServiceDeleted(huge));
+    while !all_of_huge(&looped.next_commit(), HUGE_ELEMENTS) {}
+    looped.send(Event::SliceDeleted(slice.name));
+    summary("one endpoint replaced, right behind a change of 200,000 elements", 1, &runs)
+}
+
+fn port_number(n: usize) -> u16 {
+    u16::try_from(n + 1).expect("few ports")
 }
 
 /// So many Services all over the cluster.
