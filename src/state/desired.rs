@@ -1,6 +1,7 @@
 //! The dataplane that this node should hold, in terms of frontends and endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use im::OrdMap;
@@ -8,11 +9,10 @@ use im::OrdMap;
 use super::change_set::ChangeSet;
 use super::claims::{Claims, Losers};
 use super::cluster::Cluster;
-use super::compile::{CompiledService, FrontendSpec, SharedDemand, compile};
+use super::compile::{CompiledService, FrontendSpec, SharedDemand, Site, compile};
 use super::event::Kind;
 use super::flows::frontends_that_lost_flows;
 use super::local::{HealthChecks, WithoutLocal};
-use super::names::HashedName;
 use super::service_state::{ServiceState, bulk_load_order};
 use super::skipped::{ObjectRef, Problem, Reason, Skipped};
 use crate::dataplane::{Frontend, Protocol};
@@ -33,8 +33,6 @@ pub struct Desired {
     pub health_checks: HealthChecks,
     /// Service ports whose traffic a policy confines to this node, which has no endpoint of theirs.
     pub without_local: WithoutLocal,
-    /// What each Service asks for, kept so that its next version is compiled alone and compared with this one.
-    services: OrdMap<HashedName, Arc<CompiledService>>,
     /// What the ServiceCIDRs ask for, in order.
     networks: Vec<SharedDemand>,
 }
@@ -57,13 +55,24 @@ pub enum ChangedKeys {
     Everything,
     /// These and no others.
     These {
-        /// Each with the weight of the change that it belongs to.
-        frontends: Vec<(Weight, Frontend)>,
+        /// The frontends.
+        frontends: Vec<ChangedFrontend>,
         /// The shared demands.
         shared: Vec<SharedDemand>,
         /// At most so many elements have to be written for all of them.
         elements: usize,
     },
+}
+
+/// A frontend that may have changed. Ordered by the weight of the change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangedFrontend {
+    /// The weight of the change that it belongs to.
+    pub weight: Weight,
+    /// The frontend.
+    pub frontend: Frontend,
+    /// At most so many of its elements have to be written, if that is known.
+    pub elements: Option<NonZeroU32>,
 }
 
 /// The size of a change: at most so many elements of the Service's frontends may have to be written. 0 if the change is urgent.
@@ -81,7 +90,7 @@ type Contested = BTreeMap<Frontend, Losers>;
 /// The keys that an update touched so far.
 #[derive(Default)]
 struct Touched {
-    frontends: Vec<(Weight, Frontend)>,
+    frontends: Vec<ChangedFrontend>,
     shared: Vec<SharedDemand>,
     elements: usize,
     contested: Contested,
@@ -91,29 +100,28 @@ impl Desired {
     /// Everything that a cluster asks for.
     pub fn from_cluster(cluster: &Cluster) -> Self {
         let mut desired = Self::default();
-        desired.compile_all(cluster);
+        desired.compile_all(&mut cluster.clone());
         desired
     }
 
     /// Compiles a whole cluster, whatever was compiled before.
-    pub fn compile_all(&mut self, cluster: &Cluster) -> Compiled {
+    pub(super) fn compile_all(&mut self, cluster: &mut Cluster) -> Compiled {
         *self = Self::default();
-        let site = cluster.site();
         let mut frontends: Vec<(Frontend, Arc<FrontendSpec>)> = Vec::new();
         let mut shared = networks(cluster);
         self.networks.clone_from(&shared);
         self.health_checks.addresses = cluster.node_port_addresses().into();
         shared.extend(self.health_checks.addresses.iter().copied().map(SharedDemand::NodePortAddress));
-        let mut services = Vec::with_capacity(cluster.service_count());
-        for (name, state) in cluster.existing_services() {
+        let (view, node) = (cluster.view().clone(), cluster.node().cloned());
+        let site = Site { view: &view, node: node.as_ref() };
+        cluster.compile_each(|name, state| {
             let compiled = compile(site, state);
-            self.health_checks.follow(site, &name.0, state);
+            self.health_checks.follow(site, name, state);
             self.without_local.replace(&CompiledService::default(), &compiled);
             frontends.extend(compiled.frontends.iter().cloned());
             shared.extend(&compiled.shared);
-            services.push((name.clone(), Arc::new(compiled)));
-        }
-        self.services = bulk_load_order(services).collect();
+            compiled
+        });
         let contested = self.fill(frontends, shared);
         let lost_claims = contested.iter().flat_map(|frontend| self.newly_lost(frontend, &None)).collect();
         Compiled { changed: ChangedKeys::Everything, lost_claims, lost_flows: BTreeSet::new() }
@@ -122,32 +130,23 @@ impl Desired {
     /// Compiles the Services that changed, each once, given the cluster after the changes.
     ///
     /// Costs O(endpoints + frontends) of these Services, whatever else the cluster holds.
-    pub fn update(&mut self, cluster: &Cluster, changes: &ChangeSet) -> Compiled {
+    pub(super) fn update(&mut self, cluster: &mut Cluster, changes: &ChangeSet) -> Compiled {
         let mut touched = Touched::default();
         let mut lost_flows = BTreeSet::new();
-        let (site, nothing) = (cluster.site(), ServiceState::default());
-        let mut services = std::mem::take(&mut self.services);
+        let nothing = ServiceState::default();
         for (name, state_before) in &changes.services {
             let state = cluster.service_state(&name.0).unwrap_or(&nothing);
+            let site = cluster.site();
             let mut after = compile(site, state);
             self.health_checks.follow(site, &name.0, state);
             lost_flows.extend(frontends_that_lost_flows(state_before, state, &after, Protocol::Udp));
-            match services.get_mut(name) {
-                Some(compiled) => {
-                    self.replace(compiled, &mut after, &mut touched);
-                    *compiled = Arc::new(after);
-                }
-                None if state.service.is_some() => {
-                    self.replace(&CompiledService::default(), &mut after, &mut touched);
-                    services.insert(name.clone(), Arc::new(after));
-                }
-                None => {}
+            let is_there = state.service.is_some();
+            match &state_before.compiled {
+                Some(before) => self.replace(before, &mut after, &mut touched),
+                None => self.replace(&CompiledService::default(), &mut after, &mut touched),
             }
-            if state.service.is_none() {
-                services.remove(name);
-            }
+            cluster.keep_compiled(name, is_there.then(|| Arc::new(after)));
         }
-        self.services = services;
         if changes.service_networks {
             let after = networks(cluster);
             let before = std::mem::replace(&mut self.networks, after.clone());
@@ -207,14 +206,15 @@ impl Desired {
         let mut weight: usize = 0;
         let mut urgent = false;
         changed_claims(&before.frontends, &mut after.frontends, |frontend, old, new| {
-            weight += 1 + [old, new].into_iter().flatten().map(|spec| spec.endpoint_count()).sum::<usize>();
-            urgent |= [old, new].into_iter().flatten().any(|spec| spec.is_urgent(frontend));
-            touched.frontends.push((0, frontend));
+            let both = [old, new].into_iter().flatten();
+            weight += both.clone().map(|spec| 1 + spec.endpoint_count()).sum::<usize>();
+            urgent |= both.clone().any(|spec| spec.is_urgent(frontend));
+            touched.frontends.push(ChangedFrontend { weight: 0, frontend, elements: None });
             self.exchange(frontend, old.map(AsRef::as_ref), new.cloned(), &mut touched.contested);
         });
         touched.elements += weight;
         let weight = if urgent { 0 } else { Weight::try_from(weight).unwrap_or(Weight::MAX) };
-        touched.frontends[begin..].iter_mut().for_each(|(of_change, _)| *of_change = weight);
+        touched.frontends[begin..].iter_mut().for_each(|changed| changed.weight = weight);
         self.replace_shared(&before.shared, &after.shared, touched);
     }
 
