@@ -165,11 +165,12 @@ impl Acknowledged {
             })
     }
 
-    /// Calls `each` for every frontend that is not installed exactly as it is asked for, in order.
+    /// Calls `each` for every frontend that is not installed exactly as it is asked for, in order, with an upper bound of the operations
+    /// that this takes, and with what is asked for.
     pub(crate) fn differing_frontends(
         &self,
         desired: &Desired,
-        mut each: impl FnMut(Frontend, Option<&Installed>, Option<&FrontendSpec>),
+        mut each: impl FnMut(Frontend, usize, Option<&FrontendSpec>),
     ) {
         let (mut held, mut wanted) = (self.frontends.iter().peekable(), desired.frontends.iter().peekable());
         loop {
@@ -184,12 +185,20 @@ impl Acknowledged {
             let Some(frontend) = installed.map(|(key, _)| *key).or(claims.map(|(key, _)| *key)) else { return };
             let installed = installed.map(|(_, installed)| &**installed);
             let spec = claims.map(|(_, claims)| &**claims.winner());
-            let is_same = match (installed, spec) {
-                (Some(installed), Some(spec)) => target(frontend, Some(installed), spec) == *installed,
-                _ => false,
+            let operations = match (installed, spec) {
+                (Some(installed), Some(spec)) => {
+                    let target = target(frontend, Some(installed), spec);
+                    let mut operations = 0;
+                    if target != *installed {
+                        changes(frontend, Some(installed), Some(&target), |_, _| operations += 1);
+                    }
+                    operations
+                }
+                (Some(installed), None) => installed.size(),
+                (None, _) => spec.map_or(0, size),
             };
-            if !is_same {
-                each(frontend, installed, spec);
+            if operations > 0 {
+                each(frontend, operations, spec);
             }
         }
     }
@@ -200,6 +209,12 @@ impl Acknowledged {
         let missing = wanted.filter(|element| !self.shared.contains(element));
         missing.chain(self.shared.iter().copied().filter(|element| !is_wanted(*element, desired)))
     }
+}
+
+/// An upper bound of the elements of a frontend.
+fn size(spec: &FrontendSpec) -> usize {
+    const MAX_MEMBERSHIPS: usize = 6;
+    MAX_MEMBERSHIPS + spec.endpoint_count() + spec.sources.as_ref().map_or(0, |sources| sources.len())
 }
 
 /// Whether a shared element is asked for.

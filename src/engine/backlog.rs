@@ -10,11 +10,11 @@
 //!    before one of many. Every second plan also takes a frontend of the largest change, so that this comes to an end under any load.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 
 use super::quarantine::Quarantine;
+use super::queue::Queue;
 use crate::dataplane::{Family, Frontend, SetName};
-use crate::diff::{Acknowledged, Installed, Keys, Scope, SharedElement, Upcoming, gates, is_wanted};
+use crate::diff::{Acknowledged, Keys, Scope, SharedElement, Upcoming, gates, is_wanted};
 use crate::state::{ChangedFrontend, ChangedKeys, Desired, FrontendSpec, SharedDemand, Weight};
 
 /// So many keys are noted one by one, or a quarter of all frontends. Beyond that they are sorted, so that repetitions go.
@@ -27,8 +27,8 @@ pub(super) struct Backlog {
     everything: bool,
     /// The keys of the newest changes, in any order and with repetitions.
     new: Noted,
-    /// The frontends of changes that do not fit into one plan, by the weight of their change.
-    queue: BTreeSet<ChangedFrontend>,
+    /// The frontends of changes that do not fit into one plan.
+    queue: Queue,
     /// Shared elements that have to come with or before the frontends that need them.
     needed: BTreeSet<SharedElement>,
     /// All other shared elements that wait.
@@ -37,6 +37,8 @@ pub(super) struct Backlog {
     upcoming: Upcoming,
     /// The next plan takes a frontend of the largest change, too.
     turn_of_largest: bool,
+    /// The largest weight of what was added since the last plan was handed out.
+    newest: Option<Weight>,
 }
 
 /// Keys as they were noted.
@@ -66,6 +68,8 @@ pub(super) struct Selection {
     pub shared: Vec<SharedElement>,
     /// Nothing of the newest changes was left behind.
     pub has_all_new: bool,
+    /// The plan may not be divided, because its program changes what packets find.
+    pub is_whole: bool,
 }
 
 impl Backlog {
@@ -76,6 +80,12 @@ impl Backlog {
 
     fn is_queue_empty(&self) -> bool {
         self.queue.is_empty() && self.needed.is_empty() && self.shared.is_empty()
+    }
+
+    /// How many frontends wait in the queue.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.queue.frontends().count()
     }
 
     /// What later plans will add to the sets that decide about the program.
@@ -89,6 +99,7 @@ impl Backlog {
             ChangedKeys::Everything => self.compare_everything(),
             _ if self.everything => {}
             ChangedKeys::These { frontends, shared, elements } => {
+                self.newest = self.newest.max(frontends.iter().map(|changed| changed.weight).max());
                 self.new.add(frontends, shared.into_iter().map(SharedElement::from), elements);
                 if self.new.len() > MAX_NOTED.max(desired.frontends.len() / 4) {
                     self.queue_new(desired);
@@ -99,7 +110,7 @@ impl Backlog {
 
     /// Adds single frontends.
     pub fn add_frontends(&mut self, frontends: impl IntoIterator<Item = Frontend>) {
-        let single = |frontend| ChangedFrontend { weight: 1, frontend, elements: None };
+        let single = |frontend| ChangedFrontend { frontend, weight: 1, elements: 1 };
         let frontends: Vec<_> = frontends.into_iter().map(single).collect();
         let elements = frontends.len();
         self.new.add(frontends, [], elements);
@@ -114,15 +125,21 @@ impl Backlog {
 
     /// Forgets the single keys: all have to be compared.
     pub fn compare_everything(&mut self) {
-        *self = Self { everything: true, ..Self::default() };
+        *self = Self { everything: true, newest: Some(Weight::MAX), ..Self::default() };
+    }
+
+    /// A plan with the selected keys was handed out.
+    pub fn handed_out(&mut self) {
+        self.newest = None;
     }
 
     /// Whether a key of this family waits, as far as that is known.
     pub fn concerns(&self, family: Family) -> bool {
-        let mut frontends = self.new.frontends.iter().chain(&self.queue);
+        let new = self.new.frontends.iter().map(|changed| changed.frontend);
+        let mut frontends = new.chain(self.queue.frontends());
         let mut shared = self.new.shared.iter().chain(&self.needed).chain(&self.shared);
         self.everything
-            || frontends.any(|changed| changed.frontend.family() == family)
+            || frontends.any(|frontend| frontend.family() == family)
             || shared.any(|element| element.key.family() == family)
     }
 
@@ -135,10 +152,10 @@ impl Backlog {
         if operations == usize::MAX && !grouped {
             return self.take_all(with);
         }
-        let largest_new = self.new.frontends.iter().map(|changed| changed.weight).max().unwrap_or_default();
         self.sort(with);
-        let limit = if with.held.needs_one_batch(with.scope, &self.upcoming) { usize::MAX } else { operations };
-        let mut selection = Selection::default();
+        let is_whole = with.held.needs_one_batch(with.scope, &self.upcoming);
+        let (limit, grouped) = if is_whole { (usize::MAX, false) } else { (operations, grouped) };
+        let mut selection = Selection { is_whole, ..Selection::default() };
         self.take_needed(with, limit, &mut selection);
         let mut size = selection.shared.len();
         let mut largest_taken = 0;
@@ -151,7 +168,8 @@ impl Backlog {
         if let Some(changed) = self.take_larger_than(largest_taken) {
             size += self.take_frontend(changed, with, grouped, &mut selection);
         }
-        selection.has_all_new = self.queue.first().is_none_or(|changed| changed.weight > largest_new);
+        selection.has_all_new =
+            self.newest.is_some_and(|newest| self.queue.least_weight().is_none_or(|it| it > newest));
         if self.queue.is_empty() {
             self.upcoming = Upcoming::default();
             self.take_last(limit.saturating_sub(size).max(1), &mut selection);
@@ -162,8 +180,8 @@ impl Backlog {
     /// At every second call, a frontend of the largest change that waits if that is larger than those which were taken. None while
     /// something waits that has to come first.
     fn take_larger_than(&mut self, taken: Weight) -> Option<ChangedFrontend> {
-        let urgent_waits = self.queue.first().is_some_and(|changed| changed.weight == 0);
-        let is_larger = self.queue.last().is_some_and(|changed| changed.weight > taken);
+        let urgent_waits = self.queue.least_weight() == Some(0);
+        let is_larger = self.queue.largest_weight().is_some_and(|weight| weight > taken);
         if !self.needed.is_empty() || urgent_waits || !is_larger {
             return None;
         }
@@ -195,7 +213,8 @@ impl Backlog {
             with.held.differing_frontends(with.desired, |frontend, _, _| selection.frontends.push(frontend));
             selection.shared.extend(with.held.differing_shared(with.desired));
         }
-        selection.frontends.extend(new.frontends.iter().chain(&queue).map(|changed| changed.frontend));
+        let new_frontends = new.frontends.iter().map(|changed| changed.frontend);
+        selection.frontends.extend(new_frontends.chain(queue.frontends()));
         selection.frontends.retain(|frontend| !with.quarantine.contains(frontend));
         selection.shared.extend(new.shared.into_iter().chain(needed).chain(shared));
         selection
@@ -206,14 +225,15 @@ impl Backlog {
         if std::mem::take(&mut self.everything) {
             let Comparison { held, desired, scope, .. } = with;
             let is_ours = |family: Family| scope.families.contains(&family);
-            let mut differing = Vec::new();
-            held.differing_frontends(desired, |frontend, installed, spec| {
+            held.differing_frontends(desired, |frontend, operations, spec| {
                 if is_ours(frontend.family()) {
-                    differing.push(single_change(frontend, installed, spec));
+                    let elements = u32::try_from(operations).unwrap_or(u32::MAX);
+                    let is_urgent = spec.is_some_and(|spec| spec.is_urgent(frontend));
+                    let weight = if is_urgent { 0 } else { elements };
+                    self.queue.add(ChangedFrontend { frontend, weight, elements });
                     add_upcoming(&mut self.upcoming, frontend, spec);
                 }
             });
-            self.queue = differing.into_iter().collect();
             let shared = held.differing_shared(desired).filter(|element| is_ours(element.key.family()));
             shared.for_each(|element| self.queue_shared(element, desired));
         }
@@ -223,7 +243,7 @@ impl Backlog {
     fn queue_new(&mut self, desired: &Desired) {
         let Noted { frontends, shared, .. } = std::mem::take(&mut self.new);
         for changed in frontends {
-            if self.queue.insert(changed) {
+            if self.queue.add(changed) {
                 let claims = desired.frontends.get(&changed.frontend);
                 add_upcoming(&mut self.upcoming, changed.frontend, claims.map(|claims| &**claims.winner()));
             }
@@ -271,10 +291,8 @@ impl Backlog {
         if grouped && !taken.is_empty() {
             selection.group_ends.push(selection.frontends.len());
         }
-        match (taken, elements) {
-            ([_], Some(elements)) => elements.get() as usize,
-            _ => taken.iter().map(|frontend| with.size(*frontend)).sum(),
-        }
+        let others = taken.iter().filter(|other| **other != frontend).filter_map(|other| self.queue.remove(other));
+        1 + elements as usize + others.map(|other| other.elements as usize).sum::<usize>()
     }
 
     /// Takes shared elements that no frontend waits for: those that restrict or are not needed any more. Ranges must not overlap, so
@@ -343,12 +361,6 @@ impl Selection {
 }
 
 impl Comparison<'_> {
-    /// An upper bound of the operations that a frontend takes.
-    fn size(&self, frontend: Frontend) -> usize {
-        let installed = self.held.frontends.get(&frontend).map(|installed| &**installed);
-        size(installed, self.desired.frontends.get(&frontend).map(|claims| &**claims.winner()))
-    }
-
     /// Each frontend of an address that is held or asked for, and may be changed; some twice.
     fn each_at(&self, frontend: Frontend, mut each: impl FnMut(Frontend)) {
         let first = Frontend::first_at(frontend.addr);
@@ -358,19 +370,6 @@ impl Comparison<'_> {
         let both = held.take_while(is_here).chain(wanted.take_while(is_here));
         both.filter(|frontend| !self.quarantine.contains(frontend)).for_each(&mut each);
     }
-}
-
-/// An upper bound of the operations that bring a frontend from one to the other, with its address.
-fn size(installed: Option<&Installed>, spec: Option<&FrontendSpec>) -> usize {
-    1 + installed.map_or(0, Installed::size) + spec.map_or(0, |spec| 1 + spec.endpoint_count())
-}
-
-/// A change of which nothing but one frontend is known.
-fn single_change(frontend: Frontend, installed: Option<&Installed>, spec: Option<&FrontendSpec>) -> ChangedFrontend {
-    let elements = u32::try_from(size(installed, spec)).unwrap_or(u32::MAX);
-    let is_urgent = spec.is_some_and(|spec| spec.is_urgent(frontend));
-    let weight = if is_urgent { 0 } else { elements };
-    ChangedFrontend { weight, frontend, elements: NonZeroU32::new(elements) }
 }
 
 fn add_upcoming(upcoming: &mut Upcoming, frontend: Frontend, spec: Option<&FrontendSpec>) {

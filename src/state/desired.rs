@@ -1,7 +1,6 @@
 //! The dataplane that this node should hold, in terms of frontends and endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use im::OrdMap;
@@ -20,7 +19,7 @@ use crate::sorted::{Side, differences};
 
 mod merge;
 
-use merge::changed_claims;
+use merge::{changed_claims, changed_elements};
 
 /// What the dataplane should hold. Cloning costs O(1), and later updates do not change a clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,15 +63,15 @@ pub enum ChangedKeys {
     },
 }
 
-/// A frontend that may have changed. Ordered by the weight of the change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A frontend that may have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangedFrontend {
-    /// The weight of the change that it belongs to.
-    pub weight: Weight,
     /// The frontend.
     pub frontend: Frontend,
-    /// At most so many of its elements have to be written, if that is known.
-    pub elements: Option<NonZeroU32>,
+    /// The weight of the change that it belongs to.
+    pub weight: Weight,
+    /// At most so many of its elements have to be written because of that change.
+    pub elements: u32,
 }
 
 /// The size of a change: at most so many elements of the Service's frontends may have to be written. 0 if the change is urgent.
@@ -206,11 +205,11 @@ impl Desired {
         let mut weight: usize = 0;
         let mut urgent = false;
         changed_claims(&before.frontends, &mut after.frontends, |frontend, old, new| {
-            let both = [old, new].into_iter().flatten();
-            weight += both.clone().map(|spec| 1 + spec.endpoint_count()).sum::<usize>();
-            urgent |= both.clone().any(|spec| spec.is_urgent(frontend));
-            touched.frontends.push(ChangedFrontend { weight: 0, frontend, elements: None });
-            self.exchange(frontend, old.map(AsRef::as_ref), new.cloned(), &mut touched.contested);
+            urgent |= [old, new].into_iter().flatten().any(|spec| spec.is_urgent(frontend));
+            let elements = self.exchange(frontend, old.map(AsRef::as_ref), new.cloned(), &mut touched.contested);
+            weight += elements;
+            let elements = u32::try_from(elements).unwrap_or(u32::MAX);
+            touched.frontends.push(ChangedFrontend { frontend, weight: 0, elements });
         });
         touched.elements += weight;
         let weight = if urgent { 0 } else { Weight::try_from(weight).unwrap_or(Weight::MAX) };
@@ -232,24 +231,29 @@ impl Desired {
         });
     }
 
-    /// Replaces one claim to a frontend, or adds or withdraws one.
+    /// Replaces one claim to a frontend, or adds or withdraws one. At most so many elements have to be written for that.
     fn exchange(
         &mut self,
         frontend: Frontend,
         old: Option<&FrontendSpec>,
         new: Option<Arc<FrontendSpec>>,
         contested: &mut Contested,
-    ) {
+    ) -> usize {
         let Some(claims) = self.frontends.get_mut(&frontend) else {
+            let elements = changed_elements(None, new.as_deref());
             self.frontends.extend(new.map(|new| (frontend, Claims::from(new))));
-            return;
+            return elements;
         };
-        let losers = claims.shared_losers().clone();
+        let (winner, losers) = (Arc::clone(claims.winner()), claims.shared_losers().clone());
         if !claims.exchange(old, new) {
             self.frontends.remove(&frontend);
-        } else if losers.is_some() || !claims.losers().is_empty() {
+            return changed_elements(Some(&winner), None);
+        }
+        let elements = changed_elements(Some(&winner), Some(claims.winner()));
+        if losers.is_some() || !claims.losers().is_empty() {
             contested.entry(frontend).or_insert(losers);
         }
+        elements
     }
 
     /// The service ports that lose this frontend now and did not before.
