@@ -122,13 +122,16 @@ impl<B: Backend> Proxy<B> {
                             (Some(Ok(true)), Until::FirstSync) | (None, _) => return Ok(()),
                             (Some(Err(error)), Until::FirstSync) => return Err(error),
                             // What was begun is brought to its end, if that is near.
-                            (Some(Ok(false)), _) if shutdown.is_cancelled() => {
-                                if clock::now() > *last_moment.get_or_insert(began + COMMIT_TIMEOUT_AT_END) {
-                                    return Ok(());
-                                }
+                            (Some(Ok(false)), _)
+                                if shutdown.is_cancelled()
+                                    && clock::now() > *last_moment.get_or_insert(began + COMMIT_TIMEOUT_AT_END) =>
+                            {
+                                return Ok(());
                             }
                             // What has arrived meanwhile takes its turn before the next slice.
-                            (Some(Ok(false)), _) => self.fold_arrived(events, &mut arrived).await,
+                            (Some(Ok(false)), _) if !shutdown.is_cancelled() => {
+                                self.fold_arrived(events, &mut arrived).await;
+                            }
                             _ => {}
                         }
                     }
