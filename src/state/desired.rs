@@ -8,7 +8,7 @@ use im::OrdMap;
 use super::change_set::ChangeSet;
 use super::claims::{Claims, Losers};
 use super::cluster::Cluster;
-use super::compile::{CompiledService, FrontendSpec, SharedDemand, Site, compile};
+use super::compile::{ClaimClass, CompiledService, FrontendSpec, SharedDemand, Site, compile};
 use super::event::Kind;
 use super::flows::frontends_that_lost_flows;
 use super::local::{HealthChecks, WithoutLocal};
@@ -266,10 +266,19 @@ impl Desired {
             problem: Problem::new(
                 frontend.to_string(),
                 Reason::FrontendTaken,
-                format!("{} holds this frontend and is older, or first by name", claims.winner().owner),
+                format!("{} {}", claims.winner().owner, reason(claims.winner(), spec)),
             ),
         })
         .collect()
+    }
+}
+
+/// Why one claim to a frontend comes before another.
+fn reason(winner: &FrontendSpec, loser: &FrontendSpec) -> &'static str {
+    match (winner.claim_class(), loser.claim_class()) {
+        (winner, loser) if winner == loser => "holds this frontend and is older, or first by name",
+        (ClaimClass::ClusterIp, _) => "holds this frontend: it is its ClusterIP",
+        _ => "holds this frontend and has endpoints",
     }
 }
 
