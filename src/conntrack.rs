@@ -136,6 +136,8 @@ impl Follower for ConntrackFollower {
     }
 
     fn failed(&mut self, failed: &Failed, _: &Failure, _: Duration) {
-        self.changed.append(&mut changed(&failed.plan.frontends));
+        if !failed.is_search {
+            self.changed.append(&mut changed(&failed.plan.frontends));
+        }
     }
 }

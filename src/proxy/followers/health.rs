@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::engine::{Committed, Failed, Failure};
 use crate::follow::{Effort, Follower};
 use crate::observe::{Health, ServiceHealth};
-use crate::state::{Compiled, Folded, HealthChecks, Snapshot};
+use crate::state::{Compiled, Folded, HealthCheck, HealthChecks, Snapshot};
 use crate::tasks::Supervisor;
 
 /// Keeps the proxy's health: whether changes wait for too long, and whether load balancers may send this node traffic.
@@ -72,9 +72,24 @@ impl ServiceHealthFollower {
 }
 
 impl Follower for ServiceHealthFollower {
-    fn committed(&mut self, _: &Committed, snapshot: &Snapshot, _: Effort) {
-        // Ports that were taken are tried again with every commit.
-        let _ = self.0.send(snapshot.desired().health_checks.clone());
+    fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, _: Effort) {
+        let newest = &snapshot.desired().health_checks;
+        if committed.is_caught_up() {
+            // Ports that were taken are tried again with every commit.
+            let _ = self.0.send(newest.clone());
+            return;
+        }
+        // Until everything is programmed, load balancers may only learn of endpoints that are gone.
+        self.0.send_if_modified(|known| {
+            let gone = known.checks.iter().filter(|(key, check)| {
+                check.local_endpoints > 0 && newest.checks.get(*key).is_none_or(|check| check.local_endpoints == 0)
+            });
+            let gone: Vec<_> =
+                gone.map(|(key, check)| (key.clone(), HealthCheck { local_endpoints: 0, ..*check })).collect();
+            let is_modified = !gone.is_empty();
+            known.checks.extend(gone);
+            is_modified
+        });
     }
 }
 
