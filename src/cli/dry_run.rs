@@ -12,6 +12,7 @@ use crate::apply::{AnyBackend, Backend};
 use crate::diff::Acknowledged;
 use crate::engine::{Engine, EngineSettings, Moment, Next};
 use crate::proxy::log_skipped;
+use crate::tasks::Supervisor;
 use crate::watch::{Connection, Received, StartedSource};
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
@@ -24,12 +25,15 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         Against::Empty => None,
     };
     let view = args.view(&args.node_name()?);
-    let StartedSource { mut events, ready } = source::start(args, progress, &Connection::default()).await?;
+    let supervisor = Supervisor::default();
+    let StartedSource { mut events, ready } =
+        source::start(args, progress, &Connection::default(), &supervisor).await?;
     ready.await?;
     let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
     let mut engine = Engine::new(EngineSettings { slice_goal: None, ..EngineSettings::new(scope, view) });
     tokio::select! {
         complete = fold_until_complete(&mut engine, &mut events) => complete?,
+        () = supervisor.shutdown().cancelled() => supervisor.check()?,
         () = signal::shutdown_signal() => bail!("interrupted before the lists were complete"),
     }
     drop(waiting);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::args::Args;
 use super::logging::Progress;
@@ -14,9 +13,11 @@ use crate::affinity::{self, AffinityFollower};
 use crate::apply::AnyBackend;
 use crate::conntrack::{ConntrackFollower, ConntrackSocket};
 use crate::engine::EngineSettings;
-use crate::observe::{EventNote, EventType, Health, ServiceHealth};
+use crate::host::raise_descriptor_limit;
+use crate::observe::{EventNote, EventType, Health, PortLimits, ServiceHealth};
 use crate::proxy::{FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
 use crate::takeover::TakeOverDecision;
+use crate::tasks::Supervisor;
 use crate::watch::StartedSource;
 
 /// The time that open HTTP requests and unwritten Events get when the process ends.
@@ -34,6 +35,7 @@ pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
+    let limits = PortLimits::for_descriptors(raise_descriptor_limit());
     let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
     let backend = AnyBackend::open_tested(&args.backend_options(), &scope.families).await?;
     let purger = backend.open_another()?;
@@ -41,10 +43,10 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let decision = TakeOverDecision::decide(args.take_over.into()).await;
     let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    let (events, writing) = source::start_events(args).await?;
+    let supervisor = Supervisor::new(shutdown.clone());
+    let (events, writing) = source::start_events(args, &supervisor).await?;
     if !args.once {
-        let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events, decision).await;
+        let refused = pages::serve(args, &health, &scope.families, &limits, &supervisor, &events, decision).await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writing).await;
@@ -53,7 +55,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         refused?;
     }
     let StartedSource { events: mut received, ready: begun } =
-        source::start(args, progress, health.connection()).await?;
+        source::start(args, progress, health.connection(), &supervisor).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
     events.note(EventNote::about_node(
         &node_name,
@@ -63,18 +65,18 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     ));
     let working = args.once.then(|| progress.show("syncing"));
     let ending = shutdown.clone();
-    tokio::spawn(async move {
+    supervisor.spawn_finite("waiting for signals", async move {
         signal::shutdown_signal().await;
         tracing::info!("asked to end: the rules stay in place");
         ending.cancel();
     });
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
     let families = scope.families.clone();
-    let (conntrack, looking) = ConntrackFollower::start(&families, ConntrackSocket::default());
+    let (conntrack, looking) = ConntrackFollower::start(&families, ConntrackSocket::default(), &supervisor);
     let (affinity, purges) = AffinityFollower::channel(&families);
-    let purging = tokio::spawn(affinity::run(purger, purges));
+    let purging = supervisor.spawn_finite("the removal of remembered clients", affinity::run(purger, purges));
     let (first_sync, synced) = FirstSyncFollower::channel();
-    let taken_over = tokio::spawn(take_over::after_first_sync(decision, synced));
+    let taken_over = supervisor.spawn_finite("the take-over", take_over::after_first_sync(decision, synced));
     let periods = EngineSettings {
         min_sync_period: settings.min_sync_period,
         longest_pause: settings.sync_period,
@@ -87,7 +89,8 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         .with(first_sync);
     if !args.once {
         let service_health = ServiceHealth::new(health, &families, &settings.node_ports.unrestricted());
-        proxy = proxy.with(ServiceHealthFollower::start(service_health.with_events(events)));
+        let service_health = service_health.with_events(events).bounded(limits, supervisor.clone());
+        proxy = proxy.with(ServiceHealthFollower::start(service_health, &supervisor));
     }
     // The end of either ends the other.
     let reconfigured = async {
@@ -132,9 +135,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     }
     // What it does not get done now, the next start does.
     let _ = tokio::time::timeout(AFFINITY_TIMEOUT, purging).await;
-    tasks.close();
-    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await;
+    supervisor.ended(SHUTDOWN_TIMEOUT).await;
     begun?;
+    supervisor.check()?;
     done.context("the first sync failed")?;
     Ok(if reconfigured { ExitCode::from(RECONFIGURED) } else { ExitCode::SUCCESS })
 }
