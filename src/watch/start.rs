@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use futures::FutureExt;
 use futures::future::{self, BoxFuture};
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, spawn_blocking};
 
+use super::host::FollowForNode;
 use super::journal::{JournalError, Recorder};
 use super::{
-    ConfigError, EventSender, KubernetesOptions, ManifestError, Manifests, Received, client_config, host,
+    ConfigError, Connection, EventSender, KubernetesOptions, ManifestError, Manifests, Received, client_config, host,
     watch_api_server,
 };
 use crate::state::Event;
@@ -25,8 +26,21 @@ pub struct SourceOptions {
     pub objects: ObjectSource,
     /// The journal to append every event to.
     pub record: Option<PathBuf>,
-    /// Whether to follow this host's addresses: networks of `--nodeport-addresses` need them.
-    pub host_addresses: bool,
+    /// When to follow this host's addresses.
+    pub host_addresses: HostAddresses,
+    /// Where the source says what it does not find.
+    pub connection: Connection,
+}
+
+/// When this host's addresses are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostAddresses {
+    /// Never.
+    Ignored,
+    /// When the Node object has addresses of one family only: NodePorts of the other are then on all of them.
+    IfNodeLacksFamily,
+    /// From the start: networks decide which of them accept NodePorts.
+    Followed,
 }
 
 /// Where Kubernetes objects come from.
@@ -84,39 +98,41 @@ pub enum SourceError {
 ///
 /// If the operator's input is wrong, as far as that can be seen at once. [`StartedSource::ready`] reports the rest.
 pub async fn start(options: SourceOptions) -> Result<StartedSource, SourceError> {
-    let SourceOptions { objects, record, host_addresses } = options;
+    let SourceOptions { objects, record, host_addresses, connection } = options;
     let (events, received) = mpsc::channel(QUEUE_CAPACITY);
+    let node_name = match &objects {
+        ObjectSource::ApiServer { options, .. } => options.node_name.clone(),
+        ObjectSource::Manifests { node_name, .. } => node_name.clone(),
+    };
     let received = match record {
         None => received,
         Some(file) => {
-            let recorder = Recorder::open(&file)?;
+            let recorder = Recorder::open(&file, &node_name)?;
             let (recorded, replayed) = mpsc::channel(QUEUE_CAPACITY);
             tokio::spawn(record_events(recorder, received, recorded));
             replayed
         }
     };
-    if host_addresses {
-        start_host_addresses(events.clone());
+    if host_addresses == HostAddresses::Followed {
+        // Before the objects: without its addresses the first sync would take those from the kernel that an earlier run left.
+        let (tried, first_try) = oneshot::channel();
+        tokio::spawn(host::follow_addresses(events.clone(), connection.clone(), tried));
+        let _ = first_try.await;
     }
     let ready = match objects {
         ObjectSource::ApiServer { kubeconfig, master, options } => {
             let config = client_config(kubeconfig.as_deref(), master.as_deref()).await?;
+            let host_addresses = host_addresses == HostAddresses::IfNodeLacksFamily;
+            let options = KubernetesOptions { host_addresses, ..options };
             start_api_server(config, options, events);
             future::ok(()).boxed()
         }
         ObjectSource::Manifests { paths, node_name, follow } => {
-            start_manifests(paths, node_name, follow, events).boxed()
+            let host = FollowForNode::new(host_addresses == HostAddresses::IfNodeLacksFamily, &events, &connection);
+            start_manifests(paths, node_name, follow, connection, host, events).boxed()
         }
     };
     Ok(StartedSource { events: received, ready })
-}
-
-fn start_host_addresses(events: EventSender) {
-    tokio::spawn(async move {
-        if let Err(error) = host::follow_addresses(events).await {
-            tracing::error!(%error, "cannot follow this host's addresses: NodePorts miss their changes until a restart");
-        }
-    });
 }
 
 fn start_api_server(config: kube::Config, options: KubernetesOptions, events: EventSender) {
@@ -132,24 +148,33 @@ fn start_manifests(
     paths: Vec<PathBuf>,
     node_name: String,
     follow: bool,
+    connection: Connection,
+    host: FollowForNode,
     events: EventSender,
 ) -> impl Future<Output = Result<(), SourceError>> + Send + use<> {
-    let loading = spawn_blocking(move || Manifests::load(&paths, &node_name));
+    let loading = spawn_blocking(move || Manifests::load_strictly(&paths, &node_name, connection));
     async move {
         let (manifests, initial) = loading.await??;
-        tokio::spawn(send_manifests(manifests, initial, events, follow));
+        tokio::spawn(send_manifests(manifests, initial, host, events, follow));
         Ok(())
     }
 }
 
-async fn send_manifests(manifests: Manifests, initial: Vec<Event>, events: EventSender, follow: bool) {
+async fn send_manifests(
+    manifests: Manifests,
+    initial: Vec<Event>,
+    mut host: FollowForNode,
+    events: EventSender,
+    follow: bool,
+) {
     for event in initial {
+        host.before(&event).await;
         // It fails once the receiver is gone, which then needs no further events.
         if events.send(Received::now(event)).await.is_err() {
             return;
         }
     }
-    if follow && let Err(error) = manifests.follow(events).await {
+    if follow && let Err(error) = manifests.follow(host, events).await {
         tracing::error!(%error, "cannot follow the manifests: their changes go unnoticed until a restart");
     }
 }

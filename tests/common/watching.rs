@@ -90,7 +90,7 @@ impl Watching {
         match object {
             Decoded::Object(object) => self.seen.insert((kind, name(&object)), format!("{object:?}")),
             Decoded::Unreadable(unreadable) => {
-                let (name, problem) = *unreadable;
+                let (name, problem) = (unreadable.0, unreadable.1);
                 self.seen.insert((kind, name.to_string()), format!("unreadable {}", problem.found))
             }
         };
