@@ -15,7 +15,7 @@ demo:
 	@$(prerequisites); exec scripts/demo.sh
 
 test:
-	@$(prerequisites); cargo test --locked
+	@$(prerequisites); scripts/test.sh
 
 bench:
 	@scripts/bench.sh

@@ -19,8 +19,8 @@ use pointsman::observe::{Events, Health};
 use pointsman::proxy::{Proxy, Until};
 use pointsman::state::{Compiled, Snapshot};
 use pointsman::state::{
-    Decoded, EndpointPlace, EndpointSlice, Event, Few, ObjectName, Service, ServiceCidr, ServicePort, SliceEndpoint,
-    SlicePort, TrafficPolicy,
+    Decoded, EndpointPlace, EndpointSlice, Event, Few, Identity, ObjectName, Service, ServiceCidr, ServicePort,
+    SliceEndpoint, SlicePort, TrafficPolicy,
 };
 use pointsman::watch::Received;
 use proptest::prelude::*;
@@ -423,6 +423,7 @@ fn many(services: u16) -> [Event; 4] {
             health_check_node_port: None,
             ports,
             problems: Few::new(),
+            uid: Identity::default(),
         }
     };
     let slice = |n: u16| EndpointSlice {
@@ -432,6 +433,7 @@ fn many(services: u16) -> [Event; 4] {
         ports: vec![SlicePort { name: "".into(), protocol: Protocol::Tcp, port: 8080 }],
         endpoints: vec![SliceEndpoint::new([10, 1, 0, 1].into(), EndpointPlace::default())],
         problems: Few::new(),
+        uid: Identity::default(),
     };
     let services = (0..services).map(|n| (service(n), slice(n)));
     let (services, slices): (Vec<_>, Vec<_>) =
@@ -496,6 +498,7 @@ fn another_cidr(number: u8) -> Event {
         name: ObjectName::cluster_scoped(format!("cidr-{number}")),
         networks: vec![format!("10.96.{number}.0/24").parse().expect("a network")],
         problems: Few::new(),
+        uid: Identity::default(),
     })))
 }
 

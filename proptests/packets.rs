@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use common::{NODE, cases, event, initial, node, service, slice};
+use common::{NODE, cases, event, initial, node, one_of_several, service, slice};
 use ipnet::IpNet;
 use pointsman::apply::{MemoryKernel, Packet, PacketOutcome};
 use pointsman::dataplane::{Endpoint, Family, LocalPods, Options, Protocol};
@@ -374,7 +374,15 @@ impl Model {
 
     fn accepts_node_ports(&self, addr: IpAddr) -> bool {
         match &self.setup.node_ports {
-            NodePortAddresses::Primary => self.node.addresses.contains(&addr),
+            // A family in which the Node has no address accepts NodePorts on every address of the host.
+            NodePortAddresses::Primary => {
+                let own = &self.node.addresses;
+                own.contains(&addr)
+                    || (!own.is_empty()
+                        && own.iter().all(|own| own.is_ipv4() != addr.is_ipv4())
+                        && self.setup.host().contains(&addr)
+                        && !addr.is_loopback())
+            }
             NodePortAddresses::Networks(networks) => {
                 let of_family: Vec<_> = networks.iter().filter(|net| net.addr().is_ipv4() == addr.is_ipv4()).collect();
                 let fits = of_family.is_empty() || of_family.iter().any(|net| net.contains(&addr));
@@ -411,7 +419,7 @@ impl Model {
 
     /// The endpoints of a service port: merged from the slices, then chosen by conditions, hints and policies.
     fn choose(&self, service: &Service, port: &ServicePort, family: Family) -> Chosen {
-        let mut all: BTreeMap<Endpoint, &SliceEndpoint> = BTreeMap::new();
+        let mut entries: BTreeMap<Endpoint, Vec<&SliceEndpoint>> = BTreeMap::new();
         for slice in self.slices.values() {
             if slice.family != family
                 || *slice.service != *service.name.name()
@@ -422,14 +430,13 @@ impl Model {
             for target in slice.ports.iter().filter(|p| p.name == port.name && p.protocol == port.protocol) {
                 for endpoint in &slice.endpoints {
                     let place = Endpoint { addr: endpoint.addr, port: target.port };
-                    if endpoint.terminating {
-                        all.entry(place).or_insert(endpoint);
-                    } else {
-                        all.insert(place, endpoint);
-                    }
+                    entries.entry(place).or_default().push(endpoint);
                 }
             }
         }
+        let may_be_here = |place: &Endpoint| entries[place].iter().any(|e| e.node().is_none_or(|node| node == NODE));
+        let all: BTreeMap<Endpoint, SliceEndpoint> =
+            entries.iter().map(|(place, entries)| (*place, one_of_several(entries))).collect();
         let of = |holds: &dyn Fn(&SliceEndpoint) -> bool| -> BTreeSet<Endpoint> {
             all.iter().filter(|(_, endpoint)| holds(endpoint)).map(|(place, _)| *place).collect()
         };
@@ -438,8 +445,8 @@ impl Model {
         let for_node = |e: &SliceEndpoint| e.node_hints().iter().any(|hint| **hint == *NODE);
         let for_zone = |e: &SliceEndpoint| e.zone_hints().iter().any(|hint| Some(hint) == self.node.zone.as_ref());
         let ready = || all.values().filter(|e| e.ready);
-        let by_node = ready().all(|e| !e.node_hints().is_empty()) && ready().any(|e| for_node(e));
-        let by_zone = ready().all(|e| !e.zone_hints().is_empty()) && ready().any(|e| for_zone(e));
+        let by_node = ready().all(|e| !e.node_hints().is_empty()) && ready().any(for_node);
+        let by_zone = ready().all(|e| !e.zone_hints().is_empty()) && ready().any(for_zone);
         let mut cluster = of(&|e| e.ready && (!by_node || for_node(e)) && (by_node || !by_zone || for_zone(e)));
         if cluster.is_empty() {
             cluster = of(&ends);
@@ -455,11 +462,11 @@ impl Model {
         let mut reachable = BTreeSet::new();
         reachable.extend(cluster.iter().filter(|_| uses_cluster));
         reachable.extend(local.iter().filter(|_| uses_local));
-        let reachable_here = reachable.into_iter().filter(|place| here(all[place])).collect();
+        let reachable_here = reachable.into_iter().filter(may_be_here).collect();
         Chosen { cluster, local, any: all.values().any(|e| e.ready || ends(e)), reachable_here }
     }
 
-    /// Whether some service port of this protocol can send connections to this endpoint, and says that it is on this node.
+    /// Whether some service port of this protocol can send connections to this endpoint, and may be on this node.
     fn is_reachable_here(&self, endpoint: Endpoint, protocol: Protocol) -> bool {
         let family = Family::from_addr(endpoint.addr);
         self.ports().into_iter().any(|(service, port)| {

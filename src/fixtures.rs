@@ -76,6 +76,7 @@ pub(crate) fn service(text: &str) -> ServiceBuilder {
         health_check_node_port: None,
         ports: Vec::new(),
         problems: Few::new(),
+        uid: crate::state::Identity::default(),
     })
     .ports(&["http 80/tcp"])
 }
@@ -135,7 +136,16 @@ pub(crate) fn slice(text: &str) -> SliceBuilder {
     let name = name(text);
     let service = name.name().rsplit_once('-').expect("service-suffix").0.into();
     let (family, ports, endpoints, problems) = (Family::Ip, Vec::new(), Vec::new(), Few::new());
-    SliceBuilder(EndpointSlice { name, service, family, ports, endpoints, problems }).ports(&["http 8080/tcp"])
+    SliceBuilder(EndpointSlice {
+        name,
+        service,
+        family,
+        ports,
+        endpoints,
+        problems,
+        uid: crate::state::Identity::default(),
+    })
+    .ports(&["http 8080/tcp"])
 }
 
 impl SliceBuilder {
@@ -202,7 +212,12 @@ impl SliceBuilder {
 /// A ServiceCIDR with these networks.
 pub(crate) fn service_cidr(text: &str, networks: &[&str]) -> Decoded<ServiceCidr> {
     let networks = networks.iter().map(|network| network.parse().expect("a network")).collect();
-    Decoded::Object(Arc::new(ServiceCidr { name: name(text), networks, problems: Few::new() }))
+    Decoded::Object(Arc::new(ServiceCidr {
+        name: name(text),
+        networks,
+        problems: Few::new(),
+        uid: crate::state::Identity::default(),
+    }))
 }
 
 /// A Node object.

@@ -50,6 +50,11 @@ pub fn describe() {
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
+/// Counts documents of manifests that were left out, where there is no object to name.
+pub fn count_manifest_problem(kind: &str, documents: usize) {
+    counter!(SKIPPED, "kind" => kind.to_owned(), "reason" => "undecodable").increment(documents as u64);
+}
+
 /// Shows counters at 0 before their first event, so that a rate over them sees it.
 pub fn start_at_zero(families: &[Family]) {
     for family in families {

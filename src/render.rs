@@ -40,7 +40,11 @@ pub fn text(plan: &Plan, colour: Colour) -> String {
     out.shared(plan, SetName::ClusterIps, "cluster IPs: undefined ports are refused");
     out.shared(plan, SetName::ServiceCidrs, "ServiceCIDRs: unallocated addresses are dropped");
     out.shared(plan, SetName::NodeportIps, "node addresses: NodePorts are accepted");
-    out.shared(plan, SetName::Hairpin, "endpoints on this node: masqueraded when they connect to themselves");
+    out.shared(
+        plan,
+        SetName::Hairpin,
+        "endpoints that may be on this node: masqueraded when they connect to themselves",
+    );
     let [add, change, remove] = out.count.0;
     let operations = plan.operations.len();
     let noun = if operations == 1 { "operation" } else { "operations" };

@@ -32,11 +32,13 @@ pub use cluster::{Applied, Cluster};
 pub(crate) use compile::compilations;
 pub use compile::{Exposure, FrontendSpec, Outcome, SharedDemand, TrafficPolicy};
 pub use desired::{ChangedFrontend, ChangedKeys, Compiled, Desired, Weight};
-pub use event::{Decoded, Event, Kind, Received};
+pub use event::{Decoded, Event, Kind, Received, UnreadableObject};
 pub use few::Few;
 pub use local::{HealthCheck, HealthChecks, WithoutLocal};
 pub use names::{ObjectName, owner_tag};
-pub use object::{EndpointPlace, EndpointSlice, Node, Service, ServiceCidr, ServicePort, SliceEndpoint, SlicePort};
+pub use object::{
+    EndpointPlace, EndpointSlice, Identity, Node, Service, ServiceCidr, ServicePort, SliceEndpoint, SlicePort, Uid,
+};
 pub(crate) use service_state::bulk_load_order;
 pub use skipped::{ObjectRef, Problem, Reason, Skipped};
 pub use snapshot::{Folded, Snapshot};

@@ -19,12 +19,12 @@ mod manifests;
 mod start;
 mod wire;
 
-pub use connection::{Connection, ConnectionReport};
+pub use connection::{Connection, ConnectionReport, MissingInput};
 pub use kubernetes::{
     ConfigError, KubernetesOptions, api_resource, client as api_client, client_config, watch as watch_api_server,
 };
 pub use manifests::{ManifestError, Manifests};
-pub use start::{ObjectSource, SourceError, SourceOptions, StartedSource, start};
+pub use start::{HostAddresses, ObjectSource, SourceError, SourceOptions, StartedSource, start};
 
 use crate::clock;
 use crate::state::Event;

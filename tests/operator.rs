@@ -93,7 +93,7 @@ fn without_permission_the_start_fails_and_names_the_capability() {
             let program = if backend == "nft" { &nft } else { POINTSMAN };
             let reachable = Command::new(program).arg("--version").uid(65_534).gid(65_534).output();
             if !reachable.is_ok_and(|output| output.status.success()) {
-                println!("skipped: the user nobody cannot run {program}");
+                common::netns::requirements::skip(format_args!("the user nobody cannot run {program}"));
                 continue;
             }
         }
@@ -112,7 +112,7 @@ fn without_permission_cleanup_and_doctor_fail_and_name_the_capability() {
             command.uid(65_534).gid(65_534);
             let reachable = Command::new(POINTSMAN).arg("--version").uid(65_534).gid(65_534).output();
             if !reachable.is_ok_and(|output| output.status.success()) {
-                println!("skipped: the user nobody cannot run {POINTSMAN}");
+                common::netns::requirements::skip(format_args!("the user nobody cannot run {POINTSMAN}"));
                 continue;
             }
         }

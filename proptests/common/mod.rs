@@ -16,8 +16,8 @@ use pointsman::dataplane::{
 use pointsman::diff::{Acknowledged, Plan, Scope};
 use pointsman::engine::{Engine, EngineSettings, Moment, Next};
 use pointsman::state::{
-    Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Few, Node, ObjectName, Service, ServiceCidr,
-    ServicePort, SliceEndpoint, SlicePort, TrafficPolicy, View,
+    Cluster, Decoded, Desired, EndpointPlace, EndpointSlice, Event, Few, Identity, Node, ObjectName, Service,
+    ServiceCidr, ServicePort, SliceEndpoint, SlicePort, TrafficPolicy, View,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -121,6 +121,7 @@ pub fn service() -> impl Strategy<Value = Service> {
                 health_check_node_port,
                 ports,
                 problems: Few::new(),
+                uid: Identity::default(),
             }
         },
     )
@@ -168,6 +169,7 @@ pub fn slice() -> impl Strategy<Value = EndpointSlice> {
                 ports,
                 endpoints: endpoints.collect(),
                 problems: Few::new(),
+                uid: Identity::default(),
             }
         },
     )
@@ -185,6 +187,7 @@ fn service_cidr() -> impl Strategy<Value = ServiceCidr> {
         name: ObjectName::cluster_scoped(format!("cidr-{n}")),
         networks: networks.into_iter().map(|n| n.parse().expect("a network")).collect(),
         problems: Few::new(),
+        uid: Identity::default(),
     })
 }
 
@@ -492,18 +495,18 @@ impl Model {
     }
 
     fn lists(&self, service: &Service, port: &ServicePort, family: Family) -> Lists {
-        let mut found: BTreeMap<Endpoint, SliceEndpoint> = BTreeMap::new();
+        let mut entries: BTreeMap<Endpoint, Vec<&SliceEndpoint>> = BTreeMap::new();
         for slice in self.slices.values() {
             let ours = *slice.service == *service.name.name() && slice.name.namespace() == service.name.namespace();
             for target in slice.ports.iter().filter(|p| p.name == port.name && p.protocol == port.protocol) {
                 for endpoint in slice.endpoints.iter().filter(|_| ours && slice.family == family) {
                     let key = Endpoint { addr: endpoint.addr, port: target.port };
-                    if !(endpoint.terminating && found.contains_key(&key)) {
-                        found.insert(key, endpoint.clone());
-                    }
+                    entries.entry(key).or_default().push(endpoint);
                 }
             }
         }
+        let found: BTreeMap<Endpoint, SliceEndpoint> =
+            entries.iter().map(|(key, entries)| (*key, one_of_several(entries))).collect();
         let here = |e: &SliceEndpoint| e.node() == Some(NODE);
         let fallback = |e: &SliceEndpoint| !e.ready && e.serving && e.terminating;
         let keys = |wanted: &dyn Fn(&SliceEndpoint) -> bool| -> BTreeSet<Endpoint> {
@@ -547,6 +550,21 @@ impl Model {
     pub fn cluster_ips(&self) -> BTreeSet<IpAddr> {
         self.services.values().flat_map(|s| s.cluster_ips.iter().copied()).collect()
     }
+}
+
+/// What several entries of one address and port say together: the conditions and hints of the best entry, on the node that the best
+/// entry with a node names. Entries are equally good only if they say the same.
+pub fn one_of_several(entries: &[&SliceEndpoint]) -> SliceEndpoint {
+    fn quality(e: &SliceEndpoint) -> impl Ord + use<> {
+        let place = e.place.as_deref().cloned().unwrap_or_default();
+        (e.ready, !e.terminating, e.serving, place.node, place.zone_hints, place.node_hints)
+    }
+    let best = entries.iter().max_by_key(|e| quality(e)).expect("an entry");
+    let mut place = best.place.as_deref().cloned().unwrap_or_default();
+    let placed = entries.iter().filter(|e| e.node().is_some()).max_by_key(|e| quality(e));
+    place.node = placed.and_then(|e| e.place.as_deref()?.node.clone());
+    let SliceEndpoint { addr, ready, serving, terminating, .. } = **best;
+    SliceEndpoint { ready, serving, terminating, ..SliceEndpoint::new(addr, place) }
 }
 
 /// Checks law 1 on what a kernel holds: exactly what the model expects, in the required form.

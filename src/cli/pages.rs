@@ -32,7 +32,8 @@ pub(super) async fn serve(
     let configuration =
         serde_json::to_value(&args.settings.configuration).context("cannot write the configuration as JSON")?;
     let clients = Mutex::new(ClientCounts::new(families, args.affinity_capacity.get()));
-    let about = About { metrics, clients, configuration, command_line, started: Timestamp::now() };
+    let connection = health.connection().clone();
+    let about = About { metrics, clients, configuration, command_line, connection, started: Timestamp::now() };
     let pages = [
         (args.settings.metrics, Pages::Metrics(Arc::new(about))),
         (args.settings.healthz, Pages::Health(health.clone(), families.to_vec())),

@@ -5,13 +5,14 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::task::JoinHandle;
 
-use super::args::Args;
+use super::args::{Against, Args};
 use super::logging::Progress;
 use crate::observe::{Events, start_events as start_writer};
 use crate::state::NodePortAddresses;
 use crate::tasks::Supervisor;
 use crate::watch::{
-    self, Connection, KubernetesOptions, ObjectSource, SourceOptions, StartedSource, api_client, client_config,
+    self, Connection, HostAddresses, KubernetesOptions, ObjectSource, SourceOptions, StartedSource, api_client,
+    client_config,
 };
 
 /// Starts the source in the background. It reports to `connection` whether the API server answers.
@@ -29,8 +30,14 @@ pub(super) async fn start(
         ObjectSource::Manifests { paths: args.manifests.clone(), node_name: args.node_name()?, follow: args.watch }
     };
     let reading = (!args.manifests.is_empty()).then(|| progress.show("reading manifests"));
-    let host_addresses = matches!(args.settings.node_ports, NodePortAddresses::Networks(_));
-    let options = SourceOptions { objects, record: args.record.clone(), host_addresses };
+    let (record, connection) = (args.record.clone(), connection.clone());
+    let host_addresses = match args.settings.node_ports {
+        NodePortAddresses::Networks(_) => HostAddresses::Followed,
+        // A plan against empty tables is the same on every host.
+        NodePortAddresses::Primary if args.against == Against::Empty => HostAddresses::Ignored,
+        NodePortAddresses::Primary => HostAddresses::IfNodeLacksFamily,
+    };
+    let options = SourceOptions { objects, record, host_addresses, connection };
     let source = watch::start(options, supervisor).await?;
     let ready = source.ready.inspect(|_| drop(reading)).boxed();
     Ok(StartedSource { ready, ..source })

@@ -217,9 +217,10 @@ fn size(spec: &FrontendSpec) -> usize {
     MAX_MEMBERSHIPS + spec.endpoint_count() + spec.sources.as_ref().map_or(0, |sources| sources.len())
 }
 
-/// Whether a shared element is asked for.
+/// Whether a shared element is asked for, or has to stay until more is known.
 pub(crate) fn is_wanted(element: SharedElement, desired: &Desired) -> bool {
-    element.demand().is_some_and(|demand: SharedDemand| desired.shared.contains_key(&demand))
+    let is_kept = !desired.knows_node_port_addresses && element.set == SetName::NodeportIps;
+    is_kept || element.demand().is_some_and(|demand: SharedDemand| desired.shared.contains_key(&demand))
 }
 
 /// A plan in the making.

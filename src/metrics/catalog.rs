@@ -24,6 +24,8 @@ pub const WATCH_RESTARTS: &str = "pointsman_watch_restarts_total";
 pub const API_REQUESTS: &str = "pointsman_api_requests_total";
 /// Services known.
 pub const SERVICES: &str = "pointsman_services";
+/// Names of Services in EndpointSlices that no Service has.
+pub const WITHOUT_SERVICE: &str = "pointsman_services_missing";
 /// The version, as a label.
 pub const BUILD_INFO: &str = "pointsman_build_info";
 /// Duration of a sync.
@@ -54,6 +56,8 @@ pub const REST_DURATION: &str = "rest_client_request_duration_seconds";
 pub const CONNECTED: &str = "pointsman_api_server_connected";
 /// When anything was last received in a kind's watch.
 pub const LAST_HEARD: &str = "pointsman_api_server_last_heard_timestamp_seconds";
+/// What the proxy needs beside lists of objects and does not have.
+pub const MISSING_INPUT: &str = "pointsman_missing_input";
 /// Kubernetes Events that were written to the API server.
 pub const REPORTED: &str = "pointsman_reported_events_total";
 /// Changes of EndpointSlices received.
@@ -100,7 +104,7 @@ const REST: MetricType = MetricType::Histogram(HistogramBuckets::Listed(&[
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 40] = [
+pub const ALL: [Metric; 42] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync, full or partial, in seconds, failed syncs included." },
     Metric { name: FULL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a full sync, in seconds: the kernel is read and compared as a whole, at the start and after a failure." },
     Metric { name: PARTIAL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a partial sync that wrote to the family's table, in seconds: diff of what changed, commit and acknowledgement." },
@@ -133,9 +137,11 @@ pub const ALL: [Metric; 40] = [
     Metric { name: CLIENTS_FORGOTTEN, kind: MetricType::Counter, labels: "ip_family", help: "Clients of Services with session affinity that were deleted because their endpoint left, or the affinity was switched off." },
     Metric { name: CONNTRACK_FAILURES, kind: MetricType::Counter, labels: "ip_family", help: "Searches for stale UDP flows that failed. They are repeated." },
     Metric { name: SERVICES, kind: MetricType::Gauge, labels: "", help: "Services known." },
+    Metric { name: WITHOUT_SERVICE, kind: MetricType::Gauge, labels: "", help: "Services that EndpointSlices name and that do not exist, or that are not proxied. For moments, while a Service comes or goes, that is usual." },
     Metric { name: WATCH_RESTARTS, kind: MetricType::Counter, labels: "kind", help: "Watches that ended, for whatever reason, and were started again." },
     Metric { name: CONNECTED, kind: MetricType::Gauge, labels: "kind", help: "1 while the watch on this kind is open, as far as the client can tell; 0 otherwise, while the known state grows old." },
     Metric { name: LAST_HEARD, kind: MetricType::Gauge, labels: "kind", help: "Unix time at which anything was last received in the watch on this kind, in seconds; a server sends bookmarks where there are no changes." },
+    Metric { name: MISSING_INPUT, kind: MetricType::Gauge, labels: "input", help: "1 while an input is missing, 0 while it is there: node (the Node object of this node's name), host-addresses (the addresses of this host)." },
     Metric { name: REPORTED, kind: MetricType::Counter, labels: "reason, result", help: "Kubernetes Events by reason and result: created, known (another node reported the same before), repeated (this node reported the same within the hour), elsewhere (other nodes report the Events of this namespace), failed, dropped (too many)." },
     Metric { name: REST_REQUESTS, kind: MetricType::Counter, labels: "code, method, host", help: "Requests to the API server by status code (or <error>), method and server." },
     Metric { name: REST_DURATION, kind: REST, labels: "verb, host", help: "Time until the API server answers a request, in seconds; the body of the answer may take longer." },

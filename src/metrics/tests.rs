@@ -80,7 +80,8 @@ fn problems_are_counted_by_kind_and_reason() {
     let seen = world.apply(slice("shop/web-1").problem("ports[0]"));
     let shown = scrape(|| seen.skipped.iter().for_each(skipped));
     assert_shows(&shown, "pointsman_skipped_total{kind=\"EndpointSlice\",reason=\"bad-port\"} 1");
-    assert_shows(&shown, "pointsman_skipped_total{kind=\"EndpointSlice\",reason=\"no-service\"} 1");
+    let shown = scrape(|| count_manifest_problem("Endpoints", 3));
+    assert_shows(&shown, "pointsman_skipped_total{kind=\"Endpoints\",reason=\"undecodable\"} 3");
 }
 
 #[test]

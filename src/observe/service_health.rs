@@ -5,6 +5,7 @@
 //! NodePorts. Sockets that a sync does not change stay open.
 
 mod page;
+mod retry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -144,7 +145,7 @@ impl ServiceHealth {
                         service = %key.0,
                         port = check.port,
                         "the health check of this Service cannot be served, which load balancers may take for a node without \
-                         endpoints; it is tried again after later changes: {reason}"
+                         endpoints; it is tried again: {reason}"
                     );
                     self.events.note(EventNote {
                         about: ObjectRef { kind: Kind::Service, name: key.0.clone() },

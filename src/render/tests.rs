@@ -31,7 +31,7 @@ fn a_plan_is_printed_in_service_terms() {
     - 10.96.0.2
     + 10.96.0.3
     + fd00:96::3
-- endpoints on this node: masqueraded when they connect to themselves
+- endpoints that may be on this node: masqueraded when they connect to themselves
     - 10.1.0.1:8080/tcp
 Plan: 2 to add, 2 to change, 2 to remove (9 operations)
 ";

@@ -8,7 +8,7 @@ use im::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
 use super::compile::CompiledService;
-use super::event::Kind;
+use super::event::{Decoded, Event, Kind};
 use super::names::{HashedName, ObjectName};
 use super::object::{EndpointSlice, Node, Service, ServiceCidr};
 use super::service_state::{ServiceState, bulk_load_order};
@@ -132,6 +132,11 @@ impl Cluster {
         self.service_count
     }
 
+    /// The number of Services that slices name and that do not exist.
+    pub fn missing_service_count(&self) -> usize {
+        self.services.len() - self.service_count
+    }
+
     /// Every network of every ServiceCIDR, without overlaps.
     pub fn service_networks(&self) -> Vec<IpNet> {
         let networks: Vec<IpNet> =
@@ -139,22 +144,56 @@ impl Cluster {
         IpNet::aggregate(&networks)
     }
 
-    /// The node's addresses that accept NodePorts, without those of families in which every address does.
+    /// The node's addresses that accept NodePorts, without those of families in which the rules accept every address.
+    ///
+    /// If the Node object has addresses of one family only, every address of the host in the other family accepts NodePorts, as with
+    /// kube-proxy, but link-local ones, which come and go with each pod. A Node without any address tells nothing yet.
     pub fn node_port_addresses(&self) -> Vec<IpAddr> {
-        let all: &[IpAddr] = match &self.view.node_ports {
-            NodePortAddresses::Primary => self.node.as_ref().map_or(&[], |node| &node.addresses),
-            NodePortAddresses::Networks(_) => self.host_addresses.as_deref().unwrap_or_default(),
-        };
-        let unrestricted = self.view.node_ports.unrestricted();
-        let accepts = |addr: &IpAddr| match &self.view.node_ports {
-            NodePortAddresses::Primary => true,
+        let host = self.host_addresses();
+        let ips: BTreeSet<IpAddr> = match &self.view.node_ports {
+            NodePortAddresses::Primary => {
+                let own = self.node.as_ref().map_or(&[][..], |node| &node.addresses);
+                let usable = || own.iter().filter(|addr| !addr.is_loopback());
+                let lacks = |addr: &IpAddr| !own.is_empty() && usable().all(|own| own.is_ipv4() != addr.is_ipv4());
+                let others = host.iter().filter(|addr| !addr.is_loopback() && !is_link_local(**addr) && lacks(addr));
+                usable().chain(others).copied().collect()
+            }
             NodePortAddresses::Networks(networks) => {
-                !unrestricted.contains(&Family::from_addr(*addr))
-                    && networks.iter().any(|network| network.contains(addr))
+                let unrestricted = self.view.node_ports.unrestricted();
+                let accepts = |addr: &IpAddr| {
+                    !addr.is_loopback()
+                        && !unrestricted.contains(&Family::from_addr(*addr))
+                        && networks.iter().any(|network| network.contains(addr))
+                };
+                host.iter().copied().filter(accepts).collect()
             }
         };
-        let ips: BTreeSet<IpAddr> = all.iter().copied().filter(|addr| !addr.is_loopback() && accepts(addr)).collect();
         ips.into_iter().collect()
+    }
+
+    /// Whether it is known which of the node's addresses accept NodePorts: not if they are those of the Node object, and there is no
+    /// Node of this name, or it has no address yet.
+    pub(super) fn knows_node_port_addresses(&self) -> bool {
+        self.view.node_ports != NodePortAddresses::Primary
+            || self.node.as_ref().is_some_and(|node| !node.addresses.is_empty())
+    }
+
+    /// The events that make an empty cluster this one: the complete list of each kind that was complete.
+    pub fn lists(&self) -> Vec<Event> {
+        fn decoded<'a, T: 'a>(objects: impl Iterator<Item = &'a Arc<T>>) -> Vec<Decoded<T>> {
+            objects.cloned().map(Decoded::Object).collect()
+        }
+        let list = |kind: &Kind| match kind {
+            Kind::Service => {
+                Event::ServicesReset(decoded(self.services.values().filter_map(|state| state.service.as_ref())))
+            }
+            Kind::EndpointSlice => Event::SlicesReset(decoded(self.services.values().flat_map(ServiceState::slices))),
+            Kind::ServiceCidr => Event::ServiceCidrsReset(decoded(self.service_cidrs.values())),
+            Kind::Node => Event::NodesReset(decoded(self.node.iter())),
+        };
+        let host = self.host_addresses.as_ref().map(|all| Event::HostAddresses(all.to_vec()));
+        let complete = Kind::ALL.iter().filter(|kind| self.complete[**kind as usize]);
+        host.into_iter().chain(complete.map(list)).collect()
     }
 
     /// Whether the complete list of every kind arrived.
@@ -169,6 +208,13 @@ impl Cluster {
     pub fn assume_complete(&mut self) {
         self.complete = [true; Kind::ALL.len()];
         self.host_addresses.get_or_insert_with(Arc::default);
+    }
+}
+
+fn is_link_local(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => addr.is_link_local(),
+        IpAddr::V6(addr) => addr.is_unicast_link_local(),
     }
 }
 

@@ -79,7 +79,7 @@ pub enum Outcome {
 pub enum SharedDemand {
     /// This address is a ClusterIP. Connections to its ports that no Service has are refused.
     ClusterIp(IpAddr),
-    /// This endpoint is on this node. When it connects to itself through a Service, its source has to be masqueraded.
+    /// This endpoint is on this node, or no slice says where it is. When it connects to itself through a Service, its source has to be masqueraded.
     LocalEndpoint(Endpoint, Protocol),
     /// This address of the node accepts NodePorts.
     NodePortAddress(IpAddr),

@@ -17,6 +17,7 @@ use super::skipped::{ObjectRef, Problem, Reason, Skipped};
 use crate::dataplane::{Frontend, Protocol};
 use crate::sorted::{Side, differences};
 
+mod hidden;
 mod merge;
 
 use merge::{changed_claims, changed_elements};
@@ -28,10 +29,14 @@ pub struct Desired {
     pub frontends: OrdMap<Frontend, Claims>,
     /// What Services need together, and how often. Never 0.
     pub shared: OrdMap<SharedDemand, u32>,
+    /// Whether it is known which of the node's addresses accept NodePorts. Until then those stay that an earlier run accepted them on.
+    pub knows_node_port_addresses: bool,
     /// What load balancers may ask this node.
     pub health_checks: HealthChecks,
     /// Service ports whose traffic a policy confines to this node, which has no endpoint of theirs.
     pub without_local: WithoutLocal,
+    /// The frontends at addresses that accept NodePorts which hide a NodePort of another Service there: that one's owner.
+    hidden_node_ports: OrdMap<Frontend, Arc<str>>,
     /// What the ServiceCIDRs ask for, in order.
     networks: Vec<SharedDemand>,
 }
@@ -111,6 +116,7 @@ impl Desired {
         self.networks.clone_from(&shared);
         self.health_checks.addresses = cluster.node_port_addresses().into();
         shared.extend(self.health_checks.addresses.iter().copied().map(SharedDemand::NodePortAddress));
+        self.knows_node_port_addresses = cluster.knows_node_port_addresses();
         let (view, node) = (cluster.view().clone(), cluster.node().cloned());
         let site = Site { view: &view, node: node.as_ref() };
         cluster.compile_each(|name, state| {
@@ -122,7 +128,9 @@ impl Desired {
             compiled
         });
         let contested = self.fill(frontends, shared);
-        let lost_claims = contested.iter().flat_map(|frontend| self.newly_lost(frontend, &None)).collect();
+        let mut lost_claims: Vec<Skipped> =
+            contested.iter().flat_map(|frontend| self.newly_lost(frontend, &None)).collect();
+        lost_claims.extend(self.newly_hidden_anywhere());
         Compiled { changed: ChangedKeys::Everything, lost_claims, lost_flows: BTreeSet::new() }
     }
 
@@ -154,12 +162,20 @@ impl Desired {
         if changes.node_port_addresses {
             let after = cluster.node_port_addresses().into();
             let before = std::mem::replace(&mut self.health_checks.addresses, Arc::clone(&after));
+            self.keep_hidden_at(&after);
             let [before, after] = [before, after]
                 .map(|addresses| addresses.iter().copied().map(SharedDemand::NodePortAddress).collect::<Vec<_>>());
             self.replace_shared(&before, &after, &mut touched);
         }
         let lost = touched.contested.iter().flat_map(|(frontend, before)| self.newly_lost(frontend, before));
-        let lost_claims = lost.collect();
+        let mut lost_claims: Vec<Skipped> = lost.collect();
+        lost_claims.extend(self.newly_hidden(touched.frontends.iter().map(|changed| changed.frontend)));
+        let knew_addresses =
+            std::mem::replace(&mut self.knows_node_port_addresses, cluster.knows_node_port_addresses());
+        if !knew_addresses && self.knows_node_port_addresses {
+            // Those that were kept are compared now.
+            return Compiled { changed: ChangedKeys::Everything, lost_claims, lost_flows };
+        }
         let changed = ChangedKeys::These {
             elements: touched.elements + touched.shared.len(),
             frontends: touched.frontends,

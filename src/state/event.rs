@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::names::ObjectName;
-use super::object::{EndpointSlice, Node, Service, ServiceCidr};
+use super::object::{EndpointSlice, Node, Service, ServiceCidr, Uid};
 use super::skipped::Problem;
 use crate::pacing::Moment;
 
@@ -59,14 +59,46 @@ pub struct Received {
     pub triggered: Option<Timestamp>,
 }
 
-/// An object, or the news that it could not be read. What was known of an unreadable object before stays in force.
+/// An object, or the news that it could not be read. What was known of an unreadable object before stays in force, unless that was
+/// another object of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decoded<T> {
     /// The object, validated.
     Object(Arc<T>),
     /// The object exists but could not be decoded. Rare, and so in a box.
-    Unreadable(Box<(ObjectName, Problem)>),
+    Unreadable(Box<UnreadableObject>),
+}
+
+/// An object that could not be read: its name, why, and its identity as far as that could be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableObject(pub ObjectName, pub Problem, pub Option<Uid>);
+
+/// The form in journals: older ones have no UID.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum UnreadableForm {
+    WithUid(ObjectName, Problem, Uid),
+    WithoutUid(ObjectName, Problem),
+}
+
+impl Serialize for UnreadableObject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(name, problem, uid) = self;
+        match uid {
+            Some(uid) => (name, problem, uid).serialize(serializer),
+            None => (name, problem).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for UnreadableObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match UnreadableForm::deserialize(deserializer)? {
+            UnreadableForm::WithUid(name, problem, uid) => Self(name, problem, Some(uid)),
+            UnreadableForm::WithoutUid(name, problem) => Self(name, problem, None),
+        })
+    }
 }
 
 /// The kinds of objects that are watched; the label `kind` of metrics.
@@ -133,7 +165,15 @@ impl Event {
 impl<T> Decoded<T> {
     /// The news that an object could not be read.
     pub fn unreadable(name: ObjectName, problem: Problem) -> Self {
-        Self::Unreadable(Box::new((name, problem)))
+        Self::Unreadable(Box::new(UnreadableObject(name, problem, None)))
+    }
+
+    /// The same, of the object with this UID.
+    pub fn with_uid(mut self, uid: Option<Uid>) -> Self {
+        if let Self::Unreadable(unreadable) = &mut self {
+            unreadable.2 = uid;
+        }
+        self
     }
 
     /// The object, if it could be read.

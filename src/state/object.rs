@@ -3,8 +3,9 @@
 //! Only fields that decide something are here, so two versions of an object that differ elsewhere (labels, annotations,
 //! resourceVersion) are equal and cause no work.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -16,6 +17,40 @@ use super::names::ObjectName;
 use super::skipped::Problem;
 use crate::dataplane::{Family, Protocol};
 
+/// Tells an object from a later one of the same name: a hash of its `metadata.uid`, the same in every run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uid(NonZeroU64);
+
+impl Uid {
+    /// The hash of a UID; `None` if there is none, as in manifests.
+    pub fn new(text: &str) -> Option<Self> {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(text.as_bytes());
+        NonZeroU64::new(hasher.finish()).filter(|_| !text.is_empty()).map(Self)
+    }
+}
+
+/// The `metadata.uid` of a version of an object, if it is known. It does not count where versions are compared: an object that was made
+/// again just as it was causes no work.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Identity(pub Option<Uid>);
+
+impl Identity {
+    /// Whether there is no UID, as in manifests.
+    pub fn is_unknown(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Identity {}
+
 /// A Service, as far as a proxy reads it (core/v1).
 ///
 /// A Service that is not proxied (headless, `ExternalName`, labelled `service.kubernetes.io/service-proxy-name`) is never an
@@ -24,6 +59,9 @@ use crate::dataplane::{Family, Protocol};
 pub struct Service {
     /// Namespace and name.
     pub name: ObjectName,
+    /// `metadata.uid`
+    #[serde(default, skip_serializing_if = "Identity::is_unknown")]
+    pub uid: Identity,
     /// `metadata.creationTimestamp`: of two Services with equal claims to a frontend the older one wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
@@ -78,6 +116,9 @@ pub struct ServicePort {
 pub struct EndpointSlice {
     /// Namespace and name of the slice.
     pub name: ObjectName,
+    /// `metadata.uid`
+    #[serde(default, skip_serializing_if = "Identity::is_unknown")]
+    pub uid: Identity,
     /// Label `kubernetes.io/service-name`: the Service, in the same namespace, that the endpoints belong to.
     pub service: Arc<str>,
     /// `addressType`.
@@ -150,6 +191,9 @@ struct EndpointForm {
 pub struct ServiceCidr {
     /// The object's name (cluster-scoped).
     pub name: ObjectName,
+    /// `metadata.uid`
+    #[serde(default, skip_serializing_if = "Identity::is_unknown")]
+    pub uid: Identity,
     /// `spec.cidrs`, host bits cleared.
     pub networks: Vec<IpNet>,
     /// What was left out of this object, and why.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::object::{EndpointSlice, ServicePort, SliceEndpoint};
+use super::object::{EndpointPlace, EndpointSlice, ServicePort, SliceEndpoint};
 use crate::dataplane::{Endpoint, Family, SizeClass};
 
 /// Endpoints of one service port and family after selection; each list in order, without repetitions.
@@ -16,7 +16,8 @@ pub(super) struct ChosenEndpoints {
     pub local: Vec<Endpoint>,
     /// Some endpoint, on any node, could answer: with no endpoints to use this means "not from here".
     pub any: bool,
-    /// This node's endpoints of both lists, without repetitions.
+    /// The endpoints of both lists that may be on this node, without repetitions: those whose slices name it, and those of which
+    /// some slice does not say where they are.
     pub reachable_here: Vec<Endpoint>,
 }
 
@@ -41,11 +42,35 @@ pub(super) struct Needs {
 /// One endpoint after the slices were merged.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
+    /// The entry whose conditions and hints count.
     endpoint: &'a SliceEndpoint,
+    /// The entry that says on which node it is; `None` if no entry does.
+    placed: Option<&'a SliceEndpoint>,
+    /// That node is this one.
     local: bool,
+    /// Some entry names this node, or none.
+    may_be_here: bool,
 }
 
-impl Candidate<'_> {
+impl<'a> Candidate<'a> {
+    /// One entry of a slice, as the node `here` sees it.
+    fn new(endpoint: &'a SliceEndpoint, here: &str) -> Self {
+        let node = endpoint.node();
+        let local = node == Some(here);
+        Self { endpoint, placed: node.map(|_| endpoint), local, may_be_here: local || node.is_none() }
+    }
+
+    /// Takes in another entry of the same address and port. The result does not depend on the order.
+    fn merge(&mut self, other: &Self, here: &str) {
+        if rank(other.endpoint) > rank(self.endpoint) {
+            self.endpoint = other.endpoint;
+        }
+        // An entry that does not say where the endpoint is hides none that does.
+        self.placed = self.placed.into_iter().chain(other.placed).max_by(|a, b| rank(a).cmp(&rank(b)));
+        self.local = self.placed.is_some_and(|placed| placed.node() == Some(here));
+        self.may_be_here |= other.may_be_here;
+    }
+
     fn ready(&self) -> bool {
         self.endpoint.ready
     }
@@ -85,7 +110,7 @@ pub(super) fn select(
         if needs.cluster { ready_or_fallback(&|c| !c.ready() || near.allows(c.endpoint, place)) } else { Vec::new() };
     let local = if needs.local { ready_or_fallback(&|c| c.local) } else { Vec::new() };
     let here = |endpoint: &&Endpoint| {
-        candidates.binary_search_by_key(endpoint, |(key, _)| key).is_ok_and(|at| candidates[at].1.local)
+        candidates.binary_search_by_key(endpoint, |(key, _)| key).is_ok_and(|at| candidates[at].1.may_be_here)
     };
     let mut reachable_here: Vec<Endpoint> = cluster.iter().chain(&local).filter(here).copied().collect();
     reachable_here.sort_unstable();
@@ -140,27 +165,33 @@ impl Topology {
     }
 }
 
-/// Merges the slices of a Service: the same address and port in several slices is one endpoint.
+/// Which of two entries of one address and port counts: the greater one.
 ///
-/// An endpoint that is not terminating wins over one that is: an address may be reused while its old pod terminates. Among
-/// several that are not, the slice that comes last by name wins; among several that are, the first.
+/// A ready entry comes first, then one that is not terminating (the address may be reused while its old pod terminates), then one that
+/// serves. Between equals the contents decide, known nodes and hints before none: never the order in which slices arrived, or their
+/// names, which differ between nodes and restarts. (kube-proxy takes the last one in random order.)
+fn rank(endpoint: &SliceEndpoint) -> (bool, bool, bool, Option<&EndpointPlace>) {
+    (endpoint.ready, !endpoint.terminating, endpoint.serving, endpoint.place.as_deref())
+}
+
+/// Merges the slices of a Service: the same address and port in several slices is one endpoint.
 fn merge<'a>(slices: &'a [Arc<EndpointSlice>], port: &ServicePort, family: Family, node: &str) -> Merged<'a> {
     let mut all: Merged<'a> = Vec::new();
     for slice in slices.iter().filter(|slice| slice.family == family) {
         let targets = slice.ports.iter().filter(|p| p.name == port.name && p.protocol == port.protocol);
         for target in targets {
-            all.extend(slice.endpoints.iter().map(|endpoint| {
-                let key = Endpoint { addr: endpoint.addr, port: target.port };
-                (key, Candidate { endpoint, local: endpoint.node() == Some(node) })
-            }));
+            all.extend(
+                slice.endpoints.iter().map(|endpoint| {
+                    (Endpoint { addr: endpoint.addr, port: target.port }, Candidate::new(endpoint, node))
+                }),
+            );
         }
     }
-    // Stable: the same endpoints stay in the order in which they were found.
     all.sort_by_key(|(key, _)| *key);
     all.dedup_by(|(key, later), (kept, candidate)| {
         let same = key == kept;
-        if same && !later.endpoint.terminating {
-            *candidate = *later;
+        if same {
+            candidate.merge(later, node);
         }
         same
     });

@@ -90,6 +90,25 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// What is wrong, for people: what was found, and what it is not.
+    pub fn explanation(&self) -> String {
+        let found = &self.found;
+        let at = if self.field.is_empty() { String::new() } else { format!("{}: ", self.field) };
+        match self.reason {
+            Reason::BadPort => format!("{at}{found} is no port number from 1 to 65535"),
+            Reason::BadAddress => format!("{at}{found} (no address or network that can be used here)"),
+            Reason::BadProtocol => format!("{at}{found} is none of TCP, UDP and SCTP"),
+            Reason::UnsupportedAddressType => format!("{at}{found} is neither IPv4 nor IPv6"),
+            Reason::BadTimeout => format!("{at}{found} is no number of seconds from 1 to 86400; the default holds"),
+            Reason::NoService if !found.starts_with("there is") => {
+                format!("{at}{found}, where the name of a Service should be")
+            }
+            _ => format!("{at}{found}"),
+        }
+    }
+}
+
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.name)

@@ -7,13 +7,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use metrics::gauge;
 
-use crate::metrics::{CONNECTED, LAST_HEARD};
+use crate::metrics::{CONNECTED, LAST_HEARD, MISSING_INPUT};
 use crate::state::Kind;
 
-/// The state of the watches. Written by them, read by the health pages; clones share it.
+/// The state of the watches, and what sources do not find. Written by them, read by the health pages; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Connection {
     watches: Arc<Mutex<BTreeMap<Kind, WatchState>>>,
+    missing: Arc<Mutex<BTreeMap<MissingInput, String>>>,
+}
+
+/// Input that the proxy needs beside lists of objects, and may lack. The label `input` of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MissingInput {
+    /// The Node object of this node.
+    Node,
+    /// The addresses of this host.
+    HostAddresses,
 }
 
 /// One kind's watch.
@@ -37,7 +47,39 @@ pub struct ConnectionReport {
     pub last_heard: Option<Timestamp>,
 }
 
+impl MissingInput {
+    /// The metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::HostAddresses => "host-addresses",
+        }
+    }
+}
+
 impl Connection {
+    /// Something is missing, as this sentence says. Whether that is news.
+    pub fn lacks(&self, input: MissingInput, text: impl Into<String>) -> bool {
+        gauge!(MISSING_INPUT, "input" => input.label()).set(1.0);
+        locked(&self.missing).insert(input, text.into()).is_none()
+    }
+
+    /// Something is there. Whether it was missing before.
+    pub fn found(&self, input: MissingInput) -> bool {
+        gauge!(MISSING_INPUT, "input" => input.label()).set(0.0);
+        locked(&self.missing).remove(&input).is_some()
+    }
+
+    /// Whether something is missing.
+    pub fn is_missing(&self, input: MissingInput) -> bool {
+        locked(&self.missing).contains_key(&input)
+    }
+
+    /// What is missing, a sentence each.
+    pub fn missing(&self) -> Vec<String> {
+        locked(&self.missing).values().cloned().collect()
+    }
+
     /// A kind will be watched: it counts as lost until its watch is opened.
     pub fn expected(&self, kind: Kind) {
         let watch = WatchState { connected: false, since: Timestamp::now(), heard: None };
@@ -93,7 +135,40 @@ impl Connection {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Kind, WatchState>> {
-        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.watches)
+    }
+}
+
+/// No panic leaves these half-changed, so a poisoned lock is usable.
+fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says that a source has no Node of our name: once, with the names of a few that it has.
+pub fn warn_missing_node<'a>(
+    connection: &Connection,
+    name: &str,
+    source: &str,
+    others: impl IntoIterator<Item = &'a String>,
+) {
+    let others: Vec<&str> = others.into_iter().map(String::as_str).collect();
+    let others = match others.as_slice() {
+        [] => "no other Node that can be named".to_owned(),
+        some => format!("there are {}", some.join(", ")),
+    };
+    let text = format!("there is no Node {name} in {source}, but {others}");
+    if connection.lacks(MissingInput::Node, text.as_str()) {
+        tracing::warn!(
+            "{text}; no endpoint counts as local, and no new address accepts NodePorts. Check --hostname-override and the name of this \
+             host"
+        );
+    }
+}
+
+/// Says that the Node of our name is there, if it was missing.
+pub fn found_node(connection: &Connection, name: &str) {
+    if connection.found(MissingInput::Node) {
+        tracing::info!("the Node {name} is there now");
     }
 }
 
@@ -132,6 +207,17 @@ mod tests {
         connection.lost(Kind::ServiceCidr);
         connection.absent(Kind::ServiceCidr);
         assert_eq!(connected(&connection), Some(true));
+    }
+
+    #[test]
+    fn what_is_missing_is_news_once_and_named_until_it_is_found() {
+        let connection = Connection::default();
+        assert!(!connection.found(MissingInput::Node));
+        let news = [(); 2].map(|()| connection.lacks(MissingInput::Node, "there is no Node x"));
+        assert_eq!(news, [true, false]);
+        assert_eq!(connection.clone().missing(), ["there is no Node x"]);
+        assert!(connection.found(MissingInput::Node));
+        assert!(connection.missing().is_empty());
     }
 
     #[test]

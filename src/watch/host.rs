@@ -1,7 +1,7 @@
 //! Following the addresses of this host's interfaces as they come and go.
 //!
-//! Only needed where NodePorts are accepted on addresses that are chosen by network. The kernel reports every change (rtnetlink,
-//! `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`), so nothing is polled.
+//! NodePorts are accepted on those in some networks, or on all of a family in which the Node object has no address. The kernel
+//! reports every change (rtnetlink, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`), so nothing is polled.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,13 +11,26 @@ use std::time::Duration;
 use futures::StreamExt;
 use rtnetlink::{MulticastGroup, new_multicast_connection};
 use thiserror::Error;
+use tokio::sync::oneshot;
 
-use super::{EventSender, Received};
+use super::{Connection, EventSender, MissingInput, Received};
+use crate::clock;
 use crate::host::addresses::list_addresses;
-use crate::state::Event;
+use crate::pacing::{Backoff, Reminder};
+use crate::state::{Decoded, Event, Node};
+use crate::tasks::Supervisor;
+
+/// The name of the task that follows them.
+pub(super) const TASK: &str = "following this host's addresses";
 
 /// How long to wait for more changes after one: an interface that comes up reports each of its addresses.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+
+/// The pauses between attempts to list and follow them.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+
+/// How often a failure that lasts is logged again.
+const REMIND_EVERY: Duration = Duration::from_secs(300);
 
 /// Why this host's addresses cannot be listed or followed.
 #[derive(Debug, Error)]
@@ -28,33 +41,128 @@ pub enum HostError {
     /// The kernel refuses to list them.
     #[error("cannot list this host's addresses: {0}")]
     List(#[source] rtnetlink::Error),
+    /// The kernel reports no more changes.
+    #[error("the netlink socket that reports changes of this host's addresses was closed")]
+    Closed,
 }
 
-/// Sends all addresses at once and again after every change, until the receiver is gone.
-///
-/// # Errors
-///
-/// If the kernel does not list the addresses, or does not report their changes.
-pub async fn follow_addresses(events: EventSender) -> Result<(), HostError> {
-    let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-    let (connection, handle, mut changes) = new_multicast_connection(&groups).map_err(HostError::Socket)?;
-    tokio::spawn(connection);
-    let mut known = None;
-    loop {
-        let listed = list_addresses(&handle).await.map_err(HostError::List)?;
-        let all: BTreeSet<IpAddr> = listed.into_iter().map(|address| address.addr).collect();
-        if known.as_ref() != Some(&all) {
-            let event = Event::HostAddresses(all.iter().copied().collect());
-            if events.send(Received::now(event)).await.is_err() {
-                return Ok(());
-            }
-            known = Some(all);
-        }
+/// Sends all addresses at once and again after every change, until the receiver is gone. Says through `tried` that the first attempt
+/// was made. A failure is logged, shown by `connection`, and tried again.
+pub async fn follow_addresses(events: EventSender, connection: Connection, tried: oneshot::Sender<()>) {
+    let mut follower = AddressFollower {
+        events,
+        connection,
+        tried: Some(tried),
+        known: None,
+        failures: 0,
+        reminder: Reminder::new(REMIND_EVERY),
+    };
+    while let Err(error) = follower.follow().await {
+        follower.failed(&error);
         tokio::select! {
-            change = changes.next() => if change.is_none() { return Ok(()) },
-            () = events.closed() => return Ok(()),
+            () = tokio::time::sleep(RETRY.pause(follower.failures)) => {}
+            () = follower.events.closed() => return,
         }
-        tokio::time::sleep(SETTLE_PAUSE).await;
-        while changes.try_recv().is_ok() {}
+    }
+}
+
+/// Follows this host's addresses once the Node object turns out to have addresses of one family only: then NodePorts of the other family
+/// are accepted on all of them.
+#[derive(Debug)]
+pub struct FollowForNode(Option<(EventSender, Connection, Supervisor)>);
+
+impl FollowForNode {
+    /// Follows them in a task of `supervisor` when they are needed.
+    pub fn new(events: EventSender, connection: Connection, supervisor: Supervisor) -> Self {
+        Self(Some((events, connection, supervisor)))
+    }
+
+    /// Never follows them.
+    pub const fn never() -> Self {
+        Self(None)
+    }
+
+    /// Starts to follow them if this event, which is about to be sent, shows that they are needed. They are sent first: without them the
+    /// sync would remove those that an earlier run left in the kernel.
+    pub async fn before(&mut self, event: &Event) {
+        let nodes = match event {
+            Event::NodesReset(nodes) => nodes.as_slice(),
+            Event::NodeApplied(node) => std::slice::from_ref(node),
+            _ => return,
+        };
+        if nodes.iter().filter_map(Decoded::object).any(|node| has_one_family(node))
+            && let Some((events, connection, supervisor)) = self.0.take()
+        {
+            let (tried, first_try) = oneshot::channel();
+            supervisor.spawn(TASK, follow_addresses(events, connection, tried));
+            // It ends with the first attempt, whatever came of that.
+            let _ = first_try.await;
+        }
+    }
+}
+
+/// Whether the Node has addresses, but not of both families.
+fn has_one_family(node: &Node) -> bool {
+    let has = |is_ipv4| node.addresses.iter().any(|addr| addr.is_ipv4() == is_ipv4 && !addr.is_loopback());
+    let has_both = has(true) && has(false);
+    !has_both && !node.addresses.is_empty()
+}
+
+/// Follows the addresses.
+struct AddressFollower {
+    events: EventSender,
+    connection: Connection,
+    /// Dropped after the first attempt.
+    tried: Option<oneshot::Sender<()>>,
+    /// The addresses that were sent last.
+    known: Option<BTreeSet<IpAddr>>,
+    /// Failures in a row.
+    failures: u32,
+    reminder: Reminder,
+}
+
+impl AddressFollower {
+    /// Follows the addresses until the receiver of the events is gone, or until a failure.
+    async fn follow(&mut self) -> Result<(), HostError> {
+        let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let (connection, handle, mut changes) = new_multicast_connection(&groups).map_err(HostError::Socket)?;
+        tokio::spawn(connection);
+        loop {
+            let listed = list_addresses(&handle).await.map_err(HostError::List)?;
+            self.succeeded();
+            let all: BTreeSet<IpAddr> = listed.into_iter().map(|address| address.addr).collect();
+            if self.known.as_ref() != Some(&all) {
+                let event = Event::HostAddresses(all.iter().copied().collect());
+                if self.events.send(Received::now(event)).await.is_err() {
+                    return Ok(());
+                }
+                self.known = Some(all);
+            }
+            self.tried.take();
+            tokio::select! {
+                change = changes.next() => if change.is_none() { return Err(HostError::Closed) },
+                () = self.events.closed() => return Ok(()),
+            }
+            tokio::time::sleep(SETTLE_PAUSE).await;
+            while changes.try_recv().is_ok() {}
+        }
+    }
+
+    fn succeeded(&mut self) {
+        if self.connection.found(MissingInput::HostAddresses) {
+            tracing::info!(failures = self.failures, "this host's addresses are followed again");
+        }
+        self.failures = 0;
+        self.reminder.reset();
+    }
+
+    fn failed(&mut self, error: &HostError) {
+        self.failures = self.failures.saturating_add(1);
+        self.connection.lacks(MissingInput::HostAddresses, error.to_string());
+        if self.reminder.is_due(clock::now()) {
+            let failures = self.failures;
+            tracing::error!(%error, failures, "NodePorts on addresses of this host wait for them, or miss their changes; trying again");
+        }
+        self.tried.take();
     }
 }

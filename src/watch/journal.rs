@@ -6,9 +6,15 @@
 //!
 //! The lines are in the order in which the events were received. A line is complete or it is the last one: a crash in the
 //! middle of a write costs only the event that was being written.
+//!
+//! A file that grew too large is renamed to `FILE.1`, the one before it to `FILE.2`, and so on; the oldest is deleted. The new file
+//! begins with complete lists, so each file can be replayed by itself.
 
-use std::fs::{File, OpenOptions};
+mod error;
+
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -18,7 +24,13 @@ use thiserror::Error;
 
 use super::Received;
 use crate::clock;
-use crate::state::Event;
+use crate::state::{Cluster, Event};
+pub use error::JournalError;
+
+/// A file is replaced when it has this size, or twice that of the lists that it begins with.
+const MAX_BYTES: u64 = 64 << 20;
+/// How many replaced files are kept.
+const KEPT_FILES: u32 = 4;
 
 /// Appends events to a file. Owned by the loop.
 #[derive(Debug)]
@@ -27,6 +39,10 @@ pub struct Recorder {
     file: File,
     /// Where the last complete batch ends.
     end: u64,
+    /// The size at which the file is replaced.
+    max: u64,
+    /// All that was recorded: what a new file begins with.
+    cluster: Cluster,
 }
 
 /// One line of a journal.
@@ -57,47 +73,6 @@ pub struct Entries {
     ended: bool,
 }
 
-/// A journal cannot be written or read.
-#[derive(Debug, Error)]
-pub enum JournalError {
-    /// The file cannot be opened for writing.
-    #[error("cannot record events to {path}: {source}; check that the folder exists and is writable")]
-    Create {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// An event was not written.
-    #[error(
-        "cannot append to the journal {path}: {source}; events are missing in it from now on, the proxy is not affected"
-    )]
-    Append {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file cannot be read.
-    #[error("cannot read the journal {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A line is not an event.
-    #[error("{path}, line {line}: not an event of a journal: {source}; the file was edited or is of another version")]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: u64,
-        /// Why.
-        source: serde_json::Error,
-    },
-}
-
 /// The text is neither a time nor a number of events.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{0:?} is neither a time (2026-01-02T03:04:05Z) nor a number of events")]
@@ -111,25 +86,53 @@ struct EntryRef<'a> {
 }
 
 impl Recorder {
-    /// Opens a journal to append to, and creates it if there is none. A last line that a crash cut is removed.
+    /// Opens a journal of this node to append to, and creates it if there is none; only its owner may read it. The last line is
+    /// completed or removed if a crash cut it.
     ///
     /// # Errors
-    /// If the file cannot be opened, read or changed.
-    pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let failed = |source| JournalError::Create { path: path.to_owned(), source };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
-        let end = end_of_last_line(&mut file).map_err(failed)?;
-        file.set_len(end).map_err(failed)?;
-        file.seek(SeekFrom::Start(end)).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), file, end })
+    /// If the file cannot be opened, read or changed, or is a symbolic link.
+    pub fn open(path: &Path, node_name: &str) -> Result<Self, JournalError> {
+        let failed = |source: io::Error| match source.raw_os_error() {
+            Some(code) if code == nix::libc::ELOOP => JournalError::Link { path: path.to_owned() },
+            _ => JournalError::Create { path: path.to_owned(), source },
+        };
+        let mut file = open_file(path).map_err(failed)?;
+        let end = mend_last_line(path, &mut file).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), file, end, max: MAX_BYTES, cluster: Cluster::new(node_name) })
     }
 
-    /// Appends a batch of events and flushes it.
+    /// Appends a batch of events and flushes it. Then the file may be replaced by a new one.
     ///
     /// # Errors
     /// If writing fails. The batch is missing then, and the recorder can still be used.
-    pub fn append<'a>(&mut self, batch: impl IntoIterator<Item = &'a Received>) -> Result<(), JournalError> {
+    pub fn append<'a>(&mut self, batch: impl IntoIterator<Item = &'a Received> + Clone) -> Result<(), JournalError> {
+        for received in batch.clone() {
+            self.cluster.apply(received.event.clone());
+        }
+        self.append_lines(batch)?;
+        if self.end >= self.max { self.rotate() } else { Ok(()) }
+    }
+
+    /// Replaces the file by a new one that begins with complete lists.
+    fn rotate(&mut self) -> Result<(), JournalError> {
+        let failed = |source| JournalError::Rotate { path: self.path.clone(), source };
+        for number in (1..KEPT_FILES).rev() {
+            match fs::rename(rotated(&self.path, number), rotated(&self.path, number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        fs::rename(&self.path, rotated(&self.path, 1)).map_err(failed)?;
+        self.file = open_file(&self.path).map_err(failed)?;
+        self.end = 0;
+        let lists: Vec<Received> = self.cluster.lists().into_iter().map(Received::now).collect();
+        self.append_lines(&lists)?;
+        self.max = MAX_BYTES.max(self.end.saturating_mul(2));
+        tracing::info!(path = %self.path.display(), "the journal was full: began a new one, the old one has the ending .1");
+        Ok(())
+    }
+
+    fn append_lines<'a>(&mut self, batch: impl IntoIterator<Item = &'a Received>) -> Result<(), JournalError> {
         match self.write(batch) {
             Ok(end) => {
                 self.end = end;
@@ -158,13 +161,64 @@ impl Recorder {
     }
 }
 
-/// Reads a journal.
+/// Reads a journal. If it ends at a time before the file begins, the file is the one that this one replaced (`FILE.1`), or the one
+/// before that.
 ///
 /// # Errors
 /// If the file cannot be opened. A bad line is an error of its entry.
 pub fn read(path: &Path, until: Option<ReadUntil>) -> Result<Entries, JournalError> {
+    if let Some(ReadUntil::Time(time)) = until {
+        let begins_later = |path: &Path| {
+            let first = read_file(path, None).ok()?.next()?.ok()?;
+            Some(first.time > time)
+        };
+        let older = (1..=KEPT_FILES).map(|number| rotated(path, number));
+        let mut files = std::iter::once(path.to_owned()).chain(older);
+        if let Some(file) = files.find(|file| begins_later(file) != Some(true))
+            && file.exists()
+        {
+            return read_file(&file, until);
+        }
+    }
+    read_file(path, until)
+}
+
+fn read_file(path: &Path, until: Option<ReadUntil>) -> Result<Entries, JournalError> {
     let file = File::open(path).map_err(|source| JournalError::Read { path: path.to_owned(), source })?;
     Ok(Entries { path: path.to_owned(), lines: BufReader::new(file), line: 0, until, ended: false })
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    // Objects of the cluster are for its operators; and a link could lead anywhere.
+    options.mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+    options.open(path)
+}
+
+/// The name of a journal that was replaced this many times.
+fn rotated(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// Completes the last line if only its newline is missing, and removes it if more is. Returns where the file ends then.
+fn mend_last_line(path: &Path, file: &mut File) -> io::Result<u64> {
+    let end = end_of_last_line(file)?;
+    let mut rest = Vec::new();
+    file.seek(SeekFrom::Start(end))?;
+    file.read_to_end(&mut rest)?;
+    if rest.is_empty() {
+        return Ok(end);
+    }
+    if serde_json::from_slice::<Entry>(&rest).is_ok() {
+        file.write_all(b"\n")?;
+        return Ok(end + rest.len() as u64 + 1);
+    }
+    tracing::warn!(path = %path.display(), bytes = rest.len(), "removed the last line of the journal, which an interruption cut");
+    file.set_len(end)?;
+    file.seek(SeekFrom::Start(end))
 }
 
 /// Where the last complete line ends.

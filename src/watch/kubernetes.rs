@@ -6,6 +6,7 @@
 //! - Lists are requested as a stream, and by pages from a server that refuses streams.
 //! - A pace for each kind ([`pace`]) delays requests when watches end at once, and only a healthy watch resets it.
 //! - An object that cannot be decoded neither stops a list nor gets lost in a watch ([`object`]).
+//! - While the server cannot be reached, attempts stay frequent, so that the watches return within 3 seconds after it does.
 //! - A silent connection is closed soon after the server should have ended the watch.
 //! - A series of errors is logged once, with advice, and never ends the source.
 
@@ -14,6 +15,7 @@ mod config;
 mod failure_log;
 mod monitored_body;
 mod object;
+mod own_node;
 mod pace;
 mod request_metrics;
 mod source;
@@ -23,10 +25,12 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::Connection;
-use super::EventSender;
+use super::decode::WatchedKind;
+use super::host::FollowForNode;
+use super::{Connection, EventSender};
 use crate::pacing::Backoff;
 use crate::state::{EndpointSlice, Kind, Node, Service, ServiceCidr};
+use crate::tasks::Supervisor;
 use pace::Limits;
 
 pub use api::api_resource;
@@ -48,6 +52,8 @@ pub struct KubernetesOptions {
     pub backoff_base: Duration,
     /// Longest pause between attempts.
     pub backoff_max: Duration,
+    /// Longest pause while the server cannot be reached, and for a while after that.
+    pub unreachable_max: Duration,
     /// How long a watch must stay open to count as healthy, which resets the pause.
     pub healthy_after: Duration,
     /// Requests per second in the long run, for each kind.
@@ -60,6 +66,8 @@ pub struct KubernetesOptions {
     pub page_size: u32,
     /// How often to request ServiceCIDRs again from a server that does not serve them, or does not allow us to read them.
     pub absent_retry: Duration,
+    /// Whether to follow this host's addresses if the Node object has addresses of one family only.
+    pub host_addresses: bool,
     /// The state of the watches, which they update.
     pub connection: Connection,
 }
@@ -75,12 +83,14 @@ impl KubernetesOptions {
             answer_within: Duration::from_secs(60),
             backoff_base: Duration::from_millis(800),
             backoff_max: Duration::from_secs(30),
+            unreachable_max: Duration::from_millis(2_500),
             healthy_after: Duration::from_secs(30),
             requests_per_second: 5.0,
             burst: 20.0,
             streaming_lists: true,
             page_size: 500,
             absent_retry: Duration::from_secs(600),
+            host_addresses: false,
             connection: Connection::default(),
         }
     }
@@ -88,6 +98,7 @@ impl KubernetesOptions {
     fn limits(&self) -> Limits {
         Limits {
             backoff: Backoff::new(self.backoff_base, self.backoff_max),
+            unreachable_max: self.unreachable_max,
             healthy_after: self.healthy_after,
             // Zero would mean never: one request in ten seconds is the slowest rate that makes sense.
             rate: self.requests_per_second.max(0.1),
@@ -112,17 +123,27 @@ pub fn client(config: kube::Config, options: &KubernetesOptions) -> Result<kube:
 ///
 /// # Errors
 /// If no client can be built from `config` (certificates, proxy): nothing was requested then.
-pub async fn watch(config: kube::Config, options: KubernetesOptions, events: EventSender) -> Result<(), ConfigError> {
+pub async fn watch(
+    config: kube::Config,
+    options: KubernetesOptions,
+    events: EventSender,
+    supervisor: &Supervisor,
+) -> Result<(), ConfigError> {
     let server = config.cluster_url.to_string();
     let client = client(config, &options)?;
     Kind::ALL.into_iter().for_each(|kind| options.connection.expected(kind));
-    let paced = |kind| transport::paced(&client, kind, &options);
     tracing::info!(server, node = options.node_name, "watching the API server");
+    let host = if options.host_addresses {
+        FollowForNode::new(events.clone(), options.connection.clone(), supervisor.clone())
+    } else {
+        FollowForNode::never()
+    };
     let mut tasks = JoinSet::new();
-    tasks.spawn(source::run::<Service>(paced(Kind::Service), options.clone(), events.clone()));
-    tasks.spawn(source::run::<EndpointSlice>(paced(Kind::EndpointSlice), options.clone(), events.clone()));
-    tasks.spawn(source::run::<ServiceCidr>(paced(Kind::ServiceCidr), options.clone(), events.clone()));
-    tasks.spawn(source::run::<Node>(paced(Kind::Node), options.clone(), events));
+    tasks.spawn(watch_kind::<Service>(&client, &options, FollowForNode::never(), &events));
+    tasks.spawn(watch_kind::<EndpointSlice>(&client, &options, FollowForNode::never(), &events));
+    tasks.spawn(watch_kind::<ServiceCidr>(&client, &options, FollowForNode::never(), &events));
+    tasks.spawn(watch_kind::<Node>(&client, &options, host, &events));
+    drop(events);
     // No kind ends before the receiver is gone. If one panics, the others end with it.
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended
@@ -132,4 +153,14 @@ pub async fn watch(config: kube::Config, options: KubernetesOptions, events: Eve
         }
     }
     Ok(())
+}
+
+fn watch_kind<T: WatchedKind>(
+    client: &kube::Client,
+    options: &KubernetesOptions,
+    host: FollowForNode,
+    events: &EventSender,
+) -> impl Future<Output = ()> + Send + use<T> {
+    let paced = transport::paced(client, T::KIND, options);
+    source::run::<T>(paced, client.clone(), options.clone(), host, events.clone())
 }

@@ -10,10 +10,12 @@
 mod file_contents;
 mod files;
 mod follow;
+mod leading_type;
+mod other_contents;
 mod versions;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::panic::resume_unwind;
@@ -23,10 +25,14 @@ use std::thread;
 
 use thiserror::Error;
 
+use super::Connection;
+use super::connection::{found_node, warn_missing_node};
 use super::decode::Interner;
+use crate::metrics::count_manifest_problem;
 use crate::state::{EndpointSlice, Event, Node, Service, ServiceCidr};
-use file_contents::{FileContents, FileReader};
+use file_contents::{FileContents, FileReader, NAMED_NODES};
 use files::{Fingerprint, STDIN};
+use other_contents::OtherContents;
 use versions::{FileKey, ObjectVersions};
 
 /// How many threads read files at most.
@@ -44,6 +50,9 @@ pub struct Manifests {
     slices: ObjectVersions<EndpointSlice>,
     service_cidrs: ObjectVersions<ServiceCidr>,
     nodes: ObjectVersions<Node>,
+    /// The names of other Nodes; only a few.
+    other_nodes: BTreeSet<String>,
+    connection: Connection,
 }
 
 /// Manifests cannot be read or followed.
@@ -57,6 +66,25 @@ pub enum ManifestError {
         /// Why.
         source: io::Error,
     },
+    /// A document of a file that the operator named does not parse.
+    #[error("cannot read {path}: {problem}; nothing was changed")]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// Which document, line and column, and why.
+        problem: String,
+    },
+    /// There is nothing, where at least an empty list should be.
+    #[error(
+        "{path} holds no object of the kinds that a Service proxy reads{found}. Taken for a mistake: everything that is programmed would \
+         be removed. If nothing is meant, write `{{kind: List, apiVersion: v1, items: []}}`"
+    )]
+    Empty {
+        /// The path.
+        path: String,
+        /// What was found instead.
+        found: String,
+    },
     /// A path cannot be watched for changes.
     #[error("cannot watch {path} for changes: {source}; check the path and the limit fs.inotify.max_user_watches")]
     Watch {
@@ -69,14 +97,35 @@ pub enum ManifestError {
 
 impl Manifests {
     /// Reads files, folders (recursively: `*.yaml`, `*.yml` and `*.json`, hidden ones left out) and standard input (`-`). The
-    /// events are one `…Reset` of each kind. Documents that cannot be read are left out, logged and counted. Only
-    /// the Node of this name is read.
+    /// events are one `…Reset` of each kind. Documents that cannot be read are left out, logged and counted. Only the Node of this name
+    /// is read.
     ///
     /// Blocks until everything is read.
     ///
     /// # Errors
     /// If a path cannot be read at all.
     pub fn load(paths: &[PathBuf], node_name: &str) -> Result<(Self, Vec<Event>), ManifestError> {
+        Self::read_paths(paths, node_name, false, Connection::default())
+    }
+
+    /// As [`load`](Self::load), of what an operator named. Says through `connection` whether there is a Node of this name.
+    ///
+    /// # Errors
+    /// Also if a named file has a document that cannot be read, or if files hold nothing: to program that would remove everything.
+    pub fn load_strictly(
+        paths: &[PathBuf],
+        node_name: &str,
+        connection: Connection,
+    ) -> Result<(Self, Vec<Event>), ManifestError> {
+        Self::read_paths(paths, node_name, true, connection)
+    }
+
+    fn read_paths(
+        paths: &[PathBuf],
+        node_name: &str,
+        strict: bool,
+        connection: Connection,
+    ) -> Result<(Self, Vec<Event>), ManifestError> {
         let mut roots = Vec::with_capacity(paths.len());
         for path in paths {
             let absolute = if path.as_os_str() == STDIN { Ok(path.clone()) } else { std::path::absolute(path) };
@@ -91,13 +140,16 @@ impl Manifests {
             slices: ObjectVersions::default(),
             service_cidrs: ObjectVersions::default(),
             nodes: ObjectVersions::default(),
+            other_nodes: BTreeSet::new(),
+            connection,
         };
+        let mut found = OtherContents::new(strict);
         for (i, root) in manifests.roots.clone().into_iter().enumerate() {
             if root.as_os_str() == STDIN {
                 let key = FileKey::new(i, root);
                 let contents =
                     manifests.read(&key).map_err(|source| ManifestError::Read { path: STDIN.into(), source })?;
-                manifests.add(&key, contents);
+                manifests.add(&key, contents, &mut found)?;
             }
         }
         manifests.files =
@@ -105,8 +157,23 @@ impl Manifests {
         let keys: Vec<FileKey> = manifests.files.keys().cloned().collect();
         for (key, contents) in keys.iter().zip(manifests.read_all(&keys)) {
             let contents = contents.map_err(|source| ManifestError::Read { path: key.path.to_path_buf(), source })?;
-            manifests.add(key, contents);
+            manifests.add(key, contents, &mut found)?;
         }
+        if manifests.is_empty() && !found.is_meant {
+            let path = display_all(paths);
+            let error = ManifestError::Empty { path, found: found.instead() };
+            // A folder may be filled later, and says less about what was meant.
+            if strict && !paths.iter().any(|path| path.is_dir()) {
+                return Err(error);
+            }
+            tracing::warn!(
+                "{} hold no object of the kinds that a Service proxy reads: nothing is programmed",
+                display_all(paths)
+            );
+        }
+        found.report_kinds();
+        found.report_versions(manifests.slices.is_empty());
+        manifests.look_for_node();
         let all = vec![
             manifests.services.all(),
             manifests.slices.all(),
@@ -142,22 +209,104 @@ impl Manifests {
         read(key, &self.node_name, &mut self.names)
     }
 
-    fn add(&mut self, key: &FileKey, contents: FileContents) {
+    /// Adds a file that was not known. One that the operator named has to be readable and hold something.
+    fn add(&mut self, key: &FileKey, contents: FileContents, found: &mut OtherContents) -> Result<(), ManifestError> {
+        let named = found.strict && self.roots.get(key.root).is_some_and(|root| **root == *key.path);
+        if let Some(problem) = contents.broken.first().filter(|_| named) {
+            let path = display(&key.path).into();
+            return Err(ManifestError::Broken { path, problem: problem.clone() });
+        }
+        if contents.is_blank() {
+            if named {
+                return Err(ManifestError::Empty { path: display(&key.path), found: String::new() });
+            }
+            tracing::warn!(path = %key.path.display(), "manifests: the file is empty");
+        }
+        report_broken(key, &contents.broken);
+        found.add(&contents);
+        self.put(key, contents);
+        Ok(())
+    }
+
+    fn put(&mut self, key: &FileKey, contents: FileContents) {
+        self.other_nodes.extend(contents.other_nodes);
         self.services.add(key, contents.services);
         self.slices.add(key, contents.slices);
         self.service_cidrs.add(key, contents.service_cidrs);
         self.nodes.add(key, contents.nodes);
     }
 
-    /// Replaces the objects of a file; the events are the changes. While a document of the file cannot be read, no object of the
-    /// file is deleted: the file may be half written.
+    /// Replaces the objects of a file; the events are the changes. While a document of the file cannot be read, or the file is empty,
+    /// no object of the file is deleted: the file may be half written.
     fn replace(&mut self, key: &FileKey, contents: FileContents) -> Vec<Event> {
-        let keep = contents.broken;
+        let (path, had) = (key.path.display(), self.count_of(key));
+        if contents.is_blank() {
+            if had > 0 {
+                tracing::warn!(%path, objects = had, "manifests: the file is empty now; what it gave stays in force until it gives something again");
+            }
+            return Vec::new();
+        }
+        report_broken(key, &contents.broken);
+        let mut found = OtherContents::default();
+        found.add(&contents);
+        found.report_versions(self.slices.is_empty() && contents.slices.is_empty());
+        let keep = !contents.broken.is_empty();
+        if had > 0 && contents.len() == 0 && !keep {
+            tracing::warn!(%path, objects = had, "manifests: the file lost all its objects, which are removed");
+        }
+        self.exchange(key, contents, keep)
+    }
+
+    /// Removes the objects of a file that is gone.
+    fn remove(&mut self, key: &FileKey) -> Vec<Event> {
+        let (path, had) = (key.path.display(), self.count_of(key));
+        if had > 0 {
+            tracing::info!(%path, objects = had, "manifests: the file is gone, and its objects with it");
+        }
+        self.exchange(key, FileContents::default(), false)
+    }
+
+    fn exchange(&mut self, key: &FileKey, contents: FileContents, keep: bool) -> Vec<Event> {
+        self.other_nodes.extend(contents.other_nodes);
         let mut events = self.services.replace(key, contents.services, keep);
         events.extend(self.slices.replace(key, contents.slices, keep));
         events.extend(self.service_cidrs.replace(key, contents.service_cidrs, keep));
         events.extend(self.nodes.replace(key, contents.nodes, keep));
+        self.look_for_node();
         events
+    }
+
+    fn count_of(&self, key: &FileKey) -> usize {
+        self.services.count_of(key)
+            + self.slices.count_of(key)
+            + self.service_cidrs.count_of(key)
+            + self.nodes.count_of(key)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.slices.is_empty() && self.service_cidrs.is_empty() && self.nodes.is_empty()
+    }
+
+    /// Says whether the manifests hold the Node of our name.
+    fn look_for_node(&mut self) {
+        while self.other_nodes.len() > NAMED_NODES {
+            self.other_nodes.pop_last();
+        }
+        if self.nodes.is_empty() {
+            warn_missing_node(&self.connection, &self.node_name, "the manifests", &self.other_nodes);
+        } else {
+            found_node(&self.connection, &self.node_name);
+        }
+    }
+}
+
+fn report_broken(key: &FileKey, broken: &[String]) {
+    for problem in broken {
+        count_manifest_problem("Manifest", 1);
+        let path = key.path.display();
+        tracing::warn!(
+            "cannot read {path}: {problem}; the rest of the file is used, and what the file gave before stays in force"
+        );
     }
 }
 
@@ -172,83 +321,13 @@ fn read(key: &FileKey, node_name: &str, names: &mut Interner) -> io::Result<File
     Ok(FileReader::new(&display(&key.path), node_name, names).read(&bytes))
 }
 
+fn display_all(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| display(path)).collect::<Vec<_>>().join(", ")
+}
+
 fn display(path: &Path) -> String {
     if path.as_os_str() == STDIN { "standard input".to_owned() } else { path.display().to_string() }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::state::{Decoded, Reason};
-
-    fn service(name: &str, addr: &str) -> String {
-        format!("---\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: {addr}, ports: [{{port: 80}}]}}\n")
-    }
-
-    fn services(events: &[Event]) -> &[Decoded<Service>] {
-        match &events[0] {
-            Event::ServicesReset(all) => all,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn everything_is_reset_once_even_when_there_is_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let (_, events) = Manifests::load(&[folder.path().to_owned()], "node-1").unwrap();
-        let kinds: Vec<_> = events.iter().map(|event| (event.kind(), event.change())).collect();
-        assert_eq!(kinds, crate::state::Kind::ALL.map(|kind| (kind, "reset")));
-    }
-
-    #[test]
-    fn of_an_object_given_twice_the_first_in_path_order_counts() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("b.yaml"), service("web", "10.96.0.2")).unwrap();
-        fs::write(folder.path().join("a.yaml"), service("web", "10.96.0.1") + &service("db", "10.96.0.3")).unwrap();
-        let (_, events) = Manifests::load(&[folder.path().to_owned()], "node-1").unwrap();
-        let [db, web] = services(&events) else { panic!("{events:?}") };
-        assert!(db.object().unwrap().problems.is_empty());
-        let web = web.object().unwrap();
-        assert_eq!(web.cluster_ips[0].to_string(), "10.96.0.1");
-        assert_eq!(web.problems[0].reason, Reason::Duplicate);
-        assert!(web.problems[0].found.contains("b.yaml"), "{}", web.problems[0].found);
-
-        // The order of the paths comes before that of the names.
-        let paths = [folder.path().join("b.yaml"), folder.path().join("a.yaml")];
-        let (_, events) = Manifests::load(&paths, "node-1").unwrap();
-        assert_eq!(services(&events)[1].object().unwrap().cluster_ips[0].to_string(), "10.96.0.2");
-    }
-
-    #[test]
-    fn many_files_count_in_path_order_whichever_is_read_first() {
-        let folder = tempfile::tempdir().unwrap();
-        for n in 10..99 {
-            // The first are the longest to read.
-            let own = (0..99 - n).map(|i| service(&format!("own-{n}-{i:02}"), &format!("10.96.{n}.{i}")));
-            let text = service("web", &format!("10.97.0.{n}")) + &own.collect::<String>();
-            fs::write(folder.path().join(format!("{n}.yaml")), text).unwrap();
-        }
-        let load = || Manifests::load(&[folder.path().to_owned()], "node-1").unwrap().1;
-        let events = load();
-        let all = services(&events);
-        let web = all.last().unwrap().object().unwrap();
-        assert_eq!(web.cluster_ips[0].to_string(), "10.97.0.10");
-        assert_eq!(all.len(), (1..=89).sum::<usize>() + 1);
-        assert_eq!(load(), events);
-    }
-
-    #[test]
-    fn a_path_that_cannot_be_read_stops_the_start() {
-        let error = Manifests::load(&["/nonexistent/m.yaml".into()], "node-1").unwrap_err();
-        assert!(error.to_string().contains("cannot read manifests from /nonexistent/m.yaml"), "{error}");
-    }
-
-    #[test]
-    fn a_file_that_is_named_counts_whatever_its_ending() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("manifest.txt");
-        fs::write(&path, service("web", "10.96.0.1")).unwrap();
-        let (_, events) = Manifests::load(&[path], "node-1").unwrap();
-        assert_eq!(services(&events).len(), 1);
-    }
-}
+mod tests;

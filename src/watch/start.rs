@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use futures::FutureExt;
 use futures::future::{self, BoxFuture};
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, spawn_blocking};
 
+use super::host::FollowForNode;
 use super::journal::{JournalError, Recorder};
 use super::{
-    ConfigError, EventSender, KubernetesOptions, ManifestError, Manifests, Received, client_config, host,
+    ConfigError, Connection, EventSender, KubernetesOptions, ManifestError, Manifests, Received, client_config, host,
     watch_api_server,
 };
 use crate::state::Event;
@@ -26,8 +27,21 @@ pub struct SourceOptions {
     pub objects: ObjectSource,
     /// The journal to append every event to.
     pub record: Option<PathBuf>,
-    /// Whether to follow this host's addresses: networks of `--nodeport-addresses` need them.
-    pub host_addresses: bool,
+    /// When to follow this host's addresses.
+    pub host_addresses: HostAddresses,
+    /// Where the source says what it does not find.
+    pub connection: Connection,
+}
+
+/// When this host's addresses are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostAddresses {
+    /// Never.
+    Ignored,
+    /// When the Node object has addresses of one family only: NodePorts of the other are then on all of them.
+    IfNodeLacksFamily,
+    /// From the start: networks decide which of them accept NodePorts.
+    Followed,
 }
 
 /// Where Kubernetes objects come from.
@@ -85,28 +99,45 @@ pub enum SourceError {
 ///
 /// If the operator's input is wrong, as far as that can be seen at once. [`StartedSource::ready`] reports the rest.
 pub async fn start(options: SourceOptions, supervisor: &Supervisor) -> Result<StartedSource, SourceError> {
-    let SourceOptions { objects, record, host_addresses } = options;
+    let SourceOptions { objects, record, host_addresses, connection } = options;
     let (events, received) = mpsc::channel(QUEUE_CAPACITY);
+    let node_name = match &objects {
+        ObjectSource::ApiServer { options, .. } => options.node_name.clone(),
+        ObjectSource::Manifests { node_name, .. } => node_name.clone(),
+    };
     let received = match record {
         None => received,
         Some(file) => {
-            let recorder = Recorder::open(&file)?;
+            let recorder = Recorder::open(&file, &node_name)?;
             let (recorded, replayed) = mpsc::channel(QUEUE_CAPACITY);
             supervisor.spawn_finite("the journal", record_events(recorder, received, recorded));
             replayed
         }
     };
-    if host_addresses {
-        supervisor.spawn("following this host's addresses", host::follow_addresses(events.clone()));
+    if host_addresses == HostAddresses::Followed {
+        // Before the objects: without its addresses the first sync would take those from the kernel that an earlier run left.
+        let (tried, first_try) = oneshot::channel();
+        supervisor.spawn(host::TASK, host::follow_addresses(events.clone(), connection.clone(), tried));
+        let _ = first_try.await;
     }
     let ready = match objects {
         ObjectSource::ApiServer { kubeconfig, master, options } => {
             let config = client_config(kubeconfig.as_deref(), master.as_deref()).await?;
-            supervisor.spawn("watching the API server", watch_api_server(config, options, events));
+            let host_addresses = host_addresses == HostAddresses::IfNodeLacksFamily;
+            let options = KubernetesOptions { host_addresses, ..options };
+            let tasks = supervisor.clone();
+            let work = async move { watch_api_server(config, options, events, &tasks).await };
+            supervisor.spawn("watching the API server", work);
             future::ok(()).boxed()
         }
         ObjectSource::Manifests { paths, node_name, follow } => {
-            start_manifests(paths, node_name, follow, events, supervisor.clone()).boxed()
+            let host = match host_addresses {
+                HostAddresses::IfNodeLacksFamily => {
+                    FollowForNode::new(events.clone(), connection.clone(), supervisor.clone())
+                }
+                HostAddresses::Followed | HostAddresses::Ignored => FollowForNode::never(),
+            };
+            start_manifests(paths, node_name, follow, connection, host, events, supervisor.clone()).boxed()
         }
     };
     Ok(StartedSource { events: received, ready })
@@ -117,33 +148,44 @@ fn start_manifests(
     paths: Vec<PathBuf>,
     node_name: String,
     follow: bool,
+    connection: Connection,
+    host: FollowForNode,
     events: EventSender,
     supervisor: Supervisor,
 ) -> impl Future<Output = Result<(), SourceError>> + Send + use<> {
-    let loading = spawn_blocking(move || Manifests::load(&paths, &node_name));
+    let loading = spawn_blocking(move || Manifests::load_strictly(&paths, &node_name, connection));
     async move {
         let (manifests, initial) = loading.await??;
         if follow {
-            supervisor.spawn("following the manifests", follow_manifests(manifests, initial, events));
+            supervisor.spawn("following the manifests", follow_manifests(manifests, initial, host, events));
         } else {
-            supervisor.spawn_finite("reading the manifests", async move { send(initial, &events).await });
+            supervisor.spawn_finite("reading the manifests", async move {
+                let mut host = host;
+                send(initial, &mut host, &events).await;
+            });
         }
         Ok(())
     }
 }
 
 /// Sends events, until the receiver is gone, which then needs no further ones.
-async fn send(all: Vec<Event>, events: &EventSender) {
-    for event in all {
+async fn send(initial: Vec<Event>, host: &mut FollowForNode, events: &EventSender) {
+    for event in initial {
+        host.before(&event).await;
         if events.send(Received::now(event)).await.is_err() {
             return;
         }
     }
 }
 
-async fn follow_manifests(manifests: Manifests, initial: Vec<Event>, events: EventSender) -> Result<(), ManifestError> {
-    send(initial, &events).await;
-    manifests.follow(events).await
+async fn follow_manifests(
+    manifests: Manifests,
+    initial: Vec<Event>,
+    mut host: FollowForNode,
+    events: EventSender,
+) -> Result<(), ManifestError> {
+    send(initial, &mut host, &events).await;
+    manifests.follow(host, events).await
 }
 
 /// Appends every event to the journal and passes it on.

@@ -7,7 +7,7 @@ mod loose;
 
 use serde::Deserialize;
 
-pub use loose::{LooseList, LooseObject, Scalar};
+pub use loose::{LooseList, LooseObject, LooseUid, Scalar};
 
 /// The metadata alone, of an object whose other fields cannot be read.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -25,6 +25,8 @@ pub struct MetadataFields {
     pub name: Scalar,
     /// `namespace`
     pub namespace: Scalar,
+    /// `uid`
+    pub uid: LooseUid,
     /// `resourceVersion`: where a watch resumes.
     pub resource_version: Scalar,
     /// `creationTimestamp`

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pointsman::state::{Decoded, Event, Kind};
+use pointsman::tasks::Supervisor;
 use pointsman::watch::{KubernetesOptions, Received, watch_api_server};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::apiserver::ApiServer;
 
@@ -27,7 +29,8 @@ impl Watching {
     pub fn with(server: &ApiServer, options: KubernetesOptions) -> Self {
         let (sender, events) = mpsc::channel(64);
         let config = server.config();
-        let task = tokio::spawn(async move { watch_api_server(config, options, sender).await.unwrap() });
+        let supervisor = Supervisor::new(CancellationToken::new());
+        let task = tokio::spawn(async move { watch_api_server(config, options, sender, &supervisor).await.unwrap() });
         Self { events, task, seen: BTreeMap::new(), log: Vec::new() }
     }
 
@@ -90,7 +93,7 @@ impl Watching {
         match object {
             Decoded::Object(object) => self.seen.insert((kind, name(&object)), format!("{object:?}")),
             Decoded::Unreadable(unreadable) => {
-                let (name, problem) = *unreadable;
+                let (name, problem) = (unreadable.0, unreadable.1);
                 self.seen.insert((kind, name.to_string()), format!("unreadable {}", problem.found))
             }
         };

@@ -9,6 +9,8 @@
 pub mod histories;
 #[path = "../common/nft.rs"]
 mod nft_program;
+#[path = "../common/skip.rs"]
+mod skip;
 
 use std::collections::BTreeSet;
 
@@ -53,7 +55,7 @@ where
     match alone(work).unwrap_or_else(|| Err("no network namespace".to_owned())) {
         Ok(()) => {}
         Err(why) if std::env::var_os("POINTSMAN_REQUIRE_KERNEL").is_some_and(|v| v == "1") => panic!("{why}"),
-        Err(why) => println!("skipped: {why}"),
+        Err(why) => skip::skip(why),
     }
 }
 

@@ -61,6 +61,42 @@ fn broken_objects_are_named_and_counted_and_the_rest_works() {
 }
 
 #[test]
+fn manifests_without_objects_or_that_do_not_parse_are_refused_and_change_nothing() {
+    let Some(world) = World::with_web(&[11, 12]) else { return };
+    world.sync();
+    let before = world.node.nft(&["-a", "list", "ruleset"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("a path of letters").to_owned()
+    };
+    let only_pods = "{kind: List, apiVersion: v1, items: [{kind: Pod, apiVersion: v1, metadata: {name: a}}]}";
+    for (manifests, words) in [
+        // Standard input is empty here.
+        ("-".to_owned(), "standard input holds no object"),
+        (file("empty.yaml", ""), "empty.yaml holds no object"),
+        (file("comment.yaml", "# nothing\n---\n"), "comment.yaml holds no object"),
+        (file("pods.yaml", only_pods), "but 1 Pod v1"),
+        (
+            file("broken.yaml", "kind: Service\nmetadata: {name: web}\nspec: [\n"),
+            "broken.yaml: document 1: line 3, column 7",
+        ),
+        (file("broken.json", "{\"kind\": \"Service\",\n\"spec\" 7}"), "broken.json: document 1: line 2, column 8"),
+    ] {
+        for mode in ["--once", "--dry-run"] {
+            let finished = world.node.pointsman(&["--manifests", &manifests, mode]);
+            assert_eq!(finished.code, Some(2), "{manifests} {mode}: {}", finished.stderr);
+            assert!(finished.stderr.contains(words), "{manifests} {mode}: {}", finished.stderr);
+        }
+        assert_eq!(world.node.nft(&["-a", "list", "ruleset"]), before, "{manifests}");
+    }
+    let nothing = file("nothing.yaml", "{kind: List, apiVersion: v1, items: []}");
+    assert_eq!(world.node.pointsman(&["--manifests", &nothing, "--once"]).code, Some(0));
+    assert_ne!(world.node.nft(&["-a", "list", "ruleset"]), before, "an empty list is meant");
+}
+
+#[test]
 fn the_batch_that_a_dry_run_prints_has_the_effect_of_a_sync() {
     let Some(world) = World::with_web(&[11, 12, 13]) else { return };
     let arguments = ["--manifests", world.manifests.path(), "--dry-run", "--against", "empty", "-o", "json"];

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::common::netns::Family;
+use crate::common::netns::{Family, NODE_NAME};
 use crate::world::World;
 
 const NODE_PORT: u16 = 30_080;
@@ -46,4 +46,33 @@ fn an_added_address_accepts_node_ports_at_once_and_a_removed_one_stops() {
     world.node.host.ip_batch("addr del 192.0.2.77/24 dev client");
     until("192.0.2.77", false);
     assert!(answers("192.0.2.1"));
+}
+
+#[test]
+fn with_a_node_object_of_one_family_node_ports_of_the_other_are_on_every_address() {
+    let Some(world) = World::new() else { return };
+    let pod = Family::V6.pod_ip(11);
+    world.node.serve(SocketAddr::new(pod, 8080));
+    world.manifests.apply(json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE_NAME},
+        "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]},
+    }));
+    world.manifests.apply(json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"type": "NodePort", "clusterIP": Family::V6.cluster_ip(10).to_string(),
+                 "ports": [{"name": "http", "port": 80, "nodePort": NODE_PORT}]},
+    }));
+    world.manifests.apply(json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv6",
+        "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "ports": [{"name": "http", "port": 8080}], "endpoints": [{"addresses": [pod.to_string()]}],
+    }));
+    world.sync();
+    for addr in ["fd00:192::1", "fd00:198::1"] {
+        let addr: IpAddr = addr.parse().expect("an address");
+        let answer = world.node.tcp(addr, NODE_PORT).send();
+        assert_eq!(answer.map(|answer| answer.server.ip()), Ok(pod), "{addr}");
+    }
+    // The next process takes none of them away, even for a moment.
+    world.assert_no_difference();
 }

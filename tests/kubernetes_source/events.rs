@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use pointsman::state::Kind;
-use pointsman::watch::client_config;
+use pointsman::state::{Cluster, Kind, ObjectName};
+use pointsman::watch::{KubernetesOptions, client_config};
 use tokio::time::{Instant, timeout_at};
 
-use super::common::apiserver::{Fault, Resource, Verb, headless, service, slice};
+use super::common::apiserver::{Fault, Resource, Verb, headless, node, service, slice};
 use super::common::watching::{TIMEOUT, Watching};
 use super::{keep_logs, logged, options, small_cluster};
 
@@ -155,4 +155,61 @@ async fn watches_that_keep_ending_early_are_logged_once() {
     server.until("many watches", |server| server.requests_for(Resource::Services, Verb::Watch) == 9).await;
     watching.for_a_while(Duration::ZERO).await;
     assert_eq!(logged("keeps ending our watches early").len(), 1, "{:#?}", logged(""));
+}
+
+#[tokio::test]
+async fn a_name_that_no_node_has_is_a_warning_that_names_some_nodes() {
+    keep_logs();
+    let server = small_cluster();
+    let options = KubernetesOptions { node_name: "elsewhere".to_owned(), ..options() };
+    let connection = options.connection.clone();
+    let mut watching = Watching::with(&server, options);
+    watching.synced().await;
+    watching.for_a_while(Duration::from_millis(300)).await;
+    let warnings = logged("there is no Node elsewhere in the cluster, but there are node-1, node-2");
+    assert_eq!(warnings.len(), 1, "{:?}", logged("Node"));
+    assert!(warnings[0].contains("WARN") && warnings[0].contains("--hostname-override"), "{warnings:?}");
+    assert_eq!(connection.missing(), ["there is no Node elsewhere in the cluster, but there are node-1, node-2"]);
+    server.apply(node("elsewhere"));
+    watching.until("the Node", |seen| seen.has(Kind::Node, "elsewhere", "")).await;
+    watching.for_a_while(Duration::from_millis(100)).await;
+    assert_eq!(connection.missing(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_slice_that_is_made_again_during_a_gap_is_another_object() {
+    let server = small_cluster();
+    let with_uid = |mut object: serde_json::Value, uid: &str| {
+        object["metadata"]["uid"] = uid.into();
+        object
+    };
+    server.apply(with_uid(slice("default/a-1", "a", &["10.1.0.1"]), "one"));
+    let mut watching =
+        Watching::with(&server, KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() });
+    watching.synced().await;
+    let mut cluster = Cluster::new("node-1");
+    let endpoints = |cluster: &Cluster| {
+        let slices = cluster.slices_of(&ObjectName::new("default", "a"));
+        slices.iter().map(|slice| slice.endpoints.len()).sum::<usize>()
+    };
+    watching.log.drain(..).for_each(|event| drop(cluster.apply(event)));
+    assert_eq!(endpoints(&cluster), 1);
+    // The server forgets what happened meanwhile, so the watch begins with a list.
+    for (object, left) in [
+        (with_uid(json_of_type(slice("default/a-1", "a", &["10.1.0.1"]), "IPv5"), "one"), 1),
+        (with_uid(json_of_type(slice("default/a-1", "a", &["10.1.0.1"]), "IPv5"), "two"), 0),
+        (with_uid(slice("default/a-1", "a", &["10.1.0.1"]), "three"), 1),
+        (with_uid(json_of_type(slice("default/a-1", "a", &["a.example"]), "FQDN"), "four"), 0),
+    ] {
+        server.fail(Resource::EndpointSlices, Some(Verb::Watch), Fault::Expired, Some(1));
+        server.apply(object.clone());
+        watching.until("a new list", |seen| seen.resets(Kind::EndpointSlice) > 0).await;
+        watching.log.drain(..).for_each(|event| drop(cluster.apply(event)));
+        assert_eq!(endpoints(&cluster), left, "{object}");
+    }
+}
+
+fn json_of_type(mut slice: serde_json::Value, address_type: &str) -> serde_json::Value {
+    slice["addressType"] = address_type.into();
+    slice
 }

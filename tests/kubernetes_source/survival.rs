@@ -208,3 +208,21 @@ async fn a_long_list_by_pages_is_not_slowed_down() {
     // At five requests a second it would take half a minute.
     assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
 }
+
+#[tokio::test]
+async fn all_watches_return_within_three_seconds_after_the_server_does() {
+    let mut server = small_cluster();
+    let options = real_options();
+    let connection = options.connection.clone();
+    let mut watching = Watching::with(&server, options);
+    watching.synced().await;
+    server.down();
+    watching.for_a_while(Duration::from_secs(12)).await;
+    assert!(connection.report().is_some_and(|report| !report.connected));
+    server.up();
+    let back = Instant::now();
+    while !connection.report().is_some_and(|report| report.connected) {
+        watching.for_a_while(Duration::from_millis(20)).await;
+        assert!(back.elapsed() < Duration::from_secs(3), "{:?}", connection.report());
+    }
+}

@@ -41,7 +41,7 @@ impl OldNode {
             if !pointsman::takeover::program_exists(program) {
                 let required = std::env::var("POINTSMAN_REQUIRE_KERNEL").is_ok_and(|value| value == "1");
                 assert!(!required, "POINTSMAN_REQUIRE_KERNEL=1, but there is no {program}");
-                println!("skipped: there is no {program}");
+                requirements::skip(format_args!("there is no {program}"));
                 return None;
             }
         }

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::metrics::process;
 use crate::observe::ClientCounts;
+use crate::watch::Connection;
 
 /// The format of metrics that every Prometheus reads.
 const METRICS: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
@@ -31,6 +32,8 @@ pub struct About {
     pub configuration: Value,
     /// The arguments of the process.
     pub command_line: Vec<String>,
+    /// What its sources do not find.
+    pub connection: Connection,
     /// When it started.
     pub started: Timestamp,
 }
@@ -87,8 +90,9 @@ async fn flagz(State(about): State<Arc<About>>) -> impl IntoResponse {
 async fn statusz(State(about): State<Arc<About>>) -> impl IntoResponse {
     let (version, now) = (env!("CARGO_PKG_VERSION"), Timestamp::now());
     let up = now.duration_since(about.started).as_secs();
+    let missing: String = about.connection.missing().iter().map(|text| format!("Missing: {text}\n")).collect();
     let page = format!(
-        "pointsman statusz\nFor people: the format may change.\n\nStarted: {}\nUp: {up} s\nBinary version: {version}\nPaths: \
+        "pointsman statusz\nFor people: the format may change.\n\nStarted: {}\nUp: {up} s\nBinary version: {version}\n{missing}Paths: \
          /metrics /metrics/slis /healthz /proxyMode /configz /flagz\n",
         about.started
     );

@@ -37,7 +37,7 @@ async fn livez(State((health, families)): HealthPages) -> Response {
     answer(&health, report, report.healthy, None, &families)
 }
 
-/// The body of kube-proxy's health pages, with `apiServer` added.
+/// The body of kube-proxy's health pages, with `apiServer` and `missing` added.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HealthPage {
@@ -49,6 +49,9 @@ struct HealthPage {
     status: BTreeMap<&'static str, FamilyStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     api_server: Option<ApiServerStatus>,
+    /// What the proxy needs and does not have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -97,6 +100,7 @@ fn answer(
         healthy: report.healthy,
         status: families.iter().map(|family| (family.label(), FamilyStatus::from(report.family(*family)))).collect(),
         api_server,
+        missing: health.connection().missing(),
     };
     let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     // kube-proxy names no server, so this header tells the two apart.

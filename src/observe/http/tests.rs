@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::metrics::HEALTHZ;
 use crate::observe::ClientCounts;
+use crate::watch::Connection;
 use jiff::Timestamp;
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -59,6 +60,7 @@ fn about(metrics: PrometheusHandle) -> Pages {
     let configuration = json!({"kind": "KubeProxyConfiguration", "mode": "nftables"});
     let command_line = vec!["pointsman".to_owned(), "--once".to_owned()];
     Pages::Metrics(Arc::new(About {
+        connection: Connection::default(),
         metrics,
         clients: Mutex::new(ClientCounts::new(&[], 0)),
         configuration,

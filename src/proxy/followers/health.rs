@@ -65,6 +65,7 @@ impl ServiceHealthFollower {
             while changes.changed().await.is_ok() {
                 let checks = changes.borrow_and_update().clone();
                 service_health.update(&checks).await;
+                service_health.retry(&mut changes).await;
             }
         });
         Self(newest)

@@ -65,7 +65,7 @@ pub(crate) fn log_skipped(skipped: &Skipped) {
         field = problem.field,
         reason = problem.reason.label(),
         "left out: {}",
-        problem.found
+        problem.explanation()
     );
 }
 

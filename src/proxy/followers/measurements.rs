@@ -124,8 +124,13 @@ impl Follower for MetricsFollower {
             self.end_sync();
             self.families_at(names::SYNC_LAST, Timestamp::now());
             names::without_local(&self.families, &snapshot.desired().without_local);
-            #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^52 Services")]
-            gauge!(names::SERVICES).set(snapshot.cluster().service_count() as f64);
+            let cluster = snapshot.cluster();
+            for (name, count) in
+                [(names::SERVICES, cluster.service_count()), (names::WITHOUT_SERVICE, cluster.missing_service_count())]
+            {
+                #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^52 Services")]
+                gauge!(name).set(count as f64);
+            }
         }
         if plan.is_empty() {
             counter!(names::SYNCS, "result" => "unchanged").increment(1);

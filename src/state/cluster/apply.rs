@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use super::Cluster;
 use crate::state::change_set::ChangeSet;
-use crate::state::event::{Decoded, Event, Kind};
+use crate::state::event::{Decoded, Event, Kind, UnreadableObject};
 use crate::state::names::{HashedName, ObjectName};
 use crate::state::object::{EndpointSlice, Node, Service, ServiceCidr};
 use crate::state::service_state::ServiceState;
 use crate::state::skipped::{ObjectRef, Problem, Reason, Skipped};
+use crate::state::view::NodePortAddresses;
 
 mod first;
+mod named;
+
+use named::Named;
 
 /// What one event did to the cluster.
 #[derive(Clone, Debug, Default)]
@@ -68,12 +72,6 @@ struct ClusterDraft<'a> {
     skipped: Vec<Skipped>,
 }
 
-/// A domain object, as far as the bookkeeping here needs it.
-trait Named {
-    fn name(&self) -> &ObjectName;
-    fn problems(&self) -> &[Problem];
-}
-
 impl ClusterDraft<'_> {
     /// Replaces a whole kind: what is not in the list is gone, what could not be read stays as it was.
     fn reset<T: Named>(
@@ -103,7 +101,15 @@ impl ClusterDraft<'_> {
                 put(self, &name, Some(object));
             }
             Decoded::Unreadable(of) => {
-                let (name, problem) = *of;
+                let UnreadableObject(name, mut problem, uid) = *of;
+                match T::known(self.cluster, &name) {
+                    Some(Some(known)) if uid.is_some_and(|uid| uid != known) => {
+                        problem.found.push_str("; the object of this name that was there before is gone");
+                        put(self, &name, None);
+                    }
+                    Some(_) => problem.found.push_str("; its last version stays in force"),
+                    None => {}
+                }
                 self.report(kind, &name, problem);
             }
         }
@@ -183,15 +189,13 @@ impl ClusterDraft<'_> {
         let (Some(slice), Some(owner)) = (slice, owner) else { return };
         self.report_new(Kind::EndpointSlice, &*slice, old.as_deref());
         if old_owner.as_ref() != Some(&owner) {
-            // Slices and Services arrive on different watches: before both lists are complete, a Service may still come.
-            if self.cluster.is_complete() && self.lacks_service(&owner) {
-                self.report_without_service(&slice, &owner);
-            }
             self.cluster.slice_owners.insert((name.hash(), owner.hash()));
         }
         self.edit(&owner, |state| state.put_slice(slice));
     }
 
+    /// Reports slices of Services that do not exist, once, when all lists are complete. Later the two arrive on different watches, in any
+    /// order, and a Service may go before its slices.
     fn report_slices_without_service(&mut self) {
         let mut orphans: Vec<Arc<EndpointSlice>> = self
             .cluster
@@ -269,8 +273,12 @@ impl ClusterDraft<'_> {
 
     fn put_host_addresses(&mut self, all: Vec<IpAddr>) {
         if self.cluster.host_addresses.as_deref() != Some(&*all) {
-            self.changes.node_port_addresses = true;
+            // Without networks most that come and go do not matter: those of pods' interfaces, say.
+            let is_primary = self.cluster.view.node_ports == NodePortAddresses::Primary;
+            let before = is_primary.then(|| self.cluster.node_port_addresses());
             self.cluster.host_addresses = Some(all.into());
+            self.changes.node_port_addresses |=
+                before.is_none_or(|before| before != self.cluster.node_port_addresses());
         }
     }
 }
@@ -279,41 +287,5 @@ fn decoded_name<T: Named>(object: &Decoded<T>) -> &ObjectName {
     match object {
         Decoded::Object(object) => object.name(),
         Decoded::Unreadable(of) => &of.0,
-    }
-}
-
-impl Named for Service {
-    fn name(&self) -> &ObjectName {
-        &self.name
-    }
-    fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
-}
-
-impl Named for EndpointSlice {
-    fn name(&self) -> &ObjectName {
-        &self.name
-    }
-    fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
-}
-
-impl Named for ServiceCidr {
-    fn name(&self) -> &ObjectName {
-        &self.name
-    }
-    fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
-}
-
-impl Named for Node {
-    fn name(&self) -> &ObjectName {
-        &self.name
-    }
-    fn problems(&self) -> &[Problem] {
-        &[]
     }
 }

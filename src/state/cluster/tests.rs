@@ -1,6 +1,6 @@
 use super::*;
 use crate::fixtures::{World, empty_lists, name, node, problem, service, service_cidr, slice};
-use crate::state::{Decoded, Event};
+use crate::state::{Decoded, Event, Problem, Reason};
 
 #[test]
 fn an_event_touches_the_service_that_it_is_about() {
@@ -152,7 +152,8 @@ fn an_object_that_cannot_be_read_stays_as_it_was_and_is_reported() {
     for event in [Event::ServiceApplied(unreadable()), Event::ServicesReset(vec![unreadable()])] {
         let seen = world.apply(event);
         assert_eq!(seen.services(), [""; 0]);
-        assert_eq!(seen.reports(), ["Service shop/web: spec: what was found (bad-port)"]);
+        let report = "Service shop/web: spec: what was found; its last version stays in force (bad-port)";
+        assert_eq!(seen.reports(), [report]);
         assert!(world.cluster().service(&name("shop/web")).is_some());
     }
 }
@@ -181,18 +182,6 @@ fn a_problem_is_reported_when_it_appears_and_not_again() {
 }
 
 #[test]
-fn a_slice_without_a_service_is_reported_when_it_comes() {
-    let mut world = World::new();
-    let report = "EndpointSlice shop/web-1: metadata.labels[kubernetes.io/service-name]: there is no Service shop/web to \
-                  proxy (no-service)";
-    assert_eq!(world.apply(slice("shop/web-1")).reports(), [report]);
-    assert_eq!(world.apply(slice("shop/web-1").ready(&["10.1.0.1"])).reports(), [""; 0], "it was reported before");
-    // Its endpoints are there when the Service comes.
-    assert_eq!(world.apply(service("shop/web")).reports(), [""; 0]);
-    assert_eq!(world.at("10.96.0.1 80/tcp"), "shop/web:http -> 10.1.0.1:8080");
-}
-
-#[test]
 fn a_slice_without_a_service_is_not_reported_before_the_lists_are_complete_but_then() {
     let mut world = World::unlisted();
     assert_eq!(world.apply(slice("shop/web-1")).reports(), [""; 0]);
@@ -206,14 +195,6 @@ fn a_slice_without_a_service_is_not_reported_before_the_lists_are_complete_but_t
     assert_eq!(completed.skipped.len(), 1, "{:?}", completed.reports());
     assert_eq!(completed.skipped[0].object.name, name("shop/web-1"));
     assert_eq!(world.apply(cidrs).reports(), [""; 0], "once");
-}
-
-#[test]
-fn a_slice_that_moves_to_a_service_that_is_not_there_is_reported() {
-    let mut world = World::new();
-    world.apply(service("shop/web"));
-    assert_eq!(world.apply(slice("shop/web-1")).reports(), [""; 0]);
-    assert_eq!(world.apply(slice("shop/web-1").of("db")).skipped.len(), 1);
 }
 
 #[test]
@@ -290,4 +271,63 @@ fn a_node_ip_stands_for_the_node_objects_address_of_its_family() {
     assert_eq!(ports(Some("192.0.2.7"), &both), ["192.0.2.7", "fd00::1"]);
     assert_eq!(ports(Some("fd00::7"), &both), ["192.0.2.1", "fd00::7"]);
     assert_eq!(ports(Some("fd00::7"), &["192.0.2.1"]), ["192.0.2.1", "fd00::7"]);
+}
+
+#[test]
+fn with_node_addresses_of_one_family_all_addresses_of_the_other_accept_node_ports() {
+    let ip = crate::fixtures::ip;
+    let accepted = |own: &[&str]| {
+        let mut cluster = Cluster::new("node-a");
+        cluster.apply(Event::HostAddresses(
+            ["127.0.0.1", "192.0.2.1", "192.0.2.2", "::1", "fe80::1", "fd00::1", "fd00::2"].map(ip).to_vec(),
+        ));
+        let node = crate::state::Node {
+            name: name("node-a"),
+            addresses: own.iter().map(|addr| ip(addr)).collect(),
+            ..crate::state::Node::default()
+        };
+        cluster.apply(Event::NodesReset(vec![Decoded::Object(Arc::new(node))]));
+        cluster.node_port_addresses().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(accepted(&["192.0.2.1"]), ["192.0.2.1", "fd00::1", "fd00::2"]);
+    assert_eq!(accepted(&["fd00::2"]), ["192.0.2.1", "192.0.2.2", "fd00::2"]);
+    assert_eq!(accepted(&["192.0.2.2", "fd00::1"]), ["192.0.2.2", "fd00::1"]);
+    assert_eq!(accepted(&["127.0.0.1", "fd00::1"]), ["192.0.2.1", "192.0.2.2", "fd00::1"]);
+    assert_eq!(accepted(&[]), [""; 0]);
+}
+
+#[test]
+fn a_service_may_go_before_its_slices_or_come_after_them() {
+    let mut world = World::new();
+    assert_eq!(world.apply(slice("shop/web-1").ready(&["10.1.0.1"])).skipped, []);
+    // Its endpoints are there when the Service comes.
+    assert_eq!(world.apply(service("shop/web")).skipped, []);
+    assert_eq!(world.at("10.96.0.1 80/tcp"), "shop/web:http -> 10.1.0.1:8080");
+    assert_eq!(world.apply(Event::ServiceDeleted(name("shop/web"))).skipped, []);
+    assert_eq!(world.apply(slice("shop/web-2").ready(&["10.1.0.1"])).skipped, []);
+    assert_eq!(world.apply(slice("shop/web-2").of("db")).skipped, []);
+    assert_eq!(world.cluster().missing_service_count(), 2);
+}
+
+#[test]
+fn an_unreadable_object_keeps_its_last_version_only_if_it_is_the_same_object() {
+    let uid = crate::state::Uid::new;
+    for (then, stays, says) in [
+        (Some("a"), true, "; its last version stays in force"),
+        (None, true, "; its last version stays in force"),
+        (Some("b"), false, "; the object of this name that was there before is gone"),
+    ] {
+        let mut cluster = Cluster::new("node-a");
+        empty_lists().into_iter().for_each(|event| drop(cluster.apply(event)));
+        let Decoded::Object(web) = service("shop/web").decoded() else { panic!("a Service") };
+        let web = crate::state::Service { uid: crate::state::Identity(uid("a")), ..(*web).clone() };
+        cluster.apply(Event::ServiceApplied(Decoded::Object(Arc::new(web))));
+        let problem = Problem::new("", Reason::Undecodable, "bad");
+        let unreadable = Decoded::unreadable(name("shop/web"), problem).with_uid(then.and_then(uid));
+        let json = serde_json::to_string(&unreadable).unwrap();
+        assert_eq!(serde_json::from_str::<Decoded<crate::state::Service>>(&json).unwrap(), unreadable);
+        let applied = cluster.apply(Event::ServicesReset(vec![unreadable]));
+        assert_eq!(cluster.service(&name("shop/web")).is_some(), stays, "{then:?}");
+        assert_eq!(applied.skipped[0].problem.found, format!("bad{says}"));
+    }
 }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::fixtures::{NODE, World, name, service, service_cidr, slice};
-use crate::state::Event;
+use crate::fixtures::{NODE, World, ip, name, node, service, service_cidr, slice};
+use crate::state::{Decoded, Event};
 
 const FRONTEND: &str = "10.96.0.1 80/tcp";
 
@@ -257,4 +257,38 @@ fn folding_gives_what_compiling_from_scratch_gives() {
     world.apply(service("lab/web").created(1).local());
     assert_eq!(*world.desired(), Desired::from_cluster(world.cluster()));
     assert_eq!(Desired::from_cluster(&Cluster::new(NODE)), Desired::default());
+}
+
+#[test]
+fn a_node_port_that_another_services_address_hides_is_a_clash() {
+    let mut world = World::new();
+    let mut node = (**node("node-a").object().unwrap()).clone();
+    node.addresses = vec![ip("192.0.2.1")];
+    world.apply(Event::NodeApplied(Decoded::Object(Arc::new(node))));
+    world.apply(service("shop/web").node_port(30080));
+    let external = |port: u16| {
+        let Decoded::Object(other) = service("shop/other").ips(&["10.96.0.2"]).decoded() else { panic!("a Service") };
+        let mut other = (*other).clone();
+        other.ports[0].port = port;
+        other.load_balancer_ips = vec![ip("192.0.2.1")].into();
+        Event::ServiceApplied(Decoded::Object(Arc::new(other)))
+    };
+    assert_eq!(world.apply(external(80)).reports(), [""; 0]);
+    let text = "Service shop/web: 192.0.2.1:30080/tcp: shop/other:http has this address and port, so the NodePort is not reached there \
+                (frontend-taken)";
+    assert_eq!(world.apply(external(30080)).reports(), [text]);
+    assert_eq!(world.apply(slice("shop/other-1").ready(&["10.1.0.1"])).reports(), [""; 0], "no news");
+    assert_eq!(world.apply(external(81)).reports(), [""; 0]);
+    assert_eq!(world.apply(external(30080)).reports(), [text], "news again");
+}
+
+#[test]
+fn while_no_node_is_known_addresses_of_an_earlier_run_stay() {
+    let mut world = World::new();
+    world.apply(service("shop/web"));
+    assert!(!world.desired().knows_node_port_addresses);
+    let mut node = (**node("node-a").object().unwrap()).clone();
+    node.addresses = vec![ip("192.0.2.1")];
+    world.apply(Event::NodeApplied(Decoded::Object(Arc::new(node))));
+    assert!(world.desired().knows_node_port_addresses);
 }

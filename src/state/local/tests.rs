@@ -32,6 +32,7 @@ fn service() -> Service {
         health_check_node_port: None,
         ports: vec![port("http", 80), port("https", 443)],
         problems: Few::new(),
+        uid: crate::state::Identity::default(),
     }
 }
 
@@ -61,6 +62,7 @@ fn slice(name: &str, ports: &[&str], endpoints: &[SliceEndpoint]) -> Event {
         ports: ports.iter().map(port).collect(),
         endpoints: endpoints.to_vec(),
         problems: Few::new(),
+        uid: crate::state::Identity::default(),
     })))
 }
 

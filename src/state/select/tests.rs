@@ -75,14 +75,14 @@ fn the_local_policy_falls_back_to_terminating_endpoints_of_this_node_whatever_ot
     ] {
         let (found, local, found_any) = selected(endpoints, true);
         assert_eq!((found.as_str(), found_any), (used, any), "{endpoints}");
-        assert_eq!(local, used, "what the local policy uses is local: {endpoints}");
+        assert_eq!(local, used, "what the local policy uses is here: {endpoints}");
     }
 }
 
 #[test]
-fn local_endpoints_are_those_of_the_used_ones_that_run_on_this_node() {
+fn endpoints_that_may_be_here_are_those_of_the_used_ones_that_name_this_node_or_none() {
     for (endpoints, local) in [
-        ("10.1.0.1 L r, 10.1.0.2 R r, 10.1.0.3 ? r", "10.1.0.1:8080"),
+        ("10.1.0.1 L r, 10.1.0.2 R r, 10.1.0.3 ? r", "10.1.0.1:8080 10.1.0.3:8080"),
         ("10.1.0.1 L st, 10.1.0.2 R r", ""),
         ("10.1.0.1 L st, 10.1.0.2 R st", "10.1.0.1:8080"),
     ] {
@@ -91,9 +91,9 @@ fn local_endpoints_are_those_of_the_used_ones_that_run_on_this_node() {
 }
 
 #[test]
-fn node_names_are_compared_exactly() {
+fn node_names_are_compared_exactly_and_without_one_an_endpoint_may_be_here() {
     let mut here = (*slice("shop/web-1").endpoints("10.1.0.1 L r").build()).clone();
-    for (node, local) in [(Some(NODE), 1), (Some("Node-A"), 0), (Some("node-a.example"), 0), (Some(""), 0), (None, 0)] {
+    for (node, local) in [(Some(NODE), 1), (Some("Node-A"), 0), (Some("node-a.example"), 0), (Some(""), 0), (None, 1)] {
         let place = EndpointPlace { node: node.map(Arc::from), ..EndpointPlace::default() };
         here.endpoints[0].place = Some(place.into());
         let selection = select(&[Arc::new(here.clone())], &port("http", "tcp"), Family::Ip, HERE, needs(false));
@@ -127,15 +127,52 @@ fn of_one_address_the_endpoint_that_is_not_terminating_wins_in_any_order() {
 }
 
 #[test]
-fn among_endpoints_that_are_not_terminating_the_last_slice_by_name_wins() {
-    assert_eq!(merged(&["10.1.0.1 R r", "10.1.0.1 R -"]), "");
-    assert_eq!(merged(&["10.1.0.1 R -", "10.1.0.1 R r"]), "10.1.0.1:8080");
+fn what_several_slices_say_of_one_endpoint_counts_in_any_order() {
+    // The entries, and then what they make together: in use, in use under the policy Local, may be here.
+    for (entries, used, local, may_be_here) in [
+        (&["L r", "L -"][..], true, true, true),
+        (&["R r", "R -"], true, false, false),
+        (&["L st", "L t"], true, true, true),
+        // Ready beats not ready, wherever the other is said to be.
+        (&["L -", "R r"], true, false, true),
+        (&["R st", "L r"], true, true, true),
+        // A known node beats none, whatever the conditions.
+        (&["L r", "? r"], true, true, true),
+        (&["L -", "? r"], true, true, true),
+        (&["R r", "? r"], true, false, true),
+        (&["R -", "? r", "L t"], true, false, true),
+        (&["? r"], true, false, true),
+    ] {
+        for turn in 0..entries.len() {
+            let mut entries = entries.to_vec();
+            entries.rotate_left(turn);
+            for entries in [entries.clone(), entries.iter().rev().copied().collect()] {
+                let entries: Vec<&str> = entries;
+                let slices = entries.iter().enumerate();
+                let slices: Vec<_> = slices
+                    .map(|(n, entry)| slice(&format!("shop/web-{n}")).endpoints(&format!("10.1.0.1 {entry}")))
+                    .collect();
+                let cluster = select_http(&slices, false);
+                let found = (cluster.cluster.len() == 1, select_http(&slices, true).local.len() == 1);
+                assert_eq!(found, (used, local), "{entries:?}");
+                assert_eq!(cluster.reachable_here.len() == 1, may_be_here, "{entries:?}");
+            }
+        }
+    }
 }
 
 #[test]
-fn among_terminating_endpoints_the_first_slice_by_name_wins() {
-    assert_eq!(merged(&["10.1.0.1 R st", "10.1.0.1 R t"]), "10.1.0.1:8080");
-    assert_eq!(merged(&["10.1.0.1 R t", "10.1.0.1 R st"]), "");
+fn nodes_that_are_told_different_places_agree_on_one() {
+    let slices =
+        ["L r", "R r"].map(|entry| slice(&format!("shop/web-{}", &entry[..1])).endpoints(&format!("10.1.0.1 {entry}")));
+    for slices in [slices.clone(), [slices[1].clone(), slices[0].clone()]] {
+        let slices: Vec<_> = slices.into_iter().map(SliceBuilder::build).collect();
+        let local = |node| {
+            let place = Place { node, zone: None };
+            select(&slices, &port("http", "tcp"), Family::Ip, place, needs(true)).local.len()
+        };
+        assert_eq!([local(NODE), local("node-b")], [0, 1]);
+    }
 }
 
 #[test]

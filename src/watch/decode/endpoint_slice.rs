@@ -7,7 +7,8 @@ use super::port::usable_ports;
 use super::{Interner, NotProxied, WatchedKind, namespaced, note_list, object};
 use crate::dataplane::Family;
 use crate::state::{
-    Decoded, EndpointPlace, EndpointSlice, Event, Few, Kind, ObjectName, Problem, Reason, SliceEndpoint, SlicePort,
+    Decoded, EndpointPlace, EndpointSlice, Event, Few, Identity, Kind, ObjectName, Problem, Reason, SliceEndpoint,
+    SlicePort,
 };
 use crate::watch::wire;
 
@@ -32,21 +33,38 @@ impl WatchedKind for EndpointSlice {
         if labels.headless.is_some() {
             return Err(NotProxied(name));
         }
+        let uid = metadata.uid.0;
+        // Kept as a slice of no Service: its earlier endpoints must go, and the problem must be reported.
+        let useless = |name, family, problem, names: &mut Interner| {
+            let (service, problems) = (names.share(""), vec![problem].into());
+            Ok(object(Self {
+                name,
+                uid: Identity(uid),
+                service,
+                family,
+                ports: Vec::new(),
+                endpoints: Vec::new(),
+                problems,
+            }))
+        };
         let family = match wire.address_type.as_str() {
             Some("IPv4") => Family::Ip,
             Some("IPv6") => Family::Ip6,
+            // The type of a slice cannot change, so whatever had this name before was another slice.
+            Some("FQDN") => {
+                let problem = Problem::new("addressType", Reason::UnsupportedAddressType, "FQDN");
+                return useless(name, Family::Ip, problem, names);
+            }
             _ => {
                 let problem = Problem::new("addressType", Reason::UnsupportedAddressType, wire.address_type);
-                return Ok(Decoded::unreadable(name, problem));
+                return Ok(Decoded::unreadable(name, problem).with_uid(uid));
             }
         };
         let mut problems = Vec::new();
         let Some(service) = labels.service_name.non_empty() else {
-            // Kept as a slice of no Service: its earlier endpoints must go, and the problem must be reported.
             let field = "metadata.labels[kubernetes.io/service-name]";
-            problems.push(Problem::new(field, Reason::NoService, &labels.service_name));
-            let (service, ports, endpoints, problems) = (names.share(""), Vec::new(), Vec::new(), problems.into());
-            return Ok(object(Self { name, service, family, ports, endpoints, problems }));
+            let problem = Problem::new(field, Reason::NoService, &labels.service_name);
+            return useless(name, family, problem, names);
         };
         let service = service.into();
         // A port left out would mean all ports, which a Service proxy cannot use.
@@ -57,7 +75,7 @@ impl WatchedKind for EndpointSlice {
         });
         let endpoints = endpoints(wire.endpoints, family, names, &mut problems);
         let problems = problems.into();
-        Ok(object(Self { name, service, family, ports, endpoints, problems }))
+        Ok(object(Self { name, uid: Identity(uid), service, family, ports, endpoints, problems }))
     }
 
     fn name(&self) -> &ObjectName {
@@ -218,10 +236,19 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_of_host_names_is_unreadable() {
-        let json = r#"{"metadata":{"name":"s","labels":{"kubernetes.io/service-name":"web"}},"addressType":"FQDN"}"#;
-        let Ok(Decoded::Unreadable(unreadable)) = decode(json) else { panic!() };
-        assert_eq!((unreadable.1.reason, &*unreadable.1.found), (Reason::UnsupportedAddressType, "FQDN"));
+    fn a_slice_of_host_names_has_no_endpoints_and_one_of_unknown_addresses_is_unreadable() {
+        let json = |kind: &str| {
+            format!(
+                r#"{{"metadata":{{"name":"s","uid":"u","labels":{{"kubernetes.io/service-name":"web"}}}},"addressType":"{kind}",
+                "endpoints":[{{"addresses":["10.0.0.1"]}}]}}"#
+            )
+        };
+        let Ok(Decoded::Object(slice)) = decode(&json("FQDN")) else { panic!() };
+        assert_eq!((&*slice.service, slice.endpoints.len()), ("", 0));
+        assert_eq!((slice.problems[0].reason, &*slice.problems[0].found), (Reason::UnsupportedAddressType, "FQDN"));
+        let Ok(Decoded::Unreadable(unreadable)) = decode(&json("IPv5")) else { panic!() };
+        assert_eq!((unreadable.1.reason, &*unreadable.1.found), (Reason::UnsupportedAddressType, "IPv5"));
+        assert_eq!(unreadable.2, crate::state::Uid::new("u"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::address::{is_virtual, parse_ip, parse_network};
 use super::port::{number_or_none, usable_ports};
 use super::{Interner, NotProxied, WatchedKind, namespaced, note_list, object};
 use crate::dataplane::Family;
-use crate::state::{Decoded, Event, Few, Kind, ObjectName, Problem, Reason, Service, ServicePort};
+use crate::state::{Decoded, Event, Few, Identity, Kind, ObjectName, Problem, Reason, Service, ServicePort};
 use crate::watch::wire;
 
 impl WatchedKind for Service {
@@ -49,7 +49,7 @@ impl WatchedKind for Service {
         };
         let external_ips = external_ips(spec.external_ips, &mut problems);
         let load_balancer_ips = load_balancer_ips(wire.status.or_default(), &mut problems);
-        let source_ranges = source_ranges(spec.load_balancer_source_ranges, &mut problems);
+        let source_ranges = source_ranges(spec.load_balancer_source_ranges, &load_balancer_ips, &mut problems);
         // The external policy counts only on a Service that can be reached from outside.
         let reachable = match spec.kind.as_str() {
             Some("LoadBalancer" | "NodePort") => true,
@@ -62,6 +62,7 @@ impl WatchedKind for Service {
         let created = metadata.creation_timestamp.as_str().and_then(|text| text.parse().ok());
         Ok(object(Self {
             name,
+            uid: Identity(metadata.uid.0),
             created,
             cluster_ips,
             internal_traffic_local,
@@ -180,7 +181,14 @@ fn load_balancer_ips(status: wire::ServiceStatusFields, problems: &mut Vec<Probl
     found
 }
 
-fn source_ranges(wire: wire::LooseList<wire::Scalar>, problems: &mut Vec<Problem>) -> Vec<IpNet> {
+/// The sources that may use the load-balancer IPs. If ranges were left out and none remains in a family, the last problem says that
+/// these addresses are open.
+fn source_ranges(
+    wire: wire::LooseList<wire::Scalar>,
+    load_balancer_ips: &[IpAddr],
+    problems: &mut Vec<Problem>,
+) -> Vec<IpNet> {
+    let before = problems.len();
     note_list(&wire, "spec.loadBalancerSourceRanges", Reason::BadAddress, problems);
     let mut found = Vec::new();
     for (i, text) in wire.into_vec().into_iter().enumerate() {
@@ -191,6 +199,19 @@ fn source_ranges(wire: wire::LooseList<wire::Scalar>, problems: &mut Vec<Problem
                 problems.push(Problem::new(field, Reason::BadAddress, &text));
             }
         }
+    }
+    let is_open = |family: &Family| {
+        let of_family = |addr: IpAddr| Family::from_addr(addr) == *family;
+        let has_ip = load_balancer_ips.is_empty() || load_balancer_ips.iter().any(|addr| of_family(*addr));
+        has_ip && !found.iter().any(|range| of_family(range.addr()))
+    };
+    let open: Vec<_> = Family::ALL.into_iter().filter(is_open).map(Family::label).collect();
+    if let Some(last) = problems.get_mut(before..).and_then(<[Problem]>::last_mut)
+        && !open.is_empty()
+    {
+        let open = open.join(" and ");
+        last.found
+            .push_str(&format!("; no range is left, so the load-balancer IPs are open to all sources over {open}"));
     }
     found
 }

@@ -2,7 +2,7 @@
 
 use super::address::parse_network;
 use super::{Interner, NotProxied, WatchedKind, cluster_scoped, note_list, object};
-use crate::state::{Decoded, Event, Few, Kind, ObjectName, Problem, Reason, ServiceCidr};
+use crate::state::{Decoded, Event, Few, Identity, Kind, ObjectName, Problem, Reason, ServiceCidr};
 use crate::watch::wire;
 
 impl WatchedKind for ServiceCidr {
@@ -17,7 +17,8 @@ impl WatchedKind for ServiceCidr {
     }
 
     fn decode(wire: wire::ServiceCidrFields, _: &mut Interner) -> Result<Decoded<Self>, NotProxied> {
-        let name = match cluster_scoped(&wire.metadata.or_default()) {
+        let metadata = wire.metadata.or_default();
+        let name = match cluster_scoped(&metadata) {
             Ok(name) => name,
             Err(unreadable) => return Ok(unreadable),
         };
@@ -30,7 +31,7 @@ impl WatchedKind for ServiceCidr {
                 None => problems.push(Problem::new(format!("spec.cidrs[{i}]"), Reason::BadAddress, cidr)),
             }
         }
-        Ok(object(Self { name, networks, problems: problems.into() }))
+        Ok(object(Self { name, uid: Identity(metadata.uid.0), networks, problems: problems.into() }))
     }
 
     fn name(&self) -> &ObjectName {

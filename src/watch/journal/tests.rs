@@ -27,7 +27,7 @@ fn journal() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn recorded_events_are_read_back_in_order() {
     let (_folder, path) = journal();
-    let mut recorder = Recorder::open(&path).unwrap();
+    let mut recorder = Recorder::open(&path, "node-a").unwrap();
     let first = {
         let received = events(0..1).remove(0);
         let at = Moment::from_start(received.at.since_start().saturating_sub(Duration::from_secs(2)));
@@ -62,24 +62,24 @@ fn a_journal_can_be_read_up_to_a_number_or_a_time() {
 }
 
 #[test]
-fn a_last_line_that_a_crash_cut_is_left_out_and_overwritten() {
+fn a_last_line_that_a_crash_cut_is_completed_or_left_out_and_overwritten() {
     let (_folder, path) = journal();
-    Recorder::open(&path).unwrap().append(&events(0..3)).unwrap();
+    Recorder::open(&path, "node-a").unwrap().append(&events(0..3)).unwrap();
     let whole = std::fs::read(&path).unwrap();
     for cut in [1, 30, whole.len() / 3 - 1] {
         std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
         // Without its newline alone a line is still whole.
         let left: &[&str] = if cut == 1 { &["s-0", "s-1", "s-2"] } else { &["s-0", "s-1"] };
         assert_eq!(names(&path, None), left, "{cut}");
-        Recorder::open(&path).unwrap().append(&events(7..8)).unwrap();
-        assert_eq!(names(&path, None), ["s-0", "s-1", "s-7"], "{cut}");
+        Recorder::open(&path, "node-a").unwrap().append(&events(7..8)).unwrap();
+        assert_eq!(names(&path, None), [left, &["s-7"]].concat(), "{cut}");
     }
 }
 
 #[test]
 fn any_other_bad_line_is_an_error_that_names_the_line() {
     let (_folder, path) = journal();
-    Recorder::open(&path).unwrap().append(&events(0..2)).unwrap();
+    Recorder::open(&path, "node-a").unwrap().append(&events(0..2)).unwrap();
     let mut text = std::fs::read_to_string(&path).unwrap();
     text.insert_str(text.find('\n').unwrap() + 1, "{}\n");
     std::fs::write(&path, text).unwrap();
@@ -91,7 +91,52 @@ fn any_other_bad_line_is_an_error_that_names_the_line() {
 
 #[test]
 fn a_file_that_cannot_be_opened_is_named() {
-    let error = Recorder::open(Path::new("/nonexistent/journal")).unwrap_err().to_string();
+    let error = Recorder::open(Path::new("/nonexistent/journal"), "node-a").unwrap_err().to_string();
     assert!(error.contains("/nonexistent/journal"), "{error}");
     assert!(read(Path::new("/nonexistent/journal"), None).is_err());
+}
+
+#[test]
+fn a_journal_is_for_its_owner_alone_and_never_behind_a_link() {
+    let (folder, path) = journal();
+    Recorder::open(&path, "node-a").unwrap();
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let error = Recorder::open(&link, "node-a").unwrap_err().to_string();
+    assert!(error.contains("is a symbolic link"), "{error}");
+}
+
+#[test]
+fn a_full_journal_is_replaced_and_each_file_can_be_replayed() {
+    use crate::fixtures::{empty_lists, service};
+    let (_folder, path) = journal();
+    let mut recorder = Recorder::open(&path, "node-a").unwrap();
+    let received = |event: Event| [Received::now(event)];
+    for event in empty_lists() {
+        recorder.append(&received(event)).unwrap();
+    }
+    let mut ends = Vec::new();
+    for n in 0..7 {
+        recorder.max = 1;
+        recorder.append(&received(service(&format!("shop/web-{n}")).into())).unwrap();
+        ends.push(Timestamp::now());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let services = |entries: Entries| {
+        let mut cluster = Cluster::new("node-a");
+        entries.for_each(|entry| drop(cluster.apply(entry.unwrap().event)));
+        assert!(cluster.is_complete());
+        cluster.service_count()
+    };
+    assert_eq!(services(read(&path, None).unwrap()), 7);
+    for number in 1..=KEPT_FILES {
+        assert_eq!(services(read(&rotated(&path, number), None).unwrap()), 8 - number as usize);
+    }
+    assert!(!rotated(&path, KEPT_FILES + 1).exists());
+    // A time finds the file that holds it.
+    for (n, end) in ends.iter().enumerate().skip(3) {
+        assert_eq!(services(read(&path, Some(ReadUntil::Time(*end))).unwrap()), n + 1, "{n}");
+    }
 }

@@ -16,6 +16,14 @@ pub enum ConfigError {
         /// Why.
         source: Box<KubeconfigError>,
     },
+    /// The kubeconfig that was named cannot be read.
+    #[error("cannot read the kubeconfig {path}: {source}; check the path and its permissions")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Neither a kubeconfig nor a service account was found.
     #[error(
         "no API server is configured: {source}; run in a pod with a service account, set KUBECONFIG, or name a file with \
@@ -66,7 +74,11 @@ async fn infer_config(kubeconfig: Option<&Path>) -> Result<kube::Config, ConfigE
     let Some(path) = kubeconfig else {
         return kube::Config::infer().await.map_err(|error| ConfigError::Nowhere { source: Box::new(error) });
     };
-    let failed = |error| ConfigError::Kubeconfig { path: path.to_owned(), source: Box::new(error) };
+    let failed = |error| match error {
+        // The library would name the path once more.
+        KubeconfigError::ReadConfig(source, path) => ConfigError::Unreadable { path, source },
+        error => ConfigError::Kubeconfig { path: path.to_owned(), source: Box::new(error) },
+    };
     let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
     kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(failed)
 }
@@ -78,7 +90,9 @@ mod tests {
     #[tokio::test]
     async fn a_kubeconfig_that_cannot_be_read_is_named() {
         let error = client_config(Some(Path::new("/nonexistent/kubeconfig")), None).await.unwrap_err();
-        assert!(error.to_string().contains("/nonexistent/kubeconfig"), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with("cannot read the kubeconfig /nonexistent/kubeconfig: No such file"), "{text}");
+        assert_eq!(text.matches("/nonexistent").count(), 1, "{text}");
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use kube::core::{ApiResource, DynamicResourceScope};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::state::{Decoded, ObjectName, Problem, Reason};
+use crate::state::{Decoded, ObjectName, Problem, Reason, Uid};
 use crate::watch::decode::{Interner, NotProxied, WatchedKind, metadata_alone};
 use crate::watch::wire::{LooseObject, MetadataFields};
 
@@ -21,6 +21,7 @@ use crate::watch::wire::{LooseObject, MetadataFields};
 pub struct WatchedObject<T: WatchedKind> {
     /// What the watcher itself reads.
     meta: ObjectMeta,
+    uid: Option<Uid>,
     wire: Result<T::Wire, String>,
 }
 
@@ -34,7 +35,7 @@ impl<T: WatchedKind> WatchedObject<T> {
             Ok(wire) => T::decode(wire, names),
             Err(error) => {
                 let problem = Problem::new("", Reason::Undecodable, error);
-                Ok(Decoded::unreadable(name_of(&self.meta), problem))
+                Ok(Decoded::unreadable(name_of(&self.meta), problem).with_uid(self.uid))
             }
         }
     }
@@ -71,14 +72,17 @@ impl<'de, T: WatchedKind> Deserialize<'de> for WatchedObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         let wire = serde_json::from_str::<T::Wire>(text.get()).map_err(|error| error.to_string());
-        let meta = match &wire {
+        let (meta, uid) = match &wire {
             Ok(wire) => match T::metadata(wire) {
-                LooseObject::Fields(metadata) => object_meta(metadata),
-                LooseObject::Wrong(_) => ObjectMeta::default(),
+                LooseObject::Fields(metadata) => (object_meta(metadata), metadata.uid.0),
+                LooseObject::Wrong(_) => (ObjectMeta::default(), None),
             },
-            Err(_) => object_meta(&metadata_alone(text.get())),
+            Err(_) => {
+                let metadata = metadata_alone(text.get());
+                (object_meta(&metadata), metadata.uid.0)
+            }
         };
-        Ok(Self { meta, wire })
+        Ok(Self { meta, uid, wire })
     }
 }
 
@@ -137,7 +141,7 @@ mod tests {
         let object = serde_json::from_str::<WatchedObject<Service>>(text).unwrap();
         assert_eq!(object.meta().resource_version.as_deref(), Some("7"));
         let Ok(Decoded::Unreadable(unreadable)) = object.decode(&mut Interner::default()) else { panic!() };
-        let (name, problem) = *unreadable;
+        let (name, problem) = (unreadable.0, unreadable.1);
         assert_eq!(name, ObjectName::new("n", "x"));
         assert!(problem.found.contains("duplicate field `type`"), "{}", problem.found);
     }

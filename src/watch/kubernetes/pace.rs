@@ -9,6 +9,9 @@
 //! delay(n-th attempt since a healthy watch) = 0, base, 2 base, 4 base … max, the upper half of each random
 //! ```
 //!
+//! A server that is started again first refuses connections, then answers with errors while it gets ready. Both cost it little, so until
+//! a while after the last refusal the longest delay is a few seconds. The random half of it spreads the nodes.
+//!
 //! Pure: the moment and the random numbers come in as arguments.
 
 use std::time::Duration;
@@ -31,6 +34,8 @@ pub enum Purpose {
 pub struct Limits {
     /// The delays before repeated attempts. The longest also bounds how long a server can make us wait.
     pub backoff: Backoff,
+    /// The longest delay while the server cannot be reached, and for [`RESTART_TIME`] after that.
+    pub unreachable_max: Duration,
     /// How long a watch must stay open to count as healthy.
     pub healthy_after: Duration,
     /// Requests per second in the long run, whatever they are for.
@@ -68,8 +73,22 @@ pub struct Pace {
     listed: bool,
     /// The server asked us to wait until then (`Retry-After`).
     not_before: Option<Moment>,
+    /// When the server was last found to be out of reach.
+    unreachable_at: Option<Moment>,
     bucket: TokenBucket,
 }
+
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestFailure {
+    /// There was no answer at all.
+    Unreachable,
+    /// The server answered with an error, and may have said when to come back.
+    Refused(Option<Duration>),
+}
+
+/// How long after it could not be reached a server may still be getting ready.
+const RESTART_TIME: Duration = Duration::from_secs(30);
 
 /// A page costs a tenth of a request: the server's answers limit pages already, and a long list must not starve.
 const PAGE_COST: f64 = 0.1;
@@ -86,6 +105,7 @@ impl Pace {
             open_since: None,
             listed: false,
             not_before: None,
+            unreachable_at: None,
             bucket,
         }
     }
@@ -110,9 +130,17 @@ impl Pace {
         }
     }
 
-    /// A request failed; the server may have said when to come back.
-    pub fn failed(&mut self, retry_after: Option<Duration>, now: Moment) {
-        self.not_before = retry_after.map(|delay| now + delay.min(self.limits.backoff.longest()));
+    /// A request failed.
+    pub fn failed(&mut self, failure: RequestFailure, now: Moment) {
+        self.not_before = match failure {
+            RequestFailure::Refused(retry_after) => {
+                retry_after.map(|delay| now + delay.min(self.limits.backoff.longest()))
+            }
+            RequestFailure::Unreachable => {
+                self.unreachable_at = Some(now);
+                None
+            }
+        };
     }
 
     fn backoff(&mut self, now: Moment, random: f64) -> Duration {
@@ -125,117 +153,14 @@ impl Pace {
             // It was not even opened, which is another failure.
             None => 0,
         };
-        let pause = self.limits.backoff.pause(self.attempts);
+        let mut pause = self.limits.backoff.pause(self.attempts);
+        if self.unreachable_at.is_some_and(|at| now.since(at) < RESTART_TIME) {
+            pause = pause.min(self.limits.unreachable_max);
+        }
         self.attempts = self.attempts.saturating_add(1);
         jitter(pause, 0.5..=1.0, random)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: Limits = Limits {
-        backoff: Backoff::new(Duration::from_millis(800), Duration::from_secs(30)),
-        healthy_after: Duration::from_secs(10),
-        rate: 5.0,
-        burst: 20.0,
-    };
-
-    /// Plays `seconds` of requests that are each answered, and whose watches end after `lifetime`; returns how many were sent.
-    fn requests_in(seconds: u64, lifetime: Duration, purposes: &[Purpose]) -> usize {
-        let start = Moment::default();
-        let mut now = start;
-        let mut pace = Pace::new(LIMITS, now);
-        let mut sent = 0;
-        for purpose in purposes.iter().cycle() {
-            now = now + pace.permit(*purpose, now, 1.0).delay;
-            if now.since(start) > Duration::from_secs(seconds) {
-                return sent;
-            }
-            sent += 1;
-            pace.answered(*purpose, now);
-            if *purpose == Purpose::Watch {
-                now = now + lifetime;
-            }
-        }
-        sent
-    }
-
-    #[test]
-    fn watches_that_end_at_once_become_rare() {
-        assert_eq!(requests_in(3, Duration::ZERO, &[Purpose::Watch]), 3, "at 0, 0.8 and 2.4 s");
-        assert!(requests_in(3600, Duration::ZERO, &[Purpose::Watch]) < 130);
-    }
-
-    #[test]
-    fn lists_that_succeed_do_not_reset_the_pace() {
-        let sent = requests_in(3600, Duration::ZERO, &[Purpose::List, Purpose::Watch]);
-        assert!(sent < 260, "{sent}");
-    }
-
-    #[test]
-    fn a_healthy_watch_is_followed_at_once() {
-        let sent = requests_in(2900, Duration::from_secs(290), &[Purpose::Watch]);
-        assert_eq!(sent, 11);
-    }
-
-    #[test]
-    fn the_watch_after_a_list_is_not_delayed() {
-        let now = Moment::default();
-        let mut pace = Pace::new(LIMITS, now);
-        for purpose in [Purpose::List, Purpose::Page, Purpose::Page, Purpose::Watch] {
-            assert_eq!(pace.permit(purpose, now, 1.0).delay, Duration::ZERO, "{purpose:?}");
-            pace.answered(purpose, now);
-        }
-        assert_ne!(pace.permit(Purpose::Watch, now, 1.0).delay, Duration::ZERO);
-    }
-
-    #[test]
-    fn a_list_of_200_pages_takes_no_extra_time() {
-        let mut now = Moment::default();
-        let mut pace = Pace::new(LIMITS, now);
-        let mut waited = Duration::ZERO;
-        for _ in 0..200 {
-            waited += pace.permit(Purpose::Page, now, 1.0).delay;
-            now = now + Duration::from_millis(20);
-        }
-        assert_eq!(waited, Duration::ZERO);
-    }
-
-    #[test]
-    fn a_server_that_asks_for_rest_gets_it_within_reason() {
-        let now = Moment::default();
-        let mut pace = Pace::new(LIMITS, now);
-        pace.failed(Some(Duration::from_secs(7)), now);
-        assert_eq!(pace.permit(Purpose::List, now, 1.0).delay, Duration::from_secs(7));
-        pace.failed(Some(Duration::from_secs(86_400)), now);
-        assert_eq!(pace.permit(Purpose::List, now, 1.0).delay, LIMITS.backoff.longest());
-    }
-
-    #[test]
-    fn watches_that_end_early_are_told_from_requests_that_fail() {
-        let now = Moment::default();
-        let mut pace = Pace::new(LIMITS, now);
-        let early: Vec<_> = [true, true, true, false, true, true]
-            .map(|opens| {
-                let permit = pace.permit(Purpose::Watch, now, 1.0);
-                if opens {
-                    pace.answered(Purpose::Watch, now)
-                } else {
-                    pace.failed(None, now)
-                }
-                permit.early
-            })
-            .to_vec();
-        assert_eq!(early, [0, 1, 2, 3, 0, 1]);
-    }
-
-    #[test]
-    fn the_delay_never_overflows() {
-        let now = Moment::default();
-        let mut pace = Pace::new(LIMITS, now);
-        pace.attempts = u32::MAX;
-        assert!(pace.permit(Purpose::Watch, now, 1.0).delay <= Duration::from_secs(30));
-    }
-}
+mod tests;

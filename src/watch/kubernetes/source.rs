@@ -17,9 +17,11 @@ use super::KubernetesOptions;
 use super::api::api_resource;
 use super::failure_log::FailureLog;
 use super::object::WatchedObject;
+use super::own_node;
 use crate::pacing::jitter;
 use crate::state::{Decoded, Event, Kind};
 use crate::watch::decode::{Interner, WatchedKind};
+use crate::watch::host::FollowForNode;
 use crate::watch::{EventSender, Received};
 
 /// Streaming lists in a row that may end incomplete before paged lists are used instead.
@@ -58,8 +60,17 @@ enum WatchStep {
 }
 
 /// Watches one kind until the receiver of the events is gone.
-pub async fn run<T: WatchedKind>(client: Client, options: KubernetesOptions, events: EventSender) {
-    let api = Api::<WatchedObject<T>>::all_with(client, &api_resource(T::KIND));
+///
+/// `paced` is the client of this kind; `shared` is for what does not belong to the watch. `host` follows this host's
+/// addresses if the Node needs them.
+pub async fn run<T: WatchedKind>(
+    paced: Client,
+    shared: Client,
+    options: KubernetesOptions,
+    mut host: FollowForNode,
+    events: EventSender,
+) {
+    let api = Api::<WatchedObject<T>>::all_with(paced, &api_resource(T::KIND));
     let mut watch = KindWatch::<T>::new(&options);
     loop {
         let mut items = pin!(watcher(api.clone(), watch.config()));
@@ -72,8 +83,13 @@ pub async fn run<T: WatchedKind>(client: Client, options: KubernetesOptions, eve
                 WatchStep::Continue => {}
                 WatchStep::Pause => sleep(ERROR_PAUSE).await,
                 WatchStep::Send(received) => {
+                    let own_node = own_node::existence(&received.event);
+                    host.before(&received.event).await;
                     if events.send(received).await.is_err() {
                         return;
+                    }
+                    if let Some(exists) = own_node {
+                        own_node::report(&shared, &options, exists).await;
                     }
                 }
                 WatchStep::Restart(event, pause) => break (event, pause),

@@ -14,7 +14,7 @@ use tower::Service;
 
 use super::KubernetesOptions;
 use super::monitored_body::MonitoredBody;
-use super::pace::{Pace, Permit, Purpose};
+use super::pace::{Pace, Permit, Purpose, RequestFailure};
 use super::request_metrics::with_request_metrics;
 use crate::clock;
 use crate::metrics::{API_REQUESTS, WATCH_RESTARTS};
@@ -24,11 +24,15 @@ use crate::watch::Connection;
 /// After so many watches in a row that end early a warning is logged, though no request failed.
 const EARLY_WATCHES_TO_WARN: u32 = 5;
 
+/// How long a connection may take to be opened: the kernel repeats a lost packet after 1 and 3 seconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A client for the server. All kinds share its connections and credentials.
 pub fn connect(mut config: kube::Config, options: &KubernetesOptions) -> kube::Result<Client> {
     // A connection that is silent for longer than the server would keep a watch open is dead.
     config.read_timeout = Some(options.watch_timeout + options.silence_margin);
     config.reset_reader_on_write = true;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
     // The pace would not see retries inside the client; the watcher tries again by itself.
     config.default_retry = false;
     let host = config.cluster_url.authority().map_or_else(String::new, ToString::to_string);
@@ -77,8 +81,8 @@ impl Service<Request<Body>> for Paced {
             let (now, mut pace) = (clock::now(), lock(&pace));
             match &answer {
                 Ok(response) if response.status().is_success() => pace.answered(purpose, now),
-                Ok(response) => pace.failed(retry_after(response), now),
-                Err(_) => pace.failed(None, now),
+                Ok(response) => pace.failed(RequestFailure::Refused(retry_after(response)), now),
+                Err(_) => pace.failed(RequestFailure::Unreachable, now),
             }
             let code =
                 answer.as_ref().map_or_else(|_| "error".into(), |response| response.status().as_str().to_owned());

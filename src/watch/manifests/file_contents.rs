@@ -1,14 +1,14 @@
 //! What one file holds: the objects of the kinds that are read, and the documents that cannot be read.
 
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::leading_type::LeadingTypeMeta;
 use super::yaml;
 use crate::state::{Decoded, EndpointSlice, Kind, Node, ObjectName, Problem, Reason, Service, ServiceCidr};
-use crate::watch::decode::{Interner, WatchedKind, metadata_alone};
+use crate::watch::decode::{Interner, NotProxied, WatchedKind, metadata_alone};
 use crate::watch::wire::{LooseList, MetadataFields, Scalar};
 
 /// How deep a `List` may be nested in another.
@@ -17,7 +17,7 @@ const MAX_NESTING: usize = 16;
 /// The objects of one file, in its order.
 #[derive(Debug, Default)]
 pub struct FileContents {
-    /// Services, and each document that could not be read, as an unreadable object of unknown kind.
+    /// Services.
     pub services: Vec<Decoded<Service>>,
     /// EndpointSlices.
     pub slices: Vec<Decoded<EndpointSlice>>,
@@ -25,8 +25,35 @@ pub struct FileContents {
     pub service_cidrs: Vec<Decoded<ServiceCidr>>,
     /// The Node of this name, if it is here.
     pub nodes: Vec<Decoded<Node>>,
-    /// Whether some document could not be read, so that objects may be missing.
-    pub broken: bool,
+    /// The documents that could not be read, where they are and why: objects may be missing.
+    pub broken: Vec<String>,
+    /// How many documents and items there are, of any kind.
+    pub documents: usize,
+    /// Whether there is a list without items: the file is meant to hold nothing.
+    pub empty_list: bool,
+    /// How many objects there are that another proxy serves, or none.
+    pub not_proxied: usize,
+    /// How many objects there are of each kind that is not read.
+    pub other_kinds: BTreeMap<String, usize>,
+    /// How many objects there are of a kind that is read, in a version that is not.
+    pub other_versions: BTreeMap<String, usize>,
+    /// The names of Nodes that are not this one; only a few.
+    pub other_nodes: BTreeSet<String>,
+}
+
+/// How many Nodes are named where this one is missing.
+pub const NAMED_NODES: usize = 5;
+
+impl FileContents {
+    /// How many objects there are of the kinds that are read.
+    pub fn len(&self) -> usize {
+        self.services.len() + self.slices.len() + self.service_cidrs.len() + self.nodes.len()
+    }
+
+    /// Whether there is nothing at all: an empty file, or comments.
+    pub fn is_blank(&self) -> bool {
+        self.documents == 0 && !self.empty_list && self.broken.is_empty()
+    }
 }
 
 /// Reads one file's text.
@@ -42,6 +69,7 @@ pub struct FileReader<'a> {
 
 /// A document or an item of a `List`.
 #[derive(Deserialize)]
+#[serde(expecting = "a Kubernetes object")]
 struct Envelope<'a> {
     #[serde(default, rename = "apiVersion")]
     api_version: Scalar,
@@ -71,10 +99,9 @@ impl<'a> FileReader<'a> {
             return self.contents;
         }
         for (i, document) in yaml::documents(text).iter().enumerate() {
-            let place = format!("document {}", i + 1);
             match yaml::to_json(document) {
-                Ok(json) => self.value(&json, &place, None, 0),
-                Err(error) => self.broken(&place, &error),
+                Ok(json) => self.value(&json, &format!("document {}, line {}", i + 1, document.line), None, 0),
+                Err(error) => self.broken(&format!("document {}", i + 1), &error),
             }
         }
         self.contents
@@ -82,8 +109,12 @@ impl<'a> FileReader<'a> {
 
     /// Reads JSON values that follow each other; false if the first is not JSON and nothing was read.
     fn json(&mut self, mut text: &str) -> bool {
+        let mut line = 1;
         for number in 1.. {
-            let place = format!("document {number}");
+            let blank = text.len() - text.trim_start().len();
+            line += newlines(&text[..blank]);
+            text = &text[blank..];
+            let place = format!("document {number}, line {line}");
             // A list with all its items is parsed once; only a value that is no object is parsed again.
             let mut objects = serde_json::Deserializer::from_str(text).into_iter::<Envelope<'_>>();
             let object = objects.next();
@@ -99,13 +130,15 @@ impl<'a> FileReader<'a> {
                         Some(Err(_)) if number == 1 && !self.file.ends_with(".json") => return false,
                         Some(Err(error)) => {
                             // After a syntax error the next value cannot be found.
-                            self.broken(&place, &error.to_string());
+                            let at = format!("line {}, column {}", line + error.line() - 1, error.column());
+                            self.broken(&format!("document {number}"), &format!("{at}: {}", without_position(&error)));
                             return true;
                         }
                     }
                     end = values.byte_offset();
                 }
             }
+            line += newlines(&text[..end]);
             text = &text[end..];
         }
         true
@@ -118,7 +151,7 @@ impl<'a> FileReader<'a> {
         }
         let envelope = match serde_json::from_str::<Envelope<'_>>(json) {
             Ok(envelope) => envelope,
-            Err(error) => return self.broken(place, &format!("not a Kubernetes object: {error}")),
+            Err(error) => return self.broken(place, &without_position(&error)),
         };
         self.envelope(envelope, json, place, kind, depth);
     }
@@ -126,7 +159,7 @@ impl<'a> FileReader<'a> {
     /// Reads one value that is an object.
     fn envelope(&mut self, envelope: Envelope<'_>, json: &str, place: &str, kind: Option<&str>, depth: usize) {
         let Some(kind) = envelope.kind.non_empty().or(kind) else {
-            return self.broken(place, "not a Kubernetes object: no kind");
+            return self.broken(place, "not a Kubernetes object: it has no kind");
         };
         match kind.strip_suffix("List") {
             Some(kind) => self.items(envelope.items, place, (!kind.is_empty()).then_some(kind), depth),
@@ -136,6 +169,7 @@ impl<'a> FileReader<'a> {
 
     /// Reads an object of this kind, if it is one that a Service proxy reads.
     fn object_of_kind(&mut self, kind: &str, api_version: Option<&str>, json: &str, place: &str) {
+        self.contents.documents += 1;
         match kind {
             "Service" if is_version(api_version, &["v1"]) => {
                 let object = self.object::<Service>(json, place);
@@ -151,10 +185,21 @@ impl<'a> FileReader<'a> {
             }
             "Node" if is_version(api_version, &["v1"]) => {
                 let object = self.object::<Node>(json, place);
-                let node_name = self.node_name;
-                self.contents.nodes.extend(object.filter(|node| name_of(node).name() == node_name));
+                match object {
+                    Some(node) if name_of(&node).name() == self.node_name => self.contents.nodes.push(node),
+                    Some(node) if self.contents.other_nodes.len() < NAMED_NODES => {
+                        self.contents.other_nodes.insert(name_of(&node).name().to_owned());
+                    }
+                    _ => {}
+                }
             }
-            _ => tracing::trace!(file = self.file, place, kind, "another kind; left out"),
+            _ => {
+                let version = api_version.unwrap_or_default();
+                let named = format!("{kind} {version}");
+                let is_ours = is_other_version(kind, version);
+                let counts = if is_ours { &mut self.contents.other_versions } else { &mut self.contents.other_kinds };
+                *counts.entry(named.trim_end().to_owned()).or_default() += 1;
+            }
         }
     }
 
@@ -165,7 +210,9 @@ impl<'a> FileReader<'a> {
         if let Some(found) = items.wrong() {
             return self.broken(place, &format!("items: {found}, not a list"));
         }
-        for (i, item) in items.into_vec().into_iter().enumerate() {
+        let items = items.into_vec();
+        self.contents.empty_list |= items.is_empty();
+        for (i, item) in items.into_iter().enumerate() {
             let (json, place) = (item.get(), format!("{place}, item {}", i + 1));
             match LeadingTypeMeta::read(json) {
                 Some(LeadingTypeMeta { api_version, kind }) => {
@@ -179,25 +226,32 @@ impl<'a> FileReader<'a> {
     /// Decodes an object; `None` if a Service proxy must not serve it. An unreadable one without a name is named by its place.
     fn object<T: WatchedKind>(&mut self, json: &str, place: &str) -> Option<Decoded<T>> {
         let decoded = match serde_json::from_str::<T::Wire>(json) {
-            Ok(wire) => T::decode(wire, self.names).ok()?,
+            Ok(wire) => match T::decode(wire, self.names) {
+                Ok(decoded) => decoded,
+                Err(NotProxied(name)) => {
+                    tracing::debug!(file = self.file, kind = T::KIND.label(), %name, "not for a Service proxy to serve");
+                    self.contents.not_proxied += 1;
+                    return None;
+                }
+            },
             Err(error) => {
-                let name = name_in(T::KIND, &metadata_alone(json));
-                Decoded::unreadable(name, Problem::new("", Reason::Undecodable, error))
+                let metadata = metadata_alone(json);
+                let problem = Problem::new("", Reason::Undecodable, without_position(&error));
+                Decoded::unreadable(name_in(T::KIND, &metadata), problem).with_uid(metadata.uid.0)
             }
         };
         match decoded {
             Decoded::Unreadable(unreadable) if unreadable.0.name().is_empty() => {
-                Some(Decoded::unreadable(self.place(place), unreadable.1))
+                Some(Decoded::unreadable(self.place(place), unreadable.1).with_uid(unreadable.2))
             }
             decoded => Some(decoded),
         }
     }
 
     fn broken(&mut self, place: &str, error: &str) {
-        tracing::debug!(file = self.file, place, error, "cannot read this document; the rest of the file is used");
-        self.contents.broken = true;
-        let problem = Problem::new(place, Reason::Undecodable, error);
-        self.contents.services.push(Decoded::unreadable(self.place(place), problem));
+        let separator = if place.is_empty() { "" } else { ": " };
+        self.contents.documents += 1;
+        self.contents.broken.push(format!("{place}{separator}{error}"));
     }
 
     /// A name for a document without a name: its place in the file.
@@ -207,40 +261,27 @@ impl<'a> FileReader<'a> {
     }
 }
 
-/// `apiVersion` and `kind` of an object that begins with them.
-#[derive(Default)]
-struct LeadingTypeMeta {
-    api_version: Scalar,
-    kind: Scalar,
+fn newlines(text: &str) -> usize {
+    text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-impl LeadingTypeMeta {
-    /// Parses no further than needed; `None` if the object does not begin with both, or is a list.
-    fn read(json: &str) -> Option<Self> {
-        let mut found = Self::default();
-        // It returns an error where the visitor stops.
-        let _ = serde_json::Deserializer::from_str(json).deserialize_map(&mut found);
-        let kind = found.kind.non_empty()?;
-        (found.api_version.non_empty().is_some() && !kind.ends_with("List")).then_some(found)
+/// An error's message without the position, which counts from where the parser began.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((message, _)) => message.to_owned(),
+        None => text,
     }
 }
 
-impl<'de> Visitor<'de> for &mut LeadingTypeMeta {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        for _ in 0..2 {
-            match object.next_key::<&str>()? {
-                Some("apiVersion") => self.api_version = object.next_value()?,
-                Some("kind") => self.kind = object.next_value()?,
-                _ => break,
-            }
-        }
-        Ok(())
+/// Whether this is a version of a kind that is read, or tells what such a kind tells (Endpoints), but cannot be read.
+fn is_other_version(kind: &str, api_version: &str) -> bool {
+    let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+    match kind {
+        "Service" | "Node" | "Endpoints" => group.is_empty(),
+        "EndpointSlice" => group == "discovery.k8s.io" || group.is_empty(),
+        "ServiceCIDR" => group == "networking.k8s.io" || group.is_empty(),
+        _ => false,
     }
 }
 

@@ -4,6 +4,8 @@
 //! notices of the file system ─▶ one batch ─▶ on a thread that may block: what changed? ─▶ read it ─▶ events
 //! ```
 
+mod in_writing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,9 +17,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
 
 use super::files::{STDIN, is_manifest, scan};
-use super::{FileContents, FileKey, ManifestError, Manifests};
+use super::{FileKey, ManifestError, Manifests};
 use crate::state::Event;
+use crate::watch::host::FollowForNode;
 use crate::watch::{EventSender, Received};
+use in_writing::FilesInWriting;
 
 /// Changes that follow each other within this time are taken together: a file is often written in several steps.
 const QUIET_PERIOD: Duration = Duration::from_millis(20);
@@ -50,7 +54,7 @@ impl Manifests {
     ///
     /// # Errors
     /// If the paths cannot be watched. Later failures are logged, and what was known stays in force.
-    pub async fn follow(self, events: EventSender) -> Result<(), ManifestError> {
+    pub async fn follow(self, mut host: FollowForNode, events: EventSender) -> Result<(), ManifestError> {
         let (sender, mut notices) = unbounded_channel();
         let watcher = notify::recommended_watcher(move |notice| {
             // Fails only when the receiver is gone, and then no notice is needed.
@@ -63,6 +67,7 @@ impl Manifests {
         // Finds what changed between loading and watching.
         let mut work = Work { scan: true, ..Work::default() };
         let mut batch = Vec::new();
+        let mut writing = FilesInWriting::default();
         loop {
             let Some((returned, changes)) = blocking(follower, move |follower| follower.handle(work, batch)).await
             else {
@@ -70,6 +75,7 @@ impl Manifests {
             };
             follower = returned;
             for event in changes {
+                host.before(&event).await;
                 if events.send(Received::now(event)).await.is_err() {
                     return Ok(());
                 }
@@ -77,8 +83,9 @@ impl Manifests {
             work = Work::default();
             batch = tokio::select! {
                 () = events.closed() => return Ok(()),
-                batch = next_batch(&mut notices) => batch,
+                batch = next_batch(&mut notices, writing.first_due()) => batch,
             };
+            writing.hold_back(&mut batch);
         }
     }
 }
@@ -101,13 +108,19 @@ async fn blocking<S: Send + 'static, R: Send + 'static>(
     }
 }
 
-/// Waits for notices of changes, and for those that follow at once.
-async fn next_batch(notices: &mut UnboundedReceiver<Notice>) -> Vec<Notice> {
+/// Waits for notices of changes, until `due` at most, and for those that follow at once.
+async fn next_batch(notices: &mut UnboundedReceiver<Notice>, due: Option<Instant>) -> Vec<Notice> {
     let mut batch = Vec::new();
     while batch.is_empty() {
-        let Some(notice) = notices.recv().await else {
+        let next = match due {
+            Some(due) => timeout_at(due, notices.recv()).await,
+            None => Ok(notices.recv().await),
+        };
+        let notice = match next {
+            Ok(Some(notice)) => notice,
+            Err(_) => return batch,
             // The follower owns the sender, so this does not happen; waiting is right in any case.
-            return std::future::pending().await;
+            Ok(None) => return std::future::pending().await,
         };
         batch.extend(Some(notice).filter(may_be_change));
     }
@@ -252,14 +265,14 @@ impl Manifests {
             Ok(files) => self.files.extend(files.into_values().map(|print| (key.clone(), print))),
             Err(_) => {
                 self.files.remove(key);
-                return self.replace(key, FileContents::default());
+                return self.remove(key);
             }
         }
         match self.read(key) {
             Ok(contents) => self.replace(key, contents),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.files.remove(key);
-                self.replace(key, FileContents::default())
+                self.remove(key)
             }
             Err(error) => {
                 tracing::warn!(path = %key.path.display(), %error, "manifests: cannot read; what is known stays in force");

@@ -129,6 +129,16 @@ impl<T: WatchedKind> ObjectVersions<T> {
         events
     }
 
+    /// How many objects a file gives.
+    pub fn count_of(&self, file: &FileKey) -> usize {
+        self.by_file.get(file).map_or(0, Vec::len)
+    }
+
+    /// Whether there is no object.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
     /// All objects that count, by name.
     pub fn all(&self) -> Event {
         (T::RESET)(self.by_name.keys().filter_map(|name| self.get(name)).collect())

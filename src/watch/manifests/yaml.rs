@@ -38,10 +38,15 @@ pub fn to_json(document: &Document<'_>) -> Result<String, String> {
     match serde_saphyr::from_str_with_options::<JsonText>(document.text, options()) {
         Ok(json) => Ok(json.0),
         Err(error) => {
-            let line = error.location().map_or(0, |location| location.line() as usize).max(1) + document.line - 1;
+            let (line, column) = error.location().map_or((1, 1), |at| (at.line() as usize, at.column() as usize));
+            let line = line.max(1) + document.line - 1;
             // The message goes into a log line: its first line names the problem.
             let message = error.without_snippet().to_string();
-            Err(format!("line {line}: {}", message.lines().next().unwrap_or_default()))
+            let message = message.lines().next().unwrap_or_default();
+            // The library may advise its caller at the end.
+            let message = message.split(", set ").next().unwrap_or_default();
+            let message = message.split(" at line ").next().unwrap_or_default();
+            Err(format!("line {line}, column {}: {message}", column.max(1)))
         }
     }
 }
@@ -236,7 +241,7 @@ mod tests {
     fn an_error_names_the_line_in_the_file() {
         let document = Document { text: "a: 1\nb: [1\nc: 2\n", line: 10 };
         let error = to_json(&document).unwrap_err();
-        let line: usize = error.strip_prefix("line ").unwrap().split(':').next().unwrap().parse().unwrap();
+        let line: usize = error.strip_prefix("line ").unwrap().split(',').next().unwrap().parse().unwrap();
         assert!((11..=14).contains(&line), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }

@@ -16,7 +16,8 @@ fn options(manifests: &Path, record: Option<&Path>) -> SourceOptions {
     SourceOptions {
         objects: ObjectSource::Manifests { paths, node_name: "node-a".to_owned(), follow: false },
         record: record.map(Path::to_owned),
-        host_addresses: false,
+        host_addresses: HostAddresses::Ignored,
+        connection: Connection::default(),
     }
 }
 

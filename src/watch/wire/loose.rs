@@ -9,6 +9,8 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::state::Uid;
+
 /// How many characters of a bad value are kept for the log.
 const MAX_SHOWN: usize = 64;
 
@@ -47,6 +49,10 @@ pub enum LooseList<T> {
     /// Something that is not a list.
     Wrong(Scalar),
 }
+
+/// A UID, or nothing for any other value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LooseUid(pub Option<Uid>);
 
 impl Scalar {
     /// The text of a string, a number or a boolean: an unquoted `name: 80` in YAML means text.
@@ -88,10 +94,11 @@ impl Scalar {
 impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Null => f.write_str("nothing"),
+            Self::Null => f.write_str("no value"),
             Self::Bool(value) => value.fmt(f),
             Self::Integer(value) => value.fmt(f),
-            Self::Number(value) => value.fmt(f),
+            // 84.0 is not 84.
+            Self::Number(value) => write!(f, "{value:?}"),
             Self::Text(text) => text.chars().take(MAX_SHOWN).collect::<String>().fmt(f),
             Self::Compound(what) => f.write_str(what),
         }
@@ -142,6 +149,10 @@ impl<T> Default for LooseList<T> {
 trait Shape<'de>: Sized {
     fn scalar(found: Scalar) -> Self;
 
+    fn text(found: &str) -> Self {
+        Self::scalar(Scalar::Text(found.to_owned()))
+    }
+
     fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Self::scalar(Scalar::Compound("a list")))
@@ -188,7 +199,7 @@ impl<'de, S: Shape<'de>> Visitor<'de> for ShapeVisitor<S> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<S, E> {
-        Ok(S::scalar(Scalar::Text(value.to_owned())))
+        Ok(S::text(value))
     }
 
     fn visit_string<E: Error>(self, value: String) -> Result<S, E> {
@@ -222,6 +233,16 @@ impl Shape<'_> for Scalar {
     }
 }
 
+impl Shape<'_> for LooseUid {
+    fn scalar(_: Scalar) -> Self {
+        Self(None)
+    }
+
+    fn text(found: &str) -> Self {
+        Self(Uid::new(found))
+    }
+}
+
 impl<'de, T: Deserialize<'de> + Default> Shape<'de> for LooseObject<T> {
     fn scalar(found: Scalar) -> Self {
         if found.is_set() { Self::Wrong(found) } else { Self::default() }
@@ -247,6 +268,12 @@ impl<'de, T: Deserialize<'de>> Shape<'de> for LooseList<T> {
 }
 
 impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for LooseUid {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ShapeVisitor(PhantomData))
     }

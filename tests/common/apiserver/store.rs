@@ -102,8 +102,10 @@ impl Store {
         };
         self.revision += 1;
         let (start, rest) = text.split_once("\"metadata\":{").expect("metadata");
-        let text =
-            format!("{start}\"metadata\":{{\"resourceVersion\":\"{}\",\"uid\":\"uid of {name}\",{rest}", self.revision);
+        // An object that names a UID keeps it.
+        let has_uid = value["metadata"]["uid"].is_string();
+        let uid = if has_uid { String::new() } else { format!("\"uid\":\"uid of {name}\",") };
+        let text = format!("{start}\"metadata\":{{\"resourceVersion\":\"{}\",{uid}{rest}", self.revision);
         let after = Arc::new(Object { value, text });
         let before = self.objects.insert((resource, name), Arc::clone(&after));
         self.log.push(Change { revision: self.revision, resource, before, after: Some(after) });

@@ -4,6 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+#[path = "../skip.rs"]
+mod skip;
+
+pub use skip::skip;
+
 /// Set to 1 where the tests must run: what is missing then fails them.
 const REQUIRE: &str = "POINTSMAN_REQUIRE_KERNEL";
 
@@ -22,7 +27,7 @@ pub fn nft_or_skip() -> Option<&'static Path> {
         Ok(nft) => Some(nft),
         Err(reason) if std::env::var(REQUIRE).is_ok_and(|value| value == "1") => panic!("{REQUIRE}=1, but {reason}"),
         Err(reason) => {
-            println!("skipped: {reason}");
+            skip(reason);
             None
         }
     }

@@ -122,7 +122,7 @@ fn only_a_load_balancer_of_local_traffic_has_a_health_check_port() {
         (r#","healthCheckNodePort":0"#, "0"),
         (r#","healthCheckNodePort":70000"#, "70000"),
         (r#","healthCheckNodePort":"http""#, "http"),
-        ("", "nothing"),
+        ("", "no value"),
     ] {
         let expected = problem("spec.healthCheckNodePort", Reason::BadPort, found);
         assert_eq!(check("LoadBalancer", "Local", port), (None, vec![expected]));
@@ -195,7 +195,7 @@ fn a_bad_port_costs_only_itself() {
             problem("spec.ports[2].port", Reason::BadPort, "0"),
             problem("spec.ports[3].port", Reason::BadPort, "-1"),
             problem("spec.ports[4].port", Reason::BadPort, "80.5"),
-            problem("spec.ports[5].port", Reason::BadPort, "nothing"),
+            problem("spec.ports[5].port", Reason::BadPort, "no value"),
             problem("spec.ports[6]", Reason::BadPort, "x"),
             problem("spec.ports[7].port", Reason::BadPort, "an object"),
             problem("spec.ports[8].protocol", Reason::BadProtocol, "ICMP"),
@@ -220,4 +220,24 @@ fn an_object_without_a_name_or_a_spec_is_unreadable() {
     assert_eq!(unreadable("{}").1, "metadata.name");
     let spec = unreadable(r#"{"metadata":{"name":"x"},"spec":7}"#);
     assert_eq!(spec, (ObjectName::new("default", "x"), "spec".to_owned()));
+}
+
+#[test]
+fn a_dropped_source_range_says_when_none_is_left() {
+    let problem = |ranges: &str, status: &str| {
+        let json = format!(
+            r#"{{"metadata":{{"name":"web"}},"spec":{{"type":"LoadBalancer","clusterIP":"10.0.0.1","ports":[{{"port":80}}],
+            "loadBalancerSourceRanges":{ranges}}},"status":{{"loadBalancer":{{"ingress":[{status}]}}}}}}"#
+        );
+        let decoded = Service::decode(serde_json::from_str(&json).unwrap(), &mut Interner::default());
+        let Ok(Decoded::Object(service)) = decoded else { panic!("{json}: {decoded:?}") };
+        service.problems.iter().map(|problem| problem.found.clone()).collect::<Vec<_>>()
+    };
+    let (v4, v6) = (r#"{"ip":"203.0.113.1"}"#, r#"{"ip":"2001:db8::1"}"#);
+    let open = "; no range is left, so the load-balancer IPs are open to all sources over";
+    assert_eq!(problem(r#"["banana"]"#, v4), [format!("banana{open} IPv4")]);
+    assert_eq!(problem(r#""10.0.0.0/8""#, v6), [format!("10.0.0.0/8{open} IPv6")]);
+    assert_eq!(problem(r#"["10.0.0.0/8","banana"]"#, v4), ["banana"]);
+    assert_eq!(problem(r#"["10.0.0.0/8","banana"]"#, &format!("{v4},{v6}")), [format!("banana{open} IPv6")]);
+    assert_eq!(problem(r#"["10.0.0.0/8"]"#, v6), [""; 0], "as written");
 }

@@ -1,14 +1,20 @@
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::watch::Connection;
 
 /// A folder of manifests that is followed.
 struct Followed {
     folder: tempfile::TempDir,
     events: mpsc::Receiver<Received>,
+}
+
+fn load(paths: &[PathBuf]) -> (Manifests, Vec<Event>) {
+    Manifests::load_strictly(paths, "node-1", Connection::default()).unwrap()
 }
 
 fn service(name: &str, addr: &str) -> String {
@@ -40,9 +46,9 @@ impl Followed {
 
     async fn follow(folder: tempfile::TempDir, paths: &[&str]) -> Self {
         let paths: Vec<_> = paths.iter().map(|path| folder.path().join(path)).collect();
-        let (manifests, _) = Manifests::load(&paths, "node-1").unwrap();
+        let (manifests, _) = load(&paths);
         let (sender, events) = mpsc::channel(1000);
-        tokio::spawn(manifests.follow(sender));
+        tokio::spawn(manifests.follow(FollowForNode::never(), sender));
         // Watches are in place once the first look for changes is over.
         tokio::time::sleep(Duration::from_millis(100)).await;
         Self { folder, events }
@@ -155,10 +161,35 @@ async fn a_file_that_is_broken_for_a_while_takes_nothing_away() {
     let text = service("a", "10.96.0.1") + &service("b", "10.96.0.2");
     let mut followed = Followed::start(&[("m/x.yaml", &text)], &["m"]).await;
     fs::write(followed.at("m/x.yaml"), service("a", "10.96.0.9") + "---\nkind: [\n").unwrap();
-    // First what cannot be read, then the Service that could.
-    followed.expect(&["unreadable", "a 10.96.0.9"]).await;
+    followed.expect(&["a 10.96.0.9"]).await;
     fs::write(followed.at("m/x.yaml"), service("a", "10.96.0.9")).unwrap();
-    followed.expect(&["x.yaml: document 2 gone", "b gone"]).await;
+    followed.expect(&["b gone"]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_still_open_for_writing_is_read_when_it_is_closed() {
+    let text = service("a", "10.96.0.1") + &service("b", "10.96.0.2");
+    let mut followed = Followed::start(&[("m/x.yaml", &text)], &["m"]).await;
+    let mut file = fs::File::create(followed.at("m/x.yaml")).unwrap();
+    followed.expect(&[]).await;
+    file.write_all(service("a", "10.96.0.1").as_bytes()).unwrap();
+    followed.expect(&[]).await;
+    file.write_all(service("b", "10.96.0.9").as_bytes()).unwrap();
+    drop(file);
+    followed.expect(&["b 10.96.0.9"]).await;
+}
+
+#[tokio::test]
+async fn an_empty_file_keeps_its_objects_until_it_gives_something_again() {
+    let mut followed = Followed::start(&[("m/x.yaml", &service("a", "10.96.0.1"))], &["m"]).await;
+    for text in ["", "# nothing yet\n", "---\n"] {
+        fs::write(followed.at("m/x.yaml"), text).unwrap();
+        followed.expect(&[]).await;
+    }
+    fs::write(followed.at("m/x.yaml"), service("b", "10.96.0.2")).unwrap();
+    followed.expect(&["a gone", "b 10.96.0.2"]).await;
+    fs::write(followed.at("m/x.yaml"), "{kind: List, apiVersion: v1, items: []}").unwrap();
+    followed.expect(&["b gone"]).await;
 }
 
 #[tokio::test]
@@ -174,9 +205,9 @@ async fn when_the_version_that_counts_is_removed_the_next_one_counts() {
 #[tokio::test]
 async fn following_ends_when_the_receiver_is_gone() {
     let folder = tempfile::tempdir().unwrap();
-    let (manifests, _) = Manifests::load(&[folder.path().to_owned()], "node-1").unwrap();
+    let (manifests, _) = load(&[folder.path().to_owned()]);
     let (sender, events) = mpsc::channel(1);
-    let task = tokio::spawn(manifests.follow(sender));
+    let task = tokio::spawn(manifests.follow(FollowForNode::never(), sender));
     drop(events);
     timeout_at(Instant::now() + Duration::from_secs(3), task).await.unwrap().unwrap().unwrap();
 }
