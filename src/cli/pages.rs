@@ -22,7 +22,7 @@ pub(super) async fn serve(
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
     events: &Events,
-    take_over: TakeOverDecision,
+    take_over: &TakeOverDecision,
 ) -> anyhow::Result<()> {
     let recorder = metrics::recorder().context("cannot set up metrics")?;
     let metrics = recorder.handle();

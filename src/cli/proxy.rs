@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,7 +16,6 @@ use crate::conntrack::{ConntrackFollower, ConntrackSocket};
 use crate::engine::EngineSettings;
 use crate::observe::{EventNote, EventType, Health, ServiceHealth};
 use crate::proxy::{FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
-use crate::takeover::TakeOverDecision;
 use crate::watch::StartedSource;
 
 /// The time that open HTTP requests and unwritten Events get when the process ends.
@@ -33,18 +32,29 @@ pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Waits until the time has passed; for ever without a limit.
+async fn passed(timeout: Option<Duration>) -> Duration {
+    match timeout {
+        Some(timeout) => {
+            tokio::time::sleep(timeout).await;
+            timeout
+        }
+        None => std::future::pending().await,
+    }
+}
+
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
+    // Before anything is changed, and before the health port is ours.
+    let (decision, _lock) = take_over::begin(args, &node_name).await?;
     let backend = AnyBackend::open_tested(&args.backend_options(), &scope.families).await?;
     let purger = backend.open_another()?;
-    // Before the health port is ours.
-    let decision = TakeOverDecision::decide(args.take_over.into()).await;
     let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     let (events, writing) = source::start_events(args).await?;
     if !args.once {
-        let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events, decision).await;
+        let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events, &decision).await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writing).await;
@@ -63,10 +73,16 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     ));
     let working = args.once.then(|| progress.show("syncing"));
     let ending = shutdown.clone();
-    tokio::spawn(async move {
-        signal::shutdown_signal().await;
+    let timeout = args.timeout;
+    tokio::spawn(signal::ignore_hangup());
+    let asked = tokio::spawn(async move {
+        let why = tokio::select! {
+            () = signal::shutdown_signal() => "it was interrupted".to_owned(),
+            timeout = passed(timeout) => format!("{timeout:?} (--timeout) have passed, and the log says what is missing"),
+        };
         tracing::info!("asked to end: the rules stay in place");
         ending.cancel();
+        why
     });
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
     let families = scope.families.clone();
@@ -127,14 +143,16 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     };
     let (done, reconfigured, begun) = tokio::join!(proxied, reconfigured, begun);
     drop(working);
-    if args.once {
-        let _ = taken_over.await;
-    }
+    let synced = if args.once { taken_over.await.unwrap_or(false) } else { true };
     // What it does not get done now, the next start does.
     let _ = tokio::time::timeout(AFFINITY_TIMEOUT, purging).await;
     tasks.close();
     let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await;
     begun?;
     done.context("the first sync failed")?;
+    if !synced {
+        let why = if asked.is_finished() { asked.await.unwrap_or_default() } else { "the source ended".to_owned() };
+        bail!("there was no sync: {why}");
+    }
     Ok(if reconfigured { ExitCode::from(RECONFIGURED) } else { ExitCode::SUCCESS })
 }

@@ -1,4 +1,4 @@
-//! Signals that end the process.
+//! Signals that end the process, and one that does not.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,5 +12,13 @@ pub(super) async fn shutdown_signal() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+}
+
+/// Ignores SIGHUP from now on: a closed terminal does not end a proxy, and there is nothing to read again.
+pub(super) async fn ignore_hangup() {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        tracing::info!("SIGHUP is ignored: the configuration file is followed without it");
     }
 }
