@@ -13,9 +13,11 @@ use common::{Model, assert_satisfies, cases, event, initial, settings};
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
 use pointsman::dataplane::{Element, Family, Key, Object, Operation, Protocol, Tables};
 use pointsman::diff::Acknowledged;
-use pointsman::engine::EngineSettings;
+use pointsman::engine::{Committed, EngineSettings};
+use pointsman::follow::{Effort, Follower};
 use pointsman::observe::{Events, Health};
 use pointsman::proxy::{Proxy, Until};
+use pointsman::state::{Compiled, Snapshot};
 use pointsman::state::{
     Decoded, EndpointPlace, EndpointSlice, Event, Few, ObjectName, Service, ServiceCidr, ServicePort, SliceEndpoint,
     SlicePort, TrafficPolicy,
@@ -530,4 +532,36 @@ fn failures_are_tried_again_no_sooner_than_the_least_period_and_no_later_than_th
             assert!(commits.windows(2).all(within), "{commits:?}");
         }
     });
+}
+
+/// Sends another event whenever events were compiled, so that the loop never runs out of them.
+struct Feeder {
+    events: mpsc::Sender<Received>,
+    compiled: u64,
+    synced: CancellationToken,
+}
+
+impl Follower for Feeder {
+    fn compiled(&mut self, _: &Compiled, _: &Snapshot, _: bool) {
+        self.compiled += 1;
+        let addr = std::net::Ipv4Addr::from(0x0a00_0000 + u32::try_from(self.compiled % 65_536).unwrap());
+        let _ = self.events.try_send(Received::now(Event::HostAddresses(vec![addr.into()])));
+    }
+
+    fn committed(&mut self, _: &Committed, _: &Snapshot, _: Effort) {
+        self.synced.cancel();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_without_end_do_not_keep_the_tables_from_being_read() {
+    let (sender, mut receiver) = mpsc::channel(100);
+    for event in initial() {
+        sender.send(Received::now(event)).await.expect("room");
+    }
+    let synced = CancellationToken::new();
+    let feeder = Feeder { events: sender, compiled: 0, synced: synced.clone() };
+    let mut proxy = Proxy::new(MemoryKernel::new(), settings()).with(feeder);
+    let run = proxy.run(&mut receiver, Until::Shutdown, &synced);
+    tokio::time::timeout(Duration::from_secs(60), run).await.expect("a commit").expect("an orderly end");
 }

@@ -330,7 +330,7 @@ impl Model {
         endpoints.into_iter().map(goes).collect()
     }
 
-    /// The service ports, those that win clashes first: the oldest Service, then the first by name; in it the first port by name.
+    /// The service ports, those that win clashes of equals first: the oldest Service, then the first by name; in it the first port by name.
     fn ports(&self) -> Vec<(&Service, &ServicePort)> {
         let mut ports: Vec<_> =
             self.services.values().flat_map(|s| s.ports.iter().map(move |port| (s, port))).collect();
@@ -346,7 +346,10 @@ impl Model {
                 && service.cluster_ips.iter().any(|addr| Family::from_addr(*addr) == family)
         });
         let ports: Vec<_> = ports.collect();
-        let by_address = ports.iter().filter(|(_, port)| port.port == packet.dport).find_map(|(service, port)| {
+        // A ClusterIP comes before all others, and of those one with endpoints before one without.
+        let lacks = |service: &Service, port: &ServicePort| !self.choose(service, port, family).any;
+        let of_number = ports.iter().filter(|(_, port)| port.port == packet.dport);
+        let by_address = of_number.filter_map(|(service, port)| {
             let kind = if service.cluster_ips.contains(&packet.daddr) {
                 Kind::ClusterIp
             } else if service.load_balancer_ips.contains(&packet.daddr) {
@@ -358,9 +361,13 @@ impl Model {
             };
             Some((*service, *port, kind))
         });
+        let is_external = |kind: Kind| kind != Kind::ClusterIp;
+        let by_address = by_address
+            .min_by_key(|(service, port, kind)| (is_external(*kind), is_external(*kind) && lacks(service, port)));
         let number = |port: &ServicePort| port.node_port.is_some_and(|number| number.get() == packet.dport);
         by_address.or_else(|| {
-            let (service, port) = ports.iter().find(|(_, port)| number(port))?;
+            let of_number = ports.iter().filter(|(_, port)| number(port));
+            let (service, port) = of_number.min_by_key(|(service, port)| lacks(service, port))?;
             self.accepts_node_ports(packet.daddr).then_some((*service, *port, Kind::NodePort))
         })
     }

@@ -81,6 +81,9 @@ impl Follower for AffinityFollower {
     }
 
     fn failed(&mut self, failed: &Failed, _: &Failure, _: Duration) {
+        if failed.is_search {
+            return;
+        }
         self.vacated.extend(&failed.plan.vacated);
     }
 }

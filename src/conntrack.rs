@@ -28,6 +28,7 @@ use crate::dataplane::{Family, Frontend, Protocol};
 use crate::engine::{Committed, Failed, Failure};
 use crate::follow::{Effort, Follower};
 use crate::state::{Compiled, Snapshot};
+use crate::tasks::Supervisor;
 use stale::changed;
 use worker::Worker;
 
@@ -73,11 +74,12 @@ pub struct ConntrackFollower {
 }
 
 impl ConntrackFollower {
-    /// Starts the worker, in the current runtime. It works until the follower is dropped and all that was requested was looked at once.
-    pub fn start(families: &[Family], table: impl Table) -> (Self, JoinHandle<()>) {
+    /// Starts the worker, as a task of `supervisor`. It works until the follower is dropped and all that was requested was looked at once.
+    pub fn start(families: &[Family], table: impl Table, supervisor: &Supervisor) -> (Self, JoinHandle<()>) {
         let (follower, requests) = Self::channel(families);
         let (newest, done) = (follower.newest.subscribe(), Arc::clone(&follower.done));
-        let worker = tokio::spawn(Worker::new(families, table, newest, requests, done).run());
+        let worker = Worker::new(families, table, newest, requests, done).run();
+        let worker = supervisor.spawn_finite("the removal of stale UDP flows", worker);
         (follower, worker)
     }
 
@@ -134,6 +136,8 @@ impl Follower for ConntrackFollower {
     }
 
     fn failed(&mut self, failed: &Failed, _: &Failure, _: Duration) {
-        self.changed.append(&mut changed(&failed.plan.frontends));
+        if !failed.is_search {
+            self.changed.append(&mut changed(&failed.plan.frontends));
+        }
     }
 }

@@ -32,6 +32,7 @@ mod bisect;
 mod outcome;
 mod pace;
 mod quarantine;
+mod queue;
 mod schedule;
 
 pub use crate::pacing::Moment;
@@ -176,7 +177,7 @@ impl Engine {
 
     /// Whether anything waits to be committed.
     pub fn is_due(&self) -> bool {
-        self.schedule.is_due()
+        self.schedule.is_due() || !self.backlog.is_empty()
     }
 
     /// Takes in one event. Costs O(log n), or one comparison for each object of a complete list.
@@ -209,7 +210,7 @@ impl Engine {
         if self.quarantine.expire(now, &mut self.backlog) {
             self.schedule.heard(true);
         }
-        let is_ready = self.schedule.is_due() && self.snapshot.cluster().is_complete();
+        let is_ready = self.is_due() && self.snapshot.cluster().is_complete();
         match &self.kernel {
             Kernel::Reading | Kernel::Committing(_) => return Next::Wait(None),
             Kernel::Unknown => {
@@ -242,7 +243,7 @@ impl Engine {
         let desired = self.snapshot.desired();
         let released = self.quarantine.release_changed(desired, &mut self.backlog);
         if self.bisect.is_none() && (released || self.schedule.failures() >= FAILURES_BEFORE_BISECT) {
-            self.bisect = Some(Bisect::default());
+            self.bisect = Some(Bisect::new(!held.frontends.is_empty()));
         }
         loop {
             let with = Comparison { held: &held, desired, scope: &self.scope, quarantine: &self.quarantine };
@@ -251,12 +252,15 @@ impl Engine {
                 None => self.backlog.select(with, self.pace.operations().min(self.settings.max_slice), false),
             };
             let has_all_new = selection.has_all_new;
-            let step = self.bisect.as_ref().map(|_| SearchStep { selection: selection.clone(), before: held.clone() });
+            // A plan that may not be divided is no step of a search: what replaces a table must not go without its elements.
+            let searches = self.bisect.is_some() && !selection.is_whole;
+            let step = searches.then(|| SearchStep { selection: selection.clone(), before: held.clone() });
             let plan = held.plan(desired, &self.scope, &selection.into_keys(), self.backlog.upcoming());
             if plan.is_empty() && !self.is_last() {
                 held = plan.next;
                 continue;
             }
+            self.backlog.handed_out();
             self.kernel = Kernel::Committing(Box::new(InFlight { has_all_new, after_reading, step }));
             return Next::Commit(Box::new(plan));
         }
@@ -318,11 +322,13 @@ impl Engine {
             self.kernel = Kernel::Known { held: Box::new(step.before), read_at: None };
             return Failed::searching(plan);
         }
-        self.bisect = None;
-        let up_to_date = self.families().iter().copied().filter(|family| {
-            !plan.operations.iter().any(|operation| operation.family == *family) && !self.backlog.concerns(*family)
-        });
-        let up_to_date = up_to_date.collect();
+        let bisect = self.bisect.take();
+        let waits = |family: Family| {
+            plan.operations.iter().any(|operation| operation.family == family)
+                || self.backlog.concerns(family)
+                || bisect.as_ref().is_some_and(|bisect| bisect.concerns(family))
+        };
+        let up_to_date = self.families().iter().copied().filter(|family| !waits(*family)).collect();
         self.backlog.compare_everything();
         self.schedule.failed(now);
         Failed { plan, up_to_date, failures: self.schedule.failures(), is_search: false }

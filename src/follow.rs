@@ -1,7 +1,9 @@
 //! The interface of everything that follows commits: affinity, stale UDP flows, health checks, health, metrics, Events, the log.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::dataplane::{Family, SetName};
 use crate::diff::Acknowledged;
 use crate::engine::{Committed, Failed, Failure};
 use crate::state::{Compiled, Folded, Received, Snapshot};
@@ -13,6 +15,15 @@ pub struct Effort {
     pub bytes: usize,
     /// The time from the beginning of the plan to the acknowledgement.
     pub took: Duration,
+}
+
+/// What the tables hold, as they were read.
+#[derive(Clone, Debug)]
+pub struct ReadBack {
+    /// What the next plan is compared with.
+    pub held: Acknowledged,
+    /// The number of elements in each set.
+    pub elements: BTreeMap<(Family, SetName), usize>,
 }
 
 /// Follows what the engine decides and what becomes of it. Each method is called at one moment, in the order in which they are here. No
@@ -39,8 +50,8 @@ pub trait Follower: Send {
     }
 
     /// The tables were read.
-    fn read(&mut self, held: &Acknowledged) {
-        let _ = held;
+    fn read(&mut self, found: &ReadBack) {
+        let _ = found;
     }
 
     /// The tables could not be read; so many attempts failed in a row.

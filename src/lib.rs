@@ -30,4 +30,5 @@ pub mod render;
 mod sorted;
 pub mod state;
 pub mod takeover;
+pub mod tasks;
 pub mod watch;

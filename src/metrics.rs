@@ -168,6 +168,9 @@ impl ElementCounts {
                 // A deleted set loses its elements.
                 let held = self.0.get(&(operation.family, *set)).copied().unwrap_or_default();
                 *changed.entry((operation.family, *set)).or_default() -= held;
+            } else if (operation.verb, &operation.object) == (Verb::Delete, &Object::Table) {
+                let of_table = self.0.iter().filter(|((family, _), _)| *family == operation.family);
+                of_table.for_each(|(set, held)| *changed.entry(*set).or_default() -= held);
             }
         }
         for (set, change) in changed {

@@ -1,9 +1,12 @@
 //! What a running proxy shows to others: health, the HTTP pages that serve health and metrics, and Kubernetes Events.
 
 mod clients;
+mod connections;
 mod events;
 mod health;
 mod http;
+mod port_limits;
+mod serve;
 mod service_health;
 mod start;
 
@@ -11,5 +14,6 @@ pub use clients::ClientCounts;
 pub use events::{EventNote, EventRate, EventType, Events, publish};
 pub use health::{FamilyHealth, Health, HealthReport};
 pub use http::{About, ListenError, Listener, Pages};
+pub use port_limits::PortLimits;
 pub use service_health::ServiceHealth;
 pub use start::{TakenAddress, start_events, start_pages};

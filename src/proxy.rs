@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{Backend, Error, Receipt};
+use crate::apply::{Backend, Error, Receipt, Refusal};
 use crate::clock;
-use crate::diff::{Acknowledged, Plan};
+use crate::diff::Plan;
 use crate::engine::{Engine, EngineSettings, Failure, Moment, Next};
-use crate::follow::{Effort, Follower};
+use crate::follow::{Effort, Follower, ReadBack};
 use crate::observe::{Events, Health};
 use crate::state::Received;
 use reading::Reading;
@@ -105,7 +105,7 @@ impl<B: Backend> Proxy<B> {
         shutdown: &CancellationToken,
     ) -> Result<(), Error> {
         let mut arrived = Vec::new();
-        let mut wake = Some(clock::now());
+        let (mut wake, mut last_moment) = (Some(clock::now()), None);
         loop {
             if self.wait(events, &mut arrived, wake, until, shutdown).await?.is_break() {
                 return Ok(());
@@ -121,9 +121,17 @@ impl<B: Backend> Proxy<B> {
                         match (done, until) {
                             (Some(Ok(true)), Until::FirstSync) | (None, _) => return Ok(()),
                             (Some(Err(error)), Until::FirstSync) => return Err(error),
-                            (Some(Ok(false)), _) if shutdown.is_cancelled() => return Ok(()),
+                            // What was begun is brought to its end, if that is near.
+                            (Some(Ok(false)), _)
+                                if shutdown.is_cancelled()
+                                    && clock::now() > *last_moment.get_or_insert(began + COMMIT_TIMEOUT_AT_END) =>
+                            {
+                                return Ok(());
+                            }
                             // What has arrived meanwhile takes its turn before the next slice.
-                            (Some(Ok(false)), _) => self.fold_arrived(events, &mut arrived).await,
+                            (Some(Ok(false)), _) if !shutdown.is_cancelled() => {
+                                self.fold_arrived(events, &mut arrived).await;
+                            }
                             _ => {}
                         }
                     }
@@ -151,11 +159,12 @@ impl<B: Backend> Proxy<B> {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => Ok(ControlFlow::Break(())),
-            _ = events.recv_many(arrived, MAX_EVENTS), if is_open => Ok(ControlFlow::Continue(())),
+            // Before the events, which may never end.
             read = Reading::finished(&mut self.reading) => match (self.take_read(read), until) {
                 (Err(error), Until::FirstSync) => Err(error),
                 _ => Ok(ControlFlow::Continue(())),
             },
+            _ = events.recv_many(arrived, MAX_EVENTS), if is_open => Ok(ControlFlow::Continue(())),
             () = moment => Ok(ControlFlow::Continue(())),
         }
     }
@@ -191,12 +200,12 @@ impl<B: Backend> Proxy<B> {
         self.reading = Some(Reading::begin(self.backend.read(self.engine.families())));
     }
 
-    fn take_read(&mut self, read: Result<Acknowledged, Error>) -> Result<(), Error> {
+    fn take_read(&mut self, read: Result<ReadBack, Error>) -> Result<(), Error> {
         let now = clock::now();
         match read {
-            Ok(held) => {
-                self.followers.iter_mut().for_each(|follower| follower.read(&held));
-                self.engine.read_back(held, now);
+            Ok(found) => {
+                self.followers.iter_mut().for_each(|follower| follower.read(&found));
+                self.engine.read_back(found.held, now);
                 Ok(())
             }
             Err(error) => {
@@ -245,5 +254,7 @@ impl<B: Backend> Proxy<B> {
 }
 
 fn failure(error: &Error) -> Failure {
-    Failure { is_refusal: error.refusal().is_some(), message: error.to_string() }
+    // What is missing was there when the plan was made: the tables are not what they were.
+    let is_refusal = error.refusal().is_some_and(|refusal| refusal != Refusal::Missing);
+    Failure { is_refusal, message: error.to_string() }
 }

@@ -1,4 +1,4 @@
-//! The health pages of a loop whose commits fail, over real HTTP.
+//! The health pages over real HTTP: of a loop whose commits fail, and under clients that take connections and keep them.
 
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
 use pointsman::dataplane::{Element, Family, Operation, Options, Tables};
 use pointsman::diff::Scope;
 use pointsman::engine::EngineSettings;
-use pointsman::observe::{Events, Health, Listener, Pages};
+use pointsman::host::raise_descriptor_limit;
+use pointsman::observe::{Events, Health, Listener, Pages, PortLimits};
 use pointsman::proxy::{Proxy, Until};
 use pointsman::state::{Event, View};
+use pointsman::tasks::Supervisor;
 use pointsman::watch::Received;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,10 +28,11 @@ use tokio_util::sync::CancellationToken;
 /// How long a change may wait in these tests.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A kernel whose commits fail while the switch is on.
+/// A kernel whose commits fail while the switch is on, and each take some time.
 struct Broken {
     kernel: MemoryKernel,
     broken: Arc<AtomicBool>,
+    takes: Duration,
 }
 
 impl Backend for Broken {
@@ -41,6 +45,7 @@ impl Backend for Broken {
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
+        tokio::time::sleep(self.takes).await;
         if self.broken.load(Ordering::SeqCst) {
             let detail = "broken for a test".to_owned();
             return Err(Error::Refused { doing: "committing a batch", refusal: Refusal::Other, detail });
@@ -75,14 +80,118 @@ async fn until(address: SocketAddr, expected: (u16, u16)) {
 }
 
 #[tokio::test]
+async fn a_huge_change_is_healthy_while_its_slices_are_committed() {
+    let health = Health::with_sync_period(PATIENCE / 2);
+    let takes = PATIENCE / 10;
+    let kernel = Broken { kernel: MemoryKernel::new(), broken: Arc::default(), takes };
+    let view = View { node_name: "node-a".into(), ..View::default() };
+    let settings = EngineSettings::new(Scope::dual_stack(Options::default()), view);
+    let mut proxy = Proxy::new(kernel, EngineSettings { max_slice: 20, ..settings })
+        .with_observers(health.clone(), Events::default());
+    let (events, mut received) = mpsc::channel(10);
+    let service = |i: usize| {
+        format!(
+            r#"{{"object":{{"name":{{"namespace":"shop","name":"web-{i}"}},"cluster_ips":["10.96.{}.{}"],
+            "ports":[{{"name":"http","protocol":"TCP","port":80}}]}}}}"#,
+            i / 250,
+            i % 250 + 1
+        )
+    };
+    let services: Vec<String> = (0..500).map(service).collect();
+    for event in [
+        format!(r#"{{"services-reset":[{}]}}"#, services.join(",")),
+        r#"{"slices-reset":[]}"#.to_owned(),
+        r#"{"service-cidrs-reset":[]}"#.to_owned(),
+        r#"{"nodes-reset":[{"object":{"name":{"namespace":"","name":"node-a"}}}]}"#.to_owned(),
+    ] {
+        let event: Event = serde_json::from_str(&event).expect("an event");
+        events.send(Received::now(event)).await.expect("the loop runs");
+    }
+    let began = Instant::now();
+    let shutdown = CancellationToken::new();
+    let run = tokio::spawn(async move { proxy.run(&mut received, Until::FirstSync, &shutdown).await });
+    while !run.is_finished() {
+        assert!(health.report(Instant::now()).healthy, "after {:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    run.await.expect("no panic").expect("no error");
+    assert!(began.elapsed() > 2 * PATIENCE, "too quick to show anything: {:?}", began.elapsed());
+}
+
+/// How many connections a client opens and leaves idle.
+const IDLE_CONNECTIONS: usize = 2_000;
+
+#[tokio::test]
+async fn a_client_with_two_thousand_idle_connections_leaves_the_page_to_others() {
+    // A descriptor for each end, and some to spare.
+    if raise_descriptor_limit() < 2 * IDLE_CONNECTIONS as u64 + 500 {
+        println!("skipped: the limit of file descriptors is too low for {IDLE_CONNECTIONS} connections");
+        return;
+    }
+    let health = Health::default();
+    health.node(true);
+    health.synced(Timestamp::UNIX_EPOCH);
+    let pages = Pages::Health(health, Family::ALL.to_vec());
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into(), pages).await.expect("a free port");
+    let (address, supervisor) = (listener.address().expect("bound"), Supervisor::default());
+    tokio::spawn(listener.serve(PortLimits::for_descriptors(1_024), supervisor));
+    let mut idle = Vec::new();
+    for _ in 0..IDLE_CONNECTIONS {
+        idle.push(TcpStream::connect(address).await.expect("accepted"));
+    }
+    let asked = Instant::now();
+    assert_eq!(page(address, "/healthz").await.0, 200);
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    let mut open = 0;
+    for stream in &mut idle {
+        let closed = tokio::time::timeout(Duration::from_millis(1), stream.read_u8()).await.is_ok();
+        open += usize::from(!closed);
+    }
+    assert!(open < 100, "{open} of {IDLE_CONNECTIONS} idle connections are still open");
+}
+
+#[tokio::test]
+async fn a_client_that_uses_its_connection_keeps_it_while_others_of_it_are_closed() {
+    let pages = Pages::Health(Health::default(), Family::ALL.to_vec());
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into(), pages).await.expect("a free port");
+    let address = listener.address().expect("bound");
+    tokio::spawn(listener.serve(PortLimits::for_descriptors(256), Supervisor::default()));
+    let mut used = TcpStream::connect(address).await.expect("accepted");
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        used.write_all(b"GET /livez HTTP/1.1\r\nHost: node\r\n\r\n").await.expect("still open");
+        let mut answer = [0; 12];
+        used.read_exact(&mut answer).await.expect("still open");
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        while used.try_read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
+        idle.push(TcpStream::connect(address).await.expect("accepted"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_half_a_request_is_not_waited_for() {
+    let pages = Pages::Health(Health::default(), Family::ALL.to_vec());
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into(), pages).await.expect("a free port");
+    let address = listener.address().expect("bound");
+    tokio::spawn(listener.serve(PortLimits::default(), Supervisor::default()));
+    let mut stream = TcpStream::connect(address).await.expect("accepted");
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await.expect("sent");
+    let asked = Instant::now();
+    // The clock goes on by itself when all tasks sleep.
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert_eq!((asked.elapsed().as_secs(), answer.len()), (10, 0));
+}
+
+#[tokio::test]
 async fn commits_that_fail_for_too_long_are_unhealthy_from_the_first_sync_on_until_one_succeeds() {
     let health = Health::with_sync_period(PATIENCE / 2);
     let pages = Pages::Health(health.clone(), Family::ALL.to_vec());
     let listener = Listener::bind(([127, 0, 0, 1], 0).into(), pages).await.expect("a free port");
     let (address, shutdown) = (listener.address().expect("bound"), CancellationToken::new());
-    tokio::spawn(listener.serve(shutdown.clone()));
+    tokio::spawn(listener.serve(PortLimits::default(), Supervisor::new(shutdown.clone())));
     let broken = Arc::new(AtomicBool::new(true));
-    let kernel = Broken { kernel: MemoryKernel::new(), broken: Arc::clone(&broken) };
+    let kernel = Broken { kernel: MemoryKernel::new(), broken: Arc::clone(&broken), takes: Duration::ZERO };
     let view = View { node_name: "node-a".into(), ..View::default() };
     let mut proxy = Proxy::new(kernel, EngineSettings::new(Scope::dual_stack(Options::default()), view))
         .with_observers(health, Events::default());

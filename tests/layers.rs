@@ -46,6 +46,15 @@ const CORE: [&str; 4] = ["dataplane", "state", "diff", "engine"];
 /// A span of time is a value; of the clocks in `std::time` a pure folder knows nothing.
 const PURE: &str = "std::time::Duration";
 
+/// Files that spawn tasks by themselves, beside `tasks`, and why no such task can end in silence.
+const SPAWNING: [(&str, &str); 5] = [
+    ("src/observe/serve.rs", "one connection each; an end concerns its client"),
+    ("src/proxy/reading.rs", "the loop awaits it"),
+    ("src/takeover/interfaces.rs", "serves one listing, which fails without it"),
+    ("src/watch/host.rs", "its end ends the stream of changes, and so the task that reads it"),
+    ("src/watch/kubernetes.rs", "the task that spawned them awaits them"),
+];
+
 /// A row of the table.
 #[derive(Debug)]
 struct Layer {
@@ -105,6 +114,23 @@ fn the_command_line_is_the_top_and_only_the_program_uses_it() {
     let users: Vec<&str> =
         layers.iter().filter(|layer| layer.may_use.contains("cli")).map(|layer| layer.name.as_str()).collect();
     assert_eq!(users, ["main"]);
+}
+
+#[test]
+fn tasks_are_spawned_through_the_supervisor() {
+    let spawns = |path: &CodePath| {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let of_tokio = matches!(path.first(), Some(&("tokio" | "tokio_util")));
+        of_tokio && matches!(path.last(), Some(&("spawn" | "JoinSet" | "TaskTracker")))
+    };
+    let program = sources::program();
+    let spawning: BTreeSet<&str> = program
+        .iter()
+        .filter(|source| source.folder() != "tasks" && source.code_paths().iter().any(spawns))
+        .map(|source| source.path.as_str())
+        .collect();
+    let allowed = SPAWNING.map(|(file, _)| file).into();
+    assert_eq!(spawning, allowed, "left: files that spawn tasks; right: those that may without `Supervisor`");
 }
 
 #[test]

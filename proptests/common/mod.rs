@@ -73,6 +73,8 @@ fn cluster_ips() -> impl Strategy<Value = Vec<IpAddr>> {
 fn external_ips() -> impl Strategy<Value = Vec<IpAddr>> {
     let ip = prop_oneof![
         (0u8..3).prop_map(|n| IpAddr::from([198, 51, 100, n])),
+        // One that may be the ClusterIP of another Service.
+        Just(IpAddr::from([10, 96, 0, 1])),
         (0u16..3).prop_map(|n| IpAddr::from([0xfd00, 0x51, 0, 0, 0, 0, 0, n])),
     ];
     prop_oneof![2 => Just(Vec::new()), 1 => vec(ip, 1..3)]
@@ -407,16 +409,25 @@ impl Model {
     pub fn expected(&self) -> BTreeMap<Frontend, Expected> {
         let mut by_age: Vec<&Service> = self.services.values().collect();
         by_age.sort_by_key(|s| (s.created.is_none(), s.created, s.name.clone()));
-        let mut expected = BTreeMap::new();
+        let mut claims = Vec::new();
         for service in by_age {
             let mut ports: Vec<&ServicePort> = service.ports.iter().collect();
             ports.sort_by_key(|port| Arc::clone(&port.name));
             for (addr, port) in service.cluster_ips.iter().flat_map(|a| ports.iter().map(move |p| (*a, *p))) {
                 for (frontend, mut wanted) in self.of_port(service, port, addr) {
                     wanted.affinity = service.session_affinity.filter(|_| !wanted.any.is_empty()).map(NonZeroU32::get);
-                    expected.entry(frontend).or_insert(wanted);
+                    // A ClusterIP comes before all others, and of those one with endpoints before one without.
+                    let is_external = !service.cluster_ips.contains(&frontend.addr);
+                    let lacks = self.lists(service, port, frontend.family());
+                    claims.push((is_external, is_external && lacks.cluster.is_empty(), frontend, wanted));
                 }
             }
+        }
+        // Stable: among equals the older one comes first.
+        claims.sort_by_key(|(is_external, lacks, ..)| (*is_external, *lacks));
+        let mut expected = BTreeMap::new();
+        for (_, _, frontend, wanted) in claims {
+            expected.entry(frontend).or_insert(wanted);
         }
         expected
     }

@@ -14,6 +14,7 @@ use crate::apply::{AnyBackend, Backend};
 use crate::diff::Acknowledged;
 use crate::engine::{Engine, EngineSettings, Moment, Next};
 use crate::proxy::log_skipped;
+use crate::tasks::Supervisor;
 use crate::watch::{Connection, Received, StartedSource};
 
 /// How long the API server may take to send complete lists.
@@ -30,13 +31,16 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         Against::Empty => None,
     };
     let view = args.view(&args.node_name()?);
-    let StartedSource { mut events, ready } = source::start(args, progress, &Connection::default()).await?;
     let timeout = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let supervisor = Supervisor::default();
+    let StartedSource { mut events, ready } =
+        source::start(args, progress, &Connection::default(), &supervisor).await?;
     ready.await?;
     let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
     let mut engine = Engine::new(EngineSettings { slice_goal: None, ..EngineSettings::new(scope, view) });
     tokio::select! {
         complete = fold_until_complete(&mut engine, &mut events) => complete?,
+        () = supervisor.shutdown().cancelled() => supervisor.check()?,
         () = signal::shutdown_signal() => bail!("interrupted before the lists were complete"),
         () = sleep(timeout) => bail!(
             "there were no complete lists within {timeout:?}. The warnings above say why; --timeout sets how long to wait"

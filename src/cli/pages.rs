@@ -4,23 +4,22 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::args::Args;
 use super::take_over::explain;
 use crate::dataplane::Family;
 use crate::metrics;
-use crate::observe::{About, ClientCounts, Events, Health, Pages, TakenAddress, start_pages};
+use crate::observe::{About, ClientCounts, Events, Health, Pages, PortLimits, TakenAddress, start_pages};
 use crate::takeover::TakeOverDecision;
+use crate::tasks::Supervisor;
 
 /// Starts the HTTP pages.
 pub(super) async fn serve(
     args: &Args,
     health: &Health,
     families: &[Family],
-    shutdown: &CancellationToken,
-    tasks: &TaskTracker,
+    limits: &PortLimits,
+    supervisor: &Supervisor,
     events: &Events,
     take_over: &TakeOverDecision,
 ) -> anyhow::Result<()> {
@@ -40,7 +39,7 @@ pub(super) async fn serve(
     ];
     let pages = pages.into_iter().filter_map(|(address, pages)| Some((address?, pages))).collect();
     let taken = if args.settings.bind_address_hard_fail { TakenAddress::Fail } else { TakenAddress::Retry };
-    for error in start_pages(pages, taken, &args.node_name()?, events, shutdown, tasks).await {
+    for error in start_pages(pages, taken, &args.node_name()?, events, limits, supervisor).await {
         let error = explain(take_over, error.into());
         if taken == TakenAddress::Fail {
             return Err(error);

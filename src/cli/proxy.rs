@@ -1,11 +1,11 @@
 //! The proxy itself: `pointsman` and `pointsman --once`.
 
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::args::Args;
 use super::logging::Progress;
@@ -14,8 +14,10 @@ use crate::affinity::{self, AffinityFollower};
 use crate::apply::AnyBackend;
 use crate::conntrack::{ConntrackFollower, ConntrackSocket};
 use crate::engine::EngineSettings;
-use crate::observe::{EventNote, EventType, Health, ServiceHealth};
+use crate::host::raise_descriptor_limit;
+use crate::observe::{EventNote, EventType, Health, PortLimits, ServiceHealth};
 use crate::proxy::{FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
+use crate::tasks::Supervisor;
 use crate::watch::StartedSource;
 
 /// The time that open HTTP requests and unwritten Events get when the process ends.
@@ -44,6 +46,7 @@ async fn passed(timeout: Option<Duration>) -> Duration {
 }
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
+    let limits = PortLimits::for_descriptors(raise_descriptor_limit());
     let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
     // Before anything is changed, and before the health port is ours.
     let (decision, _lock) = take_over::begin(args, &node_name).await?;
@@ -51,10 +54,10 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let purger = backend.open_another()?;
     let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    let (events, writing) = source::start_events(args).await?;
+    let supervisor = Supervisor::new(shutdown.clone());
+    let (events, writing) = source::start_events(args, &supervisor).await?;
     if !args.once {
-        let refused = pages::serve(args, &health, &scope.families, &shutdown, &tasks, &events, &decision).await;
+        let refused = pages::serve(args, &health, &scope.families, &limits, &supervisor, &events, &decision).await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writing).await;
@@ -62,8 +65,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         }
         refused?;
     }
+    let interrupted = signal::shutdown_signal();
     let StartedSource { events: mut received, ready: begun } =
-        source::start(args, progress, health.connection()).await?;
+        source::start(args, progress, health.connection(), &supervisor).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
     events.note(EventNote::about_node(
         &node_name,
@@ -74,23 +78,33 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let working = args.once.then(|| progress.show("syncing"));
     let ending = shutdown.clone();
     let timeout = args.timeout;
-    tokio::spawn(signal::ignore_hangup());
-    let asked = tokio::spawn(async move {
+    let asked = Arc::new(OnceLock::new());
+    let reason = Arc::clone(&asked);
+    supervisor.spawn_finite("ignoring SIGHUP", signal::ignore_hangup());
+    supervisor.spawn_finite("waiting for signals", async move {
         let why = tokio::select! {
-            () = signal::shutdown_signal() => "it was interrupted".to_owned(),
+            () = interrupted => "it was interrupted".to_owned(),
             timeout = passed(timeout) => format!("{timeout:?} (--timeout) have passed, and the log says what is missing"),
         };
+        // Set only here.
+        let _ = reason.set(why);
         tracing::info!("asked to end: the rules stay in place");
         ending.cancel();
-        why
     });
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
     let families = scope.families.clone();
-    let (conntrack, looking) = ConntrackFollower::start(&families, ConntrackSocket::default());
+    let (conntrack, looking) = ConntrackFollower::start(&families, ConntrackSocket::default(), &supervisor);
     let (affinity, purges) = AffinityFollower::channel(&families);
-    let purging = tokio::spawn(affinity::run(purger, purges));
+    let purging = supervisor.spawn_finite("the removal of remembered clients", affinity::run(purger, purges));
     let (first_sync, synced) = FirstSyncFollower::channel();
-    let taken_over = tokio::spawn(take_over::after_first_sync(decision, synced));
+    let has_synced = Arc::new(OnceLock::new());
+    let first = Arc::clone(&has_synced);
+    let taken_over = supervisor.spawn_finite("the take-over", async move {
+        if take_over::after_first_sync(decision, synced).await {
+            // Set only here.
+            let _ = first.set(());
+        }
+    });
     let periods = EngineSettings {
         min_sync_period: settings.min_sync_period,
         longest_pause: settings.sync_period,
@@ -103,7 +117,8 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         .with(first_sync);
     if !args.once {
         let service_health = ServiceHealth::new(health, &families, &settings.node_ports.unrestricted());
-        proxy = proxy.with(ServiceHealthFollower::start(service_health.with_events(events)));
+        let service_health = service_health.with_events(events).bounded(limits, supervisor.clone());
+        proxy = proxy.with(ServiceHealthFollower::start(service_health, &supervisor));
     }
     // The end of either ends the other.
     let reconfigured = async {
@@ -143,16 +158,17 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     };
     let (done, reconfigured, begun) = tokio::join!(proxied, reconfigured, begun);
     drop(working);
-    let synced = if args.once { taken_over.await.unwrap_or(false) } else { true };
+    if args.once {
+        let _ = taken_over.await;
+    }
     // What it does not get done now, the next start does.
     let _ = tokio::time::timeout(AFFINITY_TIMEOUT, purging).await;
-    tasks.close();
-    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await;
+    supervisor.ended(SHUTDOWN_TIMEOUT).await;
     begun?;
+    supervisor.check()?;
     done.context("the first sync failed")?;
-    if !synced {
-        let why = if asked.is_finished() { asked.await.unwrap_or_default() } else { "the source ended".to_owned() };
-        bail!("there was no sync: {why}");
+    if args.once && has_synced.get().is_none() {
+        bail!("there was no sync: {}", asked.get().map_or("the source ended", String::as_str));
     }
     Ok(if reconfigured { ExitCode::from(RECONFIGURED) } else { ExitCode::SUCCESS })
 }

@@ -9,12 +9,18 @@ use super::args::Args;
 use super::logging::Progress;
 use crate::observe::{Events, start_events as start_writer};
 use crate::state::NodePortAddresses;
+use crate::tasks::Supervisor;
 use crate::watch::{
     self, Connection, KubernetesOptions, ObjectSource, SourceOptions, StartedSource, api_client, client_config,
 };
 
 /// Starts the source in the background. It reports to `connection` whether the API server answers.
-pub(super) async fn start(args: &Args, progress: &Progress, connection: &Connection) -> anyhow::Result<StartedSource> {
+pub(super) async fn start(
+    args: &Args,
+    progress: &Progress,
+    connection: &Connection,
+    supervisor: &Supervisor,
+) -> anyhow::Result<StartedSource> {
     let objects = if args.manifests.is_empty() {
         let options = KubernetesOptions { connection: connection.clone(), ..kubernetes_options(args)? };
         let kubeconfig = args.settings.kubeconfig.clone();
@@ -24,19 +30,23 @@ pub(super) async fn start(args: &Args, progress: &Progress, connection: &Connect
     };
     let reading = (!args.manifests.is_empty()).then(|| progress.show("reading manifests"));
     let host_addresses = matches!(args.settings.node_ports, NodePortAddresses::Networks(_));
-    let source = watch::start(SourceOptions { objects, record: args.record.clone(), host_addresses }).await?;
+    let options = SourceOptions { objects, record: args.record.clone(), host_addresses };
+    let source = watch::start(options, supervisor).await?;
     let ready = source.ready.inspect(|_| drop(reading)).boxed();
     Ok(StartedSource { ready, ..source })
 }
 
 /// Starts the writer of Kubernetes Events. With manifests or `--once` there is none, and the returned handle drops all Events.
-pub(super) async fn start_events(args: &Args) -> anyhow::Result<(Events, Option<JoinHandle<()>>)> {
+pub(super) async fn start_events(
+    args: &Args,
+    supervisor: &Supervisor,
+) -> anyhow::Result<(Events, Option<JoinHandle<()>>)> {
     if !args.manifests.is_empty() || args.once {
         return Ok((Events::default(), None));
     }
     let config = client_config(args.settings.kubeconfig.as_deref(), args.flags.value("master")).await?;
     let client = api_client(config, &kubernetes_options(args)?)?;
-    let (events, writer) = start_writer(client, args.node_name()?);
+    let (events, writer) = start_writer(client, args.node_name()?, supervisor);
     Ok((events, Some(writer)))
 }
 

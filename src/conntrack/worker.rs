@@ -26,7 +26,7 @@ const RETRY: Duration = Duration::from_secs(30);
 /// Owns the table.
 pub(super) struct Worker<T> {
     families: Vec<Family>,
-    /// `None` only after the thread that used it panicked.
+    /// `None` while it is in use.
     table: Option<T>,
     newest: watch::Receiver<Snapshot>,
     requests: mpsc::UnboundedReceiver<BTreeSet<Frontend>>,
@@ -107,10 +107,11 @@ impl<T: Table> Worker<T> {
         };
         let (table, frontends, deleted, result) = match tokio::task::spawn_blocking(work).await {
             Ok(done) => done,
-            Err(error) => {
-                tracing::error!(%error, "stale-UDP-flow worker died; clean-up is off until a restart");
-                return;
-            }
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends.
+                Err(_) => return,
+            },
         };
         self.table = Some(table);
         let took = started.elapsed().as_secs_f64();

@@ -271,9 +271,9 @@ impl Installed {
         self.slots(policy).iter().map(|(_, endpoint)| endpoint)
     }
 
-    /// How many elements the frontend has at least: its slots and a membership.
-    pub(crate) fn size(&self) -> usize {
-        1 + self.slots.len() + self.local_slots.len()
+    /// How many elements the frontend has.
+    pub(super) fn size(&self) -> usize {
+        self.memberships.len() + self.slots.len() + self.local_slots.len() + self.sources.len()
     }
 }
 

@@ -11,7 +11,7 @@ use super::shared::SharedElement;
 use super::table::{keeps_lookups, program_change};
 use crate::dataplane::{Element, Endpoint, Family, Frontend, LocalPods, Object, Operation, Options, SetName};
 use crate::sorted::Side;
-use crate::state::{Desired, Node, SharedDemand, bulk_load_order};
+use crate::state::{Desired, FrontendSpec, Node, SharedDemand, bulk_load_order};
 
 /// Which tables are ours to write, and with which program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,30 +165,42 @@ impl Acknowledged {
             })
     }
 
-    /// The frontends that are not installed exactly as they are asked for, in order.
-    pub(crate) fn differing_frontends(&self, desired: &Desired) -> impl Iterator<Item = Frontend> {
+    /// Calls `each` for every frontend that is not installed exactly as it is asked for, in order, with an upper bound of the operations
+    /// that this takes, and with what is asked for.
+    pub(crate) fn differing_frontends(
+        &self,
+        desired: &Desired,
+        mut each: impl FnMut(Frontend, usize, Option<&FrontendSpec>),
+    ) {
         let (mut held, mut wanted) = (self.frontends.iter().peekable(), desired.frontends.iter().peekable());
-        std::iter::from_fn(move || {
-            loop {
-                let order = match (held.peek(), wanted.peek()) {
-                    (Some((a, _)), Some((b, _))) => a.cmp(b),
-                    (Some(_), None) => Ordering::Less,
-                    (None, Some(_)) => Ordering::Greater,
-                    (None, None) => return None,
-                };
-                let installed = if order.is_le() { held.next() } else { None };
-                let claims = if order.is_ge() { wanted.next() } else { None };
-                match (installed, claims) {
-                    (Some((frontend, installed)), Some((_, claims))) => {
-                        if target(*frontend, Some(installed), claims.winner()) != **installed {
-                            return Some(*frontend);
-                        }
+        loop {
+            let order = match (held.peek(), wanted.peek()) {
+                (Some((a, _)), Some((b, _))) => a.cmp(b),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return,
+            };
+            let installed = if order.is_le() { held.next() } else { None };
+            let claims = if order.is_ge() { wanted.next() } else { None };
+            let Some(frontend) = installed.map(|(key, _)| *key).or(claims.map(|(key, _)| *key)) else { return };
+            let installed = installed.map(|(_, installed)| &**installed);
+            let spec = claims.map(|(_, claims)| &**claims.winner());
+            let operations = match (installed, spec) {
+                (Some(installed), Some(spec)) => {
+                    let target = target(frontend, Some(installed), spec);
+                    let mut operations = 0;
+                    if target != *installed {
+                        changes(frontend, Some(installed), Some(&target), |_, _| operations += 1);
                     }
-                    (Some((frontend, _)), None) | (None, Some((frontend, _))) => return Some(*frontend),
-                    (None, None) => return None,
+                    operations
                 }
+                (Some(installed), None) => installed.size(),
+                (None, _) => spec.map_or(0, size),
+            };
+            if operations > 0 {
+                each(frontend, operations, spec);
             }
-        })
+        }
     }
 
     /// The shared elements that are there and not asked for, or asked for and not there.
@@ -197,6 +209,12 @@ impl Acknowledged {
         let missing = wanted.filter(|element| !self.shared.contains(element));
         missing.chain(self.shared.iter().copied().filter(|element| !is_wanted(*element, desired)))
     }
+}
+
+/// An upper bound of the elements of a frontend.
+fn size(spec: &FrontendSpec) -> usize {
+    const MAX_MEMBERSHIPS: usize = 6;
+    MAX_MEMBERSHIPS + spec.endpoint_count() + spec.sources.as_ref().map_or(0, |sources| sources.len())
 }
 
 /// Whether a shared element is asked for.

@@ -12,9 +12,10 @@
 use std::collections::BTreeSet;
 
 use super::quarantine::Quarantine;
+use super::queue::Queue;
 use crate::dataplane::{Family, Frontend, SetName};
 use crate::diff::{Acknowledged, Keys, Scope, SharedElement, Upcoming, gates, is_wanted};
-use crate::state::{ChangedKeys, Desired, SharedDemand, Weight};
+use crate::state::{ChangedFrontend, ChangedKeys, Desired, FrontendSpec, SharedDemand, Weight};
 
 /// So many keys are noted one by one, or a quarter of all frontends. Beyond that they are sorted, so that repetitions go.
 const MAX_NOTED: usize = 1_000;
@@ -26,22 +27,24 @@ pub(super) struct Backlog {
     everything: bool,
     /// The keys of the newest changes, in any order and with repetitions.
     new: Noted,
-    /// The frontends of changes that do not fit into one plan, by the weight of their change.
-    queue: BTreeSet<(Weight, Frontend)>,
+    /// The frontends of changes that do not fit into one plan.
+    queue: Queue,
     /// Shared elements that have to come with or before the frontends that need them.
     needed: BTreeSet<SharedElement>,
     /// All other shared elements that wait.
     shared: BTreeSet<SharedElement>,
-    /// What `queue` will add to the sets that decide about the program.
+    /// What the queue adds to the sets that decide about the program: at least until the queue is empty.
     upcoming: Upcoming,
     /// The next plan takes a frontend of the largest change, too.
     turn_of_largest: bool,
+    /// The largest weight of what was added since the last plan was handed out.
+    newest: Option<Weight>,
 }
 
 /// Keys as they were noted.
 #[derive(Clone, Debug, Default)]
 struct Noted {
-    frontends: Vec<(Weight, Frontend)>,
+    frontends: Vec<ChangedFrontend>,
     shared: Vec<SharedElement>,
     /// An upper bound of the elements that have to be written.
     elements: usize,
@@ -65,6 +68,8 @@ pub(super) struct Selection {
     pub shared: Vec<SharedElement>,
     /// Nothing of the newest changes was left behind.
     pub has_all_new: bool,
+    /// The plan may not be divided, because its program changes what packets find.
+    pub is_whole: bool,
 }
 
 impl Backlog {
@@ -75,6 +80,12 @@ impl Backlog {
 
     fn is_queue_empty(&self) -> bool {
         self.queue.is_empty() && self.needed.is_empty() && self.shared.is_empty()
+    }
+
+    /// How many frontends wait in the queue.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.queue.frontends().count()
     }
 
     /// What later plans will add to the sets that decide about the program.
@@ -88,6 +99,7 @@ impl Backlog {
             ChangedKeys::Everything => self.compare_everything(),
             _ if self.everything => {}
             ChangedKeys::These { frontends, shared, elements } => {
+                self.newest = self.newest.max(frontends.iter().map(|changed| changed.weight).max());
                 self.new.add(frontends, shared.into_iter().map(SharedElement::from), elements);
                 if self.new.len() > MAX_NOTED.max(desired.frontends.len() / 4) {
                     self.queue_new(desired);
@@ -98,7 +110,8 @@ impl Backlog {
 
     /// Adds single frontends.
     pub fn add_frontends(&mut self, frontends: impl IntoIterator<Item = Frontend>) {
-        let frontends: Vec<_> = frontends.into_iter().map(|frontend| (1, frontend)).collect();
+        let single = |frontend| ChangedFrontend { frontend, weight: 1, elements: 1 };
+        let frontends: Vec<_> = frontends.into_iter().map(single).collect();
         let elements = frontends.len();
         self.new.add(frontends, [], elements);
     }
@@ -112,15 +125,21 @@ impl Backlog {
 
     /// Forgets the single keys: all have to be compared.
     pub fn compare_everything(&mut self) {
-        *self = Self { everything: true, ..Self::default() };
+        *self = Self { everything: true, newest: Some(Weight::MAX), ..Self::default() };
+    }
+
+    /// A plan with the selected keys was handed out.
+    pub fn handed_out(&mut self) {
+        self.newest = None;
     }
 
     /// Whether a key of this family waits, as far as that is known.
     pub fn concerns(&self, family: Family) -> bool {
-        let mut frontends = self.new.frontends.iter().chain(&self.queue);
+        let new = self.new.frontends.iter().map(|changed| changed.frontend);
+        let mut frontends = new.chain(self.queue.frontends());
         let mut shared = self.new.shared.iter().chain(&self.needed).chain(&self.shared);
         self.everything
-            || frontends.any(|(_, frontend)| frontend.family() == family)
+            || frontends.any(|frontend| frontend.family() == family)
             || shared.any(|element| element.key.family() == family)
     }
 
@@ -130,23 +149,27 @@ impl Backlog {
         if fits && !grouped && !self.everything && self.is_queue_empty() {
             return self.take_new(with.quarantine);
         }
-        let largest_new = self.new.frontends.iter().map(|(weight, _)| *weight).max().unwrap_or_default();
+        if operations == usize::MAX && !grouped {
+            return self.take_all(with);
+        }
         self.sort(with);
-        let limit = if with.held.needs_one_batch(with.scope, &self.upcoming) { usize::MAX } else { operations };
-        let mut selection = Selection::default();
+        let is_whole = with.held.needs_one_batch(with.scope, &self.upcoming);
+        let (limit, grouped) = if is_whole { (usize::MAX, false) } else { (operations, grouped) };
+        let mut selection = Selection { is_whole, ..Selection::default() };
         self.take_needed(with, limit, &mut selection);
         let mut size = selection.shared.len();
         let mut largest_taken = 0;
         while size < limit
-            && let Some((weight, frontend)) = self.queue.pop_first()
+            && let Some(changed) = self.queue.pop_first()
         {
-            size += self.take_frontend(frontend, with, grouped, &mut selection);
-            largest_taken = weight;
+            size += self.take_frontend(changed, with, grouped, &mut selection);
+            largest_taken = changed.weight;
         }
-        if let Some(frontend) = self.take_larger_than(largest_taken) {
-            size += self.take_frontend(frontend, with, grouped, &mut selection);
+        if let Some(changed) = self.take_larger_than(largest_taken) {
+            size += self.take_frontend(changed, with, grouped, &mut selection);
         }
-        selection.has_all_new = self.queue.first().is_none_or(|(weight, _)| *weight > largest_new);
+        selection.has_all_new =
+            self.newest.is_some_and(|newest| self.queue.least_weight().is_none_or(|it| it > newest));
         if self.queue.is_empty() {
             self.upcoming = Upcoming::default();
             self.take_last(limit.saturating_sub(size).max(1), &mut selection);
@@ -156,14 +179,14 @@ impl Backlog {
 
     /// At every second call, a frontend of the largest change that waits if that is larger than those which were taken. None while
     /// something waits that has to come first.
-    fn take_larger_than(&mut self, taken: Weight) -> Option<Frontend> {
-        let urgent_waits = self.queue.first().is_some_and(|(weight, _)| *weight == 0);
-        let is_larger = self.queue.last().is_some_and(|(weight, _)| *weight > taken);
+    fn take_larger_than(&mut self, taken: Weight) -> Option<ChangedFrontend> {
+        let urgent_waits = self.queue.least_weight() == Some(0);
+        let is_larger = self.queue.largest_weight().is_some_and(|weight| weight > taken);
         if !self.needed.is_empty() || urgent_waits || !is_larger {
             return None;
         }
         self.turn_of_largest = !self.turn_of_largest;
-        if self.turn_of_largest { None } else { self.queue.pop_last().map(|(_, frontend)| frontend) }
+        if self.turn_of_largest { None } else { self.queue.pop_last() }
     }
 
     /// Takes what all frontends stand on: the program, which every plan has, and the shared elements that they need.
@@ -177,9 +200,24 @@ impl Backlog {
     /// All of the newest changes, which are small.
     fn take_new(&mut self, quarantine: &Quarantine) -> Selection {
         let Noted { frontends, shared, .. } = std::mem::take(&mut self.new);
-        let frontends = frontends.into_iter().map(|(_, frontend)| frontend);
+        let frontends = frontends.into_iter().map(|changed| changed.frontend);
         let frontends = frontends.filter(|frontend| !quarantine.contains(frontend)).collect();
         Selection { frontends, shared, has_all_new: true, ..Selection::default() }
+    }
+
+    /// Everything at once, so that nothing has to be sorted.
+    fn take_all(&mut self, with: Comparison<'_>) -> Selection {
+        let mut selection = Selection { has_all_new: true, ..Selection::default() };
+        let Self { everything, new, queue, needed, shared, .. } = std::mem::take(self);
+        if everything {
+            with.held.differing_frontends(with.desired, |frontend, _, _| selection.frontends.push(frontend));
+            selection.shared.extend(with.held.differing_shared(with.desired));
+        }
+        let new_frontends = new.frontends.iter().map(|changed| changed.frontend);
+        selection.frontends.extend(new_frontends.chain(queue.frontends()));
+        selection.frontends.retain(|frontend| !with.quarantine.contains(frontend));
+        selection.shared.extend(new.shared.into_iter().chain(needed).chain(shared));
+        selection
     }
 
     /// Sorts everything that waits.
@@ -187,10 +225,15 @@ impl Backlog {
         if std::mem::take(&mut self.everything) {
             let Comparison { held, desired, scope, .. } = with;
             let is_ours = |family: Family| scope.families.contains(&family);
-            let differing = held.differing_frontends(desired).filter(|frontend| is_ours(frontend.family()));
-            let weighted = differing.map(|frontend| (weight(frontend, with), frontend)).collect::<Vec<_>>();
-            weighted.iter().for_each(|(_, frontend)| add_upcoming(&mut self.upcoming, *frontend, desired));
-            self.queue = weighted.into_iter().collect();
+            held.differing_frontends(desired, |frontend, operations, spec| {
+                if is_ours(frontend.family()) {
+                    let elements = u32::try_from(operations).unwrap_or(u32::MAX);
+                    let is_urgent = spec.is_some_and(|spec| spec.is_urgent(frontend));
+                    let weight = if is_urgent { 0 } else { elements };
+                    self.queue.add(ChangedFrontend { frontend, weight, elements });
+                    add_upcoming(&mut self.upcoming, frontend, spec);
+                }
+            });
             let shared = held.differing_shared(desired).filter(|element| is_ours(element.key.family()));
             shared.for_each(|element| self.queue_shared(element, desired));
         }
@@ -199,9 +242,10 @@ impl Backlog {
 
     fn queue_new(&mut self, desired: &Desired) {
         let Noted { frontends, shared, .. } = std::mem::take(&mut self.new);
-        for (weight, frontend) in frontends {
-            if self.queue.insert((weight, frontend)) {
-                add_upcoming(&mut self.upcoming, frontend, desired);
+        for changed in frontends {
+            if self.queue.add(changed) {
+                let claims = desired.frontends.get(&changed.frontend);
+                add_upcoming(&mut self.upcoming, changed.frontend, claims.map(|claims| &**claims.winner()));
             }
         }
         shared.into_iter().for_each(|element| self.queue_shared(element, desired));
@@ -229,18 +273,17 @@ impl Backlog {
     /// Takes a frontend, with all frontends of its address if that is a new ClusterIP. Returns about how many operations that takes.
     fn take_frontend(
         &mut self,
-        frontend: Frontend,
+        changed: ChangedFrontend,
         with: Comparison<'_>,
         grouped: bool,
         selection: &mut Selection,
     ) -> usize {
-        remove_upcoming(&mut self.upcoming, frontend, with.desired);
+        let ChangedFrontend { frontend, elements, .. } = changed;
         let address = SharedElement::from(SharedDemand::ClusterIp(frontend.addr));
-        let (begin, shared) = (selection.frontends.len(), selection.shared.len());
-        if self.shared.contains(&address) && is_wanted(address, with.desired) {
-            self.shared.remove(&address);
+        let begin = selection.frontends.len();
+        if !with.held.shared.contains(&address) && self.shared.remove(&address) {
             selection.shared.push(address);
-            selection.frontends.extend(with.frontends_at(frontend));
+            with.each_at(frontend, |frontend| selection.frontends.push(frontend));
         } else if !with.quarantine.contains(&frontend) {
             selection.frontends.push(frontend);
         }
@@ -248,7 +291,8 @@ impl Backlog {
         if grouped && !taken.is_empty() {
             selection.group_ends.push(selection.frontends.len());
         }
-        selection.shared.len() - shared + taken.iter().map(|frontend| with.size(*frontend)).sum::<usize>()
+        let others = taken.iter().filter(|other| **other != frontend).filter_map(|other| self.queue.remove(other));
+        1 + elements as usize + others.map(|other| other.elements as usize).sum::<usize>()
     }
 
     /// Takes shared elements that no frontend waits for: those that restrict or are not needed any more. Ranges must not overlap, so
@@ -278,7 +322,7 @@ impl Noted {
 
     fn add(
         &mut self,
-        frontends: impl IntoIterator<Item = (Weight, Frontend)>,
+        frontends: impl IntoIterator<Item = ChangedFrontend>,
         shared: impl IntoIterator<Item = SharedElement>,
         elements: usize,
     ) {
@@ -317,39 +361,19 @@ impl Selection {
 }
 
 impl Comparison<'_> {
-    /// All frontends of an address that are held or asked for, and may be changed.
-    fn frontends_at(&self, frontend: Frontend) -> BTreeSet<Frontend> {
+    /// Each frontend of an address that is held or asked for, and may be changed; some twice.
+    fn each_at(&self, frontend: Frontend, mut each: impl FnMut(Frontend)) {
         let first = Frontend::first_at(frontend.addr);
-        let here = |other: &&Frontend| other.addr == frontend.addr;
-        let held = self.held.frontends.range(first..).map(|(frontend, _)| frontend).take_while(here);
-        let wanted = self.desired.frontends.range(first..).map(|(frontend, _)| frontend).take_while(here);
-        held.chain(wanted).filter(|frontend| !self.quarantine.contains(frontend)).copied().collect()
-    }
-
-    /// An upper bound of the operations that a frontend takes.
-    fn size(&self, frontend: Frontend) -> usize {
-        let held = self.held.frontends.get(&frontend).map_or(0, |installed| installed.size());
-        let wanted = self.desired.frontends.get(&frontend).map_or(0, |claims| 1 + claims.winner().endpoint_count());
-        held + wanted
+        let held = self.held.frontends.range(first..).map(|(frontend, _)| *frontend);
+        let wanted = self.desired.frontends.range(first..).map(|(frontend, _)| *frontend);
+        let is_here = |other: &Frontend| other.addr == frontend.addr;
+        let both = held.take_while(is_here).chain(wanted.take_while(is_here));
+        both.filter(|frontend| !self.quarantine.contains(frontend)).for_each(&mut each);
     }
 }
 
-/// The weight of a frontend of which nothing but itself is known to have changed.
-fn weight(frontend: Frontend, with: Comparison<'_>) -> Weight {
-    match with.desired.frontends.get(&frontend) {
-        Some(claims) if claims.winner().is_urgent(frontend) => 0,
-        _ => Weight::try_from(with.size(frontend)).unwrap_or(Weight::MAX),
-    }
-}
-
-fn add_upcoming(upcoming: &mut Upcoming, frontend: Frontend, desired: &Desired) {
-    if let Some(claims) = desired.frontends.get(&frontend) {
-        upcoming[frontend.family().index()].add(gates(frontend, claims.winner()));
-    }
-}
-
-fn remove_upcoming(upcoming: &mut Upcoming, frontend: Frontend, desired: &Desired) {
-    if let Some(claims) = desired.frontends.get(&frontend) {
-        upcoming[frontend.family().index()].remove(gates(frontend, claims.winner()));
+fn add_upcoming(upcoming: &mut Upcoming, frontend: Frontend, spec: Option<&FrontendSpec>) {
+    if let Some(spec) = spec {
+        upcoming[frontend.family().index()].add(gates(frontend, spec));
     }
 }

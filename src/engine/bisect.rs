@@ -7,13 +7,15 @@
 use std::collections::BTreeMap;
 
 use super::backlog::{Backlog, Comparison, Selection};
-use crate::dataplane::Frontend;
-use crate::diff::Plan;
+use crate::dataplane::{Family, Frontend, SetName};
+use crate::diff::{Plan, SharedElement};
 
 /// About how many operations a plan has, to begin with: few enough not to keep the kernel busy for long.
 const OPERATIONS: usize = 2_000;
-/// More frontends than this are not refused each for a reason of its own.
-const MAX_REFUSED: usize = 16;
+/// More refusals than this, and none that was accepted: the reason is not in single frontends.
+const MAX_REFUSED_WITHOUT_SUCCESS: usize = 16;
+/// The most groups that are searched for. Beyond that the search is given up.
+const MAX_REFUSED: usize = 256;
 
 /// A search.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +25,12 @@ pub(super) struct Bisect {
     ahead: Vec<Vec<Vec<Frontend>>>,
     /// The refused frontends, and what the kernel said.
     refused: BTreeMap<Frontend, String>,
-    /// How many plans the kernel accepted.
-    accepted: usize,
+    /// How many groups were refused.
+    refusals: usize,
+    /// The tables work: they hold other frontends.
+    tables_work: bool,
+    /// How many plans with frontends the kernel accepted.
+    successes: usize,
 }
 
 /// Whether the program and what all frontends need was tried alone.
@@ -40,6 +46,11 @@ enum Foundation {
 }
 
 impl Bisect {
+    /// A search in tables that work, or that hold no frontend so far.
+    pub fn new(tables_work: bool) -> Self {
+        Self { tables_work, ..Self::default() }
+    }
+
     /// The keys of the next plan.
     pub fn select(&mut self, backlog: &mut Backlog, with: Comparison<'_>) -> Selection {
         if self.foundation == Foundation::Due {
@@ -59,14 +70,18 @@ impl Bisect {
 
     /// The kernel accepted a plan.
     pub fn accepted(&mut self, plan: &Plan) {
-        self.accepted += usize::from(!plan.is_empty());
+        self.successes += usize::from(!plan.frontends.is_empty());
+        // One that was refused may have changed since.
+        plan.frontends.iter().for_each(|change| drop(self.refused.remove(&change.frontend)));
     }
 
     /// The kernel refused a plan. False if that gives no hope to find single frontends.
     pub fn refused(&mut self, selection: Selection, says: &str, backlog: &mut Backlog) -> bool {
         let mut groups = selection.groups();
         let is_first = self.foundation == Foundation::Untried;
-        if is_first {
+        // What frontends need has to be there before their halves are.
+        let needs = |element: &SharedElement| matches!(element.set, SetName::Hairpin | SetName::NodeportIps);
+        if is_first || (!groups.is_empty() && selection.shared.iter().any(needs)) {
             self.foundation = Foundation::Due;
         }
         let is_alone = !is_first && groups.len() == 1 && selection.shared.len() <= 1;
@@ -75,10 +90,12 @@ impl Bisect {
             // The first plan may have been refused for its program: the foundation tells.
             0 => return is_first,
             1 if is_alone => {
-                let group = groups.remove(0);
-                if self.refused.len() + group.len() > MAX_REFUSED {
+                self.refusals += 1;
+                let most = if self.successes > 0 { MAX_REFUSED } else { MAX_REFUSED_WITHOUT_SUCCESS };
+                if self.refusals > most {
                     return false;
                 }
+                let group = groups.remove(0);
                 self.refused.extend(group.into_iter().map(|frontend| (frontend, says.to_owned())));
             }
             1 => self.ahead.push(groups),
@@ -88,7 +105,19 @@ impl Bisect {
             }
         }
         // If the kernel accepts nothing at all, it may be for another reason.
-        self.accepted > 0 || !(self.is_done() && backlog.is_empty())
+        self.tables_work || self.successes > 0 || !(self.is_done() && backlog.is_empty())
+    }
+
+    /// Whether a frontend of this family is refused or still to be tried.
+    pub fn concerns(&self, family: Family) -> bool {
+        let mut ahead = self.ahead.iter().flatten().flatten();
+        ahead.any(|frontend| frontend.family() == family) || self.refused.keys().any(|it| it.family() == family)
+    }
+
+    /// Whether this frontend was found to be refused.
+    #[cfg(test)]
+    pub fn has_refused(&self, frontend: &Frontend) -> bool {
+        self.refused.contains_key(frontend)
     }
 
     /// The refused frontends, and what the kernel said.

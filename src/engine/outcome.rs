@@ -61,7 +61,8 @@ pub struct Failed {
 /// Why a plan was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The kernel refused the batch, so that nothing of it is committed. Otherwise it may be.
+    /// The kernel refused the batch for something in it, so that nothing of it is committed, and what the tables held before they hold
+    /// still. Otherwise the batch may be committed, or the tables may be other than they were.
     pub is_refusal: bool,
     /// What the kernel said.
     pub message: String,

@@ -18,9 +18,9 @@ type Wanted = BTreeMap<Frontend, Option<Arc<FrontendSpec>>>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Quarantine {
     refused: Wanted,
-    /// When all of them are tried again.
-    expires_at: Option<Moment>,
-    /// Those that left to be tried again, and whether some did since the last search.
+    /// When each of them is tried again.
+    expires_at: BTreeMap<Frontend, Moment>,
+    /// Some were released since the last search.
     retrying: bool,
     /// What was reported, so that it is not reported at each attempt.
     reported: Wanted,
@@ -32,35 +32,40 @@ impl Quarantine {
         !self.refused.is_empty() && self.refused.contains_key(frontend)
     }
 
-    /// When all frontends are tried again.
+    /// When the next frontend is tried again.
     pub fn expires_at(&self) -> Option<Moment> {
-        self.expires_at
+        self.expires_at.values().min().copied()
     }
 
-    /// Releases everything if it is time to try again. True if it is.
+    /// Releases the frontends that it is time to try again. True if there are some.
     pub fn expire(&mut self, now: Moment, backlog: &mut Backlog) -> bool {
-        if self.expires_at.is_none_or(|at| now < at) {
+        if self.expires_at().is_none_or(|at| now < at) {
             return false;
         }
-        backlog.add_frontends(std::mem::take(&mut self.refused).into_keys());
-        self.expires_at = None;
-        self.retrying = true;
+        let expired: Vec<Frontend> =
+            self.expires_at.iter().filter(|(_, at)| **at <= now).map(|(frontend, _)| *frontend).collect();
+        self.release(expired, backlog);
         true
     }
 
     /// Releases the frontends that are to become something else by now: the kernel may accept that. True if some were released since
     /// the last search.
     pub fn release_changed(&mut self, desired: &Desired, backlog: &mut Backlog) -> bool {
-        if !self.refused.is_empty() {
-            let is_changed = |(frontend, spec): &(&Frontend, &Option<_>)| **spec != wanted(desired, frontend);
-            let changed: Vec<Frontend> =
-                self.refused.iter().filter(is_changed).map(|(frontend, _)| *frontend).collect();
-            self.retrying |= !changed.is_empty();
-            changed.iter().for_each(|frontend| drop(self.refused.remove(frontend)));
-            backlog.add_frontends(changed);
-            self.expires_at = self.expires_at.filter(|_| !self.refused.is_empty());
+        let is_changed = |(frontend, spec): &(&Frontend, &Option<_>)| **spec != wanted(desired, frontend);
+        let changed: Vec<Frontend> = self.refused.iter().filter(is_changed).map(|(frontend, _)| *frontend).collect();
+        if !changed.is_empty() {
+            self.release(changed, backlog);
         }
         std::mem::take(&mut self.retrying)
+    }
+
+    fn release(&mut self, frontends: Vec<Frontend>, backlog: &mut Backlog) {
+        self.retrying = true;
+        for frontend in &frontends {
+            self.refused.remove(frontend);
+            self.expires_at.remove(frontend);
+        }
+        backlog.add_frontends(frontends);
     }
 
     /// Adds the result of a search, and what the kernel said. Returns what was left out of which object, and was not reported before.
@@ -69,6 +74,7 @@ impl Quarantine {
         for (frontend, says) in refused {
             let spec = wanted(desired, &frontend);
             self.refused.insert(frontend, spec.clone());
+            self.expires_at.insert(frontend, expires_at);
             if self.reported.insert(frontend, spec.clone()).is_some_and(|reported| reported == spec) {
                 continue;
             }
@@ -81,7 +87,6 @@ impl Quarantine {
         if self.refused.is_empty() {
             self.reported.clear();
         }
-        self.expires_at = (!self.refused.is_empty()).then_some(expires_at);
         skipped
     }
 }

@@ -3,6 +3,8 @@ use crate::dataplane::{Frontend, Key, Object, Operation, SetName, Verb};
 use crate::fixtures::{ServiceBuilder, SliceBuilder, World, frontend, name, service, service_cidr, slice};
 use crate::state::compilations;
 
+mod search;
+
 /// The most operations of a slice, but for one address.
 const SLICE: usize = 2_000;
 
@@ -150,17 +152,17 @@ fn slices(world: &mut World) -> Vec<Vec<String>> {
 
 #[test]
 fn what_frontends_need_comes_first_then_the_clusters_own_services_and_what_restricts_comes_last() {
-    let order = slices(&mut cluster()).concat();
+    let slices = slices(&mut cluster());
     let position = |start: &str| {
-        let positions: Vec<usize> =
-            order.iter().enumerate().filter(|(_, it)| it.starts_with(start)).map(|(n, _)| n).collect();
+        let has = |(_, slice): &(usize, &Vec<String>)| slice.iter().any(|element| element.starts_with(start));
+        let positions: Vec<usize> = slices.iter().enumerate().filter(has).map(|(n, _)| n).collect();
         (positions[0], positions[positions.len() - 1])
     };
     let (api, dns) = (position("internal-2 10.96.0.98 "), position("internal-2 10.96.0.99 "));
     assert!(position("hairpin ").1 < api.0.min(dns.0));
     assert!(api.1.max(dns.1) < position("internal-2 10.96.0.1 ").0);
-    assert!(position("endpoints 10.96.0.20 ").1 < position("service-cidrs ").0);
-    assert!(position("cluster-ips ").1 < position("service-cidrs ").0);
+    assert!(position("endpoints 10.96.0.20 ").1 <= position("service-cidrs ").0);
+    assert!(position("cluster-ips ").1 <= position("service-cidrs ").0);
 }
 
 #[test]
@@ -229,6 +231,64 @@ fn a_change_is_compiled_once() {
     several.into_iter().for_each(|event| drop(world.engine.fold(event.into())));
     assert_eq!(compilations::count(|| drop(world.engine.compile())), 2, "two Services changed");
     assert_eq!(compilations::count(|| drop(world.sync())), 0);
+}
+
+#[test]
+fn a_first_sync_is_programmed_only_with_its_last_slice() {
+    let mut world = World::sliced(100);
+    for n in 1..=200 {
+        world.apply(small(n));
+        world.apply(small_slice(n, 1));
+    }
+    let progress: Vec<_> = std::iter::from_fn(|| world.slice()).map(|it| it.progress).collect();
+    let (last, before) = progress.split_last().unwrap();
+    assert!(before.iter().all(|it| *it == SyncProgress::Partial) && *last == SyncProgress::CaughtUp, "{progress:?}");
+}
+
+#[test]
+fn a_change_of_many_keys_is_not_programmed_with_its_first_slice() {
+    let mut world = World::sliced(100);
+    world.apply(huge(1_100));
+    world.sync();
+    world.apply(huge_slice(1_100, 1, 0));
+    assert_eq!(world.slice().unwrap().progress, SyncProgress::Partial);
+}
+
+#[test]
+fn ranges_of_sources_count_in_the_size_of_a_slice() {
+    let mut world = World::sliced(SLICE);
+    world.sync();
+    let crate::state::Decoded::Object(service) = service("shop/lb").decoded() else { unreachable!() };
+    let mut service = (*service).clone();
+    let ip = |n: u8| crate::fixtures::ip(&format!("192.0.2.{n}"));
+    service.load_balancer_ips = (1..=50).map(ip).collect();
+    let range = |n: u16| format!("10.{}.{}.0/24", n / 100, (n % 100) * 2).parse().unwrap();
+    service.source_ranges = (0..1_000).map(range).collect();
+    world.apply(Event::ServiceApplied(crate::state::Decoded::Object(service.into())));
+    world.apply(slice("shop/lb-1").ready(&["10.1.0.1"]));
+    let sizes: Vec<usize> = std::iter::from_fn(|| world.slice()).map(|it| it.plan.operations.len()).collect();
+    assert!(sizes.iter().all(|size| *size <= SLICE + 1_100), "{sizes:?}");
+}
+
+#[test]
+fn a_frontend_waits_once_however_often_it_changes() {
+    let mut world = World::sliced(100);
+    world.apply(huge(200));
+    world.apply(huge_slice(200, 100, 0));
+    world.sync();
+    for n in 0..20 {
+        world.apply(huge_slice(200, 100 + n, 1));
+        world.slice();
+    }
+    assert!(world.engine.backlog.waiting() <= 200);
+}
+
+#[test]
+fn one_endpoint_less_of_a_huge_service_is_one_slice() {
+    let mut world = programmed();
+    world.apply(huge_slice(200, 999, 0));
+    let sizes: Vec<usize> = std::iter::from_fn(|| world.slice()).map(|it| it.plan.operations.len()).collect();
+    assert_eq!(sizes, [200]);
 }
 
 #[test]

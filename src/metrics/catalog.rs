@@ -68,6 +68,8 @@ pub const LIVEZ: &str = "kubeproxy_proxy_livez_total";
 pub const WITHOUT_LOCAL: &str = "kubeproxy_sync_proxy_rules_no_local_endpoints_total";
 /// Health-check ports of Services that could not be listened on.
 pub const HEALTH_CHECK_FAILURES: &str = "pointsman_health_check_listen_failures_total";
+/// Connections to pages that were closed early.
+pub const CONNECTIONS_CLOSED: &str = "pointsman_connections_closed_total";
 
 /// Clients of Services with session affinity that were deleted because their endpoint is gone.
 pub const CLIENTS_FORGOTTEN: &str = "pointsman_affinity_forgotten_total";
@@ -98,7 +100,7 @@ const REST: MetricType = MetricType::Histogram(HistogramBuckets::Listed(&[
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 39] = [
+pub const ALL: [Metric; 40] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync, full or partial, in seconds, failed syncs included." },
     Metric { name: FULL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a full sync, in seconds: the kernel is read and compared as a whole, at the start and after a failure." },
     Metric { name: PARTIAL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a partial sync that wrote to the family's table, in seconds: diff of what changed, commit and acknowledgement." },
@@ -125,6 +127,7 @@ pub const ALL: [Metric; 39] = [
     Metric { name: SYNCS, kind: MetricType::Counter, labels: "result", help: "Syncs by result: committed, unchanged (the diff was empty), failed." },
     Metric { name: READ_BACKS, kind: MetricType::Counter, labels: "cause", help: "Times that our tables were read from the kernel: start, failure." },
     Metric { name: HEALTH_CHECK_FAILURES, kind: MetricType::Counter, labels: "ip_family", help: "Attempts to listen on a Service's healthCheckNodePort that failed on some address." },
+    Metric { name: CONNECTIONS_CLOSED, kind: MetricType::Counter, labels: "port, reason", help: "Connections that were closed early, by port (health, metrics, service_health) and reason: too_many (for a newer one), timeout (the client was silent for too long)." },
     Metric { name: CLIENTS, kind: MetricType::Gauge, labels: "ip_family, map", help: "Clients of Services with session affinity that the kernel remembers, by map; including expired ones that it has not removed yet. Read from the kernel at each scrape; absent where it cannot be read." },
     Metric { name: CLIENTS_CAPACITY, kind: MetricType::Gauge, labels: "ip_family, map", help: "How many clients the map may hold: when it is full, further clients are balanced without affinity." },
     Metric { name: CLIENTS_FORGOTTEN, kind: MetricType::Counter, labels: "ip_family", help: "Clients of Services with session affinity that were deleted because their endpoint left, or the affinity was switched off." },
@@ -133,7 +136,7 @@ pub const ALL: [Metric; 39] = [
     Metric { name: WATCH_RESTARTS, kind: MetricType::Counter, labels: "kind", help: "Watches that ended, for whatever reason, and were started again." },
     Metric { name: CONNECTED, kind: MetricType::Gauge, labels: "kind", help: "1 while the watch on this kind is open, as far as the client can tell; 0 otherwise, while the known state grows old." },
     Metric { name: LAST_HEARD, kind: MetricType::Gauge, labels: "kind", help: "Unix time at which anything was last received in the watch on this kind, in seconds; a server sends bookmarks where there are no changes." },
-    Metric { name: REPORTED, kind: MetricType::Counter, labels: "reason, result", help: "Kubernetes Events by reason and result: created, known (another node reported the same before), failed, dropped (too many)." },
+    Metric { name: REPORTED, kind: MetricType::Counter, labels: "reason, result", help: "Kubernetes Events by reason and result: created, known (another node reported the same before), repeated (this node reported the same within the hour), elsewhere (other nodes report the Events of this namespace), failed, dropped (too many)." },
     Metric { name: REST_REQUESTS, kind: MetricType::Counter, labels: "code, method, host", help: "Requests to the API server by status code (or <error>), method and server." },
     Metric { name: REST_DURATION, kind: REST, labels: "verb, host", help: "Time until the API server answers a request, in seconds; the body of the answer may take longer." },
     Metric { name: API_REQUESTS, kind: MetricType::Counter, labels: "kind, code", help: "Requests to the API server, by kind of object and status code (or error)." },

@@ -2,15 +2,24 @@
 //!
 //! Best effort: notes wait in a bounded queue, and those that do not fit are counted and dropped. No other work waits for the
 //! API server because of them.
+//!
+//! What the owner of a Service can cause is bounded on each node ([`budget`]), and where every node would say the same, for all nodes together
+//! ([`writers`]).
 
+mod budget;
 mod publish;
+mod writers;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::counter;
 use tokio::sync::mpsc;
 
+use crate::clock;
 use crate::metrics::REPORTED;
 use crate::state::{Kind, ObjectRef, Reason, Skipped};
 
+use budget::{Admission, HourlyBudget};
 pub use publish::{EventRate, publish};
 
 /// How many notes may wait.
@@ -21,6 +30,7 @@ const MAX_WAITING: usize = 100;
 pub struct Events {
     /// `None` without an API server.
     queue: Option<mpsc::Sender<EventNote>>,
+    budget: Arc<Mutex<HourlyBudget>>,
 }
 
 /// A note about an object, to be written as an Event.
@@ -63,16 +73,20 @@ impl Events {
     /// A queue, and its other end for [`publish()`].
     pub fn queue() -> (Self, mpsc::Receiver<EventNote>) {
         let (queue, notes) = mpsc::channel(MAX_WAITING);
-        (Self { queue: Some(queue) }, notes)
+        (Self { queue: Some(queue), ..Self::default() }, notes)
     }
 
     /// Queues a note. Never waits.
     pub fn note(&self, note: EventNote) {
         let Some(queue) = &self.queue else { return };
         let reason = note.reason;
-        if queue.try_send(note).is_err() {
-            counter!(REPORTED, "reason" => reason, "result" => "dropped").increment(1);
-        }
+        let admission = self.budget.lock().unwrap_or_else(PoisonError::into_inner).admit(&note, clock::now());
+        let result = match admission {
+            Admission::Admitted if queue.try_send(note).is_ok() => return,
+            Admission::Admitted | Admission::TooMany => "dropped",
+            Admission::Repeated => "repeated",
+        };
+        counter!(REPORTED, "reason" => reason, "result" => result).increment(1);
     }
 
     /// Queues notes about what was left out of objects, where the owner of the object can correct it.
@@ -138,11 +152,26 @@ mod tests {
     #[test]
     fn a_full_queue_drops_and_counts() {
         let (events, notes) = Events::queue();
+        let many = |i: usize| Skipped {
+            object: ObjectRef { kind: Kind::Service, name: name(&format!("shop-{i}/web")) },
+            ..skipped(Kind::Service, Reason::BadPort)
+        };
         let shown = crate::metrics::tests::scrape(|| {
-            events.left_out(&vec![skipped(Kind::Service, Reason::BadPort); MAX_WAITING + 3]);
+            events.left_out(&(0..MAX_WAITING + 3).map(many).collect::<Vec<_>>());
         });
         assert_eq!(notes.len(), MAX_WAITING);
         let line = "pointsman_reported_events_total{reason=\"BadPort\",result=\"dropped\"} 3";
+        crate::metrics::tests::assert_shows(&shown, line);
+    }
+
+    #[test]
+    fn a_clash_that_is_switched_on_and_off_is_one_note() {
+        let (events, mut notes) = Events::queue();
+        let shown = crate::metrics::tests::scrape(|| {
+            (0..20).for_each(|_| events.left_out(&[skipped(Kind::Service, Reason::FrontendTaken)]));
+        });
+        assert!(notes.try_recv().is_ok() && notes.try_recv().is_err());
+        let line = "pointsman_reported_events_total{reason=\"FrontendTaken\",result=\"repeated\"} 19";
         crate::metrics::tests::assert_shows(&shown, line);
     }
 }

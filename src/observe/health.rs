@@ -28,11 +28,13 @@ struct HealthState {
     /// By [`Family::index`].
     families: [FamilyState; 2],
     node_eligible: Option<bool>,
+    /// When a commit last failed.
+    failed: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct FamilyState {
-    /// Since when a change waits to be programmed.
+    /// Since when a change waits to be programmed, without progress.
     pending_since: Option<Instant>,
     last_synced: Option<Timestamp>,
 }
@@ -40,7 +42,7 @@ struct FamilyState {
 /// The health at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthReport {
-    /// No change waits to be programmed for longer than two sync periods, in any family.
+    /// No change waits to be programmed for longer than two sync periods without progress, in any family.
     pub healthy: bool,
     /// The node is neither being deleted nor about to be scaled down. Unknown nodes are not eligible.
     pub node_eligible: bool,
@@ -52,7 +54,7 @@ pub struct HealthReport {
 /// The health of one family at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FamilyHealth {
-    /// No change waits to be programmed for longer than two sync periods.
+    /// No change waits to be programmed for longer than two sync periods without progress.
     pub healthy: bool,
     /// When everything was last known to be programmed.
     pub last_synced: Option<Timestamp>,
@@ -92,6 +94,23 @@ impl Health {
         for family in &mut self.lock().families {
             family.pending_since.get_or_insert(now);
         }
+    }
+
+    /// A part of what waits was programmed: a huge change takes many commits, and the proxy is healthy while it makes them. This does not count
+    /// for a while after a failure, or a proxy that begins again and again, and never comes to the end, would be healthy.
+    pub fn progressed(&self, now: Instant) {
+        let mut state = self.lock();
+        if state.failed.is_some_and(|failed| now.duration_since(failed) < self.max_pending) {
+            return;
+        }
+        for family in &mut state.families {
+            family.pending_since = family.pending_since.map(|_| now);
+        }
+    }
+
+    /// A commit failed, or the tables could not be read.
+    pub fn failed(&self, now: Instant) {
+        self.lock().failed = Some(now);
     }
 
     /// Everything is programmed.
@@ -157,6 +176,42 @@ mod tests {
         assert!(!health.report(Instant::now()).healthy);
         health.synced(Timestamp::UNIX_EPOCH);
         assert!(health.report(Instant::now()).healthy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_huge_change_is_healthy_while_it_makes_progress() {
+        let health = Health::default();
+        health.requested(Instant::now());
+        for _ in 0..10 {
+            tokio::time::advance(Duration::from_secs(59)).await;
+            assert!(health.report(Instant::now()).healthy);
+            health.progressed(Instant::now());
+        }
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(!health.report(Instant::now()).healthy, "it stopped");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_without_anything_that_waits_is_nothing() {
+        let health = Health::default();
+        health.progressed(Instant::now());
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert!(health.report(Instant::now()).healthy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commits_that_go_on_to_fail_are_unhealthy_whatever_is_programmed_between_them() {
+        let health = Health::default();
+        health.requested(Instant::now());
+        for _ in 0..6 {
+            health.failed(Instant::now());
+            tokio::time::advance(Duration::from_secs(10)).await;
+            health.progressed(Instant::now());
+        }
+        assert!(!health.report(Instant::now()).healthy);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        health.progressed(Instant::now());
+        assert!(health.report(Instant::now()).healthy, "the failures are over");
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,13 +12,15 @@ use axum::Router;
 use socket2::{Domain, Protocol, Type};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
+use super::port_limits::PortLimits;
+use super::serve::serve;
 use crate::clock;
 use crate::dataplane::Family;
 use crate::metrics::new_values;
 use crate::pacing::Reminder;
+use crate::tasks::Supervisor;
 pub use about::About;
 
 /// How long after new values the metrics' buffers are emptied, unless a scrape does it before.
@@ -40,6 +42,16 @@ pub enum Pages {
     Health(Health, Vec<Family>),
     /// `/metrics` in Prometheus' text format, and kube-proxy's other pages on that address.
     Metrics(Arc<About>),
+}
+
+impl Pages {
+    /// The task that serves them.
+    pub(super) fn task(&self) -> &'static str {
+        match self {
+            Self::Health(..) => "the server of the health pages",
+            Self::Metrics(_) => "the server of the metrics pages",
+        }
+    }
 }
 
 /// Pages bound to an address, not yet served.
@@ -84,16 +96,16 @@ impl Listener {
         self.listener.local_addr()
     }
 
-    /// Binds the address when it becomes free, and then serves until `shutdown`: a proxy without its pages is better than none.
-    pub async fn serve_when_free(address: SocketAddr, pages: Pages, shutdown: CancellationToken) {
+    /// Binds the address when it becomes free, and then serves until the shutdown: a proxy without its pages is better than none.
+    pub async fn serve_when_free(address: SocketAddr, pages: Pages, limits: PortLimits, supervisor: Supervisor) {
         // The caller has logged the first failure.
         let mut reminder = Reminder::new(REMIND_EVERY);
         reminder.is_due(clock::now());
-        while shutdown.run_until_cancelled(tokio::time::sleep(LISTEN_RETRY_PAUSE)).await.is_some() {
+        while supervisor.shutdown().run_until_cancelled(tokio::time::sleep(LISTEN_RETRY_PAUSE)).await.is_some() {
             match Self::bind(address, pages.clone()).await {
                 Ok(listener) => {
                     tracing::info!(%address, "listening now");
-                    return listener.serve(shutdown).await;
+                    return listener.serve(limits, supervisor).await;
                 }
                 Err(error) if reminder.is_due(clock::now()) => {
                     tracing::error!(%error, "still not served; tried again every 5 s");
@@ -103,19 +115,16 @@ impl Listener {
         }
     }
 
-    /// Serves until `shutdown`.
-    pub async fn serve(self, shutdown: CancellationToken) {
-        let router: Router = match self.pages {
-            Pages::Health(health, families) => health::router(health, families),
+    /// Serves until the shutdown.
+    pub async fn serve(self, limits: PortLimits, supervisor: Supervisor) {
+        let (router, connections): (Router, _) = match self.pages {
+            Pages::Health(health, families) => (health::router(health, families), limits.health),
             Pages::Metrics(about) => {
-                tokio::spawn(upkeep(Arc::clone(&about), shutdown.clone()));
-                about::router(about)
+                supervisor.spawn("the upkeep of metrics", upkeep(Arc::clone(&about)));
+                (about::router(about), limits.metrics)
             }
         };
-        let served = axum::serve(self.listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "an HTTP server ended");
-        }
+        serve(self.listener, router, connections, supervisor.shutdown().clone()).await;
     }
 }
 
@@ -141,12 +150,10 @@ fn listen_in_both_families(port: u16) -> io::Result<TcpListener> {
 }
 
 /// Empties the metrics' buffers. It sleeps while nothing is recorded.
-async fn upkeep(about: Arc<About>, shutdown: CancellationToken) {
-    let due = async || {
+async fn upkeep(about: Arc<About>) {
+    loop {
         new_values().await;
         tokio::time::sleep(UPKEEP_DELAY).await;
-    };
-    while shutdown.run_until_cancelled(due()).await.is_some() {
         about.metrics.run_upkeep();
     }
 }

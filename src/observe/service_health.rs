@@ -16,9 +16,11 @@ use metrics::counter;
 
 use super::events::{EventNote, EventType, Events};
 use super::health::Health;
+use super::port_limits::PortLimits;
 use crate::dataplane::Family;
 use crate::metrics::HEALTH_CHECK_FAILURES;
 use crate::state::{HealthCheck, HealthChecks, Kind, ObjectName, ObjectRef};
+use crate::tasks::Supervisor;
 use page::{CheckPage, CheckSocket};
 
 /// A Service in one family.
@@ -38,6 +40,8 @@ pub struct ServiceHealth {
     /// Checks that cannot listen on some address, and the logged reason: tried again at each update.
     failed: BTreeMap<CheckKey, String>,
     events: Events,
+    limits: PortLimits,
+    supervisor: Supervisor,
 }
 
 #[derive(Debug)]
@@ -59,7 +63,15 @@ impl ServiceHealth {
             ports: BTreeMap::new(),
             failed: BTreeMap::new(),
             events: Events::default(),
+            limits: PortLimits::default(),
+            supervisor: Supervisor::default(),
         }
+    }
+
+    /// Bounds sockets and connections by `limits`, and tells `supervisor` of servers that end too early.
+    #[must_use]
+    pub fn bounded(self, limits: PortLimits, supervisor: Supervisor) -> Self {
+        Self { limits, supervisor, ..self }
     }
 
     /// Also writes Kubernetes Events about ports that cannot be listened on.
@@ -170,7 +182,7 @@ impl ServiceHealth {
                 continue;
             }
             let addr_and_port = SocketAddr::new(addr, check.port.get());
-            match CheckSocket::open(addr_and_port, &server.page) {
+            match CheckSocket::open(addr_and_port, &server.page, &self.limits, &self.supervisor) {
                 Ok(socket) => {
                     server.sockets.insert(addr, socket);
                 }

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::{EventNote, EventRate, EventType, Events, ListenError, Listener, Pages, publish};
+use super::{EventNote, EventRate, EventType, Events, ListenError, Listener, Pages, PortLimits, publish};
 use crate::state::{Kind, ObjectName, ObjectRef};
+use crate::tasks::Supervisor;
 
 /// What happens when an address is taken at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +17,7 @@ pub enum TakenAddress {
     Retry,
 }
 
-/// Serves each of `pages` in a task of `tasks`, until `shutdown`, and notes an Event about this node for each address that is taken.
+/// Serves each of `pages` in a task of its own until the shutdown, and notes an Event about this node for each address that is taken.
 ///
 /// Returns those addresses' errors. With [`TakenAddress::Fail`] there is one at most, and the pages after it are not served.
 pub async fn start_pages(
@@ -26,22 +25,26 @@ pub async fn start_pages(
     taken: TakenAddress,
     node_name: &str,
     events: &Events,
-    shutdown: &CancellationToken,
-    tasks: &TaskTracker,
+    limits: &PortLimits,
+    supervisor: &Supervisor,
 ) -> Vec<ListenError> {
     let mut errors = Vec::new();
     for (address, pages) in pages {
+        let (task, limits) = (pages.task(), limits.clone());
         match Listener::bind(address, pages.clone()).await {
             Ok(listener) => {
-                tasks.spawn(listener.serve(shutdown.clone()));
+                supervisor.spawn_graceful(task, listener.serve(limits, supervisor.clone()));
             }
             Err(error) => {
                 events.note(EventNote::about_node(node_name, EventType::Warning, error.reason, error.to_string()));
                 errors.push(error);
                 match taken {
                     TakenAddress::Fail => return errors,
-                    TakenAddress::Retry => tasks.spawn(Listener::serve_when_free(address, pages, shutdown.clone())),
-                };
+                    TakenAddress::Retry => {
+                        let serving = Listener::serve_when_free(address, pages, limits, supervisor.clone());
+                        supervisor.spawn_graceful(task, serving);
+                    }
+                }
             }
         }
     }
@@ -49,9 +52,10 @@ pub async fn start_pages(
 }
 
 /// Starts the task that writes Events to the API server, and returns where to hand them in. The task ends with the last handle.
-pub fn start_events(client: kube::Client, node_name: String) -> (Events, JoinHandle<()>) {
+pub fn start_events(client: kube::Client, node_name: String, supervisor: &Supervisor) -> (Events, JoinHandle<()>) {
     let (events, notes) = Events::queue();
-    let writer = tokio::spawn(publish(client, node_name, notes, EventRate::default()));
+    let writer = publish(client, node_name, notes, EventRate::default());
+    let writer = supervisor.spawn_finite("the writer of Events", writer);
     (events, writer)
 }
 

@@ -7,9 +7,10 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::apply::Error;
 use crate::dataplane::Tables;
 use crate::diff::Acknowledged;
+use crate::follow::ReadBack;
 
 /// A reading in progress. Dropped, it ends.
-pub(super) struct Reading(AbortOnDropHandle<Result<Acknowledged, Error>>);
+pub(super) struct Reading(AbortOnDropHandle<Result<ReadBack, Error>>);
 
 impl Reading {
     /// Begins to read.
@@ -17,13 +18,17 @@ impl Reading {
         let read = async {
             let tables = tables.await?;
             // Large tables take a while to be taken stock of.
-            tokio::task::spawn_blocking(|| Acknowledged::from(tables)).await.map_err(broken_off)
+            let take_stock = || {
+                let held = Acknowledged::from(tables);
+                ReadBack { elements: held.count_elements(), held }
+            };
+            tokio::task::spawn_blocking(take_stock).await.map_err(broken_off)
         };
         Self(AbortOnDropHandle::new(tokio::spawn(read)))
     }
 
     /// Waits for the end of a reading, and clears it; for ever if there is none.
-    pub async fn finished(reading: &mut Option<Self>) -> Result<Acknowledged, Error> {
+    pub async fn finished(reading: &mut Option<Self>) -> Result<ReadBack, Error> {
         match reading {
             Some(running) => {
                 let read = (&mut running.0).await.map_err(broken_off);

@@ -15,7 +15,7 @@ pub struct Claims {
 pub(super) type Losers = Option<Arc<Vec<Arc<FrontendSpec>>>>;
 
 impl Claims {
-    /// The service port that has the frontend: of the oldest Service, then the first by namespace, name and port.
+    /// The service port that has the frontend: the first by rank.
     pub fn winner(&self) -> &Arc<FrontendSpec> {
         &self.winner
     }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use im::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
+use super::compile::CompiledService;
 use super::event::Kind;
 use super::names::{HashedName, ObjectName};
 use super::object::{EndpointSlice, Node, Service, ServiceCidr};
-use super::service_state::ServiceState;
+use super::service_state::{ServiceState, bulk_load_order};
 use super::view::{NodePortAddresses, View};
 use crate::dataplane::Family;
 
@@ -34,7 +35,7 @@ pub struct Cluster {
     /// The addresses of the host's interfaces; `None` until they were listed.
     host_addresses: Option<Arc<[IpAddr]>>,
     /// Kinds whose complete list arrived.
-    complete: BTreeSet<Kind>,
+    complete: [bool; Kind::ALL.len()],
 }
 
 impl Cluster {
@@ -105,6 +106,22 @@ impl Cluster {
         self.services.range(HashedName::before_all(hash)..).take_while(move |(name, _)| name.0.hash() == hash)
     }
 
+    /// Keeps what a Service asks for; `None` if it does not exist.
+    pub(super) fn keep_compiled(&mut self, name: &HashedName, compiled: Option<Arc<CompiledService>>) {
+        if let Some(state) = self.services.get_mut(name) {
+            state.compiled = compiled;
+        }
+    }
+
+    /// Keeps what each Service asks for, as `compile` says.
+    pub(super) fn compile_each(&mut self, mut compile: impl FnMut(&ObjectName, &ServiceState) -> CompiledService) {
+        let all = std::mem::take(&mut self.services).into_iter().map(|(name, mut state)| {
+            state.compiled = state.service.is_some().then(|| Arc::new(compile(&name.0, &state)));
+            (name, state)
+        });
+        self.services = bulk_load_order(all.collect()).collect();
+    }
+
     /// The host's addresses, if they are known.
     pub(super) fn host_addresses(&self) -> &[IpAddr] {
         self.host_addresses.as_deref().unwrap_or_default()
@@ -145,12 +162,12 @@ impl Cluster {
     /// Before that nothing may be programmed: an endpoint that is missing may be in a list that is still to come.
     pub fn is_complete(&self) -> bool {
         let needs_host = matches!(self.view.node_ports, NodePortAddresses::Networks(_));
-        Kind::ALL.iter().all(|kind| self.complete.contains(kind)) && (!needs_host || self.host_addresses.is_some())
+        self.complete == [true; Kind::ALL.len()] && (!needs_host || self.host_addresses.is_some())
     }
 
     /// Takes what was heard so far for the complete cluster, as at the end of a journal.
     pub fn assume_complete(&mut self) {
-        self.complete.extend(Kind::ALL);
+        self.complete = [true; Kind::ALL.len()];
         self.host_addresses.get_or_insert_with(Arc::default);
     }
 }

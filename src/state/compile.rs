@@ -44,6 +44,17 @@ pub enum Exposure {
     External,
 }
 
+/// What a claim to a frontend rests on, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ClaimClass {
+    /// The API server allocated the address to the Service.
+    ClusterIp,
+    /// The Service names the address, and has endpoints on some node.
+    WithEndpoints,
+    /// The Service names the address.
+    WithoutEndpoints,
+}
+
 /// What happens to a new connection to a frontend. Lists of endpoints are sorted and without repetitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -263,9 +274,20 @@ impl FrontendSpec {
         (namespace == "default" && name == "kubernetes") || (namespace == "kube-system" && frontend.port == 53)
     }
 
-    /// Orders claims to one frontend: the older Service first, one of unknown age last, then by namespace, name and port.
-    pub(super) fn rank(&self) -> (bool, Option<Timestamp>, &ObjectName, &str) {
-        (self.created.is_none(), self.created, &self.service, &self.owner)
+    /// Orders claims to one frontend, so that no Service takes over traffic that another one has better reasons to get: a ClusterIP comes
+    /// before all other addresses, and of those one with endpoints somewhere before one without. Then the older Service comes first, one of
+    /// unknown age last, then by namespace, name and port. The same on every node.
+    pub(super) fn rank(&self) -> (ClaimClass, bool, Option<Timestamp>, &ObjectName, &str) {
+        (self.claim_class(), self.created.is_none(), self.created, &self.service, &self.owner)
+    }
+
+    /// What a claim rests on.
+    pub(super) fn claim_class(&self) -> ClaimClass {
+        match (self.exposure, &self.outcome) {
+            (Exposure::Internal, _) => ClaimClass::ClusterIp,
+            (Exposure::External, Outcome::Reject) => ClaimClass::WithoutEndpoints,
+            (Exposure::External, _) => ClaimClass::WithEndpoints,
+        }
     }
 }
 

@@ -8,11 +8,10 @@ use im::OrdMap;
 use super::change_set::ChangeSet;
 use super::claims::{Claims, Losers};
 use super::cluster::Cluster;
-use super::compile::{CompiledService, FrontendSpec, SharedDemand, compile};
+use super::compile::{ClaimClass, CompiledService, FrontendSpec, SharedDemand, Site, compile};
 use super::event::Kind;
 use super::flows::frontends_that_lost_flows;
 use super::local::{HealthChecks, WithoutLocal};
-use super::names::HashedName;
 use super::service_state::{ServiceState, bulk_load_order};
 use super::skipped::{ObjectRef, Problem, Reason, Skipped};
 use crate::dataplane::{Frontend, Protocol};
@@ -20,7 +19,7 @@ use crate::sorted::{Side, differences};
 
 mod merge;
 
-use merge::changed_claims;
+use merge::{changed_claims, changed_elements};
 
 /// What the dataplane should hold. Cloning costs O(1), and later updates do not change a clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +32,6 @@ pub struct Desired {
     pub health_checks: HealthChecks,
     /// Service ports whose traffic a policy confines to this node, which has no endpoint of theirs.
     pub without_local: WithoutLocal,
-    /// What each Service asks for, kept so that its next version is compiled alone and compared with this one.
-    services: OrdMap<HashedName, Arc<CompiledService>>,
     /// What the ServiceCIDRs ask for, in order.
     networks: Vec<SharedDemand>,
 }
@@ -57,13 +54,24 @@ pub enum ChangedKeys {
     Everything,
     /// These and no others.
     These {
-        /// Each with the weight of the change that it belongs to.
-        frontends: Vec<(Weight, Frontend)>,
+        /// The frontends.
+        frontends: Vec<ChangedFrontend>,
         /// The shared demands.
         shared: Vec<SharedDemand>,
         /// At most so many elements have to be written for all of them.
         elements: usize,
     },
+}
+
+/// A frontend that may have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangedFrontend {
+    /// The frontend.
+    pub frontend: Frontend,
+    /// The weight of the change that it belongs to.
+    pub weight: Weight,
+    /// At most so many of its elements have to be written because of that change.
+    pub elements: u32,
 }
 
 /// The size of a change: at most so many elements of the Service's frontends may have to be written. 0 if the change is urgent.
@@ -81,7 +89,7 @@ type Contested = BTreeMap<Frontend, Losers>;
 /// The keys that an update touched so far.
 #[derive(Default)]
 struct Touched {
-    frontends: Vec<(Weight, Frontend)>,
+    frontends: Vec<ChangedFrontend>,
     shared: Vec<SharedDemand>,
     elements: usize,
     contested: Contested,
@@ -91,29 +99,28 @@ impl Desired {
     /// Everything that a cluster asks for.
     pub fn from_cluster(cluster: &Cluster) -> Self {
         let mut desired = Self::default();
-        desired.compile_all(cluster);
+        desired.compile_all(&mut cluster.clone());
         desired
     }
 
     /// Compiles a whole cluster, whatever was compiled before.
-    pub fn compile_all(&mut self, cluster: &Cluster) -> Compiled {
+    pub(super) fn compile_all(&mut self, cluster: &mut Cluster) -> Compiled {
         *self = Self::default();
-        let site = cluster.site();
         let mut frontends: Vec<(Frontend, Arc<FrontendSpec>)> = Vec::new();
         let mut shared = networks(cluster);
         self.networks.clone_from(&shared);
         self.health_checks.addresses = cluster.node_port_addresses().into();
         shared.extend(self.health_checks.addresses.iter().copied().map(SharedDemand::NodePortAddress));
-        let mut services = Vec::with_capacity(cluster.service_count());
-        for (name, state) in cluster.existing_services() {
+        let (view, node) = (cluster.view().clone(), cluster.node().cloned());
+        let site = Site { view: &view, node: node.as_ref() };
+        cluster.compile_each(|name, state| {
             let compiled = compile(site, state);
-            self.health_checks.follow(site, &name.0, state);
+            self.health_checks.follow(site, name, state);
             self.without_local.replace(&CompiledService::default(), &compiled);
             frontends.extend(compiled.frontends.iter().cloned());
             shared.extend(&compiled.shared);
-            services.push((name.clone(), Arc::new(compiled)));
-        }
-        self.services = bulk_load_order(services).collect();
+            compiled
+        });
         let contested = self.fill(frontends, shared);
         let lost_claims = contested.iter().flat_map(|frontend| self.newly_lost(frontend, &None)).collect();
         Compiled { changed: ChangedKeys::Everything, lost_claims, lost_flows: BTreeSet::new() }
@@ -122,32 +129,23 @@ impl Desired {
     /// Compiles the Services that changed, each once, given the cluster after the changes.
     ///
     /// Costs O(endpoints + frontends) of these Services, whatever else the cluster holds.
-    pub fn update(&mut self, cluster: &Cluster, changes: &ChangeSet) -> Compiled {
+    pub(super) fn update(&mut self, cluster: &mut Cluster, changes: &ChangeSet) -> Compiled {
         let mut touched = Touched::default();
         let mut lost_flows = BTreeSet::new();
-        let (site, nothing) = (cluster.site(), ServiceState::default());
-        let mut services = std::mem::take(&mut self.services);
+        let nothing = ServiceState::default();
         for (name, state_before) in &changes.services {
             let state = cluster.service_state(&name.0).unwrap_or(&nothing);
+            let site = cluster.site();
             let mut after = compile(site, state);
             self.health_checks.follow(site, &name.0, state);
             lost_flows.extend(frontends_that_lost_flows(state_before, state, &after, Protocol::Udp));
-            match services.get_mut(name) {
-                Some(compiled) => {
-                    self.replace(compiled, &mut after, &mut touched);
-                    *compiled = Arc::new(after);
-                }
-                None if state.service.is_some() => {
-                    self.replace(&CompiledService::default(), &mut after, &mut touched);
-                    services.insert(name.clone(), Arc::new(after));
-                }
-                None => {}
+            let is_there = state.service.is_some();
+            match &state_before.compiled {
+                Some(before) => self.replace(before, &mut after, &mut touched),
+                None => self.replace(&CompiledService::default(), &mut after, &mut touched),
             }
-            if state.service.is_none() {
-                services.remove(name);
-            }
+            cluster.keep_compiled(name, is_there.then(|| Arc::new(after)));
         }
-        self.services = services;
         if changes.service_networks {
             let after = networks(cluster);
             let before = std::mem::replace(&mut self.networks, after.clone());
@@ -207,14 +205,15 @@ impl Desired {
         let mut weight: usize = 0;
         let mut urgent = false;
         changed_claims(&before.frontends, &mut after.frontends, |frontend, old, new| {
-            weight += 1 + [old, new].into_iter().flatten().map(|spec| spec.endpoint_count()).sum::<usize>();
             urgent |= [old, new].into_iter().flatten().any(|spec| spec.is_urgent(frontend));
-            touched.frontends.push((0, frontend));
-            self.exchange(frontend, old.map(AsRef::as_ref), new.cloned(), &mut touched.contested);
+            let elements = self.exchange(frontend, old.map(AsRef::as_ref), new.cloned(), &mut touched.contested);
+            weight += elements;
+            let elements = u32::try_from(elements).unwrap_or(u32::MAX);
+            touched.frontends.push(ChangedFrontend { frontend, weight: 0, elements });
         });
         touched.elements += weight;
         let weight = if urgent { 0 } else { Weight::try_from(weight).unwrap_or(Weight::MAX) };
-        touched.frontends[begin..].iter_mut().for_each(|(of_change, _)| *of_change = weight);
+        touched.frontends[begin..].iter_mut().for_each(|changed| changed.weight = weight);
         self.replace_shared(&before.shared, &after.shared, touched);
     }
 
@@ -232,24 +231,29 @@ impl Desired {
         });
     }
 
-    /// Replaces one claim to a frontend, or adds or withdraws one.
+    /// Replaces one claim to a frontend, or adds or withdraws one. At most so many elements have to be written for that.
     fn exchange(
         &mut self,
         frontend: Frontend,
         old: Option<&FrontendSpec>,
         new: Option<Arc<FrontendSpec>>,
         contested: &mut Contested,
-    ) {
+    ) -> usize {
         let Some(claims) = self.frontends.get_mut(&frontend) else {
+            let elements = changed_elements(None, new.as_deref());
             self.frontends.extend(new.map(|new| (frontend, Claims::from(new))));
-            return;
+            return elements;
         };
-        let losers = claims.shared_losers().clone();
+        let (winner, losers) = (Arc::clone(claims.winner()), claims.shared_losers().clone());
         if !claims.exchange(old, new) {
             self.frontends.remove(&frontend);
-        } else if losers.is_some() || !claims.losers().is_empty() {
+            return changed_elements(Some(&winner), None);
+        }
+        let elements = changed_elements(Some(&winner), Some(claims.winner()));
+        if losers.is_some() || !claims.losers().is_empty() {
             contested.entry(frontend).or_insert(losers);
         }
+        elements
     }
 
     /// The service ports that lose this frontend now and did not before.
@@ -262,10 +266,19 @@ impl Desired {
             problem: Problem::new(
                 frontend.to_string(),
                 Reason::FrontendTaken,
-                format!("{} holds this frontend and is older, or first by name", claims.winner().owner),
+                format!("{} {}", claims.winner().owner, reason(claims.winner(), spec)),
             ),
         })
         .collect()
+    }
+}
+
+/// Why one claim to a frontend comes before another.
+fn reason(winner: &FrontendSpec, loser: &FrontendSpec) -> &'static str {
+    match (winner.claim_class(), loser.claim_class()) {
+        (winner, loser) if winner == loser => "holds this frontend and is older, or first by name",
+        (ClaimClass::ClusterIp, _) => "holds this frontend: it is its ClusterIP",
+        _ => "holds this frontend and has endpoints",
     }
 }
 

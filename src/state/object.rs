@@ -24,7 +24,7 @@ use crate::dataplane::{Family, Protocol};
 pub struct Service {
     /// Namespace and name.
     pub name: ObjectName,
-    /// `metadata.creationTimestamp`: of two Services that claim the same frontend the older one wins.
+    /// `metadata.creationTimestamp`: of two Services with equal claims to a frontend the older one wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
     /// The cluster IPs, at most one of each family.

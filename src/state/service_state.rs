@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::compile::CompiledService;
 use super::names::ObjectName;
 use super::object::{EndpointSlice, Service};
 
@@ -11,6 +12,8 @@ pub(super) struct ServiceState {
     /// The Service object, while it exists.
     pub service: Option<Arc<Service>>,
     slices: Slices,
+    /// What it asked for when it was last compiled, kept so that the next version is compiled alone and compared with this one.
+    pub compiled: Option<Arc<CompiledService>>,
 }
 
 /// The slices of a Service, ordered by name; nearly always one.
@@ -25,7 +28,7 @@ enum Slices {
 impl ServiceState {
     /// A Service without slices.
     pub fn without_slices(service: Arc<Service>) -> Self {
-        Self { service: Some(service), slices: Slices::None }
+        Self { service: Some(service), ..Self::default() }
     }
 
     /// Whether there is neither a Service nor a slice.

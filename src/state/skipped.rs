@@ -25,7 +25,7 @@ pub enum Reason {
     NoPorts,
     /// The EndpointSlice names no Service, or one that does not exist.
     NoService,
-    /// An older Service already holds the frontend.
+    /// Another Service holds the frontend.
     FrontendTaken,
     /// The same object was given twice.
     Duplicate,

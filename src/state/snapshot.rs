@@ -58,12 +58,12 @@ impl Snapshot {
     pub fn compile(&mut self) -> Compiled {
         if !self.is_compiled && self.cluster.is_complete() {
             self.is_compiled = true;
-            return self.desired.compile_all(&self.cluster);
+            return self.desired.compile_all(&mut self.cluster);
         }
         if self.changes.is_empty() {
             return Compiled::default();
         }
-        self.desired.update(&self.cluster, &std::mem::take(&mut self.changes))
+        self.desired.update(&mut self.cluster, &std::mem::take(&mut self.changes))
     }
 
     /// Takes what was heard so far for the complete cluster, as at the end of a journal.

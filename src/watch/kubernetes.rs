@@ -123,6 +123,7 @@ pub async fn watch(config: kube::Config, options: KubernetesOptions, events: Eve
     tasks.spawn(source::run::<EndpointSlice>(paced(Kind::EndpointSlice), options.clone(), events.clone()));
     tasks.spawn(source::run::<ServiceCidr>(paced(Kind::ServiceCidr), options.clone(), events.clone()));
     tasks.spawn(source::run::<Node>(paced(Kind::Node), options.clone(), events));
+    // No kind ends before the receiver is gone. If one panics, the others end with it.
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended
             && let Ok(panic) = error.try_into_panic()

@@ -14,6 +14,7 @@ use super::{
     watch_api_server,
 };
 use crate::state::Event;
+use crate::tasks::Supervisor;
 
 /// The number of events that may wait between a source and the loop. A source that is faster than the loop waits.
 const QUEUE_CAPACITY: usize = 4_096;
@@ -78,12 +79,12 @@ pub enum SourceError {
     Interrupted(#[from] JoinError),
 }
 
-/// Starts a source in the background.
+/// Starts a source in the background, in tasks of `supervisor`.
 ///
 /// # Errors
 ///
 /// If the operator's input is wrong, as far as that can be seen at once. [`StartedSource::ready`] reports the rest.
-pub async fn start(options: SourceOptions) -> Result<StartedSource, SourceError> {
+pub async fn start(options: SourceOptions, supervisor: &Supervisor) -> Result<StartedSource, SourceError> {
     let SourceOptions { objects, record, host_addresses } = options;
     let (events, received) = mpsc::channel(QUEUE_CAPACITY);
     let received = match record {
@@ -91,40 +92,24 @@ pub async fn start(options: SourceOptions) -> Result<StartedSource, SourceError>
         Some(file) => {
             let recorder = Recorder::open(&file)?;
             let (recorded, replayed) = mpsc::channel(QUEUE_CAPACITY);
-            tokio::spawn(record_events(recorder, received, recorded));
+            supervisor.spawn_finite("the journal", record_events(recorder, received, recorded));
             replayed
         }
     };
     if host_addresses {
-        start_host_addresses(events.clone());
+        supervisor.spawn("following this host's addresses", host::follow_addresses(events.clone()));
     }
     let ready = match objects {
         ObjectSource::ApiServer { kubeconfig, master, options } => {
             let config = client_config(kubeconfig.as_deref(), master.as_deref()).await?;
-            start_api_server(config, options, events);
+            supervisor.spawn("watching the API server", watch_api_server(config, options, events));
             future::ok(()).boxed()
         }
         ObjectSource::Manifests { paths, node_name, follow } => {
-            start_manifests(paths, node_name, follow, events).boxed()
+            start_manifests(paths, node_name, follow, events, supervisor.clone()).boxed()
         }
     };
     Ok(StartedSource { events: received, ready })
-}
-
-fn start_host_addresses(events: EventSender) {
-    tokio::spawn(async move {
-        if let Err(error) = host::follow_addresses(events).await {
-            tracing::error!(%error, "cannot follow this host's addresses: NodePorts miss their changes until a restart");
-        }
-    });
-}
-
-fn start_api_server(config: kube::Config, options: KubernetesOptions, events: EventSender) {
-    tokio::spawn(async move {
-        if let Err(error) = watch_api_server(config, options, events).await {
-            tracing::error!(%error, "cannot watch the API server");
-        }
-    });
 }
 
 /// Starts to read the manifests. The future ends once they are read.
@@ -133,29 +118,40 @@ fn start_manifests(
     node_name: String,
     follow: bool,
     events: EventSender,
+    supervisor: Supervisor,
 ) -> impl Future<Output = Result<(), SourceError>> + Send + use<> {
     let loading = spawn_blocking(move || Manifests::load(&paths, &node_name));
     async move {
         let (manifests, initial) = loading.await??;
-        tokio::spawn(send_manifests(manifests, initial, events, follow));
+        if follow {
+            supervisor.spawn("following the manifests", follow_manifests(manifests, initial, events));
+        } else {
+            supervisor.spawn_finite("reading the manifests", async move { send(initial, &events).await });
+        }
         Ok(())
     }
 }
 
-async fn send_manifests(manifests: Manifests, initial: Vec<Event>, events: EventSender, follow: bool) {
-    for event in initial {
-        // It fails once the receiver is gone, which then needs no further events.
+/// Sends events, until the receiver is gone, which then needs no further ones.
+async fn send(all: Vec<Event>, events: &EventSender) {
+    for event in all {
         if events.send(Received::now(event)).await.is_err() {
             return;
         }
     }
-    if follow && let Err(error) = manifests.follow(events).await {
-        tracing::error!(%error, "cannot follow the manifests: their changes go unnoticed until a restart");
-    }
+}
+
+async fn follow_manifests(manifests: Manifests, initial: Vec<Event>, events: EventSender) -> Result<(), ManifestError> {
+    send(initial, &events).await;
+    manifests.follow(events).await
 }
 
 /// Appends every event to the journal and passes it on.
-async fn record_events(mut recorder: Recorder, mut from: mpsc::Receiver<Received>, to: EventSender) {
+async fn record_events(
+    mut recorder: Recorder,
+    mut from: mpsc::Receiver<Received>,
+    to: EventSender,
+) -> Result<(), JoinError> {
     let mut batch = Vec::new();
     while from.recv_many(&mut batch, QUEUE_CAPACITY).await > 0 {
         // Writing to a disk may block.
@@ -164,22 +160,17 @@ async fn record_events(mut recorder: Recorder, mut from: mpsc::Receiver<Received
             (recorder, batch, done)
         };
         let done;
-        (recorder, batch, done) = match spawn_blocking(append).await {
-            Ok(appended) => appended,
-            Err(error) => {
-                tracing::error!(%error, "the journal's writer died: no event arrives any more");
-                return;
-            }
-        };
+        (recorder, batch, done) = spawn_blocking(append).await?;
         if let Err(error) = done {
             tracing::error!(%error, "events are missing from the journal");
         }
         for received in batch.drain(..) {
             if to.send(received).await.is_err() {
-                return;
+                return Ok(());
             }
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -23,8 +23,13 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new() -> Option<Self> {
+        Self::with_binary(Path::new(env!("CARGO_BIN_EXE_pointsman")))
+    }
+
+    /// The same, for another program as the proxy.
+    pub fn with_binary(binary: &Path) -> Option<Self> {
         let nft = requirements::nft_or_skip()?;
-        let node = Node::new(Path::new(env!("CARGO_BIN_EXE_pointsman")), nft);
+        let node = Node::new(binary, nft);
         let server = node.host.enter(ApiServer::start);
         server.apply(apiserver::service_cidr("kubernetes", &["10.96.0.0/16"]));
         server.apply(apiserver::node("node-a"));

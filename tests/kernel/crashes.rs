@@ -1,6 +1,9 @@
-//! `kill -9` at any moment.
+//! `kill -9` at any moment, and a task that ends.
 
-use std::time::Duration;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::world::{World, assert_unbroken};
 
@@ -34,4 +37,31 @@ fn kills_at_random_moments_break_no_connection_and_leave_the_right_rules() {
     let _proxy = world.follow();
     world.assert_web_reaches(&pods);
     assert_unbroken(&mut open);
+}
+
+#[test]
+fn a_task_that_cannot_go_on_ends_the_proxy_with_an_error_and_the_rules_stay() {
+    let Some(world) = World::with_web(&[11]) else { return };
+    world.sync();
+    // A manifest in a folder that vanishes after it was read, and before it is followed.
+    let folder = tempfile::tempdir().expect("a folder");
+    let (inner, pipe) = (folder.path().join("inner"), folder.path().join("inner/pipe"));
+    std::fs::create_dir(&inner).expect("a folder");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let pipe_name = pipe.to_str().expect("a path of letters");
+    let args = ["--manifests", world.manifests.path(), "--manifests", pipe_name, "--watch", "--log-level", "info"];
+    let mut proxy = world.node.start_pointsman(&args);
+    let mut writer = OpenOptions::new().write(true).open(&pipe).expect("the proxy reads the pipe");
+    writer.write_all(b"apiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: shop}\n").expect("written");
+    std::fs::remove_dir_all(&inner).expect("removed");
+    drop(writer);
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while !proxy.has_ended() {
+        assert!(Instant::now() < deadline, "it goes on\n{}", proxy.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = proxy.terminate();
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("following the manifests ended: "), "{}", ended.stderr);
+    world.assert_web_reaches(&[11]);
 }

@@ -1,8 +1,10 @@
 //! What operators and load balancers see of a running proxy: health pages, the pages of the metrics address, Kubernetes Events.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use pointsman::host::raise_descriptor_limit;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, page, status, until};
@@ -14,6 +16,9 @@ const UNAVAILABLE: &str = "HTTP/1.0 503 Service Unavailable";
 
 /// How long no thread may wake up.
 const QUIET: Duration = Duration::from_secs(20);
+
+/// How many connections a client opens to each port and leaves idle.
+const IDLE_CONNECTIONS: usize = 2_000;
 
 /// The node's address for NodePorts, on the link to the client.
 const NODE_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -170,6 +175,52 @@ fn a_server_that_refuses_events_harms_nothing() {
     assert_eq!(status(&cluster.node.host, "/healthz"), OK);
     assert_eq!(cluster.server.event_requests(), 2, "a refusal is not asked for again");
     assert_eq!(proxy.log().matches("an Event was not written").count(), 1, "{}", proxy.log());
+}
+
+#[test]
+fn two_thousand_idle_connections_on_each_port_take_neither_health_nor_the_api_server() {
+    // The ends of the clients are descriptors of this process.
+    if raise_descriptor_limit() < 3 * IDLE_CONNECTIONS as u64 + 500 {
+        println!("skipped: the limit of file descriptors is too low for three times {IDLE_CONNECTIONS} connections");
+        return;
+    }
+    // A proxy whose limit is as low as systems have it, so that what is kept for the API server counts.
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("pointsman");
+    let binary = std::env::var("POINTSMAN_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_pointsman").to_owned());
+    std::fs::write(&program, format!("#!/bin/sh\nulimit -n 1024\nexec {binary} \"$@\"\n")).expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("allowed");
+    let Some(mut cluster) = Cluster::with_binary(&program) else { return };
+    let mut node = apiserver::node("node-a");
+    node["status"] = json!({"addresses": [{"type": "InternalIP", "address": NODE_IP}]});
+    cluster.server.apply(node);
+    let mut service = apiserver::service("shop/checked", "10.96.0.30");
+    let spec = &mut service["spec"];
+    (spec["type"], spec["externalTrafficPolicy"]) = (json!("LoadBalancer"), json!("Local"));
+    spec["healthCheckNodePort"] = json!(32_000);
+    cluster.server.apply(service);
+    let proxy = cluster.start();
+    let checked = || cluster.node.host.enter(|| TcpStream::connect((NODE_IP, 32_000)).is_ok());
+    until(&proxy, "the health check is served", checked);
+    let idle: Vec<TcpStream> = cluster.node.host.enter(|| {
+        let ports = [(Ipv4Addr::LOCALHOST, 10256), (Ipv4Addr::LOCALHOST, 10249), (NODE_IP, 32_000)];
+        let connect = |address: (Ipv4Addr, u16)| {
+            TcpStream::connect_timeout(&address.into(), Duration::from_secs(5)).expect("accepted")
+        };
+        ports.into_iter().flat_map(|address| (0..IDLE_CONNECTIONS).map(move |_| connect(address))).collect()
+    });
+    let asked = Instant::now();
+    assert_eq!(status(&cluster.node.host, "/healthz"), OK, "{}", proxy.log());
+    cluster.server.down();
+    until(&proxy, "the loss is shown", || body(&cluster, "/healthz")["apiServer"]["connected"] == false);
+    let server = &mut cluster.server;
+    cluster.node.host.enter(|| server.up());
+    cluster.endpoints(&[12]);
+    cluster.until_web_reaches(&proxy, 12);
+    until(&proxy, "it is connected again", || body(&cluster, "/livez")["apiServer"]["connected"] == true);
+    println!("with {} connections: watches are back {:?} after the first look", idle.len(), asked.elapsed());
+    let closed = "pointsman_connections_closed_total{port=\"health\",reason=\"too_many\"}";
+    assert!(proxy.metrics(&cluster.node.host).contains(closed), "{}", proxy.metrics(&cluster.node.host));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::*;
 use crate::conntrack::ConntrackFollower;
 use crate::fixtures::{World, service, slice};
 use crate::state::Event;
+use crate::tasks::Supervisor;
 
 /// A table in memory that fails when told to.
 #[derive(Clone, Default)]
@@ -77,10 +78,15 @@ fn dns(endpoints: &str) -> [Event; 2] {
     [service("kube/dns").ports(&["dns 53/udp"]).into(), slice.into()]
 }
 
+/// A follower, and its worker.
+fn started(table: impl Table) -> (ConntrackFollower, tokio::task::JoinHandle<()>) {
+    ConntrackFollower::start(&Family::ALL, table, &Supervisor::default())
+}
+
 #[tokio::test]
 async fn stale_flows_are_removed_and_valid_ones_stay() {
     let fake = Fake::with(&["10.1.0.1", "10.1.0.2"]);
-    let (mut world, (mut conntrack, worker)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+    let (mut world, (mut conntrack, worker)) = (World::new(), started(fake.clone()));
     world.follow(&mut conntrack, dns("10.1.0.1 L r"));
     drop(conntrack);
     worker.await.unwrap();
@@ -91,7 +97,7 @@ async fn stale_flows_are_removed_and_valid_ones_stay() {
 #[tokio::test]
 async fn a_sync_that_changes_no_udp_frontend_dumps_nothing() {
     let fake = Fake::default();
-    let (mut world, (mut conntrack, worker)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+    let (mut world, (mut conntrack, worker)) = (World::new(), started(fake.clone()));
     world.follow(&mut conntrack, []);
     world.follow(&mut conntrack, [service("shop/web").into(), slice("shop/web-1").ready(&["10.1.0.1"]).into()]);
     drop(conntrack);
@@ -101,7 +107,7 @@ async fn a_sync_that_changes_no_udp_frontend_dumps_nothing() {
 
 #[tokio::test]
 async fn a_snapshot_is_kept_only_while_flows_are_looked_at() {
-    let (mut world, (mut conntrack, _)) = (World::new(), ConntrackFollower::start(&Family::ALL, Fake::default()));
+    let (mut world, (mut conntrack, _)) = (World::new(), started(Fake::default()));
     let kept = |conntrack: &ConntrackFollower| conntrack.newest.borrow().cluster().service_count();
     world.follow(&mut conntrack, [service("shop/web").into()]);
     assert_eq!(kept(&conntrack), 0, "there is nothing to look at");
@@ -119,7 +125,7 @@ async fn an_interrupted_dump_is_repeated_and_in_the_end_taken_as_it_is() {
     for (interrupted, dumps) in [(2, 3), (100, ATTEMPTS)] {
         let fake = Fake::with(&["10.1.0.2"]);
         fake.0.lock().unwrap().interrupted = interrupted;
-        let (mut world, (mut conntrack, worker)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+        let (mut world, (mut conntrack, worker)) = (World::new(), started(fake.clone()));
         world.follow(&mut conntrack, dns("10.1.0.1 L r"));
         drop(conntrack);
         worker.await.unwrap();
@@ -130,7 +136,7 @@ async fn an_interrupted_dump_is_repeated_and_in_the_end_taken_as_it_is() {
 #[tokio::test]
 async fn a_flow_that_a_commit_allows_during_the_dump_is_not_removed() {
     let fake = Fake::with(&["10.1.0.2", "10.1.0.3"]);
-    let (mut world, (mut conntrack, worker)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+    let (mut world, (mut conntrack, worker)) = (World::new(), started(fake.clone()));
     let mut later = World::new();
     dns("10.1.0.1 L r, 10.1.0.2 L r").into_iter().for_each(|event| drop(later.apply(event)));
     let newest = conntrack.newest.clone();
@@ -146,7 +152,7 @@ async fn a_flow_that_a_commit_allows_during_the_dump_is_not_removed() {
 async fn what_failed_is_looked_at_again_without_another_change() {
     let fake = Fake::with(&["10.1.0.2"]);
     fake.0.lock().unwrap().failing = 2;
-    let (mut world, (mut conntrack, worker)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+    let (mut world, (mut conntrack, worker)) = (World::new(), started(fake.clone()));
     world.follow(&mut conntrack, dns("10.1.0.1 L r"));
     tokio::time::sleep(RETRY / 2).await;
     assert_eq!((fake.dumps(), fake.servers()), (1, vec!["10.1.0.2".to_owned()]));
@@ -162,7 +168,7 @@ async fn what_failed_is_looked_at_again_without_another_change() {
 async fn what_failed_is_looked_at_again_with_the_next_change() {
     let fake = Fake::with(&["10.1.0.2"]);
     fake.0.lock().unwrap().failing = 1;
-    let (mut world, (mut conntrack, _)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+    let (mut world, (mut conntrack, _)) = (World::new(), started(fake.clone()));
     world.follow(&mut conntrack, dns("10.1.0.1 L r"));
     tokio::time::sleep(RETRY / 2).await;
     let other = service("kube/other").ips(&["10.96.0.9"]).ports(&["dns 53/udp"]).into();
@@ -175,9 +181,20 @@ async fn what_failed_is_looked_at_again_with_the_next_change() {
 async fn a_flow_that_cannot_be_deleted_does_not_keep_the_others() {
     let fake = Fake::with(&["10.1.0.2", "10.1.0.3"]);
     fake.0.lock().unwrap().stuck = Some(flow("10.1.0.2"));
-    let (mut world, (mut conntrack, worker)) = (World::new(), ConntrackFollower::start(&Family::ALL, fake.clone()));
+    let (mut world, (mut conntrack, worker)) = (World::new(), started(fake.clone()));
     world.follow(&mut conntrack, dns("10.1.0.1 L r"));
     drop(conntrack);
     worker.await.unwrap();
     assert_eq!(fake.servers(), ["10.1.0.2"]);
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_ends_the_process() {
+    let (fake, supervisor, mut world) = (Fake::default(), Supervisor::default(), World::new());
+    fake.0.lock().unwrap().meanwhile = Some(Box::new(|| panic!("broken for a test")));
+    let (mut conntrack, _) = ConntrackFollower::start(&Family::ALL, fake, &supervisor);
+    world.follow(&mut conntrack, dns("10.1.0.1 L r"));
+    supervisor.shutdown().cancelled().await;
+    let failure = supervisor.check().unwrap_err().to_string();
+    assert!(failure.starts_with("the removal of stale UDP flows ended: it panicked: broken for a test"), "{failure}");
 }

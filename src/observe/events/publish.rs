@@ -1,7 +1,8 @@
 //! From notes to objects of events.k8s.io/v1.
 //!
 //! The name of an Event is a hash of its content. Where every node would say the same, the first node creates the Event and the
-//! server tells the others that it exists: one Event for a cluster, and none again for a relist or a restart while it is kept.
+//! server tells the others that it exists: one Event for a cluster, and none again for a relist or a restart while it is kept. Only a few
+//! nodes ask at all: [`writers`](super::writers).
 
 use std::hash::Hasher;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::EventNote;
+use super::writers::Writers;
 use crate::clock;
 use crate::metrics::REPORTED;
 use crate::pacing::{TokenBucket, jitter};
@@ -33,7 +35,7 @@ const MAX_TEXT: usize = 1_000;
 /// Attempts for one note while the server does not answer or is in trouble.
 const MAX_ATTEMPTS: u32 = 3;
 /// How long one attempt may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause before the next attempt: half of it at least, and half as much again at most.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
@@ -44,13 +46,13 @@ pub struct EventRate {
     pub burst: u32,
     /// One more in each of these.
     pub every: Duration,
-    /// Notes that every node makes wait for a random part of this, so that most nodes find the Event already written.
+    /// The writers of what every node notes take turns within this time, so that most of them find the Event already written.
     pub spread: Duration,
 }
 
 impl Default for EventRate {
     fn default() -> Self {
-        Self { burst: 10, every: Duration::from_secs(5), spread: Duration::from_secs(2) }
+        Self { burst: 10, every: Duration::from_secs(5), spread: Duration::from_secs(10) }
     }
 }
 
@@ -76,10 +78,11 @@ struct UidMetadata {
 pub async fn publish(client: Client, node: String, mut notes: mpsc::Receiver<EventNote>, rate: EventRate) {
     let per_second = 1.0 / rate.every.as_secs_f64().max(0.001);
     let mut bucket = TokenBucket::new(rate.burst.into(), per_second, clock::now());
-    let mut warned = false;
+    let (mut warned, mut writers) = (false, Writers::new(node.clone()));
     while let Some(note) = notes.recv().await {
-        if note.on_every_node {
-            sleep(jitter(rate.spread, 0.0..=1.0, rand::random())).await;
+        if note.on_every_node && !writers.turn(&client, note.about.name.namespace(), rate.spread).await {
+            counter!(REPORTED, "reason" => note.reason, "result" => "elsewhere").increment(1);
+            continue;
         }
         sleep(bucket.take(1.0, clock::now())).await;
         let result = match create(&client, &node, &note).await {
@@ -220,7 +223,7 @@ fn cut(text: &str, max: usize) -> &str {
 }
 
 /// A hash that is the same on every node.
-fn fnv1a(parts: &[&str]) -> u64 {
+pub(super) fn fnv1a(parts: &[&str]) -> u64 {
     let mut hasher = FnvHasher::default();
     for part in parts {
         hasher.write(part.as_bytes());

@@ -11,6 +11,7 @@ use axum::routing::{any, get};
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::metrics::process;
 use crate::observe::ClientCounts;
@@ -35,8 +36,10 @@ pub struct About {
 }
 
 pub(super) fn router(about: Arc<About>) -> Router {
+    // The page takes a thread that may block, and the kernel. All scrapers together get one of each.
+    let rendering = Arc::new(Semaphore::new(1));
     Router::new()
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(async move |State(about): State<Arc<About>>| metrics(about, rendering).await))
         // Empty: no component has an SLI of its own, but scrapers expect the page.
         .route("/metrics/slis", any(async || (METRICS, "")))
         .route("/healthz", any(async || (TEXT, "ok")))
@@ -47,9 +50,15 @@ pub(super) fn router(about: Arc<About>) -> Router {
         .with_state(about)
 }
 
-async fn metrics(State(about): State<Arc<About>>) -> Response {
+async fn metrics(about: Arc<About>, rendering: Arc<Semaphore>) -> Response {
+    // Fails only if the semaphore were closed. The thread keeps the permit: it goes on when the client is gone.
+    let permit = rendering.acquire_owned().await.ok();
+    let render = move || {
+        let _permit = permit;
+        metrics_page(&about)
+    };
     // Asking the kernel and reading /proc block.
-    match tokio::task::spawn_blocking(move || metrics_page(&about)).await {
+    match tokio::task::spawn_blocking(render).await {
         Ok(page) => (METRICS, page).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics page could not be made");

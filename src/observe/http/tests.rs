@@ -2,6 +2,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::metrics::HEALTHZ;
@@ -25,7 +26,7 @@ impl Served {
     async fn new(pages: Pages) -> Self {
         let listener = Listener::bind(LOCAL, pages).await.unwrap();
         let (address, shutdown) = (listener.listener.local_addr().unwrap(), CancellationToken::new());
-        let ended = tokio::spawn(listener.serve(shutdown.clone()));
+        let ended = tokio::spawn(listener.serve(PortLimits::default(), Supervisor::new(shutdown.clone())));
         Self { address, shutdown, ended }
     }
 
@@ -174,7 +175,7 @@ async fn all_addresses_of_ipv4_stand_for_those_of_ipv6_as_well() {
     let everywhere = SocketAddr::from(([0, 0, 0, 0], 0));
     let listener = Listener::bind(everywhere, Pages::Health(good(), Vec::new())).await.unwrap();
     let (port, shutdown) = (listener.address().unwrap().port(), CancellationToken::new());
-    let ended = tokio::spawn(listener.serve(shutdown.clone()));
+    let ended = tokio::spawn(listener.serve(PortLimits::default(), Supervisor::new(shutdown.clone())));
     let mut served = Served { address: SocketAddr::from(([127, 0, 0, 1], port)), shutdown, ended };
     assert_eq!(served.code("/livez").await, 200);
     if std::path::Path::new("/proc/net/if_inet6").exists() {
@@ -188,7 +189,12 @@ async fn an_address_that_becomes_free_is_served_then() {
     let taken = TcpListener::bind(LOCAL).await.unwrap();
     let (address, shutdown) = (taken.local_addr().unwrap(), CancellationToken::new());
     let pages = Pages::Health(good(), Vec::new());
-    let serving = tokio::spawn(Listener::serve_when_free(address, pages, shutdown.clone()));
+    let serving = tokio::spawn(Listener::serve_when_free(
+        address,
+        pages,
+        PortLimits::default(),
+        Supervisor::new(shutdown.clone()),
+    ));
     // Two attempts in vain; the clock goes on by itself when all tasks sleep.
     tokio::time::pause();
     tokio::time::sleep(2 * LISTEN_RETRY_PAUSE + Duration::from_millis(1)).await;

@@ -13,13 +13,15 @@ use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use socket2::{Domain, Protocol, Type};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::observe::Health;
+use crate::observe::serve::serve;
+use crate::observe::{Health, PortLimits};
 use crate::state::ObjectName;
+use crate::tasks::Supervisor;
 
 /// Connections that may wait to be accepted: Linux's default `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -41,6 +43,8 @@ pub(super) struct CheckSocket {
     server: AbortOnDropHandle<()>,
     /// Ends open connections: a client that keeps one must not go on getting stale answers.
     connections: DropGuard,
+    /// Its descriptor is one of those that health checks may take.
+    _descriptor: OwnedSemaphorePermit,
 }
 
 /// The body, as kube-proxy has it; health checkers of some load balancers read it.
@@ -87,19 +91,25 @@ impl CheckPage {
 
 impl CheckSocket {
     /// Listens, and serves the page.
-    pub fn open(addr: SocketAddr, page: &Arc<CheckPage>) -> io::Result<Self> {
+    pub fn open(
+        addr: SocketAddr,
+        page: &Arc<CheckPage>,
+        limits: &PortLimits,
+        supervisor: &Supervisor,
+    ) -> io::Result<Self> {
+        let Ok(descriptor) = Arc::clone(&limits.check_sockets).try_acquire_owned() else {
+            return Err(io::Error::other(
+                "the process may not have more file descriptors for health checks of Services",
+            ));
+        };
         let listener = listen(addr)?;
         let router = Router::new().fallback(async |State(page): State<Arc<CheckPage>>| page.answer());
         let router = router.with_state(Arc::clone(page));
         let end = CancellationToken::new();
         let connections = end.clone().drop_guard();
-        let server: JoinHandle<()> = tokio::spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(end.cancelled_owned()).await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the server of a health check ended");
-            }
-        });
-        Ok(Self { server: AbortOnDropHandle::new(server), connections })
+        let server = serve(listener, router, Arc::clone(&limits.checks), end);
+        let server = AbortOnDropHandle::new(supervisor.spawn_finite("the server of a Service's health check", server));
+        Ok(Self { server, connections, _descriptor: descriptor })
     }
 
     /// Closes the socket, so that its address and port are free afterwards. Answers on their way are finished.

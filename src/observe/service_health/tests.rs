@@ -192,3 +192,37 @@ async fn a_family_that_the_host_lacks_is_not_served() {
     assert_eq!(ask(port).await, None);
     assert!(servers.failed.is_empty());
 }
+
+#[tokio::test]
+async fn idle_connections_to_one_services_check_leave_the_others_to_load_balancers() {
+    let [port, other, _] = free_ports();
+    let mut servers = servers(&Health::default());
+    servers.update(&checks(&[("web", port, 2), ("shop", other, 1)])).await;
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(TcpStream::connect((LOCALHOST, port)).await.unwrap());
+    }
+    assert_eq!((ask(other).await, ask(port).await), (Some((200, 1)), Some((200, 2))));
+    let mut open = 0;
+    for stream in &mut idle {
+        let closed = tokio::time::timeout(std::time::Duration::from_millis(1), stream.read_u8()).await.is_ok();
+        open += usize::from(!closed);
+    }
+    assert!(open < 150, "{open} are still open");
+}
+
+#[tokio::test]
+async fn a_check_for_which_no_descriptor_is_left_is_told_and_served_later() {
+    let [port, other, _] = free_ports();
+    let limits = PortLimits::default();
+    let left = u32::try_from(limits.check_sockets.available_permits()).unwrap() - 1;
+    let taken = Arc::clone(&limits.check_sockets).try_acquire_many_owned(left).unwrap();
+    let mut servers = servers(&Health::default()).bounded(limits, Supervisor::default());
+    let wanted = checks(&[("shop", other, 1), ("web", port, 2)]);
+    servers.update(&wanted).await;
+    assert_eq!((ask(other).await, ask(port).await), (Some((200, 1)), None));
+    assert!(servers.failed.values().next().is_some_and(|reason| reason.contains("file descriptors")));
+    drop(taken);
+    servers.update(&wanted).await;
+    assert_eq!(ask(port).await, Some((200, 2)));
+}

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use crate::engine::{Committed, Failed, Failure};
 use crate::follow::{Effort, Follower};
 use crate::observe::{Health, ServiceHealth};
-use crate::state::{Compiled, Folded, HealthChecks, Snapshot};
+use crate::state::{Compiled, Folded, HealthCheck, HealthChecks, Snapshot};
+use crate::tasks::Supervisor;
 
 /// Keeps the proxy's health: whether changes wait for too long, and whether load balancers may send this node traffic.
 #[derive(Debug)]
@@ -37,20 +38,30 @@ impl Follower for HealthFollower {
     fn committed(&mut self, committed: &Committed, _: &Snapshot, _: Effort) {
         if committed.is_caught_up() {
             self.0.synced(Timestamp::now());
+        } else if !committed.plan.is_empty() {
+            self.0.progressed(Instant::now());
         }
     }
 
+    fn read_failed(&mut self, _: &Failure, _: u32) {
+        self.0.failed(Instant::now());
+    }
+
     fn failed(&mut self, failed: &Failed, _: &Failure, _: std::time::Duration) {
+        // The steps of a search for what the kernel refuses come to an end.
+        if !failed.is_search {
+            self.0.failed(Instant::now());
+        }
         // A batch that failed says nothing against families for which nothing waited.
         failed.up_to_date.iter().for_each(|family| self.0.up_to_date(*family, Timestamp::now()));
     }
 }
 
 impl ServiceHealthFollower {
-    /// Starts the task that binds ports and answers, in the current runtime.
-    pub fn start(mut service_health: ServiceHealth) -> Self {
+    /// Starts the task that binds ports and answers, as a task of `supervisor`.
+    pub fn start(mut service_health: ServiceHealth, supervisor: &Supervisor) -> Self {
         let (newest, mut changes) = watch::channel(HealthChecks::default());
-        tokio::spawn(async move {
+        supervisor.spawn_finite("the health checks of Services", async move {
             while changes.changed().await.is_ok() {
                 let checks = changes.borrow_and_update().clone();
                 service_health.update(&checks).await;
@@ -61,9 +72,24 @@ impl ServiceHealthFollower {
 }
 
 impl Follower for ServiceHealthFollower {
-    fn committed(&mut self, _: &Committed, snapshot: &Snapshot, _: Effort) {
-        // Ports that were taken are tried again with every commit.
-        let _ = self.0.send(snapshot.desired().health_checks.clone());
+    fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, _: Effort) {
+        let newest = &snapshot.desired().health_checks;
+        if committed.is_caught_up() {
+            // Ports that were taken are tried again with every commit.
+            let _ = self.0.send(newest.clone());
+            return;
+        }
+        // Until everything is programmed, load balancers may only learn of endpoints that are gone.
+        self.0.send_if_modified(|known| {
+            let gone = known.checks.iter().filter(|(key, check)| {
+                check.local_endpoints > 0 && newest.checks.get(*key).is_none_or(|check| check.local_endpoints == 0)
+            });
+            let gone: Vec<_> =
+                gone.map(|(key, check)| (key.clone(), HealthCheck { local_endpoints: 0, ..*check })).collect();
+            let is_modified = !gone.is_empty();
+            known.checks.extend(gone);
+            is_modified
+        });
     }
 }
 

@@ -1,17 +1,18 @@
 //! Measures what arrives, what is committed, and what fails.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use metrics::{counter, gauge, histogram};
-use tokio::time::Instant;
 
 use crate::clock;
 use crate::dataplane::Family;
-use crate::diff::{Acknowledged, Plan};
+use crate::diff::Plan;
 use crate::engine::{Committed, Failed, Failure, SyncProgress};
-use crate::follow::{Effort, Follower};
+use crate::follow::{Effort, Follower, ReadBack};
 use crate::metrics::{self as names, Arrival, ElementCounts, Pending};
+use crate::pacing::Moment;
 use crate::state::{Compiled, Folded, Received, Snapshot};
 
 /// Keeps the metrics.
@@ -23,7 +24,17 @@ pub struct MetricsFollower {
     pending: Pending,
     /// The event that is being folded.
     arrival: Option<Arrival>,
-    read_began: Instant,
+    sync: Option<SyncInProgress>,
+}
+
+/// What is known of the sync that goes on: from the reading, or from the first of its plans, until everything is programmed.
+#[derive(Debug)]
+struct SyncInProgress {
+    began: Moment,
+    /// The tables were read.
+    is_full: bool,
+    /// The families that were written to.
+    written: BTreeSet<Family>,
 }
 
 impl MetricsFollower {
@@ -34,21 +45,26 @@ impl MetricsFollower {
             counts: ElementCounts::default(),
             pending: Pending::since(Timestamp::now()),
             arrival: None,
-            read_began: Instant::now(),
+            sync: None,
         }
     }
 
-    /// Records how long a sync took: a full one for every family, others for the families that they wrote to.
-    fn sync(&self, plan: &Plan, full: bool, took: Duration, succeeded: bool) {
-        let written = |family: &&Family| plan.operations.iter().any(|operation| operation.family == **family);
-        let families = || self.families.iter();
+    /// A plan of the sync was sent. Making and sending it took so long.
+    fn sent(&mut self, plan: &Plan, took: Duration) {
+        let now = clock::now();
+        let began = Moment::from_start(now.since_start().saturating_sub(took));
+        let sync = self.sync.get_or_insert(SyncInProgress { began, is_full: false, written: BTreeSet::new() });
+        sync.written.extend(plan.operations.iter().map(|operation| operation.family));
         if !plan.is_empty() {
             names::plan(plan);
         }
-        names::sync_duration(families().filter(|family| full || written(family)), full, took.as_secs_f64());
-        for family in families().filter(|family| !succeeded && written(family)) {
-            counter!(names::SYNC_FAILURES, "ip_family" => family.label()).increment(1);
-        }
+    }
+
+    /// The sync ends. Records how long it took: a full one for every family, others for the families that they wrote to.
+    fn end_sync(&mut self) {
+        let Some(SyncInProgress { began, is_full, written }) = self.sync.take() else { return };
+        let families = self.families.iter().filter(|family| is_full || written.contains(family));
+        names::sync_duration(families, is_full, clock::now().since(began).as_secs_f64());
     }
 
     fn families_at(&self, name: &'static str, at: Timestamp) {
@@ -82,22 +98,22 @@ impl Follower for MetricsFollower {
     fn reading(&mut self, failures: u32) {
         let cause = if failures == 0 { "start" } else { "failure" };
         counter!(names::READ_BACKS, "cause" => cause).increment(1);
-        self.read_began = Instant::now();
+        self.sync = Some(SyncInProgress { began: clock::now(), is_full: true, written: BTreeSet::new() });
     }
 
-    fn read(&mut self, held: &Acknowledged) {
-        self.counts.restart(&held.count_elements());
+    fn read(&mut self, found: &ReadBack) {
+        self.counts.restart(&found.elements);
     }
 
     fn read_failed(&mut self, _: &Failure, _: u32) {
-        names::sync_duration(&self.families, true, self.read_began.elapsed().as_secs_f64());
+        self.end_sync();
         counter!(names::SYNCS, "result" => "failed").increment(1);
     }
 
     fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, effort: Effort) {
         committed.refused.iter().for_each(names::skipped);
         let plan = &committed.plan;
-        self.sync(plan, committed.after_reading, effort.took, true);
+        self.sent(plan, effort.took);
         self.counts.follow(&plan.operations);
         match committed.progress {
             SyncProgress::CaughtUp => self.pending.all_programmed(clock::now(), Timestamp::now()),
@@ -105,6 +121,7 @@ impl Follower for MetricsFollower {
             SyncProgress::Partial => self.pending.newest_wait(),
         }
         if committed.is_caught_up() {
+            self.end_sync();
             self.families_at(names::SYNC_LAST, Timestamp::now());
             names::without_local(&self.families, &snapshot.desired().without_local);
             #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^52 Services")]
@@ -120,8 +137,14 @@ impl Follower for MetricsFollower {
     }
 
     fn failed(&mut self, failed: &Failed, _: &Failure, took: Duration) {
+        self.sent(&failed.plan, took);
         if !failed.is_search {
-            self.sync(&failed.plan, false, took, false);
+            let plan = &failed.plan;
+            let written = |family: &&Family| plan.operations.iter().any(|operation| operation.family == **family);
+            for family in self.families.iter().filter(written) {
+                counter!(names::SYNC_FAILURES, "ip_family" => family.label()).increment(1);
+            }
+            self.end_sync();
             counter!(names::SYNCS, "result" => "failed").increment(1);
         }
     }

@@ -92,7 +92,7 @@ impl ClusterDraft<'_> {
         for object in all {
             self.put(kind, object, put);
         }
-        self.cluster.complete.insert(kind);
+        self.cluster.complete[kind as usize] = true;
     }
 
     /// Puts one decoded object, or reports that it could not be read.

@@ -1,9 +1,11 @@
 //! Comparing what two versions of a Service ask for.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::dataplane::Frontend;
-use crate::state::compile::FrontendSpec;
+use crate::dataplane::{Frontend, SizeClass};
+use crate::sorted::{Side, differences};
+use crate::state::compile::{FrontendSpec, TrafficPolicy};
 
 /// A frontend with what one service port asks of it.
 type Claim = (Frontend, Arc<FrontendSpec>);
@@ -35,5 +37,59 @@ pub(super) fn changed_claims(
             }
         }
         (old, new) = (old + olds, new + news);
+    }
+}
+
+/// The most memberships of sets, and their comments, that a frontend may change: four that go and four that come.
+const MAX_MEMBERSHIPS: usize = 8;
+
+/// An upper bound of the elements that have to be written when this is asked of a frontend instead of that.
+pub(super) fn changed_elements(before: Option<&FrontendSpec>, after: Option<&FrontendSpec>) -> usize {
+    let sources = |spec: &FrontendSpec| spec.sources.as_ref().map_or(0, |sources| sources.len());
+    let all = |spec: &FrontendSpec| MAX_MEMBERSHIPS / 2 + spec.endpoint_count() + sources(spec);
+    let (Some(before), Some(after)) = (before, after) else { return before.or(after).map_or(0, all) };
+    let lists = TrafficPolicy::ALL.map(|policy| (before.endpoints(policy), after.endpoints(policy)));
+    let same_sets = before.owner == after.owner
+        && before.affinity == after.affinity
+        && std::mem::discriminant(&before.outcome) == std::mem::discriminant(&after.outcome)
+        && before.sources.is_some() == after.sources.is_some()
+        && lists.iter().all(|(old, new)| SizeClass::for_endpoints(old.len()) == SizeClass::for_endpoints(new.len()));
+    let memberships = if same_sets { 0 } else { MAX_MEMBERSHIPS };
+    let ranges = if before.sources == after.sources { 0 } else { sources(before) + sources(after) };
+    let slots = lists.into_iter().filter(|(old, new)| old != new).map(|(old, new)| {
+        let (mut gone, mut come) = (0, 0);
+        differences(&**old, &**new, |side, _| match side {
+            Side::Before => gone += 1,
+            Side::After => come += 1,
+        });
+        // A new endpoint takes the place of one that goes. A place that stays empty is filled by the last endpoint.
+        match come.cmp(&gone) {
+            Ordering::Less => 2 * come + 3 * (gone - come),
+            _ => 2 * gone + (come - gone),
+        }
+    });
+    memberships + ranges + slots.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{World, frontend, service, slice};
+
+    #[test]
+    fn the_bound_follows_what_changes_and_not_what_there_is() {
+        let mut world = World::new();
+        let many: Vec<String> = (0..200).map(|n| format!("10.1.0.{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        world.apply(service("shop/web"));
+        let mut specs = Vec::new();
+        for endpoints in [&many[..], &many[1..], &many[..199], &[]] {
+            world.apply(slice("shop/web-1").ready(endpoints));
+            specs.push(Arc::clone(world.desired().frontends[&frontend("10.96.0.1 80/tcp")].winner()));
+        }
+        let bound = |before: usize, after: usize| changed_elements(Some(&specs[before]), Some(&specs[after]));
+        assert_eq!((bound(0, 0), bound(0, 1), bound(1, 2)), (0, 3, 2));
+        assert_eq!((bound(0, 3), bound(3, 0)), (608, 208));
+        assert_eq!(changed_elements(None, Some(&specs[0])), 204);
     }
 }

@@ -73,6 +73,48 @@ fn of_two_services_the_older_holds_the_frontend_whichever_comes_first() {
     }
 }
 
+/// A Service with this external IP.
+fn external(text: &str, created: i64, cluster_ip: &str, external_ip: &str) -> Event {
+    let crate::state::Decoded::Object(service) = service(text).created(created).ips(&[cluster_ip]).decoded() else {
+        unreachable!()
+    };
+    let external_ips = vec![crate::fixtures::ip(external_ip)].into();
+    let service = crate::state::Service { external_ips, ..(*service).clone() };
+    Event::ServiceApplied(crate::state::Decoded::Object(service.into()))
+}
+
+#[test]
+fn a_cluster_ip_comes_before_the_external_ip_of_an_older_service() {
+    for cluster_ip_first in [true, false] {
+        let mut world = World::new();
+        let mut events: Vec<Event> =
+            vec![service("kube/dns").created(9).into(), external("shop/thief", 1, "10.96.0.9", "10.96.0.1")];
+        if !cluster_ip_first {
+            events.reverse();
+        }
+        let reports: Vec<String> = events.into_iter().flat_map(|event| world.apply(event).reports()).collect();
+        assert_eq!(world.at(FRONTEND), "kube/dns:http rejects");
+        let report = "Service shop/thief: 10.96.0.1:80/tcp: kube/dns:http holds this frontend: it is its ClusterIP (frontend-taken)";
+        assert_eq!(reports, [report]);
+    }
+}
+
+#[test]
+fn of_two_external_claims_one_with_endpoints_comes_first_and_gives_way_when_they_are_gone() {
+    let mut world = World::new();
+    world.apply(external("shop/old", 1, "10.96.0.8", "192.0.2.1"));
+    world.apply(external("shop/new", 2, "10.96.0.9", "192.0.2.1"));
+    let at = |world: &World| world.at("192.0.2.1 80/tcp");
+    assert_eq!(at(&world), "shop/old:http rejects");
+    let reports = world.apply(slice("shop/new-1").ready(&["10.1.0.1"])).reports();
+    assert_eq!(at(&world), "shop/new:http -> 10.1.0.1:8080");
+    assert!(reports[0].contains("Service shop/old") && reports[0].contains("has endpoints"), "{reports:?}");
+    world.apply(slice("shop/old-1").ready(&["10.1.0.2"]));
+    assert_eq!(at(&world), "shop/old:http -> 10.1.0.2:8080");
+    world.apply(slice("shop/old-1"));
+    assert_eq!(at(&world), "shop/new:http -> 10.1.0.1:8080");
+}
+
 #[test]
 fn a_service_of_unknown_age_comes_last_and_names_decide_between_equals() {
     for (a, b, winner) in [

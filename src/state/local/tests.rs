@@ -84,7 +84,7 @@ impl Followed {
 
     fn apply(&mut self, event: Event) {
         let applied = self.cluster.apply(event);
-        self.desired.update(&self.cluster, &applied.changes);
+        self.desired.update(&mut self.cluster, &applied.changes);
         assert_eq!(self.desired, Desired::from_cluster(&self.cluster), "following and starting afresh are the same");
     }
 

@@ -22,7 +22,7 @@ fn options(manifests: &Path, record: Option<&Path>) -> SourceOptions {
 
 /// Every event until the source ends.
 async fn events(options: SourceOptions) -> Vec<Event> {
-    let StartedSource { events: mut received, ready } = start(options).await.unwrap();
+    let StartedSource { events: mut received, ready } = start(options, &Supervisor::default()).await.unwrap();
     ready.await.unwrap();
     let mut events = Vec::new();
     while let Some(received) = received.recv().await {
@@ -55,13 +55,36 @@ async fn the_journal_holds_every_event_in_order() {
 
 #[tokio::test]
 async fn missing_manifests_stop_the_start() {
-    let source = start(options(Path::new("/nowhere/web.yaml"), None)).await.unwrap();
+    let source = start(options(Path::new("/nowhere/web.yaml"), None), &Supervisor::default()).await.unwrap();
     let error = source.ready.await.unwrap_err();
     assert!(error.to_string().contains("/nowhere/web.yaml"), "{error}");
 }
 
 #[tokio::test]
 async fn an_unwritable_journal_stops_the_start() {
-    let error = start(options(Path::new("-"), Some(Path::new("/nowhere/journal")))).await.err().expect("an error");
+    let error = start(options(Path::new("-"), Some(Path::new("/nowhere/journal"))), &Supervisor::default())
+        .await
+        .err()
+        .expect("an error");
     assert!(error.to_string().contains("cannot record events to /nowhere/journal"), "{error}");
+}
+
+#[tokio::test]
+async fn manifests_that_cannot_be_followed_end_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(inner.join("web.yaml"), MANIFEST).unwrap();
+    let mut options = options(&inner.join("web.yaml"), None);
+    if let ObjectSource::Manifests { follow, .. } = &mut options.objects {
+        *follow = true;
+    }
+    let supervisor = Supervisor::default();
+    let source = start(options, &supervisor).await.unwrap();
+    source.ready.await.unwrap();
+    // The task that follows them has not begun: this thread runs all tasks.
+    std::fs::remove_dir_all(&inner).unwrap();
+    supervisor.shutdown().cancelled().await;
+    let failure = supervisor.check().unwrap_err();
+    assert!(failure.to_string().starts_with("following the manifests ended: "), "{failure}");
 }

@@ -151,9 +151,11 @@ fn list(shared: &Shared, resource: Resource, query: &Query, fault: Option<Fault>
     let mut items = store.list(resource, &query.selection(), token.map(|(_, after)| after));
     let limit = query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
     let mut metadata = json!({"resourceVersion": revision.to_string()});
-    if items.len() > limit {
+    let all = items.len();
+    if all > limit {
         items.truncate(limit);
         metadata["continue"] = json!(format!("{revision}~{}", items.last().unwrap().0));
+        metadata["remainingItemCount"] = json!(all - limit);
     }
     let texts: Vec<_> = items.iter().map(|(_, object)| object.text.as_str()).collect();
     let (kind, version) = (resource.kind(), resource.api_version());

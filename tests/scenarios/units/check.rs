@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use pointsman::dataplane::{Endpoint, Frontend};
-use pointsman::state::{ChangeSet, Claims, Cluster, Desired, Outcome};
+use pointsman::state::{ChangeSet, Claims, Cluster, Desired, Outcome, Snapshot, View};
 use pointsman::watch::Manifests;
 
 use crate::common::netns::NODE_NAME;
@@ -94,28 +94,28 @@ impl Unit {
     /// # Errors
     /// With what was expected and what came, if not.
     pub fn check(&self) -> Result<(), String> {
-        let empty = Cluster::new(NODE_NAME);
-        let before = self.before.as_ref().map_or_else(|| empty.clone(), |objects| list(&empty, objects).0);
-        let (after, changes) = list(&before, &self.given);
-        let desired_before = Desired::from_cluster(&before);
-        let mut desired = desired_before.clone();
-        desired.update(&after, &changes);
-        if desired != Desired::from_cluster(&after) {
+        let view = View { node_name: NODE_NAME.into(), ..View::default() };
+        let empty = Snapshot::seen_from(view);
+        let (snapshot_before, _) = list(&empty, self.before.as_deref().unwrap_or_default());
+        let (snapshot, changes) = list(&snapshot_before, &self.given);
+        let (before, after) = (snapshot_before.cluster(), snapshot.cluster());
+        let (desired_before, desired) = (snapshot_before.desired(), snapshot.desired());
+        if *desired != Desired::from_cluster(after) {
             return Err("the updated state differs from one that is compiled from scratch".to_owned());
         }
         for expected in &self.expected {
             let (wanted, seen) = match expected {
-                Expected::Frontends(wanted) => (sorted(wanted), sorted(&frontends(&desired))),
-                Expected::Lines(wanted) => (sorted(wanted), sorted(&lines(&desired))),
+                Expected::Frontends(wanted) => (sorted(wanted), sorted(&frontends(desired))),
+                Expected::Lines(wanted) => (sorted(wanted), sorted(&lines(desired))),
                 Expected::Touched(wanted) => {
                     (sorted(wanted), changes.services().iter().map(ToString::to_string).collect())
                 }
-                Expected::NothingSent => (lines(&desired_before), lines(&desired)),
+                Expected::NothingSent => (lines(desired_before), lines(desired)),
                 Expected::NodePortAddresses(wanted) => (
                     sorted(wanted),
                     sorted(&after.node_port_addresses().iter().map(ToString::to_string).collect::<Vec<_>>()),
                 ),
-                Expected::Empty => (Vec::new(), remains(&before, &after, &desired)),
+                Expected::Empty => (Vec::new(), remains(before, after, desired)),
             };
             if wanted != seen {
                 return Err(format!(
@@ -128,17 +128,19 @@ impl Unit {
     }
 }
 
-/// The cluster after complete lists of these objects, and what that changed.
-fn list(cluster: &Cluster, objects: &[String]) -> (Cluster, ChangeSet) {
+/// The snapshot after complete lists of these objects, and what that changed.
+fn list(before: &Snapshot, objects: &[String]) -> (Snapshot, ChangeSet) {
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a scratch file");
     std::fs::write(file.path(), objects.join("\n---\n")).expect("the scratch file can be written");
     let (_, events) = Manifests::load(&[file.path().to_owned()], NODE_NAME).expect("the scratch file can be read");
-    let mut next = cluster.clone();
+    let mut next = before.clone();
     let mut changes = ChangeSet::default();
     for event in events {
-        changes.merge(next.apply(event).changes);
+        changes.merge(next.cluster().clone().apply(event.clone()).changes);
+        next.fold(event);
     }
-    assert!(next.is_complete(), "every kind was listed");
+    next.compile();
+    assert!(next.cluster().is_complete(), "every kind was listed");
     (next, changes)
 }
 

@@ -21,7 +21,7 @@ impl ClusterDraft<'_> {
         self.changes.services = services.iter().map(|(name, _)| (name.clone(), ServiceState::default())).collect();
         self.cluster.service_count = services.len();
         self.cluster.services = bulk_load_order(services).collect();
-        self.cluster.complete.insert(Kind::Service);
+        self.cluster.complete[Kind::Service as usize] = true;
     }
 
     /// The first list of slices, before all lists are complete and while the cluster has no slice.
@@ -64,7 +64,7 @@ impl ClusterDraft<'_> {
         }
         self.changes.services = before.into_iter().collect();
         self.cluster.services.extend(bulk_load_order(new));
-        self.cluster.complete.insert(Kind::EndpointSlice);
+        self.cluster.complete[Kind::EndpointSlice as usize] = true;
     }
 
     /// The objects that could be read; the problems of all are reported.
