@@ -7,12 +7,12 @@ set -euo pipefail
 
 cd "$(dirname "$0")/.."
 
-# Without root the demo needs no nft, so none is fetched.
+# Without root the demo needs no nft, so this script fetches none. (`make demo` does, with what else the tests need.)
 if [ "$(id -u)" -eq 0 ]; then
   command -v ip >/dev/null || { echo "demo.sh: the demo needs ip (package iproute2)" >&2; exit 1; }
   NFT=$(scripts/nft.sh)
   export NFT
 fi
 
-cargo build --quiet --bin pointsman --example demo "$@"
+cargo build --bin pointsman --example demo "$@"
 exec cargo run --quiet --example demo "$@"

@@ -6,6 +6,7 @@
 
 mod args;
 mod cleanup;
+mod combinations;
 mod configuration;
 mod doctor;
 mod dry_run;
@@ -19,10 +20,13 @@ mod signal;
 mod source;
 mod take_over;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
 
+use crate::config::removed_flag;
 use args::{Args, OutputFormat, Subcommand, VersionFormat};
 
 /// The exit code if there are differences.
@@ -34,14 +38,10 @@ const ERROR: u8 = 2;
 
 /// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
+    end_on_panic();
     let mut args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => {
-            let code = if error.use_stderr() { ERROR } else { 0 };
-            // If the terminal is closed, there is nowhere left to print to.
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
+        Err(error) => return print_usage(&error),
     };
     let progress = logging::Progress::new();
     if args.version != VersionFormat::False {
@@ -61,6 +61,29 @@ pub fn main() -> ExitCode {
         result
     });
     exit_code(result, &progress)
+}
+
+/// Makes a panic in any task end the process: a supervisor starts it again, and until then the rules serve. Without this the task would be
+/// missing for ever.
+fn end_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        #[expect(clippy::disallowed_methods, reason = "the thread that panics is not the one that returns from main")]
+        std::process::exit(ERROR.into());
+    }));
+}
+
+/// Prints help, or what is wrong with the command line.
+fn print_usage(error: &clap::Error) -> ExitCode {
+    // If the terminal is closed, there is nowhere left to print to.
+    let _ = error.print();
+    if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
+        && let Some(hint) = removed_flag(flag)
+    {
+        let _ = writeln!(io::stderr(), "\n{hint}");
+    }
+    ExitCode::from(if error.use_stderr() { ERROR } else { 0 })
 }
 
 /// The exit code of a result. An error is printed.
@@ -85,8 +108,28 @@ async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCo
             anyhow::bail!("--output has no effect here: give --dry-run as well, or leave --output out")
         }
         None if args.init_only => proxy::init(args).await,
-        None if args.cleanup.is_some() => cleanup::run(args).await,
+        None if args.cleans_up().is_some() => cleanup::run(args).await,
         None if args.dry_run => dry_run::run(args, progress).await,
         None => proxy::run(args, progress).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    const PANICS: &str = "POINTSMAN_TEST_PANICS";
+
+    #[test]
+    fn a_task_that_panics_ends_the_process() {
+        if std::env::var_os(PANICS).is_some() {
+            super::end_on_panic();
+            let _ = std::thread::spawn(|| panic!("on purpose")).join();
+            return;
+        }
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "cli::tests::a_task_that_panics_ends_the_process"]).env(PANICS, "1");
+        let status = again.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(2));
     }
 }

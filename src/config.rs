@@ -11,6 +11,7 @@
 //! these tables. Only [`follow`], which watches the file, does input or output.
 
 mod change;
+mod decode;
 mod document;
 mod duration;
 pub mod fields;
@@ -19,15 +20,21 @@ pub mod follow;
 mod hint;
 mod kind;
 mod networks;
+mod notes;
 mod problem;
+mod reading;
+mod removed;
+mod scalar;
 mod settings;
 mod table;
 mod values;
+mod yaml;
 
 pub use change::ConfigChange;
 pub use duration::GoDuration;
 pub use kind::{FieldValue, parse_go_bool};
 pub use problem::{ConfigNote, ConfigProblem, ConfigProblems, Origin};
-pub use settings::{ConntrackSettings, LogFormat, Settings};
+pub use removed::removed_flag;
+pub use settings::{ConntrackSettings, Examined, LogFormat, Settings};
 pub use table::table;
 pub use values::KubeProxyConfiguration;

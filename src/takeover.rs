@@ -12,8 +12,8 @@
 //! While both are there, the first nat chain that translates a connection decides; of equal priorities Linux calls the chain
 //! first that was attached last (`nf_hook_entries_grow`), which is Pointsman's unless kube-proxy attaches its chains again.
 //!
-//! Two callers decide by who serves health checks on the node ([`HealthServer`]): [`TakeOverDecision`] for `--take-over` after the first
-//! sync, and [`clean_up`] for `--cleanup`.
+//! Two callers decide by which proxy runs on the node ([`RunningProxy`]): [`TakeOverDecision`] for the start, and for `--take-over` after
+//! the first sync; and [`clean_up`] for `--cleanup`. [`InstanceLock`] keeps a second Pointsman away.
 //!
 //! What other programs own stays: rules that only mention a chain of kube-proxy, `KUBE-FIREWALL` and the other chains of the
 //! kubelet. A chain that a foreign rule still jumps to stays too, and is reported.
@@ -25,11 +25,14 @@ mod interfaces;
 mod ipset;
 mod ipvs;
 mod legacy;
+mod lock;
 mod names;
 mod probe;
+mod process;
 mod program;
 mod remove;
 mod ruleset;
+mod running;
 mod selection;
 
 pub use cleanup::{CleanUpError, CleanUpScope, clean_up};
@@ -37,9 +40,11 @@ pub use decision::{TakeOverDecision, TakeOverOutcome, TakeOverPolicy};
 pub use find::{KubeProxyArtifacts, LegacyIptables, find_artifacts};
 pub use interfaces::{Interface, interfaces};
 pub use ipvs::{IpvsServices, VirtualService};
+pub use lock::InstanceLock;
 pub use names::{IPVS_LINK, KUBE_PROXY_TABLE};
-pub use probe::{HEALTH_PORT, HealthServer, fetch_page, probe_health_port};
+pub use probe::{HEALTH_PORT, HealthServer, METRICS_PORT, fetch_page};
 pub use program::program_exists;
 pub use remove::{RemovalReport, remove_artifacts};
 pub use ruleset::{IptablesChain, IptablesRule, IptablesRuleset};
+pub use running::{ProxyPorts, RunningProxy, find_running_proxy};
 pub use selection::{IptablesSelection, KeptChain};

@@ -2,9 +2,13 @@
 
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
+#[path = "operator/attempts.rs"]
+mod attempts;
 mod common;
 #[path = "operator/configuration.rs"]
 mod configuration;
+#[path = "operator/field.rs"]
+mod field;
 
 use std::fs;
 use std::io::Write;
@@ -133,6 +137,11 @@ fn wrong_options_stop_the_start() {
     );
     assert_refused(&["--watch"], &["--manifests"]);
     assert_refused(&["--against", "empty"], &["--dry-run"]);
+    assert_refused(&["--manifests", EXAMPLES, "--once", "--against", "empty"], &["--against", "--dry-run"]);
+    assert_refused(&["--manifests", EXAMPLES, "--watch", "--against", "empty"], &["--against", "--dry-run"]);
+    assert_refused(&["--cleanup", "--against", "empty"], &["--against", "--dry-run"]);
+    assert_refused(&["--once", "--log-level", "inof"], &["inof", "debug"]);
+    assert_refused(&["--once", "--master", "10.0.0.1:6443"], &["10.0.0.1:6443", "https://"]);
     assert_refused(&["--metrics-bind-address", "localhost"], &["127.0.0.1:10249"]);
     assert_refused(&["--dry-rum"], &["--dry-run"]);
     assert_refused(&["--manifests", EXAMPLES, "--once", "-o", "json"], &["--dry-run"]);

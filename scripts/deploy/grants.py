@@ -30,6 +30,7 @@ def check(base):
         ("priorityClassName", pod["priorityClassName"], "system-node-critical"),
         ("tolerations", pod["tolerations"], [{"operator": "Exists"}]),
         ("nodeSelector", pod["nodeSelector"], {"kubernetes.io/os": "linux"}),
+        ("startupProbe", container["startupProbe"]["httpGet"], {"path": "/livez", "port": 10256}),
         ("livenessProbe", container["livenessProbe"]["httpGet"], {"path": "/livez", "port": 10256}),
         ("readinessProbe", container["readinessProbe"]["httpGet"], {"path": "/healthz", "port": 10256}),
         ("envFrom", container["envFrom"], [{"configMapRef": {"name": "pointsman-api-server", "optional": True}}]),

@@ -19,6 +19,8 @@ RENDERED = {
         "config.conntrack.udpTimeout=0s", "config.nodePortAddresses=null", "config.logging.flushFrequency=0",
         "config.iptables.masqueradeBit=null", "config.ipvs.scheduler=", "config.winkernel.enableDSR=false",
     ],
+    # The comma is escaped for --set.
+    "dual stack": ["config.clusterCIDR=10.244.0.0/16\\,fd00:10:244::/56", "config.healthzBindAddress=[::]:10256"],
     "other values": [
         "init.enabled=false", "image.repository=registry.example.com/pointsman",
         f"image.digest=sha256:{'0' * 64}", "imagePullSecrets[0].name=registry",

@@ -2,18 +2,21 @@
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::builder::PossibleValue;
 use clap::{ArgAction, Parser, ValueEnum};
 
+use super::combinations;
 use super::kube_proxy::KubeProxyFlags;
 use crate::apply::{BackendChoice, BackendOptions};
-use crate::config::{ConfigNote, LogFormat, Settings, parse_go_bool};
+use crate::config::{ConfigNote, GoDuration, LogFormat, Settings, parse_go_bool};
 use crate::dataplane::{Family, Options};
 use crate::diff::Scope;
 use crate::host;
 use crate::state::View;
+use crate::takeover::ProxyPorts;
 use crate::watch::journal::ReadUntil;
 
 /// A Kubernetes Service proxy for nftables whose updates cost the size of the change.
@@ -35,7 +38,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
-    /// Write the effective configuration to this file in kube-proxy's format, then exit
+    /// Write the effective configuration to this file in kube-proxy's format, or with - to standard output, then exit
     #[arg(long, value_name = "FILE")]
     pub write_config_to: Option<PathBuf>,
 
@@ -55,7 +58,7 @@ pub(super) struct Args {
 
     /// Read the cluster from manifests instead of the API server: a file, a folder, or - for standard input. YAML or JSON, as
     /// printed by `kubectl get svc,endpointslices,nodes -A -o yaml`. May be repeated
-    #[arg(long, value_name = "PATH", conflicts_with = "kubeconfig")]
+    #[arg(long, value_name = "PATH")]
     pub manifests: Vec<PathBuf>,
 
     /// Keep running and program every change of the manifests
@@ -87,8 +90,7 @@ pub(super) struct Args {
         value_name = "WHAT",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "all",
-        conflicts_with_all = ["once", "dry_run", "watch"]
+        default_missing_value = "all"
     )]
     pub cleanup: Option<CleanUp>,
 
@@ -96,14 +98,24 @@ pub(super) struct Args {
     #[arg(long, requires = "cleanup")]
     pub force: bool,
 
-    /// When to remove kube-proxy's rules, after the first sync: auto removes them unless a kube-proxy, or another program than
-    /// Pointsman, answers on port 10256 of this host; force always removes them; never keeps them
-    #[arg(long, value_enum, default_value_t)]
-    pub take_over: TakeOver,
+    /// When to remove kube-proxy's rules, after the first sync: auto removes them unless a kube-proxy runs on this host, or an unknown
+    /// program answers on its health port; force always removes them; never keeps them [default: auto]
+    #[arg(long, value_enum)]
+    pub take_over: Option<TakeOver>,
 
-    /// What --dry-run compares with: this node's kernel, or empty tables (needs neither root nor nft)
-    #[arg(long, value_enum, default_value_t, requires = "dry_run")]
-    pub against: Against,
+    /// Start although a kube-proxy or another Pointsman runs on this node. Beside a kube-proxy both translate; another Pointsman's tables
+    /// are overwritten
+    #[arg(long)]
+    pub beside_other_proxy: bool,
+
+    /// What --dry-run compares with: this node's kernel, or empty tables (needs neither root nor nft) [default: kernel]
+    #[arg(long, value_enum, requires = "dry_run")]
+    pub against: Option<Against>,
+
+    /// How long --dry-run waits for complete lists from the API server, or --once for its sync, before it gives up with exit code 2
+    /// [default: 30s for --dry-run]
+    #[arg(long, value_name = "DURATION", value_parser = timeout)]
+    pub timeout: Option<Duration>,
 
     /// How to program the kernel: netlink, the nft program, or auto for the first of these that passes a test
     #[arg(long, value_enum, default_value_t, global = true)]
@@ -169,12 +181,15 @@ pub(super) struct DoctorArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum CleanUp {
     /// Pointsman's and kube-proxy's.
-    #[value(alias = "true")]
+    #[value(aliases = ["true", "TRUE", "True", "t", "T", "1"])]
     All,
     /// Pointsman's.
     Own,
     /// kube-proxy's.
     KubeProxy,
+    /// None: as without the option.
+    #[value(name = "false", aliases = ["FALSE", "False", "f", "F", "0"], hide = true)]
+    Off,
 }
 
 /// What becomes of kube-proxy's rules.
@@ -242,6 +257,8 @@ impl ValueEnum for BackendChoice {
 impl Args {
     /// Reads the configuration file and the flags into `settings`. Returns notes to log once logging has started.
     pub fn read_settings(&mut self) -> anyhow::Result<Vec<ConfigNote>> {
+        combinations::check(self)?;
+        check_master(self.flags.value("master").unwrap_or_default())?;
         // For doctor, --config is a file to inspect.
         let file = self.config.as_deref().filter(|_| !matches!(self.command, Some(Subcommand::Doctor(_))));
         let text = file.map(read).transpose()?;
@@ -293,10 +310,32 @@ impl Args {
         scope
     }
 
+    /// The ports on which another proxy may answer: the default ones, and those of the configuration, which may be kube-proxy's own.
+    pub fn proxy_ports(&self) -> ProxyPorts {
+        ProxyPorts::with(self.settings.healthz.map(|at| at.port()), self.settings.metrics.map(|at| at.port()))
+    }
+
     /// How to open the backend.
     pub fn backend_options(&self) -> BackendOptions {
         BackendOptions { choice: self.backend, nft: self.nft.clone() }
     }
+}
+
+/// A span of time of more than 0, in Go's spelling.
+fn timeout(text: &str) -> Result<Duration, &'static str> {
+    let duration = text.parse::<GoDuration>().map(GoDuration::to_duration).ok().filter(|duration| !duration.is_zero());
+    duration.ok_or("expected a duration of more than 0, such as 30s or 1m")
+}
+
+/// Checks that this is the URL of a server, or empty.
+fn check_master(text: &str) -> anyhow::Result<()> {
+    let is_url = text.parse::<http::Uri>().is_ok_and(|url| {
+        matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty())
+    });
+    if text.is_empty() || is_url {
+        return Ok(());
+    }
+    bail!("--master {text:?} is not the URL of a server: expected one such as https://192.0.2.1:6443")
 }
 
 /// A bool in Go's spelling.

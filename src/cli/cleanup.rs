@@ -14,7 +14,8 @@ const FAILED: u8 = 1;
 impl From<CleanUp> for CleanUpScope {
     fn from(chosen: CleanUp) -> Self {
         match chosen {
-            CleanUp::All => Self::All,
+            // Off never gets here.
+            CleanUp::All | CleanUp::Off => Self::All,
             CleanUp::Own => Self::Own,
             CleanUp::KubeProxy => Self::KubeProxy,
         }
@@ -22,8 +23,8 @@ impl From<CleanUp> for CleanUpScope {
 }
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let scope = args.cleanup.unwrap_or(CleanUp::All).into();
-    match clean_up(scope, args.force).await {
+    let scope = args.cleans_up().unwrap_or(CleanUp::All).into();
+    match clean_up(scope, args.force, &args.proxy_ports()).await {
         Ok(report) => {
             print(&report).context("cannot write to standard output")?;
             Ok(ExitCode::from(if report.failed.is_empty() { 0 } else { FAILED }))

@@ -6,14 +6,18 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::args::Args;
-use super::logging;
+use super::{logging, output};
 use crate::config::ConfigChange;
 use crate::config::follow::FileFollower;
 use crate::host::{self, HostRole};
 
-/// `--write-config-to`: writes the effective configuration to a file.
+/// `--write-config-to`: writes the effective configuration to a file, or for `-` to standard output.
 pub(super) fn write(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
     let text = args.settings.configuration.yaml().context("cannot write the configuration as YAML")?;
+    if file == Path::new("-") {
+        output::print_text(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     std::fs::write(file, text)
         .with_context(|| format!("cannot write the configuration to {}: check --write-config-to", file.display()))?;
     tracing::info!(file = %file.display(), "wrote the configuration");
@@ -33,7 +37,7 @@ pub(super) async fn changed(args: &Args) {
     };
     let mut settings = args.settings.clone();
     for look in 0_u64.. {
-        let content = follower.changed().await.map_err(anyhow::Error::from);
+        let content = follower.changed().await.with_context(|| format!("cannot read {}", path.display()));
         let next = match content.and_then(|text| args.settings_from(Some(&text))) {
             Ok((next, notes)) => {
                 // The start has printed the notes about the first content.

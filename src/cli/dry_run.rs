@@ -1,9 +1,11 @@
 //! `--dry-run`: what a sync would change.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::args::{Against, Args};
 use super::logging::Progress;
@@ -15,16 +17,21 @@ use crate::proxy::log_skipped;
 use crate::tasks::Supervisor;
 use crate::watch::{Connection, Received, StartedSource};
 
+/// How long the API server may take to send complete lists.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
-    let scope = match args.against {
+    let against = args.against.unwrap_or_default();
+    let scope = match against {
         Against::Kernel => args.scope(),
         Against::Empty => args.dual_stack(),
     };
-    let mut backend = match args.against {
+    let mut backend = match against {
         Against::Kernel => Some(AnyBackend::open_for_reading(&args.backend_options()).await?),
         Against::Empty => None,
     };
     let view = args.view(&args.node_name()?);
+    let timeout = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let supervisor = Supervisor::default();
     let StartedSource { mut events, ready } =
         source::start(args, progress, &Connection::default(), &supervisor).await?;
@@ -35,6 +42,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         complete = fold_until_complete(&mut engine, &mut events) => complete?,
         () = supervisor.shutdown().cancelled() => supervisor.check()?,
         () = signal::shutdown_signal() => bail!("interrupted before the lists were complete"),
+        () = sleep(timeout) => bail!(
+            "there were no complete lists within {timeout:?}. The warnings above say why; --timeout sets how long to wait"
+        ),
     }
     drop(waiting);
     let now = Moment::default();

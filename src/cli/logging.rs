@@ -4,9 +4,10 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use indicatif::{MultiProgress, ProgressBar};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::args::Args;
@@ -88,8 +89,28 @@ fn filter(args: &Args, settings: &Settings) -> anyhow::Result<EnvFilter> {
     };
     // kube logs every failed request; the sources log each series of failures once.
     let default = format!("warn,kube_client=off,kube_runtime=off,pointsman={level}");
-    EnvFilter::try_new(args.log_level.as_deref().unwrap_or(&default))
+    // An empty variable is like none.
+    let given = args.log_level.as_deref().filter(|given| !given.trim().is_empty());
+    if let Some(word) = given.and_then(unknown_level) {
+        bail!(
+            "--log-level (or $POINTSMAN_LOG): {word:?} is no level. Expected error, warn, info, debug, trace or off, or a filter such as \
+             warn,pointsman=debug"
+        );
+    }
+    EnvFilter::try_new(given.unwrap_or(&default))
         .context("--log-level is not a filter such as info or warn,pointsman=debug")
+}
+
+/// The first word of a filter that stands where a level belongs, and is none. By itself it would be taken for the name of a module, and
+/// nothing would be logged.
+fn unknown_level(filter: &str) -> Option<&str> {
+    // A filter by spans may contain commas.
+    if filter.contains('[') {
+        return None;
+    }
+    let parts = filter.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let mut words = parts.map(|part| part.split_once('=').map_or(part, |(_, level)| level));
+    words.find(|word| word.parse::<LevelFilter>().is_err())
 }
 
 /// Logs the notes about the configuration.
@@ -159,6 +180,23 @@ mod tests {
     fn an_invalid_log_level_stops_the_start() {
         let args = Args::try_parse_from(["pointsman", "--log-level", "pointsman=loud=very"]).unwrap();
         let error = start(&args, &Progress::new()).unwrap_err();
-        assert_eq!(error.to_string(), "--log-level is not a filter such as info or warn,pointsman=debug");
+        assert!(error.to_string().starts_with("--log-level (or $POINTSMAN_LOG): \"loud=very\" is no level"), "{error}");
+    }
+
+    #[test]
+    fn a_misspelt_level_is_not_taken_for_a_module() {
+        for (filter, word) in [
+            ("inof", Some("inof")),
+            ("pointsman", Some("pointsman")),
+            ("warn,pointsman=debgu", Some("debgu")),
+            ("info,debugg", Some("debugg")),
+            ("INFO", None),
+            ("off", None),
+            ("warn,pointsman::diff=trace", None),
+            ("info,[span{a=b,c}]=debug", None),
+            ("3", None),
+        ] {
+            assert_eq!(unknown_level(filter), word, "{filter}");
+        }
     }
 }

@@ -32,6 +32,11 @@ pub(super) fn version() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints a text.
+pub(super) fn print_text(text: &str) -> anyhow::Result<()> {
+    write(&mut io::stdout().lock(), text.as_bytes())
+}
+
 fn write(stdout: &mut impl Write, text: &[u8]) -> anyhow::Result<()> {
     match stdout.write_all(text).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),

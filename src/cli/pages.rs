@@ -21,7 +21,7 @@ pub(super) async fn serve(
     limits: &PortLimits,
     supervisor: &Supervisor,
     events: &Events,
-    take_over: TakeOverDecision,
+    take_over: &TakeOverDecision,
 ) -> anyhow::Result<()> {
     let recorder = metrics::recorder().context("cannot set up metrics")?;
     let metrics = recorder.handle();

@@ -1,9 +1,10 @@
 //! The proxy itself: `pointsman` and `pointsman --once`.
 
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::args::Args;
@@ -16,7 +17,6 @@ use crate::engine::EngineSettings;
 use crate::host::raise_descriptor_limit;
 use crate::observe::{EventNote, EventType, Health, PortLimits, ServiceHealth};
 use crate::proxy::{FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
-use crate::takeover::TakeOverDecision;
 use crate::tasks::Supervisor;
 use crate::watch::StartedSource;
 
@@ -34,19 +34,30 @@ pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Waits until the time has passed; for ever without a limit.
+async fn passed(timeout: Option<Duration>) -> Duration {
+    match timeout {
+        Some(timeout) => {
+            tokio::time::sleep(timeout).await;
+            timeout
+        }
+        None => std::future::pending().await,
+    }
+}
+
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
     let limits = PortLimits::for_descriptors(raise_descriptor_limit());
     let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
+    // Before anything is changed, and before the health port is ours.
+    let (decision, _lock) = take_over::begin(args, &node_name).await?;
     let backend = AnyBackend::open_tested(&args.backend_options(), &scope.families).await?;
     let purger = backend.open_another()?;
-    // Before the health port is ours.
-    let decision = TakeOverDecision::decide(args.take_over.into()).await;
     let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
     let supervisor = Supervisor::new(shutdown.clone());
     let (events, writing) = source::start_events(args, &supervisor).await?;
     if !args.once {
-        let refused = pages::serve(args, &health, &scope.families, &limits, &supervisor, &events, decision).await;
+        let refused = pages::serve(args, &health, &scope.families, &limits, &supervisor, &events, &decision).await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writing).await;
@@ -54,6 +65,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         }
         refused?;
     }
+    let interrupted = signal::shutdown_signal();
     let StartedSource { events: mut received, ready: begun } =
         source::start(args, progress, health.connection(), &supervisor).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
@@ -65,8 +77,17 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     ));
     let working = args.once.then(|| progress.show("syncing"));
     let ending = shutdown.clone();
+    let timeout = args.timeout;
+    let asked = Arc::new(OnceLock::new());
+    let reason = Arc::clone(&asked);
+    supervisor.spawn_finite("ignoring SIGHUP", signal::ignore_hangup());
     supervisor.spawn_finite("waiting for signals", async move {
-        signal::shutdown_signal().await;
+        let why = tokio::select! {
+            () = interrupted => "it was interrupted".to_owned(),
+            timeout = passed(timeout) => format!("{timeout:?} (--timeout) have passed, and the log says what is missing"),
+        };
+        // Set only here.
+        let _ = reason.set(why);
         tracing::info!("asked to end: the rules stay in place");
         ending.cancel();
     });
@@ -76,7 +97,14 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let (affinity, purges) = AffinityFollower::channel(&families);
     let purging = supervisor.spawn_finite("the removal of remembered clients", affinity::run(purger, purges));
     let (first_sync, synced) = FirstSyncFollower::channel();
-    let taken_over = supervisor.spawn_finite("the take-over", take_over::after_first_sync(decision, synced));
+    let has_synced = Arc::new(OnceLock::new());
+    let first = Arc::clone(&has_synced);
+    let taken_over = supervisor.spawn_finite("the take-over", async move {
+        if take_over::after_first_sync(decision, synced).await {
+            // Set only here.
+            let _ = first.set(());
+        }
+    });
     let periods = EngineSettings {
         min_sync_period: settings.min_sync_period,
         longest_pause: settings.sync_period,
@@ -139,5 +167,8 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     begun?;
     supervisor.check()?;
     done.context("the first sync failed")?;
+    if args.once && has_synced.get().is_none() {
+        bail!("there was no sync: {}", asked.get().map_or("the source ended", String::as_str));
+    }
     Ok(if reconfigured { ExitCode::from(RECONFIGURED) } else { ExitCode::SUCCESS })
 }

@@ -1,55 +1,73 @@
-//! A configuration file as a tree: YAML or JSON. Repeated fields stay visible.
+//! A configuration file as a tree. It reads YAML and JSON as kube-proxy's decoder does: the first document, YAML 1.1's words and numbers,
+//! and repeated fields, which stay visible.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::scalar::ScalarValue;
+use super::yaml;
 
 /// A value of YAML or JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Tree {
-    Null,
-    Flag(bool),
-    Integer(i64),
-    Float(f64),
-    Text(String),
+    /// A single value, with its spelling in the file.
+    Scalar(ScalarValue, String),
     List(Vec<Tree>),
     /// In the file's order. A key may occur more than once.
     Map(Vec<(String, Tree)>),
 }
 
-/// Reads one document.
+/// The first document of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct FirstDocument {
+    pub tree: Tree,
+    /// Whether other documents follow. They are not read.
+    pub followed: bool,
+}
+
+/// Reads the first document.
 ///
 /// # Errors
 ///
 /// What is wrong, and in which line.
-pub(super) fn parse(text: &str) -> Result<Tree, String> {
+pub(super) fn parse(text: &str) -> Result<FirstDocument, String> {
+    let json = text.trim_start();
     // JSON may be indented with tabs, YAML may not.
-    if text.trim_start().starts_with('{')
-        && let Ok(tree) = serde_json::from_str(text)
-    {
-        return Ok(tree);
+    if json.starts_with('{') && serde_json::from_str::<IgnoredAny>(json).is_ok() {
+        let tree = json_tree(json).map_err(|error| error.to_string())?;
+        return Ok(FirstDocument { tree, followed: false });
     }
-    let options = serde_saphyr::options! {
-        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
-        strict_booleans: true,
-        with_snippet: false,
-    };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let line = error.location().map(|location| format!("line {}: ", location.line())).unwrap_or_default();
-        let message = error.without_snippet().to_string();
-        format!("{line}{}", message.lines().next().unwrap_or_default())
-    })
+    yaml::first_document(text)
+}
+
+impl Tree {
+    /// The null that stands for an absent value.
+    pub const NULL: Self = Self::Scalar(ScalarValue::Null, String::new());
+
+    /// The value of a scalar.
+    pub fn scalar(&self) -> Option<&ScalarValue> {
+        match self {
+            Self::Scalar(value, _) => Some(value),
+            Self::List(_) | Self::Map(_) => None,
+        }
+    }
+
+    /// The value of the last entry with this key.
+    pub fn entry(&self, key: &str) -> Option<&Self> {
+        let Self::Map(entries) = self else { return None };
+        entries.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
 }
 
 impl fmt::Display for Tree {
-    /// A scalar as JSON, cut to one line; a list or a mapping by its kind only.
+    /// A scalar as the file spells it, cut to one line; a list or a mapping by its kind only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Null => f.write_str("null"),
-            Self::Flag(flag) => write!(f, "{flag}"),
-            Self::Integer(integer) => write!(f, "{integer}"),
-            Self::Float(float) => write!(f, "{float}"),
-            Self::Text(text) => f.write_str(&quoted(text)),
+            Self::Scalar(ScalarValue::Text(text), _) => f.write_str(&quoted(text)),
+            Self::Scalar(ScalarValue::Null, _) => f.write_str("null"),
+            Self::Scalar(_, written) => f.write_str(written),
             Self::List(_) => f.write_str("a list"),
             Self::Map(_) => f.write_str("a mapping"),
         }
@@ -65,100 +83,91 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{:?}", text.chars().take(MAX_CHARS).chain("…".chars()).collect::<String>())
 }
 
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TreeVisitor)
+/// The tree of a JSON text.
+fn json_tree(text: &str) -> serde_json::Result<Tree> {
+    match text.trim_start().bytes().next() {
+        Some(b'{') => {
+            let entries = serde_json::Deserializer::from_str(text).deserialize_map(JsonEntries)?;
+            let entry = |(name, value): (String, &RawValue)| Ok((name, json_tree(value.get())?));
+            entries.into_iter().map(entry).collect::<serde_json::Result<_>>().map(Tree::Map)
+        }
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text)?;
+            items.into_iter().map(|item| json_tree(item.get())).collect::<serde_json::Result<_>>().map(Tree::List)
+        }
+        Some(b'"') => {
+            let text: String = serde_json::from_str(text)?;
+            Ok(Tree::Scalar(ScalarValue::Text(text.clone()), text))
+        }
+        // null, true, false and numbers mean the same in YAML.
+        _ => Ok(Tree::Scalar(ScalarValue::resolve(text.trim()), text.trim().to_owned())),
     }
 }
 
-struct TreeVisitor;
+/// The entries of a JSON object, repeated ones included.
+struct JsonEntries;
 
-impl<'de> Visitor<'de> for TreeVisitor {
-    type Value = Tree;
+impl<'de> Visitor<'de> for JsonEntries {
+    type Value = Vec<(String, &'de RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
+        f.write_str("an object")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Tree, E> {
-        Ok(Tree::Null)
-    }
-
-    fn visit_none<E: Error>(self) -> Result<Tree, E> {
-        Ok(Tree::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
-        Tree::deserialize(deserializer)
-    }
-
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<Tree, E> {
-        Ok(Tree::Flag(flag))
-    }
-
-    fn visit_i64<E: Error>(self, integer: i64) -> Result<Tree, E> {
-        Ok(Tree::Integer(integer))
-    }
-
-    fn visit_u64<E: Error>(self, integer: u64) -> Result<Tree, E> {
-        #[expect(clippy::cast_precision_loss, reason = "beyond the range of every field")]
-        Ok(i64::try_from(integer).map_or(Tree::Float(integer as f64), Tree::Integer))
-    }
-
-    fn visit_f64<E: Error>(self, float: f64) -> Result<Tree, E> {
-        Ok(Tree::Float(float))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Tree, E> {
-        Ok(Tree::Text(text.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(entry) = entries.next_entry().map_err(A::Error::custom)? {
+            all.push(entry);
         }
-        Ok(Tree::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Tree, A::Error> {
-        let mut map = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            map.push(entry);
-        }
-        Ok(Tree::Map(map))
+        Ok(all)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ScalarValue::{Flag, Integer, Null, Text};
+
+    fn scalar(value: ScalarValue, written: &str) -> Tree {
+        Tree::Scalar(value, written.to_owned())
+    }
 
     fn map(entries: &[(&str, Tree)]) -> Tree {
         Tree::Map(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
     }
 
+    fn tree(text: &str) -> Tree {
+        parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).tree
+    }
+
     #[test]
     fn yaml_and_json_give_the_same_tree() {
-        let expected = map(&[
-            ("a", Tree::Integer(-1)),
-            ("b", map(&[("c", Tree::Null), ("d", Tree::List(vec![Tree::Text("0s".to_owned()), Tree::Flag(true)]))])),
-        ]);
-        assert_eq!(parse("# a comment\na: -1\nb:\n  c: null\n  d: [0s, true]\n").as_ref(), Ok(&expected));
-        assert_eq!(parse("{\n\t\"a\": -1, \"b\": {\"c\": null, \"d\": [\"0s\", true]}}").as_ref(), Ok(&expected));
+        let list = Tree::List(vec![scalar(Text("0s".to_owned()), "0s"), scalar(Flag(true), "true")]);
+        let inner = map(&[("c", scalar(Null, "null")), ("d", list)]);
+        let expected = map(&[("a", scalar(Integer(-1), "-1")), ("b", inner)]);
+        assert_eq!(tree("# a comment\na: -1\nb:\n  c: null\n  d: [0s, true]\n"), expected);
+        assert_eq!(tree("{\n\t\"a\": -1, \"b\": {\"c\": null, \"d\": [\"0s\", true]}}"), expected);
     }
 
     #[test]
     fn a_repeated_field_is_kept_twice() {
-        let expected = map(&[("a", Tree::Integer(1)), ("a", Tree::Integer(2))]);
-        assert_eq!(parse("a: 1\na: 2\n").as_ref(), Ok(&expected));
-        assert_eq!(parse("{\"a\": 1, \"a\": 2}").as_ref(), Ok(&expected));
+        let expected = map(&[("a", scalar(Integer(1), "1")), ("a", scalar(Integer(2), "2"))]);
+        assert_eq!(tree("a: 1\na: 2\n"), expected);
+        assert_eq!(tree("{\"a\": 1, \"a\": 2}"), expected);
+    }
+
+    #[test]
+    fn a_number_is_shown_as_it_is_written() {
+        for number in ["1.048576e+06", "32768.0", "0x10", "1_000"] {
+            let read = tree(&format!("a: {number}"));
+            assert_eq!(read.entry("a").unwrap().to_string(), number);
+        }
+        assert_eq!(tree("{\"a\": 1.5e3}").entry("a").unwrap().to_string(), "1.5e3");
     }
 
     #[test]
     fn an_unreadable_document_is_refused_with_the_line() {
         let error = parse("a: 1\nb: [1,\nc: }\n").unwrap_err();
         assert!(error.starts_with("line "), "{error}");
-        assert!(parse("a: 1\n---\nb: 2\n").is_err(), "two documents");
     }
 }

@@ -1,7 +1,7 @@
 //! The table of the fields of `KubeProxyConfiguration` (kubeproxy.config.k8s.io/v1alpha1), and how Pointsman treats each.
 
 use super::kind::{DurationRange, FieldKind, FieldValue};
-use DurationRange::{Any, MoreThanZero, Zero};
+use DurationRange::{Any, AnyOrNanoseconds, MoreThanZero, Zero};
 use FieldKind::{Address, Bind, Choice, Duration, Flag, Gates, Integer, List, Modules, Number, Quantity, Text};
 use Treatment::{Differently, Honoured, Ignored};
 
@@ -59,6 +59,7 @@ const fn or_default(field: ConfigField) -> ConfigField {
 }
 
 const MAX_INTEGER: i64 = i32::MAX as i64;
+const MAX_VERBOSITY: i64 = u32::MAX as i64;
 const BIT: FieldKind = Integer(0, 31);
 const MODES: &[&str] = &["iptables", "ipvs", "nftables"];
 /// The values of `detectLocalMode`.
@@ -108,10 +109,10 @@ pub(super) const FIELDS: &[ConfigField] = &[
         Honoured,
         "the format of log lines. `--log-format` wins",
     ),
-    or_default(field("logging.flushFrequency", Duration(Any), "5s", Ignored, UNBUFFERED)),
+    or_default(field("logging.flushFrequency", Duration(AnyOrNanoseconds), "5s", Ignored, UNBUFFERED)),
     field(
         "logging.verbosity",
-        Integer(0, MAX_INTEGER),
+        Integer(0, MAX_VERBOSITY),
         "0",
         Differently,
         "the log level: 0 to 3 is info, 4 and 5 debug, 6 and more trace. `--log-level` wins. A change takes effect without a restart",
@@ -171,7 +172,7 @@ pub(super) const FIELDS: &[ConfigField] = &[
         Ignored,
         "the mode is always nftables, with that mode's defaults, such as nodePortAddresses `primary`",
     ),
-    or_default(field("iptables.masqueradeBit", BIT, "14", Ignored, OTHER_MODE)),
+    field("iptables.masqueradeBit", BIT, "14", Ignored, "belongs to another mode: set nftables.masqueradeBit"),
     field("iptables.masqueradeAll", Flag, "false", Ignored, "belongs to another mode: set nftables.masqueradeAll"),
     field(
         "iptables.localhostNodePorts",

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value as Json, json};
 
-use super::document::{Tree, quoted};
+use super::document::quoted;
 use super::duration::GoDuration;
+use super::scalar::go_integer;
 
 /// The word that switches an address to listen on off. kube-proxy has none.
 pub(super) const NOWHERE: &str = "none";
@@ -39,6 +40,8 @@ pub(super) enum FieldKind {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum DurationRange {
     Any,
+    /// Any, also as a number of nanoseconds.
+    AnyOrNanoseconds,
     Zero,
     MoreThanZero,
 }
@@ -64,18 +67,40 @@ pub enum FieldValue {
     Modules(Vec<(String, i64)>),
 }
 
-/// A value that is not allowed: as it was found, and what is expected.
-pub(super) type Mismatch = (String, String);
+/// A value that is not allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mismatch {
+    /// Where in the field it is, such as `[1]`; empty for the whole field.
+    pub within: String,
+    /// The value as it was written.
+    pub value: String,
+    /// The allowed values.
+    pub expected: String,
+}
+
+impl Mismatch {
+    /// A field's value that should have been as `expected` says.
+    pub fn new(value: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self { within: String::new(), value: value.into(), expected: expected.into() }
+    }
+
+    /// The mismatch of a part of a field.
+    pub fn within(self, part: impl std::fmt::Display) -> Self {
+        Self { within: format!("[{part}]{}", self.within), ..self }
+    }
+}
 
 impl FieldKind {
     /// The allowed values, for an error text.
     pub fn expected(self) -> String {
         match self {
             Self::Flag => "true or false".to_owned(),
-            Self::Integer(0, i64::MAX | 2_147_483_647) => "a whole number from 0".to_owned(),
+            Self::Integer(0, 2_147_483_647 | 4_294_967_295) => "a whole number from 0".to_owned(),
             Self::Integer(least, most) => format!("a whole number from {least} to {most}"),
             Self::Number => "a number".to_owned(),
-            Self::Duration(DurationRange::Any) => "a duration such as 30s or 1h0m0s".to_owned(),
+            Self::Duration(DurationRange::Any | DurationRange::AnyOrNanoseconds) => {
+                "a duration such as 30s or 1h0m0s".to_owned()
+            }
             Self::Duration(DurationRange::Zero) => "a duration of 0 or more, such as 30s or 1h0m0s".to_owned(),
             Self::Duration(DurationRange::MoreThanZero) => {
                 "a duration of more than 0, such as 30s or 1h0m0s".to_owned()
@@ -93,48 +118,11 @@ impl FieldKind {
         }
     }
 
-    /// Reads the value in a file. `None` stands for null, which leaves the default.
-    pub fn read(self, tree: &Tree) -> Result<Option<FieldValue>, Mismatch> {
-        let value = match (self, tree) {
-            (_, Tree::Null) => return Ok(None),
-            (Self::Flag, Tree::Flag(flag)) => Some(FieldValue::Flag(*flag)),
-            // Go's YAML library reads yes and on as true.
-            (Self::Flag, Tree::Text(text)) => parse_yaml_bool(text).map(FieldValue::Flag),
-            (Self::Integer(..), Tree::Integer(integer)) => Some(FieldValue::Integer(*integer)),
-            #[expect(clippy::cast_precision_loss, reason = "a rate needs no such precision")]
-            (Self::Number, Tree::Integer(integer)) => Some(FieldValue::Number(*integer as f64)),
-            (Self::Number, Tree::Float(float)) => Some(FieldValue::Number(*float)),
-            // Kubernetes allows nanoseconds as a number for `logging.flushFrequency`.
-            (Self::Duration(DurationRange::Any), Tree::Integer(nanos)) => {
-                Some(FieldValue::Duration(GoDuration::from_nanos(*nanos)))
-            }
-            (Self::Duration(_), Tree::Integer(0)) => Some(FieldValue::Duration(GoDuration::ZERO)),
-            (Self::Duration(_), Tree::Text(text)) => text.parse().ok().map(FieldValue::Duration),
-            (Self::Text | Self::Choice(_) | Self::Address | Self::Bind(_) | Self::Quantity, Tree::Text(text)) => {
-                Some(FieldValue::Text(text.clone()))
-            }
-            (Self::Quantity, Tree::Integer(integer)) => Some(FieldValue::Text(integer.to_string())),
-            (Self::List, Tree::List(items)) => items.iter().map(text).collect::<Option<_>>().map(FieldValue::List),
-            (Self::Gates, Tree::Map(entries)) => {
-                let gates = entries.iter().map(|(name, on)| match on {
-                    Tree::Flag(on) => Some((name.clone(), *on)),
-                    _ => None,
-                });
-                gates.collect::<Option<_>>().map(FieldValue::Gates)
-            }
-            (Self::Modules, Tree::List(items)) => {
-                items.iter().map(module).collect::<Option<_>>().map(FieldValue::Modules)
-            }
-            _ => None,
-        };
-        value.map(Some).ok_or_else(|| (tree.to_string(), self.expected()))
-    }
-
     /// Reads the value that a flag was given.
     pub fn parse(self, text: &str) -> Result<FieldValue, Mismatch> {
         let value = match self {
             Self::Flag => parse_go_bool(text).map(FieldValue::Flag),
-            Self::Integer(..) => text.parse().ok().map(FieldValue::Integer),
+            Self::Integer(..) => go_integer(text).map(FieldValue::Integer),
             Self::Number => text.parse().ok().filter(|number: &f64| number.is_finite()).map(FieldValue::Number),
             Self::Duration(_) => text.parse().ok().map(FieldValue::Duration),
             Self::Text | Self::Choice(_) | Self::Address | Self::Bind(_) | Self::Quantity => {
@@ -147,14 +135,17 @@ impl FieldKind {
             Self::Gates => {
                 let gates = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 let gate = |item: &str| {
-                    let (name, on) = item.split_once('=')?;
-                    Some((name.trim().to_owned(), parse_go_bool(on.trim())?))
+                    let on = item.split_once('=').and_then(|(name, on)| Some((name, parse_go_bool(on.trim())?)));
+                    on.map(|(name, on)| (name.trim().to_owned(), on)).ok_or_else(|| item.to_owned())
                 };
-                gates.map(gate).collect::<Option<_>>().map(FieldValue::Gates)
+                match gates.map(gate).collect::<Result<_, _>>() {
+                    Ok(gates) => Some(FieldValue::Gates(gates)),
+                    Err(item) => return Err(Mismatch::new(quoted(&item), self.expected())),
+                }
             }
             Self::Modules => Some(FieldValue::Modules(Vec::new())),
         };
-        value.ok_or_else(|| (quoted(text), self.expected()))
+        value.ok_or_else(|| Mismatch::new(quoted(text), self.expected()))
     }
 
     /// Checks that a value is in the allowed range.
@@ -176,7 +167,7 @@ impl FieldKind {
             }
             _ => true,
         };
-        if allowed { Ok(()) } else { Err((value.to_string(), self.expected())) }
+        if allowed { Ok(()) } else { Err(Mismatch::new(value.to_string(), self.expected())) }
     }
 }
 
@@ -192,6 +183,14 @@ impl FieldValue {
             Self::List(items) => items.is_empty(),
             Self::Gates(gates) => gates.is_empty(),
             Self::Modules(modules) => modules.is_empty(),
+        }
+    }
+
+    /// A text; empty for other kinds.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            _ => String::new(),
         }
     }
 
@@ -226,38 +225,11 @@ impl std::fmt::Display for FieldValue {
     }
 }
 
-fn text(tree: &Tree) -> Option<String> {
-    match tree {
-        Tree::Text(text) => Some(text.clone()),
-        _ => None,
-    }
-}
-
-fn module(tree: &Tree) -> Option<(String, i64)> {
-    let Tree::Map(entries) = tree else { return None };
-    let entry = |name: &str| entries.iter().find(|(key, _)| key == name).map(|(_, value)| value);
-    let verbosity = match entry("verbosity") {
-        Some(Tree::Integer(verbosity)) => *verbosity,
-        Some(_) => return None,
-        None => 0,
-    };
-    Some((text(entry("filePattern")?)?, verbosity))
-}
-
 /// A bool in a spelling that Go accepts (`strconv.ParseBool`); none for other texts.
 pub fn parse_go_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
-}
-
-/// A bool in a spelling of YAML 1.1.
-fn parse_yaml_bool(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "y" => Some(true),
-        "false" | "no" | "off" | "n" => Some(false),
         _ => None,
     }
 }

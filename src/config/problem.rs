@@ -62,20 +62,25 @@ impl ConfigProblem {
     }
 }
 
+impl ConfigProblems {
+    /// Each problem by itself, without the name of the file.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.problems.iter().map(|problem| {
+            let ConfigProblem { value, expected, .. } = problem;
+            match problem.named_place(&self.origin) {
+                place if place.is_empty() => format!("{value}: expected {expected}"),
+                place => format!("{place}: {value} is not allowed: expected {expected}"),
+            }
+        })
+    }
+}
+
 impl fmt::Display for ConfigProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Origin::File(file) = &self.origin {
             write!(f, "the configuration {file} cannot be used: ")?;
         }
-        for (i, problem) in self.problems.iter().enumerate() {
-            let separator = if i == 0 { "" } else { "; " };
-            let ConfigProblem { value, expected, .. } = problem;
-            match problem.named_place(&self.origin) {
-                place if place.is_empty() => write!(f, "{separator}{value}: expected {expected}")?,
-                place => write!(f, "{separator}{place}: {value} is not allowed: expected {expected}")?,
-            }
-        }
-        Ok(())
+        f.write_str(&self.lines().collect::<Vec<_>>().join("; "))
     }
 }
 

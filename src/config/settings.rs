@@ -1,23 +1,25 @@
 //! The validated configuration, in the types that the program uses.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use super::document::quoted;
 use super::flags::Flag;
-use super::kind::{FieldKind, NOWHERE};
+use super::kind::{FieldKind, Mismatch, NOWHERE};
 use super::problem::{ConfigNote, ConfigProblem, ConfigProblems};
-use super::values::{KubeProxyConfiguration, ParsedFile};
+use super::reading::ParsedFile;
+use super::values::KubeProxyConfiguration;
 use super::{GoDuration, fields, networks};
-use crate::dataplane::{Family, LocalPods, Options};
+use crate::dataplane::Options;
 use crate::state::NodePortAddresses;
 
 /// Gates that Kubernetes has locked to true.
-const LOCKED_ON: [&str; 3] = ["MultiCIDRServiceAllocator", "NFTablesProxyMode", "PreferSameTrafficDistribution"];
-const EXTERNAL_IPS: &str = "AllowServiceExternalIPs";
+pub(super) const LOCKED_ON: [&str; 3] =
+    ["MultiCIDRServiceAllocator", "NFTablesProxyMode", "PreferSameTrafficDistribution"];
+/// The gate of external IPs.
+pub(super) const EXTERNAL_IPS: &str = "AllowServiceExternalIPs";
 
 /// The validated configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +62,17 @@ pub struct Settings {
     pub oom_score_adj: i64,
     /// The sysctls of connection tracking.
     pub conntrack: ConntrackSettings,
+}
+
+/// A configuration that may have problems.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// The settings. Values that are not allowed may have any effect.
+    pub settings: Settings,
+    /// Remarks, to be logged.
+    pub notes: Vec<ConfigNote>,
+    /// What stops a start.
+    pub problems: Option<ConfigProblems>,
 }
 
 /// The format of log lines.
@@ -112,11 +125,29 @@ impl Settings {
         file: Option<(&str, &str)>,
         given: &[(&'static Flag, String)],
     ) -> Result<(Self, Vec<ConfigNote>), ConfigProblems> {
+        let Examined { settings, notes, problems } = Self::examine(file, given)?;
+        match problems {
+            None => Ok((settings, notes)),
+            Some(problems) => Err(problems),
+        }
+    }
+
+    /// Does the same, but for values that are not allowed, too. They do not count.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no configuration at all.
+    pub fn examine(file: Option<(&str, &str)>, given: &[(&'static Flag, String)]) -> Result<Examined, ConfigProblems> {
         let parsed = match file {
             Some((name, text)) => KubeProxyConfiguration::read(name, text)?,
-            None => ParsedFile { configuration: KubeProxyConfiguration::default(), notes: vec![], problems: vec![] },
+            None => ParsedFile {
+                configuration: KubeProxyConfiguration::default(),
+                notes: vec![],
+                problems: vec![],
+                written: BTreeMap::new(),
+            },
         };
-        let ParsedFile { mut configuration, mut notes, mut problems } = parsed;
+        let ParsedFile { mut configuration, mut notes, mut problems, mut written } = parsed;
         for (flag, text) in given {
             if file.is_some() && !flag.with_file {
                 notes.push(ConfigNote::Warning(replaced_by_file(flag)));
@@ -124,18 +155,21 @@ impl Settings {
                 notes.push(ConfigNote::Information(format!("--{} is ignored: {}", flag.name, flag.explanation())));
             } else if let Err(problem) = set_field(&mut configuration, flag, text) {
                 problems.push(problem);
+            } else if let Some(path) = flag.field {
+                written.remove(path);
             }
         }
         if file.is_none() {
             problems.extend(set_ports(&mut configuration, given));
         }
         notes.extend(configuration.ignored());
-        problems.extend(configuration.problems());
+        problems.extend(configuration.problems(&written));
         configuration.complete();
         let origin = configuration.origin().clone();
         let settings = Self::from(configuration, &mut problems);
         notes.extend(settings.notes());
-        if problems.is_empty() { Ok((settings, notes)) } else { Err(ConfigProblems { origin, problems }) }
+        let problems = (!problems.is_empty()).then_some(ConfigProblems { origin, problems });
+        Ok(Examined { settings, notes, problems })
     }
 
     /// Converts the values, and adds the problems of values that do not fit together.
@@ -204,33 +238,6 @@ impl Settings {
             configuration,
         }
     }
-
-    /// Notes about values that are allowed, but have no effect or may not be intended.
-    fn notes(&self) -> Vec<ConfigNote> {
-        let mut notes = Vec::new();
-        let without_effect: Vec<&str> = self
-            .configuration
-            .gates()
-            .map(|(gate, _)| gate)
-            .filter(|gate| *gate != EXTERNAL_IPS && !LOCKED_ON.contains(gate))
-            .collect();
-        if !without_effect.is_empty() {
-            let gates = without_effect.join(", ");
-            notes.push(ConfigNote::Information(format!("featureGates: without effect in Pointsman: {gates}")));
-        }
-        if let (NodePortAddresses::Networks(ports), LocalPods::Networks(pods)) =
-            (&self.node_ports, &self.options.local_pods)
-        {
-            let has = |networks: &[IpNet], family| networks.iter().any(|net| Family::from_addr(net.addr()) == family);
-            for family in Family::ALL.into_iter().filter(|family| has(pods, *family) && !has(ports, *family)) {
-                notes.push(ConfigNote::Warning(format!(
-                    "nodePortAddresses has no {family} network, but clusterCIDR has one: every {family} address of the node \
-                     accepts NodePorts. Add a network, such as the node's own"
-                )));
-            }
-        }
-        notes
-    }
 }
 
 fn replaced_by_file(flag: &Flag) -> String {
@@ -243,8 +250,11 @@ fn set_field(configuration: &mut KubeProxyConfiguration, flag: &Flag, text: &str
     let Some(field) = flag.field.and_then(fields::find).filter(|_| !is_port(flag)) else { return Ok(()) };
     // An empty address as a flag means off.
     let text = if matches!(field.kind, FieldKind::Bind(_)) && text.is_empty() { NOWHERE } else { text };
-    let failed = |(value, expected)| ConfigProblem::new(format!("--{}", flag.name), value, expected);
-    configuration.set(field.path, text).map_err(failed)
+    configuration.set(field.path, text).map_err(|mismatch| at_flag(flag, mismatch))
+}
+
+fn at_flag(flag: &Flag, Mismatch { value, expected, .. }: Mismatch) -> ConfigProblem {
+    ConfigProblem::new(format!("--{}", flag.name), value, expected)
 }
 
 fn is_port(flag: &Flag) -> bool {
@@ -259,17 +269,17 @@ fn set_ports(configuration: &mut KubeProxyConfiguration, given: &[(&'static Flag
         let address = configuration.text(path).to_owned();
         let default = if flag.name == "healthz-port" { "0.0.0.0" } else { "127.0.0.1" };
         let address = if address.is_empty() { default } else { &address };
-        let place = format!("--{}", flag.name);
         match (text.parse::<u16>(), address.parse::<IpAddr>()) {
             (Err(_), _) => {
-                problems.push(ConfigProblem::new(place, quoted(text), "a port from 1 to 65535, or 0 for off"))
+                let place = format!("--{}", flag.name);
+                problems.push(ConfigProblem::new(place, quoted(text), "a port from 1 to 65535, or 0 for off"));
             }
             (Ok(0), _) => {
-                problems.extend(configuration.set(path, NOWHERE).err().map(|(v, e)| ConfigProblem::new(place, v, e)))
+                problems.extend(configuration.set(path, NOWHERE).err().map(|mismatch| at_flag(flag, mismatch)))
             }
             (Ok(port), Ok(ip)) => {
                 let address = SocketAddr::new(ip, port).to_string();
-                problems.extend(configuration.set(path, &address).err().map(|(v, e)| ConfigProblem::new(place, v, e)));
+                problems.extend(configuration.set(path, &address).err().map(|mismatch| at_flag(flag, mismatch)));
             }
             // The address contains a port, which wins.
             (Ok(_), Err(_)) => {}
@@ -278,5 +288,7 @@ fn set_ports(configuration: &mut KubeProxyConfiguration, given: &[(&'static Flag
     problems
 }
 
+#[cfg(test)]
+mod decoding;
 #[cfg(test)]
 mod tests;

@@ -6,88 +6,92 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
-use super::document::{self, Tree};
 use super::duration::GoDuration;
-use super::fields::{self, FIELDS, Treatment};
-use super::hint;
-use super::kind::{FieldKind, FieldValue};
-use super::problem::{ConfigNote, ConfigProblem, ConfigProblems, Origin};
+use super::fields::{self, ConfigField, FIELDS, Treatment};
+use super::kind::{FieldKind, FieldValue, Mismatch};
+use super::problem::{ConfigNote, ConfigProblem, Origin};
 
-const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
-const KIND: &str = "KubeProxyConfiguration";
+pub(super) const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
+pub(super) const KIND: &str = "KubeProxyConfiguration";
+/// kube-proxy's mode where none is given.
+const KUBE_PROXY_MODE: &str = "iptables";
 
 /// kube-proxy's configuration (kubeproxy.config.k8s.io/v1alpha1) with all defaults filled in.
 ///
 /// Serialises like the file, with `apiVersion` and `kind`: for `--write-config-to` and for the page `/configz`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct KubeProxyConfiguration {
     /// The value of every field, by path.
     values: BTreeMap<&'static str, FieldValue>,
+    /// `mode` as it was given; none if it was not.
+    given_mode: Option<String>,
     origin: Origin,
 }
 
-/// The result of reading a configuration file.
-#[derive(Clone, Debug)]
-pub struct ParsedFile {
-    /// The values. Fields with a problem have their defaults.
-    pub configuration: KubeProxyConfiguration,
-    /// Remarks about unknown and repeated fields.
-    pub notes: Vec<ConfigNote>,
-    /// Values that are not allowed.
-    pub problems: Vec<ConfigProblem>,
+impl PartialEq for KubeProxyConfiguration {
+    /// The mode that was given has no effect.
+    fn eq(&self, other: &Self) -> bool {
+        self.values == other.values && self.origin == other.origin
+    }
 }
 
 impl Default for KubeProxyConfiguration {
     fn default() -> Self {
         let values = FIELDS.iter().map(|field| (field.path, field.default_value())).collect();
-        Self { values, origin: Origin::Flags }
+        Self { values, given_mode: None, origin: Origin::Flags }
     }
 }
 
 impl KubeProxyConfiguration {
-    /// Reads the text of a file, YAML or JSON. Unknown and repeated fields give notes, not problems.
-    ///
-    /// # Errors
-    ///
-    /// If the text is not one YAML or JSON document with fields.
-    pub fn read(file: &str, text: &str) -> Result<ParsedFile, ConfigProblems> {
-        let origin = Origin::File(file.to_owned());
-        let refused = |found: String, expected: &str| ConfigProblems {
-            origin: origin.clone(),
-            problems: vec![ConfigProblem::new("", found, expected)],
-        };
-        let tree = document::parse(text).map_err(|error| refused(error, "one document of YAML or JSON"))?;
-        let Tree::Map(entries) = tree else {
-            return Err(refused(format!("it contains {tree}"), "a KubeProxyConfiguration"));
-        };
-        let mut reading = ParsedFile {
-            configuration: Self { origin: origin.clone(), ..Self::default() },
-            notes: Vec::new(),
-            problems: Vec::new(),
-        };
-        for (name, expected) in [("apiVersion", API_VERSION), ("kind", KIND)] {
-            let found = entries.iter().rev().find(|(key, _)| key == name).map_or(&Tree::Null, |(_, value)| value);
-            if *found != Tree::Text(expected.to_owned()) {
-                reading.problems.push(ConfigProblem::new(name, found.to_string(), expected));
-            }
-        }
-        reading.read_section("", &entries);
-        Ok(reading)
-    }
-
     /// Sets a field from a flag's text. A zero value keeps the default where the field treats zero as unset.
-    pub(super) fn set(&mut self, path: &str, text: &str) -> Result<(), (String, String)> {
+    pub(super) fn set(&mut self, path: &str, text: &str) -> Result<(), Mismatch> {
         let Some(field) = fields::find(path) else { return Ok(()) };
         let value = field.kind.parse(text)?;
+        self.insert(field, value);
+        Ok(())
+    }
+
+    /// The defaults, of a configuration with this origin.
+    pub(super) fn default_from(origin: Origin) -> Self {
+        Self { origin, ..Self::default() }
+    }
+
+    pub(super) fn insert(&mut self, field: &'static ConfigField, value: FieldValue) {
+        if field.path == "mode" {
+            self.given_mode = Some(value.text()).filter(|mode| !mode.is_empty());
+        }
         let keeps_default = field.zero_is_default && value.is_zero();
         self.values.insert(field.path, if keeps_default { field.default_value() } else { value });
-        Ok(())
+    }
+
+    /// The mode in which kube-proxy runs with this configuration.
+    pub fn kube_proxy_mode(&self) -> &str {
+        self.given_mode.as_deref().unwrap_or(KUBE_PROXY_MODE)
+    }
+
+    /// Fields of another mode that decide there which traffic is masqueraded, and how it is marked. Each comes with the field that counts
+    /// here, if the two differ.
+    pub(super) fn lost_masquerading(&self) -> Vec<(&'static str, &'static str)> {
+        if self.kube_proxy_mode() == "nftables" {
+            return Vec::new();
+        }
+        let pairs = [
+            ("iptables.masqueradeAll", "nftables.masqueradeAll"),
+            ("iptables.masqueradeBit", "nftables.masqueradeBit"),
+        ];
+        let differs = |(there, here): &(&'static str, &'static str)| {
+            let set = fields::find(there).is_some_and(|field| self.get(there) != Some(&field.default_value()));
+            set && self.get(there) != self.get(here)
+        };
+        pairs.into_iter().filter(differs).collect()
     }
 
     /// A note for each field that is set and has no effect.
     pub(super) fn ignored(&self) -> Vec<ConfigNote> {
+        let lost = self.lost_masquerading();
         let ignored = FIELDS.iter().filter(|field| field.treatment == Treatment::Ignored);
-        let set = ignored.filter_map(|field| {
+        let without_warning = ignored.filter(|field| !lost.iter().any(|(path, _)| *path == field.path));
+        let set = without_warning.filter_map(|field| {
             let value = self.values.get(field.path).filter(|value| **value != field.default_value())?;
             Some(ConfigNote::Information(format!("{}: {value} is ignored: {}", field.path, field.note)))
         });
@@ -109,12 +113,12 @@ impl KubeProxyConfiguration {
         self.values.insert("mode", FieldValue::Text("nftables".to_owned()));
     }
 
-    /// Every value outside of its allowed range.
-    pub(super) fn problems(&self) -> Vec<ConfigProblem> {
-        let problem = |field: &fields::ConfigField| {
+    /// Every value outside of its allowed range, as it was written.
+    pub(super) fn problems(&self, written: &BTreeMap<&str, String>) -> Vec<ConfigProblem> {
+        let problem = |field: &ConfigField| {
             let value = self.values.get(field.path)?;
-            let (value, expected) = field.kind.check(value).err()?;
-            Some(ConfigProblem::new(field.path, value, expected))
+            let Mismatch { value, expected, .. } = field.kind.check(value).err()?;
+            Some(ConfigProblem::new(field.path, written.get(field.path).cloned().unwrap_or(value), expected))
         };
         FIELDS.iter().filter_map(problem).collect()
     }
@@ -139,7 +143,13 @@ impl KubeProxyConfiguration {
         serde_saphyr::to_string(self)
     }
 
-    pub(super) fn flag(&self, path: &str) -> bool {
+    /// A value as a file spells it.
+    pub(super) fn shown(&self, path: &str) -> String {
+        self.get(path).map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// A field that is true or false; false if there is no such field.
+    pub fn flag(&self, path: &str) -> bool {
         matches!(self.get(path), Some(FieldValue::Flag(true)))
     }
 
@@ -164,14 +174,16 @@ impl KubeProxyConfiguration {
         }
     }
 
-    pub(super) fn text(&self, path: &str) -> &str {
+    /// A field that is a text; empty if there is no such field.
+    pub fn text(&self, path: &str) -> &str {
         match self.get(path) {
             Some(FieldValue::Text(text)) => text,
             _ => "",
         }
     }
 
-    pub(super) fn list(&self, path: &str) -> &[String] {
+    /// A field that is a list; empty if there is no such field.
+    pub fn list(&self, path: &str) -> &[String] {
         match self.get(path) {
             Some(FieldValue::List(items)) => items,
             _ => &[],
@@ -188,51 +200,13 @@ impl KubeProxyConfiguration {
     }
 
     /// An address to listen on; none if it is switched off.
-    pub(super) fn bind(&self, path: &str) -> Option<SocketAddr> {
+    pub fn bind(&self, path: &str) -> Option<SocketAddr> {
         self.text(path).parse().ok()
     }
 
-    fn get(&self, path: &str) -> Option<&FieldValue> {
+    pub(super) fn get(&self, path: &str) -> Option<&FieldValue> {
         debug_assert!(fields::find(path).is_some(), "there is no field {path}");
         self.values.get(path)
-    }
-}
-
-impl ParsedFile {
-    /// Reads the fields of one section. The path is empty at the top.
-    fn read_section(&mut self, section: &str, entries: &[(String, Tree)]) {
-        for (i, (name, tree)) in entries.iter().enumerate() {
-            if section.is_empty() && (name == "apiVersion" || name == "kind") {
-                continue;
-            }
-            let path = if section.is_empty() { name.clone() } else { format!("{section}.{name}") };
-            if entries.iter().take(i).any(|(earlier, _)| earlier == name) {
-                self.notes
-                    .push(ConfigNote::Warning(format!("the field {path} occurs more than once: the last one counts")));
-            }
-            if let Some(field) = fields::find(&path) {
-                match field.kind.read(tree) {
-                    Ok(Some(value)) if !(field.zero_is_default && value.is_zero()) => {
-                        self.configuration.values.insert(field.path, value);
-                    }
-                    Ok(_) => {
-                        self.configuration.values.insert(field.path, field.default_value());
-                    }
-                    Err((value, expected)) => self.problems.push(ConfigProblem::new(field.path, value, expected)),
-                }
-            } else if fields::is_section(&path) {
-                match tree {
-                    Tree::Null => {}
-                    Tree::Map(entries) => self.read_section(&path, entries),
-                    other => self.problems.push(ConfigProblem::new(path, other.to_string(), "a mapping")),
-                }
-            } else {
-                let hint =
-                    hint::nearest(section, name).map(|near| format!(": did you mean {near}?")).unwrap_or_default();
-                self.notes
-                    .push(ConfigNote::Warning(format!("unknown field {} is ignored{hint}", document::quoted(&path))));
-            }
-        }
     }
 }
 

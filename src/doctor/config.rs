@@ -1,9 +1,10 @@
-//! The fields of kube-proxy's configuration file that the rules need, read leniently: a field of the wrong type counts as unset.
+//! kube-proxy's configuration file, as a start would read it, and the fields that the rules need.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use serde_json::Value;
+
+use crate::config::{ConfigNote, Examined, Settings};
 
 /// The path at which kubeadm's DaemonSet mounts the file.
 const DEFAULT_PATH: &str = "/var/lib/kube-proxy/config.conf";
@@ -13,11 +14,15 @@ const DEFAULT_PATH: &str = "/var/lib/kube-proxy/config.conf";
 pub struct ProxyConfig {
     /// The file.
     pub path: PathBuf,
-    /// `mode`. Default: iptables.
+    /// What stops a start with this file.
+    pub problems: Vec<String>,
+    /// What a start with this file warns about.
+    pub warnings: Vec<String>,
+    /// The mode in which kube-proxy runs with it.
     pub mode: String,
-    /// `nodePortAddresses`.
+    /// `nodePortAddresses`; empty for the default.
     pub node_port_addresses: Vec<String>,
-    /// `iptables.localhostNodePorts`. Default: true.
+    /// `iptables.localhostNodePorts`.
     pub localhost_node_ports: bool,
     /// `ipvs.scheduler`.
     pub ipvs_scheduler: String,
@@ -29,11 +34,11 @@ pub struct ProxyConfig {
     pub metrics_port: Option<u16>,
 }
 
-/// Reads the named file, or the one at the default path if it exists.
+/// Reads the named file, or the one at the default path if it exists. Its problems are in the result.
 ///
 /// # Errors
 ///
-/// If the named file does not exist, or the file is not YAML.
+/// If the file cannot be read.
 pub fn read_config(named: Option<&Path>) -> anyhow::Result<Option<ProxyConfig>> {
     let path = named.unwrap_or(Path::new(DEFAULT_PATH));
     if named.is_none() && !path.exists() {
@@ -42,47 +47,51 @@ pub fn read_config(named: Option<&Path>) -> anyhow::Result<Option<ProxyConfig>> 
     let text = std::fs::read_to_string(path).with_context(|| {
         format!("cannot read kube-proxy's configuration {}: check doctor's --config", path.display())
     })?;
-    ProxyConfig::parse(path, &text)
-        .with_context(|| format!("kube-proxy's configuration {} is not YAML", path.display()))
-        .map(Some)
+    Ok(Some(ProxyConfig::examine(path, &text)))
 }
 
 impl ProxyConfig {
-    fn parse(path: &Path, text: &str) -> anyhow::Result<Self> {
-        let options = serde_saphyr::options! { with_snippet: false };
-        let value: Value = serde_saphyr::from_str_with_options(text, options)?;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let addresses = value["nodePortAddresses"].as_array().into_iter().flatten();
-        Ok(Self {
+    /// Reads and validates a text as the start does.
+    pub fn examine(path: &Path, text: &str) -> Self {
+        let (settings, notes, problems) = match Settings::examine(Some((&path.display().to_string(), text)), &[]) {
+            Ok(Examined { settings, notes, problems }) => (settings, notes, problems),
+            Err(problems) => (Settings::default(), Vec::new(), Some(problems)),
+        };
+        let warning = |note| match note {
+            ConfigNote::Warning(text) => Some(text),
+            ConfigNote::Information(_) => None,
+        };
+        let configuration = &settings.configuration;
+        let addresses = configuration.list("nodePortAddresses");
+        Self {
             path: path.to_owned(),
-            mode: Some(text(&value["mode"])).filter(|mode| !mode.is_empty()).unwrap_or_else(|| "iptables".to_owned()),
-            node_port_addresses: addresses.map(text).filter(|address| !address.is_empty()).collect(),
-            localhost_node_ports: value["iptables"]["localhostNodePorts"].as_bool().unwrap_or(true),
-            ipvs_scheduler: text(&value["ipvs"]["scheduler"]),
-            tcp_be_liberal: value["conntrack"]["tcpBeLiberal"].as_bool().unwrap_or(false),
-            health_port: port(&text(&value["healthzBindAddress"])),
-            metrics_port: port(&text(&value["metricsBindAddress"])),
-        })
+            problems: problems.iter().flat_map(|problems| problems.lines()).collect(),
+            warnings: notes.into_iter().filter_map(warning).collect(),
+            mode: configuration.kube_proxy_mode().to_owned(),
+            node_port_addresses: if addresses == ["primary"] { Vec::new() } else { addresses.to_vec() },
+            localhost_node_ports: configuration.flag("iptables.localhostNodePorts"),
+            ipvs_scheduler: configuration.text("ipvs.scheduler").to_owned(),
+            tcp_be_liberal: configuration.flag("conntrack.tcpBeLiberal"),
+            health_port: settings.healthz.map(|address| address.port()),
+            metrics_port: settings.metrics.map(|address| address.port()),
+        }
     }
-}
-
-/// The port at the end of an address.
-fn port(address: &str) -> Option<u16> {
-    address.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> ProxyConfig {
-        ProxyConfig::parse(Path::new("config.conf"), text).unwrap()
+    const HEAD: &str = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
+
+    fn examine(lines: &str) -> ProxyConfig {
+        ProxyConfig::examine(Path::new("config.conf"), &format!("{HEAD}{lines}"))
     }
 
     #[test]
     fn fields_are_read_and_missing_ones_have_kube_proxys_defaults() {
-        let config = parse(
-            "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\nipvs: {scheduler: lc}\n\
+        let config = examine(
+            "mode: ipvs\nipvs: {scheduler: lc}\n\
              nodePortAddresses: [192.0.2.0/24, '2001:db8::/64']\niptables:\n  localhostNodePorts: false\n\
              conntrack: {tcpBeLiberal: true}\nhealthzBindAddress: '[::]:10266'\nmetricsBindAddress: 127.0.0.1:1\n",
         );
@@ -90,16 +99,26 @@ mod tests {
         assert_eq!(config.node_port_addresses, ["192.0.2.0/24", "2001:db8::/64"]);
         assert!(!config.localhost_node_ports && config.tcp_be_liberal);
         assert_eq!((config.health_port, config.metrics_port), (Some(10266), Some(1)));
-        let empty = parse("mode: \"\"\nnodePortAddresses: null\nhealthzBindAddress: 0.0.0.0\n");
+        let empty = examine("mode: \"\"\nnodePortAddresses: null\nhealthzBindAddress: 0.0.0.0\n");
         assert_eq!((empty.mode.as_str(), empty.localhost_node_ports), ("iptables", true));
-        assert_eq!((empty.node_port_addresses.len(), empty.health_port), (0, None));
+        assert_eq!((empty.node_port_addresses.len(), empty.health_port), (0, Some(10256)));
+        assert_eq!((empty.problems.len(), empty.warnings.len()), (0, 0));
     }
 
     #[test]
-    fn a_field_of_the_wrong_type_counts_as_unset_and_only_invalid_yaml_is_an_error() {
-        let config = parse("mode: [x]\nnodePortAddresses: 7\niptables: {localhostNodePorts: banana}\nconntrack: 3\n");
-        assert_eq!(config, parse("{}"));
-        assert!(ProxyConfig::parse(Path::new("x"), "a: [1\n").is_err());
+    fn what_stops_a_start_is_a_problem_and_what_it_warns_about_a_warning() {
+        let config = examine("mode: [x]\nconntrack: 3\nclusterCidr: a\n");
+        assert_eq!(
+            config.problems,
+            [
+                "KubeProxyConfiguration.mode: a list is not allowed: expected one of iptables, ipvs, nftables",
+                "KubeProxyConfiguration.conntrack: 3 is not allowed: expected a mapping",
+            ]
+        );
+        assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+        for text in ["", "a: [1\n", "- a\n", "kind: ConfigMap\n"] {
+            assert!(!ProxyConfig::examine(Path::new("x"), text).problems.is_empty(), "{text:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::config::ProxyConfig;
-use crate::takeover::{HealthServer, Interface};
+use crate::takeover::{Interface, RunningProxy};
 
 /// The input of the rules.
 #[derive(Clone, Debug)]
@@ -20,9 +20,9 @@ pub struct Facts {
     pub legacy: bool,
     /// Chains of kube-proxy that rules of other programs jump to.
     pub kept: Vec<String>,
-    /// The program that serves health checks.
-    pub answers: HealthServer,
-    /// The port of these health checks.
+    /// The proxy that runs, or an unknown program on the port of health checks.
+    pub running: Option<RunningProxy>,
+    /// The port of health checks.
     pub health_port: u16,
     /// Counters of the running kube-proxy.
     pub metrics: ProxyMetrics,

@@ -7,10 +7,9 @@ use super::config::ProxyConfig;
 use super::facts::{DropPolicy, Facts, NftProgram, ProxyMetrics, SysctlSwitch};
 use crate::apply::{BackendChoice, BackendOptions, Error, ForeignChain, Netlink, Nft};
 use crate::host::kernel_has_ipv6;
-use crate::takeover::{self, HEALTH_PORT, KubeProxyArtifacts, fetch_page, interfaces, probe_health_port};
-
-/// The port of kube-proxy's metrics unless its configuration says otherwise.
-const METRICS_PORT: u16 = 10249;
+use crate::takeover::{
+    self, HEALTH_PORT, KubeProxyArtifacts, METRICS_PORT, ProxyPorts, fetch_page, find_running_proxy, interfaces,
+};
 
 /// The kernel's numbers of two hooks (`NF_INET_LOCAL_IN`, `NF_INET_FORWARD`).
 const HOOK_INPUT: u32 = 1;
@@ -42,7 +41,7 @@ pub async fn gather(config: Option<ProxyConfig>, backend: &BackendOptions) -> Re
         not_inspected,
         legacy: traces.in_legacy().next().is_some(),
         kept: kept(&traces),
-        answers: probe_health_port(health_port).await,
+        running: find_running_proxy(&ProxyPorts::with(Some(health_port), Some(metrics_port))).await,
         health_port,
         metrics: fetch_page(metrics_port, "/metrics").await.map(|page| metrics(&page)).unwrap_or_default(),
         config,

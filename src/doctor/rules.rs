@@ -10,7 +10,8 @@ use super::facts::Facts;
 use super::finding::Finding;
 
 /// The subjects of findings, in the order in which they are examined.
-pub const IDS: [&str; 15] = [
+pub const IDS: [&str; 16] = [
+    "configuration",
     "kube-proxy-rules",
     "kube-proxy-running",
     "ipvs",
@@ -30,7 +31,8 @@ pub const IDS: [&str; 15] = [
 
 /// Applies every rule to a node's facts.
 pub fn examine(facts: &Facts) -> Vec<Finding> {
-    let mut findings = vec![kube_proxy::rules(facts), kube_proxy::running(facts)];
+    let mut findings = kube_proxy::configuration(facts);
+    findings.extend([kube_proxy::rules(facts), kube_proxy::running(facts)]);
     findings.extend(kube_proxy::ipvs(facts));
     findings.extend(kube_proxy::legacy(facts));
     findings.extend(kube_proxy::kept(facts));

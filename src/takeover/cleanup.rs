@@ -3,10 +3,11 @@
 use thiserror::Error;
 
 use super::find::{KubeProxyArtifacts, find_artifacts};
-use super::probe::{HEALTH_PORT, HealthServer, probe_health_port};
+use super::probe::HealthServer;
 use super::remove::{RemovalReport, remove_artifacts};
-use crate::apply::{self, Netlink, Removal, SCRATCH_TABLE};
-use crate::dataplane::{Family, TABLE};
+use super::running::{ProxyPorts, RunningProxy, find_running_proxy};
+use crate::apply::{self, Backend, Netlink, Removal, SCRATCH_TABLE};
+use crate::dataplane::{Family, SetName, TABLE};
 
 /// What a clean-up removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,24 +23,34 @@ pub enum CleanUpScope {
 /// Why a clean-up removed nothing.
 #[derive(Debug, Error)]
 pub enum CleanUpError {
-    /// A proxy that needs the rules runs on this node. The text names it and says what to do.
+    /// The rules are needed: by a proxy that runs on this node, or because there is no other. The text says so, and what to do.
     #[error("{0}")]
-    ProxyRuns(String),
+    RulesNeeded(String),
     /// The kernel does not show its rules.
     #[error(transparent)]
     Kernel(#[from] apply::Error),
 }
 
-/// Removes what is in scope. With `force` also the rules of a proxy that runs.
+/// Removes what is in scope. With `force` also rules that are needed. `ports` says where a proxy may answer.
 ///
 /// # Errors
 ///
 /// If nothing was removed. A single object that cannot be removed is in the report instead.
-pub async fn clean_up(scope: CleanUpScope, force: bool) -> Result<RemovalReport, CleanUpError> {
-    if let Some(why) = refusal(scope, probe_health_port(HEALTH_PORT).await).filter(|_| !force) {
-        return Err(CleanUpError::ProxyRuns(why));
+pub async fn clean_up(scope: CleanUpScope, force: bool, ports: &ProxyPorts) -> Result<RemovalReport, CleanUpError> {
+    let running = find_running_proxy(ports).await;
+    if let Some(why) = refusal(scope, running.as_ref()).filter(|_| !force) {
+        return Err(CleanUpError::RulesNeeded(why));
     }
     let mut netlink = Netlink::open()?;
+    if scope == CleanUpScope::Own && !force && !serves(running.as_ref()) {
+        let tables = netlink.read(&Family::ALL).await?;
+        let elements =
+            Family::ALL.into_iter().filter_map(|family| tables.get(family)).flat_map(|table| &table.elements);
+        let addresses = elements.filter(|element| element.set == SetName::ClusterIps).count();
+        if let Some(why) = refusal_without_proxy(addresses, running.as_ref()) {
+            return Err(CleanUpError::RulesNeeded(why));
+        }
+    }
     let artifacts =
         if scope == CleanUpScope::Own { KubeProxyArtifacts::default() } else { find_artifacts(&mut netlink).await? };
     let (tables, _) = netlink.list_all().await?;
@@ -57,29 +68,56 @@ pub async fn clean_up(scope: CleanUpScope, force: bool) -> Result<RemovalReport,
     Ok(report)
 }
 
-/// Why nothing may be removed while this program serves health checks; `None` if it may.
-fn refusal(scope: CleanUpScope, server: HealthServer) -> Option<String> {
+/// Whether this is a kube-proxy that answers, and so serves Services once Pointsman's tables are gone.
+fn serves(proxy: Option<&RunningProxy>) -> bool {
+    proxy.is_some_and(|proxy| proxy.server == HealthServer::KubeProxy && proxy.answers)
+}
+
+/// Why Pointsman's tables, which serve so many addresses of Services, may not be removed while no kube-proxy answers; `None` if they may.
+fn refusal_without_proxy(addresses: usize, proxy: Option<&RunningProxy>) -> Option<String> {
+    if addresses == 0 || serves(proxy) {
+        return None;
+    }
+    let instead = match proxy {
+        Some(proxy) => format!("no kube-proxy answers on this host ({})", proxy.description),
+        None => "no kube-proxy answers on this host".to_owned(),
+    };
+    Some(format!(
+        "{instead}, and {addresses} ClusterIPs work only by these tables. Start kube-proxy, and wait until its page /healthz answers \
+         here. To remove the tables nevertheless: --force"
+    ))
+}
+
+/// Why nothing may be removed while this proxy runs; `None` if it may.
+fn refusal(scope: CleanUpScope, proxy: Option<&RunningProxy>) -> Option<String> {
+    let proxy = proxy?;
     // The rules of one proxy may go while the other runs.
     let other_proxy_runs = match scope {
         CleanUpScope::All => false,
-        CleanUpScope::Own => server != HealthServer::Pointsman,
-        CleanUpScope::KubeProxy => server == HealthServer::Pointsman,
+        CleanUpScope::Own => proxy.server != HealthServer::Pointsman,
+        CleanUpScope::KubeProxy => proxy.server == HealthServer::Pointsman,
     };
-    let who = server.description().filter(|_| !other_proxy_runs)?;
-    let instead = match (scope, server) {
+    if other_proxy_runs {
+        return None;
+    }
+    let instead = match (scope, proxy.server) {
         (CleanUpScope::All, HealthServer::KubeProxy) => " To remove Pointsman's tables only: --cleanup=own.",
         (CleanUpScope::All, HealthServer::Pointsman) => " To remove kube-proxy's rules only: --cleanup=kube-proxy.",
         _ => "",
     };
     Some(format!(
-        "{who} on port {HEALTH_PORT} of this host, and Services would stop working under it. End it first.{instead} To remove \
-         the rules nevertheless: --force"
+        "{}, and Services would stop working under it. End it first.{instead} To remove the rules nevertheless: --force",
+        proxy.description
     ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn proxy(server: HealthServer, answers: bool) -> Option<RunningProxy> {
+        server.description().map(|who| RunningProxy { server, description: who.to_owned(), answers })
+    }
 
     #[test]
     fn rules_of_a_proxy_that_runs_are_not_cleaned_up() {
@@ -98,9 +136,26 @@ mod tests {
             (CleanUpScope::KubeProxy, Pointsman, false),
             (CleanUpScope::KubeProxy, Unknown, true),
         ] {
-            let why = refusal(scope, server);
+            let why = refusal(scope, proxy(server, true).as_ref());
             assert_eq!(why.is_some(), refused, "{scope:?} {server:?}");
             assert!(why.is_none_or(|why| why.contains("--force")));
+        }
+    }
+
+    #[test]
+    fn tables_that_serve_stay_until_a_kube_proxy_answers() {
+        use HealthServer::{Absent, KubeProxy, Unknown};
+        for (addresses, server, answers, refused) in [
+            (3, Absent, false, true),
+            (3, Unknown, true, true),
+            // Its process is there, but crashes again and again, or has not come up yet.
+            (3, KubeProxy, false, true),
+            (3, KubeProxy, true, false),
+            (0, Absent, false, false),
+        ] {
+            let why = refusal_without_proxy(addresses, proxy(server, answers).as_ref());
+            assert_eq!(why.is_some(), refused, "{addresses} {server:?} {answers}");
+            assert!(why.is_none_or(|why| why.contains("3 ClusterIPs") && why.contains("--force")));
         }
     }
 }

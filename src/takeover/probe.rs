@@ -9,6 +9,12 @@ use tokio::net::TcpStream;
 /// The port of kube-proxy's health checks unless its configuration says otherwise.
 pub const HEALTH_PORT: u16 = 10256;
 
+/// The port of kube-proxy's metrics unless its configuration says otherwise.
+pub const METRICS_PORT: u16 = 10249;
+
+/// What kube-proxy answers on its page `/proxyMode`.
+const MODES: [&str; 4] = ["iptables", "ipvs", "nftables", "userspace"];
+
 /// How long this very host may take to connect, and to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest answer that is read.
@@ -52,6 +58,17 @@ pub async fn probe_health_port(port: u16) -> HealthServer {
         }
     }
     found
+}
+
+/// Finds out who answers `/proxyMode` on this port of 127.0.0.1, the page beside kube-proxy's metrics. Other programs count as absent.
+pub(super) async fn probe_mode_page(port: u16) -> HealthServer {
+    match fetch_page(port, "/proxyMode").await {
+        Some(mode) if MODES.contains(&mode.trim()) => {
+            let metrics = fetch_page(port, "/metrics").await.unwrap_or_default();
+            if metrics.contains("\npointsman_") { HealthServer::Pointsman } else { HealthServer::KubeProxy }
+        }
+        _ => HealthServer::Absent,
+    }
 }
 
 /// The body of a page on this port of 127.0.0.1; `None` if it is not served.

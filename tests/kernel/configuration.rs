@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::cluster::until;
-use crate::common::apiserver::{self, ApiServer};
+use crate::common::apiserver::{self, ApiServer, Fault, Resource};
 use crate::common::netns::{NODE_NAME, Namespace, Node, Proxy, requirements};
 
 /// How long the proxy may take to end.
@@ -19,7 +19,7 @@ const KUBEADM: &str = include_str!("../operator/kubeadm.yaml");
 /// A node whose API server listens inside it, and a mounted ConfigMap with `config.conf`.
 struct Cluster {
     node: Node,
-    _server: ApiServer,
+    server: ApiServer,
     folder: tempfile::TempDir,
     kubeconfig: PathBuf,
 }
@@ -34,7 +34,7 @@ impl Cluster {
         server.apply(apiserver::service("default/web", "10.96.0.10"));
         let folder = tempfile::tempdir().expect("a folder");
         let kubeconfig = server.write_kubeconfig(folder.path());
-        let cluster = Self { node, _server: server, folder, kubeconfig };
+        let cluster = Self { node, server, folder, kubeconfig };
         symlink("..data/config.conf", cluster.config()).expect("a link");
         cluster.mount(KUBEADM);
         Some(cluster)
@@ -183,4 +183,40 @@ fn a_taken_address_is_tried_again_without_bind_address_hard_fail() {
     assert!(proxy.log().contains("tries again every 5 s"), "{}", proxy.log());
     drop(taken);
     until(&proxy, "it listens", || proxy.log().contains("listening now"));
+}
+
+#[test]
+fn a_configuration_that_disappears_is_named() {
+    let Some(cluster) = Cluster::new() else { return };
+    let proxy = cluster.start();
+    fs::remove_file(cluster.config()).expect("ours");
+    let words = format!("cannot read {}", cluster.config().display());
+    until(&proxy, "it complains", || proxy.log().contains(&words));
+    assert!(proxy.log().contains("the previous version stays in force"), "{}", proxy.log());
+}
+
+#[test]
+fn sighup_is_ignored() {
+    let Some(cluster) = Cluster::new() else { return };
+    let mut proxy = cluster.start();
+    proxy.signal(nix::sys::signal::Signal::SIGHUP);
+    until(&proxy, "it says so", || proxy.log().contains("SIGHUP is ignored"));
+    assert!(!proxy.has_ended());
+    assert_eq!(proxy.terminate().code, Some(0));
+}
+
+#[test]
+fn one_sync_that_does_not_happen_is_an_error() {
+    let Some(cluster) = Cluster::new() else { return };
+    cluster.server.fail(Resource::Services, None, Fault::NoAnswer, None);
+    let kubeconfig = cluster.kubeconfig.to_str().expect("a path of letters");
+    let finished = cluster.node.pointsman(&["--kubeconfig", kubeconfig, "--once", "--timeout=1s"]);
+    assert_eq!(finished.code, Some(2), "{}", finished.stderr);
+    assert!(finished.stderr.contains("there was no sync: 1s (--timeout) have passed"), "{}", finished.stderr);
+    let proxy = cluster.node.start_pointsman(&["--kubeconfig", kubeconfig, "--once"]);
+    until(&proxy, "it has begun", || proxy.log().contains("started"));
+    let ended = proxy.terminate();
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("there was no sync: it was interrupted"), "{}", ended.stderr);
+    assert_eq!(cluster.node.nft(&["list", "tables"]), "");
 }

@@ -86,12 +86,31 @@ fn the_way_back_to_kube_proxy_breaks_no_connection() {
             if mode != "nftables" {
                 assert_reaches(node, KNOWN, &[12]);
             }
+            // Nothing answers as kube-proxy yet: the tables are needed.
+            let finished = node.pointsman(&["--cleanup=own"]);
+            assert_eq!(finished.code, Some(1), "{mode}: {}", finished.stdout);
+            for words in ["no kube-proxy answers on this host", "ClusterIPs work only by these tables", "--force"] {
+                assert!(finished.stderr.contains(words), "{mode}: no {words:?} in {}", finished.stderr);
+            }
+            let pretender = Pretender::new(node, HEALTHY);
             let finished = node.pointsman(&["--cleanup=own"]);
             assert_eq!(finished.code, Some(0), "{mode}: {}", finished.stderr);
+            pretender.end();
             std::thread::sleep(Duration::from_millis(200));
         });
         assert_reaches(node, KNOWN, &PODS);
     }
+}
+
+#[test]
+fn pointsmans_tables_go_without_a_kube_proxy_only_if_forced_or_empty() {
+    let Some(old) = OldNode::new() else { return };
+    assert_eq!(old.node.pointsman(&old.once()).code, Some(0));
+    assert_eq!(old.node.pointsman(&["--cleanup=own"]).code, Some(1));
+    assert_reaches(&old.node, KNOWN, &PODS);
+    let finished = old.node.pointsman(&["--cleanup=own", "--force"]);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert_eq!(finished.stdout, "removed: table ip pointsman\nremoved: table ip6 pointsman\n");
 }
 
 #[test]

@@ -85,18 +85,33 @@ fn the_configuration_is_read_where_it_is_named() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let file = folder.path().join("config.conf");
     let path = file.to_str().expect("a plain name").to_owned();
-    fs::write(&file, "mode: ipvs\nnodePortAddresses: [192.0.2.0/24]\nipvs: {scheduler: sh}\n").expect("written");
+    const HEAD: &str = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
+    let masquerade = "iptables: {masqueradeAll: true}";
+    fs::write(
+        &file,
+        format!("{HEAD}{masquerade}\nmode: ipvs\nnodePortAddresses: [192.0.2.0/24]\nipvs: {{scheduler: sh}}\n"),
+    )
+    .expect("written");
     let (code, found) = examine(&old, &["--config", &path]);
     assert_eq!(code, Some(1));
     assert!(found.to_string().contains("scheduler sh"), "{found:#}");
     assert!(found.to_string().contains("--nodeport-addresses 192.0.2.0/24"), "{found:#}");
-    for (contents, words) in [(Some("a: [1\n"), "is not YAML"), (None, "cannot read")] {
-        let _ = fs::remove_file(&file);
-        if let Some(contents) = contents {
-            fs::write(&file, contents).expect("written");
-        }
-        let finished = old.node.pointsman(&["doctor", "--config", &path]);
-        assert_eq!(finished.code, Some(2), "{}", finished.stdout);
-        assert!(finished.stderr.contains(words) && finished.stderr.contains(&path), "{}", finished.stderr);
+    assert_eq!(severity(&found, "configuration"), "warning");
+    assert!(found.to_string().contains("Set nftables.masqueradeAll: true"), "{found:#}");
+    // Whatever refuses a start is a problem here.
+    for (contents, words) in [
+        (String::new(), "it is empty"),
+        ("a: [1\n".to_owned(), "line "),
+        (format!("{HEAD}mode: userspace\n"), "userspace"),
+        (format!("{HEAD}nodePortAddresses: 10.0.0.0/8\n"), "a list of texts"),
+    ] {
+        fs::write(&file, contents).expect("written");
+        let (code, found) = examine(&old, &["--config", &path]);
+        assert_eq!((code, severity(&found, "configuration")), (Some(1), "problem"), "{found:#}");
+        assert!(found.to_string().contains(words), "{found:#}");
     }
+    fs::remove_file(&file).expect("ours");
+    let finished = old.node.pointsman(&["doctor", "--config", &path]);
+    assert_eq!(finished.code, Some(2), "{}", finished.stdout);
+    assert!(finished.stderr.contains("cannot read") && finished.stderr.contains(&path), "{}", finished.stderr);
 }

@@ -206,10 +206,15 @@ pub struct Pretender {
 impl Pretender {
     /// Answers on the node's 127.0.0.1:10256 with this body, and on port 10249 with kube-proxy's counters.
     pub fn new(node: &Node, body: &'static str) -> Self {
+        let metrics = "kubeproxy_iptables_localhost_nodeports_accepted_packets_total 5\n";
+        Self::on_ports(node, &[(10256, body), (10249, metrics)])
+    }
+
+    /// Answers on these ports of the node's 127.0.0.1 with these bodies.
+    pub fn on_ports(node: &Node, ports: &[(u16, &'static str)]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime for the pretender");
-        let metrics = "kubeproxy_iptables_localhost_nodeports_accepted_packets_total 5\n";
-        for (port, body) in [(10256, body), (10249, metrics)] {
+        for (port, body) in ports.iter().copied() {
             let listener = node.host.enter(|| std::net::TcpListener::bind(("127.0.0.1", port))).expect("a free port");
             listener.set_nonblocking(true).expect("a listener that does not block");
             let _guard = runtime.enter();

@@ -40,7 +40,7 @@ fn assert_taken_over(old: &OldNode, without_kube_proxy: &str, last_removal: &str
     }
     open.assert_unbroken();
     proxy.terminate();
-    let finished = node.pointsman(&["--cleanup=own"]);
+    let finished = node.pointsman(&["--cleanup=own", "--force"]);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert_eq!(old.everything(), without_kube_proxy);
 }
@@ -95,7 +95,7 @@ fn a_take_over_succeeds_while_other_programs_change_their_rules_all_the_time() {
     });
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert!(!finished.stderr.contains("ERROR"), "{}", finished.stderr);
-    assert_eq!(old.node.pointsman(&["--cleanup=own"]).code, Some(0));
+    assert_eq!(old.node.pointsman(&["--cleanup=own", "--force"]).code, Some(0));
     assert_eq!(old.everything(), before);
 }
 
@@ -200,19 +200,38 @@ fn has_kube_proxy(node: &Node) -> bool {
 }
 
 #[test]
-fn while_kube_proxy_answers_its_rules_stay_unless_forced() {
+fn a_start_beside_a_kube_proxy_that_answers_is_refused_and_changes_nothing() {
+    let Some(old) = OldNode::new() else { return };
+    let old = old.with_nftables_mode();
+    let pretender = Pretender::new(&old.node, HEALTHY);
+    let before = old.everything();
+    for args in [old.follow(), old.once()] {
+        let finished = old.node.pointsman(&args);
+        assert_eq!(finished.code, Some(2), "{args:?}: {}", finished.stderr);
+        for words in ["a kube-proxy answers on port 10256", "nothing was changed", "--beside-other-proxy"] {
+            assert!(finished.stderr.contains(words), "{args:?}: no {words:?} in {}", finished.stderr);
+        }
+    }
+    assert_eq!(old.everything(), before);
+    pretender.end();
+}
+
+#[test]
+fn beside_a_kube_proxy_that_answers_its_rules_stay_unless_forced() {
     for body in [HEALTHY, "something else"] {
         let Some(old) = OldNode::new() else { return };
         let old = old.with_nftables_mode();
         let _pretender = Pretender::new(&old.node, body);
         let [manifests, folder, once] = old.once();
-        let finished = old.node.pointsman(&[manifests, folder, once]);
+        // What is no Service proxy does not stop the start.
+        let beside = if body == HEALTHY { "--beside-other-proxy" } else { "--log-level=info" };
+        let finished = old.node.pointsman(&[manifests, folder, once, beside]);
         assert_eq!(finished.code, Some(0), "{}", finished.stderr);
         for words in ["kube-proxy's rules stay", "port 10256", "Both translate now"] {
             assert!(finished.stderr.contains(words), "{body}: no {words:?} in {}", finished.stderr);
         }
         assert!(has_kube_proxy(&old.node), "{body}");
-        let finished = old.node.pointsman(&[manifests, folder, once, "--take-over=force"]);
+        let finished = old.node.pointsman(&[manifests, folder, once, beside, "--take-over=force"]);
         assert_eq!(finished.code, Some(0), "{}", finished.stderr);
         assert!(!old.node.nft(&["list", "tables"]).contains("kube-proxy\n"));
         assert_reaches(&old.node, KNOWN, &PODS);
@@ -220,15 +239,83 @@ fn while_kube_proxy_answers_its_rules_stay_unless_forced() {
 }
 
 #[test]
-fn a_start_beside_a_running_kube_proxy_logs_who_has_the_port() {
+fn a_kube_proxy_is_found_by_the_port_of_its_configuration_its_metrics_page_and_its_process() {
+    let Some(old) = OldNode::new() else { return };
+    let old = old.with_nftables_mode();
+    let [manifests, folder, once] = old.once();
+    let refused = |arg: &str, words: &str| {
+        let finished = old.node.pointsman(&[manifests, folder, once, arg]);
+        assert_eq!(finished.code, Some(2), "{words}: {}", finished.stderr);
+        assert!(finished.stderr.contains(words), "no {words:?} in {}", finished.stderr);
+        assert!(has_kube_proxy(&old.node) && !old.node.nft(&["list", "tables"]).contains("pointsman"));
+    };
+    let pretender = Pretender::on_ports(&old.node, &[(10_266, HEALTHY)]);
+    refused("--healthz-bind-address=0.0.0.0:10266", "a kube-proxy answers on port 10266");
+    pretender.end();
+    let pretender = Pretender::on_ports(&old.node, &[(10_249, "nftables")]);
+    refused("--log-level=info", "a kube-proxy answers on port 10249");
+    pretender.end();
+    let bin = tempfile::tempdir().expect("a folder");
+    let program = bin.path().join("kube-proxy");
+    std::fs::copy("/bin/sleep", &program).expect("sleep can be copied");
+    let mut process = old.node.host.command(&program).arg("600").spawn().expect("it starts");
+    refused("--log-level=info", &format!("a kube-proxy runs on this host as process {}", process.id()));
+    process.kill().expect("ours");
+    process.wait().expect("ours");
+    let finished = old.node.pointsman(&[manifests, folder, once]);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(!has_kube_proxy(&old.node));
+}
+
+#[test]
+fn beside_a_running_kube_proxy_the_log_says_who_has_the_port() {
     let Some(old) = OldNode::new() else { return };
     let old = old.with_nftables_mode();
     let _pretender = Pretender::new(&old.node, HEALTHY);
-    let proxy = old.node.start_pointsman(&old.follow());
+    let [manifests, folder, watch] = old.follow();
+    let proxy = old.node.start_pointsman(&[manifests, folder, watch, "--beside-other-proxy"]);
     wait_for(&proxy, "a kube-proxy answers on port 10256 of this host: end it first: cannot listen on");
     // It proxies all the same, and leaves kube-proxy's rules alone.
     wait_for(&proxy, "Both translate now");
     assert!(has_kube_proxy(&old.node));
+}
+
+#[test]
+fn a_second_pointsman_is_refused_and_told_which_process_is_the_first() {
+    let Some(old) = OldNode::new() else { return };
+    let [manifests, folder, watch] = old.follow();
+    // Without pages only the lock tells of it.
+    let silent = ["--healthz-bind-address=none", "--metrics-bind-address=none"];
+    let proxy = old.node.start_pointsman(&[&[manifests, folder, watch][..], &silent].concat());
+    wait_for(&proxy, "committed");
+    let before = old.everything();
+    let finished = old.node.pointsman(&[&old.once()[..], &["--masquerade-all"]].concat());
+    assert_eq!(finished.code, Some(2), "{}", finished.stderr);
+    for words in ["another Pointsman runs on this host (process ", "version ", "since ", "--beside-other-proxy"] {
+        assert!(finished.stderr.contains(words), "no {words:?} in {}", finished.stderr);
+    }
+    assert_eq!(old.everything(), before);
+    for args in [&["--cleanup"][..], &["--cleanup=own"]] {
+        assert_eq!(old.node.pointsman(args).code, Some(1), "{args:?}");
+    }
+    // A killed process leaves no lock behind.
+    drop(proxy);
+    assert_eq!(old.node.pointsman(&old.once()).code, Some(0));
+}
+
+#[test]
+fn a_proxy_that_is_just_ending_does_not_stop_the_next_start() {
+    let Some(old) = OldNode::new() else { return };
+    let proxy = old.node.start_pointsman(&old.follow());
+    wait_for(&proxy, "committed");
+    let ending = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(800));
+        drop(proxy);
+    });
+    let finished = old.node.pointsman(&old.once());
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(finished.stderr.contains("nothing had to change"), "{}", finished.stderr);
+    ending.join().expect("it ends");
 }
 
 #[test]
@@ -238,7 +325,8 @@ fn a_pointsman_that_serves_health_checks_is_not_taken_for_kube_proxy() {
     let [manifests, folder, watch] = old.follow();
     let proxy = old.node.start_pointsman(&[manifests, folder, watch, "--take-over=never"]);
     wait_for(&proxy, "Both translate now");
-    let finished = old.node.pointsman(&old.once());
+    let [manifests, folder, once] = old.once();
+    let finished = old.node.pointsman(&[manifests, folder, once, "--beside-other-proxy"]);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert!(!old.node.nft(&["list", "tables"]).contains("kube-proxy\n"), "{}", finished.stderr);
 }

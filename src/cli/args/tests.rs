@@ -75,10 +75,7 @@ fn the_defaults_are_those_of_kube_proxy_where_it_has_them() {
     let args = args("pointsman");
     assert_eq!(args.settings.metrics.unwrap().to_string(), "127.0.0.1:10249");
     assert_eq!(args.settings.healthz.unwrap().to_string(), "0.0.0.0:10256");
-    assert_eq!(
-        (args.output, args.against, args.settings.log_format),
-        (OutputFormat::Text, Against::Kernel, LogFormat::Text)
-    );
+    assert_eq!((args.output, args.against, args.settings.log_format), (OutputFormat::Text, None, LogFormat::Text));
     assert!(!args.once && !args.dry_run && !args.watch && args.command.is_none());
     assert_eq!(args.dual_stack().options, Options::default());
     assert_eq!(args.settings, Settings::default());
@@ -117,7 +114,6 @@ fn the_version_flag_accepts_a_value() {
 #[test]
 fn conflicting_and_incomplete_options_are_refused() {
     for (line, kind) in [
-        ("pointsman --manifests a --kubeconfig b", ErrorKind::ArgumentConflict),
         ("pointsman --once --dry-run", ErrorKind::ArgumentConflict),
         ("pointsman --manifests a --watch --once", ErrorKind::ArgumentConflict),
         ("pointsman --manifests a --watch --dry-run", ErrorKind::ArgumentConflict),
@@ -203,4 +199,39 @@ fn the_node_name_is_trimmed_and_in_lower_case() {
     assert_eq!(name(" node-b\n").unwrap(), "node-b");
     assert!(name("  ").unwrap_err().to_string().contains("--hostname-override"));
     assert!(!name("").unwrap().is_empty(), "this host's");
+}
+
+#[test]
+fn only_the_url_of_a_server_is_taken_as_master() {
+    for url in ["https://192.0.2.1:6443", "http://localhost:8080/prefix", "https://[fd00::1]:6443"] {
+        args(&format!("pointsman --master {url}"));
+    }
+    args("pointsman --master=");
+    for text in ["10.0.0.1:6443", "banana", "/foo", "https://", "ftp://a", "https:///x"] {
+        let error = refused(&format!("pointsman --master {text}"));
+        assert!(error.contains(text) && error.contains("such as https://192.0.2.1:6443"), "{error}");
+    }
+}
+
+#[test]
+fn cleanup_takes_the_spellings_of_a_switch() {
+    for (line, scope) in [
+        ("pointsman --cleanup", Some(CleanUp::All)),
+        ("pointsman --cleanup=true", Some(CleanUp::All)),
+        ("pointsman --cleanup=1", Some(CleanUp::All)),
+        ("pointsman --cleanup=own", Some(CleanUp::Own)),
+        ("pointsman --cleanup=false", None),
+        ("pointsman --cleanup=F", None),
+    ] {
+        assert_eq!(args(line).cleans_up(), scope, "{line}");
+    }
+}
+
+#[test]
+fn a_timeout_is_a_duration_of_more_than_0() {
+    assert_eq!(args("pointsman --dry-run --timeout 1m").timeout, Some(Duration::from_secs(60)));
+    for text in ["0", "0s", "-1s", "5", "soon"] {
+        let error = parse(&format!("pointsman --dry-run --timeout={text}")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ValueValidation, "{text}");
+    }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::flags;
+use crate::dataplane::LocalPods;
 
 /// The file that kubeadm writes.
 const KUBEADM: &str = include_str!("../../../tests/operator/kubeadm.yaml");
@@ -146,19 +147,44 @@ fn the_json_form_has_the_kind_and_nested_fields() {
 #[test]
 fn a_value_of_the_wrong_type_is_refused_with_the_expected_one() {
     for (lines, expected) in [
-        ("nodePortAddresses: primary", "nodePortAddresses: \"primary\": a list of texts"),
+        ("nodePortAddresses: primary", "nodePortAddresses: \"primary\": a list of texts, such as [\"primary\"]"),
         ("oomScoreAdj: high", "oomScoreAdj: \"high\": a whole number from -1000 to 1000"),
         ("oomScoreAdj: 1.5", "oomScoreAdj: 1.5: a whole number from -1000 to 1000"),
         ("bindAddressHardFail: 1", "bindAddressHardFail: 1: true or false"),
         ("clusterCIDR: [10.0.0.0/8]", "clusterCIDR: a list: a text"),
         ("conntrack: 5", "conntrack: 5: a mapping"),
-        ("featureGates: {A: maybe}", "featureGates: a mapping: names, each with true or false"),
+        ("featureGates: {A: maybe}", "featureGates[A]: \"maybe\": true or false"),
+        ("featureGates: {A: \"true\", B: x}", "featureGates[A]: \"true\": true or false, without quotes"),
+        ("featureGates: A=true", "featureGates: \"A=true\": names, each with true or false"),
+        ("bindAddressHardFail: 'yes'", "bindAddressHardFail: \"yes\": true or false, without quotes"),
+        ("conntrack: {min: \"1\"}", "conntrack.min: \"1\": a whole number from 0, without quotes"),
+        ("conntrack: {min: 1.5e+00}", "conntrack.min: 1.5e+00: a whole number from 0"),
+        ("conntrack: {min: 1e+12}", "conntrack.min: 1e+12: a whole number from 0"),
+        ("clientConnection: {qps: .inf}", "clientConnection.qps: .inf: a number"),
+        ("hostnameOverride: 0x10", "hostnameOverride: 0x10: a text, in quotes"),
+        ("portRange: no", "portRange: no: a text, in quotes"),
+        (
+            "nodePortAddresses: 10.0.0.0/8",
+            "nodePortAddresses: \"10.0.0.0/8\": a list of texts, such as [\"10.0.0.0/8\"]",
+        ),
+        ("ipvs: {excludeCIDRs: [a, 1_0]}", "ipvs.excludeCIDRs[1]: 1_0: a text, in quotes"),
+        (
+            "logging: {options: {json: {infoBufferSize: 5x}}}",
+            "logging.options.json.infoBufferSize: \"5x\": a size such as 0 or 64Ki",
+        ),
+        (
+            "logging: {vmodule: [{filePattern: a}, {verbosity: 1}]}",
+            "logging.vmodule[1]: a mapping: filePattern, a text, and verbosity, a whole number from 0",
+        ),
         ("nftables: {syncPeriod: 30}", "nftables.syncPeriod: 30: a duration of more than 0, such as 30s or 1h0m0s"),
         (
             "nftables: {syncPeriod: 30x}",
             "nftables.syncPeriod: \"30x\": a duration of more than 0, such as 30s or 1h0m0s",
         ),
-        ("logging: {vmodule: [a]}", "logging.vmodule: a list: a list of filePattern and verbosity"),
+        (
+            "logging: {vmodule: [a]}",
+            "logging.vmodule[0]: \"a\": filePattern, a text, and verbosity, a whole number from 0",
+        ),
     ] {
         assert_eq!(problems(lines), [expected], "{lines}");
     }
@@ -175,17 +201,23 @@ fn every_validation_rule_of_kube_proxy_is_enforced() {
         ),
         ("iptables: {masqueradeBit: 32}", "iptables.masqueradeBit: 32: a whole number from 0 to 31"),
         ("nftables: {masqueradeBit: -1}", "nftables.masqueradeBit: -1: a whole number from 0 to 31"),
-        ("nftables: {syncPeriod: -1s}", "nftables.syncPeriod: -1s: a duration of more than 0, such as 30s or 1h0m0s"),
+        (
+            "nftables: {syncPeriod: -1s}",
+            "nftables.syncPeriod: \"-1s\": a duration of more than 0, such as 30s or 1h0m0s",
+        ),
         (
             "nftables: {minSyncPeriod: -1s}",
-            "nftables.minSyncPeriod: -1s: a duration of 0 or more, such as 30s or 1h0m0s",
+            "nftables.minSyncPeriod: \"-1s\": a duration of 0 or more, such as 30s or 1h0m0s",
         ),
         ("nftables: {minSyncPeriod: 31s}", "nftables.minSyncPeriod: 31s: no more than nftables.syncPeriod, 30s"),
-        ("configSyncPeriod: -1s", "configSyncPeriod: -1s: a duration of more than 0, such as 30s or 1h0m0s"),
+        ("configSyncPeriod: -1s", "configSyncPeriod: \"-1s\": a duration of more than 0, such as 30s or 1h0m0s"),
         ("oomScoreAdj: 1001", "oomScoreAdj: 1001: a whole number from -1000 to 1000"),
         ("conntrack: {maxPerCore: -1}", "conntrack.maxPerCore: -1: a whole number from 0"),
         ("conntrack: {min: -1}", "conntrack.min: -1: a whole number from 0"),
-        ("conntrack: {udpTimeout: -1s}", "conntrack.udpTimeout: -1s: a duration of 0 or more, such as 30s or 1h0m0s"),
+        (
+            "conntrack: {udpTimeout: -1s}",
+            "conntrack.udpTimeout: \"-1s\": a duration of 0 or more, such as 30s or 1h0m0s",
+        ),
         ("clientConnection: {burst: -1}", "clientConnection.burst: -1: a whole number from 0"),
         ("logging: {format: xml}", "logging.format: \"xml\": one of text, json"),
         ("hostnameOverride: '  '", "hostnameOverride: \"  \": a name, or nothing to use the host's name"),
@@ -237,7 +269,8 @@ fn a_file_of_another_kind_or_without_content_is_refused() {
          kubeproxy.config.k8s.io/v1alpha1; KubeProxyConfiguration.kind: \"ConfigMap\" is not allowed: expected \
          KubeProxyConfiguration"
     );
-    for (text, part) in [("", "it contains null"), ("- a", "it contains a list"), ("a: [", "line ")] {
+    let parts = [("", "it is empty"), ("# a\n", "is empty"), ("- a", "it contains a list"), ("a: [", "line ")];
+    for (text, part) in parts {
         let error = resolve(Some(text), &[]).unwrap_err().to_string();
         assert!(error.contains(part), "{text:?}: {error}");
     }
@@ -261,11 +294,10 @@ fn unknown_and_repeated_fields_give_warnings_and_the_last_value_counts() {
 fn each_field_without_effect_is_noted_once_with_the_reason() {
     assert_eq!(notes("mode: nftables\niptables: {syncPeriod: 30s, masqueradeAll: false}\nportRange: ''"), [""; 0]);
     assert_eq!(
-        notes("mode: iptables\niptables: {masqueradeAll: true}\nportRange: 1-2\nfeatureGates: {B: true, A: false}"),
+        notes("mode: iptables\nportRange: 1-2\nfeatureGates: {B: true, A: false}"),
         [
             "mode: \"iptables\" is ignored: the mode is always nftables, with that mode's defaults, such as \
              nodePortAddresses `primary`",
-            "iptables.masqueradeAll: true is ignored: belongs to another mode: set nftables.masqueradeAll",
             "portRange: \"1-2\" is ignored: kube-proxy ignores it too",
             "featureGates: without effect in Pointsman: A, B",
         ]
@@ -331,4 +363,104 @@ fn only_fields_with_an_effect_count_as_differences() {
         differences("nftables: {minSyncPeriod: 1s}", "logging: {verbosity: 4}"),
         ["logging.verbosity", "nftables.minSyncPeriod"]
     );
+}
+
+#[test]
+fn whole_numbers_may_be_written_as_yaml_11_and_templates_write_them() {
+    for (written, min) in [
+        ("1.048576e+06", 1_048_576),
+        ("32768.0", 32_768),
+        ("131_072", 131_072),
+        ("0x100", 256),
+        ("0400", 256),
+        ("0b11", 3),
+        ("+7", 7),
+        ("1e3", 1000),
+    ] {
+        assert_eq!(file(&format!("conntrack: {{min: {written}}}")).conntrack.min, min, "{written}");
+    }
+    // A flag is read by Go's rules as well.
+    let min = |text| resolve(None, &[("conntrack-min", text)]).unwrap().0.conntrack.min;
+    assert_eq!([min("0x10"), min("010"), min("1_0")], [16, 8, 10]);
+}
+
+#[test]
+fn only_the_first_document_counts_and_the_others_are_named_once() {
+    let ignored = "warning: only the first document of the file counts: what follows it is ignored";
+    for (rest, expected) in [
+        ("---\n", &[][..]),
+        ("...\n", &[]),
+        ("---\n# the end\n", &[]),
+        ("---\nconntrack: {min: 9}\n---\nbroken: [\n", &[ignored]),
+    ] {
+        assert_eq!(notes(&format!("conntrack: {{min: 5}}\n{rest}")), expected, "{rest}");
+        assert_eq!(file(&format!("conntrack: {{min: 5}}\n{rest}")).conntrack.min, 5);
+    }
+}
+
+#[test]
+fn removed_fields_name_the_version_without_them_and_what_replaces_them() {
+    assert_eq!(
+        notes("conntrack: {max: 0}\nresourceContainer: /kube-proxy\nudpIdleTimeout: 250ms"),
+        [
+            "warning: unknown field \"conntrack.max\" is ignored: it was removed in Kubernetes 1.15; use conntrack.maxPerCore and \
+             conntrack.min",
+            "warning: unknown field \"resourceContainer\" is ignored: it was removed in Kubernetes 1.16; the pod, or the service \
+             manager, decides the cgroup",
+            "warning: unknown field \"udpIdleTimeout\" is ignored: it was removed in Kubernetes 1.26; it belonged to mode userspace, \
+             leave it out",
+        ]
+    );
+}
+
+#[test]
+fn masquerading_of_another_mode_that_is_lost_gives_a_warning_with_the_field_to_set() {
+    for mode in ["mode: ipvs\n", "mode: iptables\n", ""] {
+        let notes = notes(&format!("{mode}iptables: {{masqueradeAll: true, masqueradeBit: 15}}"));
+        let warnings: Vec<&String> = notes.iter().filter(|note| note.starts_with("warning: iptables.")).collect();
+        assert_eq!(warnings.len(), 2, "{notes:?}");
+        assert!(warnings[0].ends_with("Set nftables.masqueradeAll: true"), "{warnings:?}");
+        assert!(warnings[1].ends_with("Set nftables.masqueradeBit: 15"), "{warnings:?}");
+    }
+    for lines in [
+        "mode: nftables\niptables: {masqueradeAll: true, masqueradeBit: 15}",
+        "mode: ipvs\niptables: {masqueradeAll: true, masqueradeBit: 15}\nnftables: {masqueradeAll: true, masqueradeBit: 15}",
+        "mode: ipvs\niptables: {masqueradeAll: false, masqueradeBit: 14}\nnftables: {masqueradeAll: true, masqueradeBit: 3}",
+    ] {
+        assert!(!notes(lines).iter().any(|note| note.starts_with("warning: ")), "{lines}: {:?}", notes(lines));
+    }
+}
+
+#[test]
+fn networks_that_leave_no_node_port_give_a_warning() {
+    for (networks, families) in [
+        ("127.0.0.0/8", &["IPv4"][..]),
+        ("127.0.0.1/32, '::1/128'", &["IPv4", "IPv6"]),
+        ("224.0.0.0/4", &["IPv4"]),
+        ("127.0.0.0/8, 192.0.2.0/24", &[]),
+        ("0.0.0.0/0", &[]),
+        ("126.0.0.0/7", &[]),
+    ] {
+        let notes = notes(&format!("nodePortAddresses: [{networks}]"));
+        assert_eq!(notes.len(), families.len(), "{networks}: {notes:?}");
+        for (note, family) in notes.iter().zip(families) {
+            assert!(note.starts_with("warning: nodePortAddresses") && note.contains(family), "{note}");
+            assert!(note.contains("accepts NodePorts"), "{note}");
+        }
+    }
+}
+
+#[test]
+fn a_field_of_another_mode_is_written_as_it_was_given() {
+    let written = file("mode: ipvs\niptables: {masqueradeBit: 0}").configuration.yaml().unwrap();
+    assert!(written.contains("masqueradeBit: 0\n"), "{written}");
+}
+
+#[test]
+fn the_type_is_found_whatever_its_case_and_an_object_that_holds_a_configuration_is_named() {
+    let text = "APIVersion: kubeproxy.config.k8s.io/v1alpha1\nKind: KubeProxyConfiguration\nconntrack: {min: 5}\n";
+    assert_eq!(resolve(Some(text), &[]).unwrap().0.conntrack.min, 5);
+    let text = "apiVersion: v1\nkind: ConfigMap\ndata:\n  config.conf: |\n    kind: KubeProxyConfiguration\n";
+    let error = resolve(Some(text), &[]).unwrap_err().to_string();
+    assert!(error.contains("put the text of \"config.conf\" into a file of its own"), "{error}");
 }

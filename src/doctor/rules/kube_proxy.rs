@@ -26,23 +26,38 @@ pub(super) fn rules(facts: &Facts) -> Finding {
     finding
 }
 
-/// The program that answers health checks.
+/// kube-proxy's configuration, as a start of Pointsman takes it.
+pub(super) fn configuration(facts: &Facts) -> Vec<Finding> {
+    let id = "configuration";
+    let Some(config) = &facts.config else { return Vec::new() };
+    let path = config.path.display();
+    let problem = |problem: &String| {
+        Finding::problem(id, format!("{path}: {problem}"))
+            .means("Pointsman does not start with this file.")
+            .remedy("Correct it, or give Pointsman another file.")
+    };
+    let warning = |warning: &String| Finding::warning(id, format!("{path}: {warning}"));
+    if config.problems.is_empty() && config.warnings.is_empty() {
+        return vec![Finding::ok(id, format!("Pointsman takes {path} as it is"))];
+    }
+    config.problems.iter().map(problem).chain(config.warnings.iter().map(warning)).collect()
+}
+
+/// The proxy that runs.
 pub(super) fn running(facts: &Facts) -> Finding {
     let id = "kube-proxy-running";
-    let port = facts.health_port;
-    match facts.answers {
-        HealthServer::Absent => Finding::ok(id, format!("no program answers on port {port}")),
-        HealthServer::Pointsman => Finding::ok(id, format!("a Pointsman answers on port {port}")),
-        HealthServer::KubeProxy => Finding::note(id, format!("kube-proxy answers on port {port}"))
-            .means("Both proxies need this port and 10249. Pointsman keeps kube-proxy's rules while kube-proxy runs.")
+    let Some(proxy) = &facts.running else {
+        return Finding::ok(id, format!("no program answers on port {}", facts.health_port));
+    };
+    let found = proxy.description.as_str();
+    match proxy.server {
+        HealthServer::Absent | HealthServer::Pointsman => Finding::ok(id, found),
+        HealthServer::KubeProxy => Finding::note(id, found)
+            .means("Pointsman does not start while kube-proxy runs.")
             .remedy("End kube-proxy on this node before Pointsman starts. Its rules keep working without it."),
-        HealthServer::Unknown => {
-            Finding::problem(id, format!("a program that is not a Service proxy listens on port {port}"))
-                .means("Pointsman cannot serve its health checks there, and takes the program for a running proxy.")
-                .remedy(
-                    "Find it with `ss -tlnp`, or give Pointsman another --healthz-bind-address and --take-over=force.",
-                )
-        }
+        HealthServer::Unknown => Finding::problem(id, found)
+            .means("Pointsman cannot serve its health checks there, and keeps kube-proxy's rules, because the program may be a proxy.")
+            .remedy("Find it with `ss -tlnp`, or give Pointsman another --healthz-bind-address and --take-over=force."),
     }
 }
 

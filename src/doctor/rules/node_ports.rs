@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::doctor::config::ProxyConfig;
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::Finding;
 use crate::takeover::IPVS_LINK;
@@ -36,6 +37,13 @@ pub(super) fn localhost(facts: &Facts) -> Finding {
 pub(super) fn addresses(facts: &Facts) -> Finding {
     let id = "node-port-addresses";
     let configured = facts.config.as_ref().map(|config| config.node_port_addresses.join(",")).unwrap_or_default();
+    if !configured.is_empty() && facts.config.as_ref().is_some_and(leaves_none) {
+        let found =
+            format!("kube-proxy's configuration has nodePortAddresses {configured}, which are loopback addresses");
+        return Finding::warning(id, found)
+            .means("Pointsman, like kube-proxy's nftables mode, accepts no NodePorts there, so with this value no NodePort works.")
+            .remedy("Give clients on this node a node address, and nodePortAddresses the node's own network.");
+    }
     if !configured.is_empty() {
         return Finding::note(id, format!("kube-proxy's configuration has nodePortAddresses {configured}"))
             .remedy(format!("Give Pointsman the same: --nodeport-addresses {configured}"));
@@ -58,6 +66,16 @@ pub(super) fn addresses(facts: &Facts) -> Finding {
             "To keep all addresses: --nodeport-addresses 0.0.0.0/0,::/0. To choose some: --nodeport-addresses with the networks \
              that clients use.",
         )
+}
+
+/// Whether all networks that accept NodePorts are loopback networks.
+fn leaves_none(config: &ProxyConfig) -> bool {
+    let is_loopback = |network: &String| {
+        let address = network.split('/').next().and_then(|address| address.parse::<IpAddr>().ok());
+        // 127.0.0.0/8 and ::1/128, and what is within.
+        address.is_some_and(|address| address.is_loopback()) && !network.ends_with("/0")
+    };
+    config.node_port_addresses.iter().all(is_loopback)
 }
 
 /// The node's addresses of a family that clients can use, without those of kube-proxy's link.

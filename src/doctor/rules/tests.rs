@@ -4,7 +4,7 @@ use super::*;
 use crate::doctor::config::ProxyConfig;
 use crate::doctor::facts::{DropPolicy, NftProgram};
 use crate::doctor::finding::{FindingSeverity as Severity, blocks_switch};
-use crate::takeover::{HealthServer, Interface};
+use crate::takeover::{HealthServer, Interface, RunningProxy};
 
 /// A node after kube-proxy's nftables mode, without anything to warn about.
 fn node() -> Facts {
@@ -15,7 +15,7 @@ fn node() -> Facts {
         not_inspected: Vec::new(),
         legacy: false,
         kept: Vec::new(),
-        answers: HealthServer::Absent,
+        running: None,
         health_port: 10256,
         metrics: crate::doctor::ProxyMetrics::default(),
         config: None,
@@ -46,6 +46,8 @@ fn iptables_node() -> Facts {
 fn config() -> ProxyConfig {
     ProxyConfig {
         path: PathBuf::from("config.conf"),
+        problems: Vec::new(),
+        warnings: Vec::new(),
         mode: "iptables".to_owned(),
         node_port_addresses: Vec::new(),
         localhost_node_ports: true,
@@ -101,14 +103,48 @@ fn the_configured_mode_is_reported_where_the_kernel_has_another_or_none() {
 }
 
 #[test]
-fn the_program_on_the_health_port_decides_the_severity() {
-    for (answers, severity, word) in [
-        (HealthServer::Absent, Severity::Ok, "no program"),
+fn the_proxy_that_runs_decides_the_severity() {
+    assert_found(&node(), "kube-proxy-running", Severity::Ok, &["no program", "10256"]);
+    for (server, severity, word) in [
         (HealthServer::Pointsman, Severity::Ok, "Pointsman"),
         (HealthServer::KubeProxy, Severity::Note, "End kube-proxy"),
         (HealthServer::Unknown, Severity::Problem, "--healthz-bind-address"),
     ] {
-        assert_found(&Facts { answers, ..node() }, "kube-proxy-running", severity, &[word, "10256"]);
+        let description = format!("{} on port 10256", server.description().unwrap());
+        let running = Some(RunningProxy { server, description, answers: true });
+        assert_found(&Facts { running, ..node() }, "kube-proxy-running", severity, &[word, "10256"]);
+    }
+}
+
+#[test]
+fn what_a_start_says_about_the_configuration_is_a_finding() {
+    let id = "configuration";
+    let with = |problems: &[&str], warnings: &[&str]| {
+        let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect();
+        let config = ProxyConfig { problems: texts(problems), warnings: texts(warnings), ..config() };
+        Facts { config: Some(config), ..node() }
+    };
+    assert!(!examine(&node()).iter().any(|finding| finding.id == id), "no file, no finding");
+    assert_found(&with(&[], &[]), id, Severity::Ok, &["config.conf"]);
+    assert_found(&with(&["mode: \"userspace\""], &[]), id, Severity::Problem, &["config.conf: mode", "does not start"]);
+    assert_found(&with(&[], &["iptables.masqueradeAll"]), id, Severity::Warning, &["config.conf: iptables."]);
+    let both = examine(&with(&["a", "b"], &["c"]));
+    assert_eq!(both.iter().filter(|finding| finding.id == id).count(), 3);
+}
+
+#[test]
+fn loopback_networks_for_node_ports_are_not_advised_but_warned_about() {
+    let id = "node-port-addresses";
+    for (networks, severity) in [
+        (&["127.0.0.0/8"][..], Severity::Warning),
+        (&["127.0.0.1/32", "::1/128"], Severity::Warning),
+        (&["127.0.0.0/8", "192.0.2.0/24"], Severity::Note),
+        (&["::/0"], Severity::Note),
+    ] {
+        let node_port_addresses = networks.iter().map(|network| (*network).to_owned()).collect();
+        let facts = Facts { config: Some(ProxyConfig { node_port_addresses, ..config() }), ..iptables_node() };
+        assert_found(&facts, id, severity, networks);
+        assert_eq!(found(&facts, id).1.contains("Give Pointsman the same"), severity == Severity::Note);
     }
 }
 

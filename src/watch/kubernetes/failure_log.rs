@@ -57,8 +57,15 @@ impl FailureLog {
     }
 }
 
-/// The error with its causes, which name the real reason (connection refused, certificate expired).
-fn error_chain(error: &dyn std::error::Error) -> String {
+/// The error with its causes, which name the real reason (connection refused, certificate expired); for a refusal, what the server says.
+fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(kube::Error::Api(status)) = error.downcast_ref() {
+            return format!("the server answers {} {}: {}", status.code, status.reason, status.message);
+        }
+        next = error.source();
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
