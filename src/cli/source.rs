@@ -34,7 +34,7 @@ pub(super) async fn start(
     let host_addresses = match args.settings.node_ports {
         NodePortAddresses::Networks(_) => HostAddresses::Followed,
         // A plan against empty tables is the same on every host.
-        NodePortAddresses::Primary if args.against == Against::Empty => HostAddresses::Ignored,
+        NodePortAddresses::Primary if args.against == Some(Against::Empty) => HostAddresses::Ignored,
         NodePortAddresses::Primary => HostAddresses::IfNodeLacksFamily,
     };
     let options = SourceOptions { objects, record, host_addresses, connection };
