@@ -47,8 +47,8 @@ struct FaultyKernel {
     is_search: bool,
 }
 
-fn refused() -> Error {
-    Error::Refused { doing: "committing a batch", refusal: Refusal::Other, detail: "injected".to_owned() }
+fn refused(refusal: Refusal) -> Error {
+    Error::Refused { doing: "committing a batch", refusal, detail: "injected".to_owned() }
 }
 
 fn timed_out() -> Error {
@@ -108,7 +108,7 @@ impl Backend for FaultyKernel {
         }
         if self.always_refuses || self.strikes(6) || operations.iter().any(|it| self.is_refused(it)) {
             self.is_search = true;
-            return Err(refused());
+            return Err(refused(Refusal::Other));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
         let applied = self.kernel.apply(operations);
@@ -117,7 +117,7 @@ impl Backend for FaultyKernel {
             return Err(timed_out());
         }
         self.is_search = applied.is_err();
-        applied.map(|()| Receipt::default()).map_err(|_| refused())
+        applied.map(|()| Receipt::default()).map_err(refused)
     }
 }
 
