@@ -134,3 +134,31 @@ fn operations(plan: &str) -> usize {
     let position = words.iter().position(|word| word.starts_with("operation")).unwrap_or_else(|| panic!("{plan}"));
     words[position - 1].parse().unwrap_or_else(|_| panic!("{last}"))
 }
+
+#[test]
+fn a_ruleset_that_was_dumped_and_restored_as_text_is_the_same() {
+    let Some(world) = World::with_web(&[11, 12, 13]) else { return };
+    world.follow().terminate();
+    let dump = world.node.nft(&["list", "ruleset"]);
+    world.node.nft(&["flush", "ruleset"]);
+    let restored = world.node.nft_with_input(&["-f", "-"], &dump);
+    assert_eq!(restored.code, Some(0), "{}", restored.stderr);
+    assert_eq!(world.node.nft(&["list", "ruleset"]), dump);
+    world.assert_no_difference();
+    world.assert_web_reaches(&[11, 12, 13]);
+}
+
+/// nft writes a type of `numgen` to JSON that it does not read back as it was.
+#[test]
+fn a_sync_mends_a_ruleset_that_was_dumped_and_restored_as_json() {
+    let Some(world) = World::with_web(&[11, 12, 13]) else { return };
+    world.follow().terminate();
+    let dump = world.node.nft(&["-j", "list", "ruleset"]);
+    world.node.nft(&["flush", "ruleset"]);
+    let restored = world.node.nft_with_input(&["-j", "-f", "-"], &dump);
+    assert_eq!(restored.code, Some(0), "{}", restored.stderr);
+    world.sync();
+    world.node.nft(&["list", "ruleset"]);
+    world.assert_no_difference();
+    world.assert_web_reaches(&[11, 12, 13]);
+}
