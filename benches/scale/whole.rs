@@ -23,6 +23,8 @@ const CHANGES: u32 = 20;
 const PATIENCE: Duration = Duration::from_secs(900);
 /// How often the restarted process is looked at.
 const GLANCE: Duration = Duration::from_millis(2);
+/// No slice follows the one before later than this. The last one may be empty, and is not logged then.
+const BETWEEN_SLICES: Duration = Duration::from_secs(3);
 
 /// Starts the program on a folder of manifests, twice.
 pub fn measure(folder: &Path, size: Size, options: &Options, progress: &ProgressBar) -> Whole {
@@ -30,8 +32,8 @@ pub fn measure(folder: &Path, size: Size, options: &Options, progress: &Progress
     progress.set_message("cold start");
     let started = Instant::now();
     let proxy = Proxy::start(&namespace, folder, options);
-    let first = proxy.next_commit();
-    let cold = started.elapsed();
+    let first = proxy.first_sync();
+    let cold = first.ended - started;
     let cold_cpu_seconds = cpu_of(proxy.child.id()).expect("the proxy runs");
     progress.set_message("changes of a file");
     for n in 0..CHANGES {
@@ -46,11 +48,11 @@ pub fn measure(folder: &Path, size: Size, options: &Options, progress: &Progress
     let restart = restart(&namespace, folder, options);
     cluster::write(&folder.join(cluster::CHANGING), &[cluster::slice(0, size.endpoints)]);
     Whole {
-        operations: first["operations"].as_u64().expect("a number"),
-        bytes: first["bytes"].as_u64().expect("a number"),
+        operations: first.operations,
+        bytes: first.bytes,
         cold_seconds: cold.as_secs_f64(),
         cold_cpu_seconds,
-        cold_sync_seconds: first["milliseconds"].as_f64().expect("a number") / 1e3,
+        cold_sync_seconds: first.milliseconds / 1e3,
         rss_mib,
         peak_mib,
         restart_seconds: restart.0.as_secs_f64(),
@@ -93,7 +95,15 @@ fn command(namespace: &Namespace, manifests: &Path, options: &Options) -> Comman
 /// The running program and its commits, as it logs them.
 struct Proxy {
     child: Child,
-    commits: mpsc::Receiver<Value>,
+    commits: mpsc::Receiver<(Instant, Value)>,
+}
+
+/// All slices of the first sync.
+struct FirstSync {
+    ended: Instant,
+    operations: u64,
+    bytes: u64,
+    milliseconds: f64,
 }
 
 impl Proxy {
@@ -105,7 +115,7 @@ impl Proxy {
         std::thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
                 let entry: Value = serde_json::from_str(&line).unwrap_or_else(|_| json!({"message": line}));
-                if entry["message"] == "committed" && sender.send(entry).is_err() {
+                if entry["message"] == "committed" && sender.send((Instant::now(), entry)).is_err() {
                     return;
                 }
             }
@@ -113,8 +123,25 @@ impl Proxy {
         Self { child, commits }
     }
 
-    fn next_commit(&self) -> Value {
-        self.commits.recv_timeout(PATIENCE).expect("a commit")
+    fn next_commit(&self) {
+        self.commits.recv_timeout(PATIENCE).expect("a commit");
+    }
+
+    fn first_sync(&self) -> FirstSync {
+        let mut sync = FirstSync { ended: Instant::now(), operations: 0, bytes: 0, milliseconds: 0.0 };
+        let mut patience = PATIENCE;
+        while let Ok((at, slice)) = self.commits.recv_timeout(patience) {
+            sync.ended = at;
+            sync.operations += slice["operations"].as_u64().expect("a number");
+            sync.bytes += slice["bytes"].as_u64().expect("a number");
+            sync.milliseconds += slice["milliseconds"].as_f64().expect("a number");
+            if slice["rest_waits"] != true {
+                break;
+            }
+            patience = BETWEEN_SLICES;
+        }
+        assert!(sync.operations > 0, "the first sync commits something");
+        sync
     }
 }
 

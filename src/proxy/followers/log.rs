@@ -42,6 +42,8 @@ impl Follower for LogFollower {
             frontends = plan.frontends.len(),
             bytes = effort.bytes,
             milliseconds = (effort.took.as_secs_f64() * 1e6).round() / 1e3,
+            // The slices of a large change: another one follows.
+            rest_waits = (!committed.is_caught_up()).then_some(true),
             "committed"
         );
     }
