@@ -47,8 +47,9 @@ pub(super) async fn changed(args: &Args) {
                 next
             }
             Err(error) => {
+                let error = logging::in_one_line(&error);
                 tracing::warn!(
-                    "the configuration file changed, but cannot be used; the previous version stays in force: {error:#}"
+                    "the configuration file changed, but cannot be used; the previous version stays in force: {error}"
                 );
                 continue;
             }

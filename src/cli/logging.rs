@@ -130,7 +130,7 @@ pub(super) fn print_error(progress: &Progress, error: &anyhow::Error) {
 }
 
 /// An error and its causes in one line, without repeats.
-fn in_one_line(error: &anyhow::Error) -> String {
+pub(super) fn in_one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         // Some errors contain the text of their cause.

@@ -6,6 +6,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use super::args::Args;
+use super::logging;
 use super::take_over::explain;
 use crate::dataplane::Family;
 use crate::metrics;
@@ -45,7 +46,8 @@ pub(super) async fn serve(
         if taken == TakenAddress::Fail {
             return Err(error);
         }
-        tracing::error!("{error:#}; the proxy starts without these pages and tries again every 5 s");
+        let error = logging::in_one_line(&error);
+        tracing::error!("{error}; the proxy starts without these pages and tries again every 5 s");
     }
     Ok(())
 }

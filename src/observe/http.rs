@@ -62,15 +62,14 @@ pub struct Listener {
 
 /// An address could not be listened on.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address} for {what}: {cause}. Choose another address with {flag}, or \"\" for none")]
+#[error("cannot listen on {address} for {what}: {source}. Choose another address with {flag}, or \"\" for none")]
 pub struct ListenError {
     address: SocketAddr,
     what: &'static str,
     flag: &'static str,
     /// The reason of the Kubernetes Event about this error, as in kube-proxy.
     pub reason: &'static str,
-    /// In the text already, so no source of its own: a chain of errors would say it twice.
-    cause: io::Error,
+    source: io::Error,
 }
 
 impl Listener {
@@ -84,7 +83,7 @@ impl Listener {
             Pages::Health(..) => ("health checks", "--healthz-bind-address", "FailedToStartProxierHealthcheck"),
             Pages::Metrics(_) => ("metrics", "--metrics-bind-address", "FailedToStartMetricServer"),
         };
-        let listener = listen(address).await.map_err(|cause| ListenError { address, what, flag, reason, cause })?;
+        let listener = listen(address).await.map_err(|source| ListenError { address, what, flag, reason, source })?;
         Ok(Self { listener, pages })
     }
 
