@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::Hasher;
+
+use fnv::FnvHasher;
 
 use super::rule::Rule;
 use super::set::SizeClass;
@@ -74,15 +77,12 @@ impl Chain {
     /// The comment of the chain's first rule holds it, so that a later run can tell whether the kernel holds the rules that it would
     /// write, without comparing them one by one.
     pub fn fingerprint(&self) -> u64 {
-        const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-        const PRIME: u64 = 0x0100_0000_01b3;
-        let mut hash = OFFSET_BASIS;
+        let mut hasher = FnvHasher::default();
         for rule in &self.rules {
-            for byte in rule.to_string().bytes().chain([b'\n']) {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(PRIME);
-            }
+            hasher.write(rule.to_string().as_bytes());
+            hasher.write_u8(b'\n');
         }
-        hash
+        hasher.finish()
     }
 
     /// The rules with the stamp, which is the comment of the first rule.
