@@ -139,10 +139,8 @@ fn the_loser_of_a_clash_gets_one_event_however_often_it_is_listed() {
     assert_eq!(events(&cluster, "Starting").len(), 2);
 }
 
-#[test]
-fn a_health_check_that_cannot_listen_is_an_event_of_its_service() {
-    let Some(cluster) = Cluster::new() else { return };
-    let taken = cluster.node.host.enter(|| std::net::TcpListener::bind((NODE_IP, 32_000)).expect("free"));
+/// A Service whose health check listens on port 32,000 of this node's address.
+fn apply_checked_service(cluster: &Cluster) {
     let mut node = apiserver::node("node-a");
     node["status"] = json!({"addresses": [{"type": "InternalIP", "address": NODE_IP}]});
     cluster.server.apply(node);
@@ -151,6 +149,13 @@ fn a_health_check_that_cannot_listen_is_an_event_of_its_service() {
     (spec["type"], spec["externalTrafficPolicy"]) = (json!("LoadBalancer"), json!("Local"));
     spec["healthCheckNodePort"] = json!(32_000);
     cluster.server.apply(service);
+}
+
+#[test]
+fn a_health_check_that_cannot_listen_is_an_event_of_its_service() {
+    let Some(cluster) = Cluster::new() else { return };
+    let taken = cluster.node.host.enter(|| std::net::TcpListener::bind((NODE_IP, 32_000)).expect("free"));
+    apply_checked_service(&cluster);
     let proxy = cluster.start();
     until(&proxy, "the Service has an Event", || !events(&cluster, "FailedToStartServiceHealthcheck").is_empty());
     let reported = events(&cluster, "FailedToStartServiceHealthcheck");
@@ -191,14 +196,7 @@ fn two_thousand_idle_connections_on_each_port_take_neither_health_nor_the_api_se
     std::fs::write(&program, format!("#!/bin/sh\nulimit -n 1024\nexec {binary} \"$@\"\n")).expect("written");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("allowed");
     let Some(mut cluster) = Cluster::with_binary(&program) else { return };
-    let mut node = apiserver::node("node-a");
-    node["status"] = json!({"addresses": [{"type": "InternalIP", "address": NODE_IP}]});
-    cluster.server.apply(node);
-    let mut service = apiserver::service("shop/checked", "10.96.0.30");
-    let spec = &mut service["spec"];
-    (spec["type"], spec["externalTrafficPolicy"]) = (json!("LoadBalancer"), json!("Local"));
-    spec["healthCheckNodePort"] = json!(32_000);
-    cluster.server.apply(service);
+    apply_checked_service(&cluster);
     let proxy = cluster.start();
     let checked = || cluster.node.host.enter(|| TcpStream::connect((NODE_IP, 32_000)).is_ok());
     until(&proxy, "the health check is served", checked);
