@@ -20,9 +20,6 @@ use crate::pacing::{Backoff, Reminder};
 use crate::state::{Decoded, Event, Node};
 use crate::tasks::Supervisor;
 
-/// The name of the task that follows them.
-pub(super) const TASK: &str = "following this host's addresses";
-
 /// How long to wait for more changes after one: an interface that comes up reports each of its addresses.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -48,7 +45,7 @@ pub enum HostError {
 
 /// Sends all addresses at once and again after every change, until the receiver is gone. Says through `tried` that the first attempt
 /// was made. A failure is logged, shown by `connection`, and tried again.
-pub async fn follow_addresses(events: EventSender, connection: Connection, tried: oneshot::Sender<()>) {
+async fn follow_addresses(events: EventSender, connection: Connection, tried: oneshot::Sender<()>) {
     let mut follower = AddressFollower {
         events,
         connection,
@@ -90,14 +87,18 @@ impl FollowForNode {
             Event::NodeApplied(node) => std::slice::from_ref(node),
             _ => return,
         };
-        if nodes.iter().filter_map(Decoded::object).any(|node| has_one_family(node))
-            && let Some((events, connection, supervisor)) = self.0.take()
-        {
-            let (tried, first_try) = oneshot::channel();
-            supervisor.spawn(TASK, follow_addresses(events, connection, tried));
-            // It ends with the first attempt, whatever came of that.
-            let _ = first_try.await;
+        if nodes.iter().filter_map(Decoded::object).any(|node| has_one_family(node)) {
+            self.start().await;
         }
+    }
+
+    /// Starts to follow them, unless they are followed already, and waits for the first attempt.
+    pub async fn start(&mut self) {
+        let Some((events, connection, supervisor)) = self.0.take() else { return };
+        let (tried, first_try) = oneshot::channel();
+        supervisor.spawn("following this host's addresses", follow_addresses(events, connection, tried));
+        // It ends with the first attempt, whatever came of that.
+        let _ = first_try.await;
     }
 }
 

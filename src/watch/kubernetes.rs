@@ -30,7 +30,6 @@ use super::host::FollowForNode;
 use super::{Connection, EventSender};
 use crate::pacing::Backoff;
 use crate::state::{EndpointSlice, Kind, Node, Service, ServiceCidr};
-use crate::tasks::Supervisor;
 use pace::Limits;
 
 pub use api::api_resource;
@@ -66,8 +65,6 @@ pub struct KubernetesOptions {
     pub page_size: u32,
     /// How often to request ServiceCIDRs again from a server that does not serve them, or does not allow us to read them.
     pub absent_retry: Duration,
-    /// Whether to follow this host's addresses if the Node object has addresses of one family only.
-    pub host_addresses: bool,
     /// The state of the watches, which they update.
     pub connection: Connection,
 }
@@ -90,7 +87,6 @@ impl KubernetesOptions {
             streaming_lists: true,
             page_size: 500,
             absent_retry: Duration::from_secs(600),
-            host_addresses: false,
             connection: Connection::default(),
         }
     }
@@ -119,25 +115,20 @@ pub fn client(config: kube::Config, options: &KubernetesOptions) -> Result<kube:
 /// Watches all kinds and sends their events until the receiver is dropped; dropping the future ends it as well.
 ///
 /// Each kind sends one `…Reset` event when its list is complete, then changes. The kinds do not wait for each other. Failures
-/// of the server are logged and survived.
+/// of the server are logged and survived. `host` follows this host's addresses if the Node needs them.
 ///
 /// # Errors
 /// If no client can be built from `config` (certificates, proxy): nothing was requested then.
 pub async fn watch(
     config: kube::Config,
     options: KubernetesOptions,
+    host: FollowForNode,
     events: EventSender,
-    supervisor: &Supervisor,
 ) -> Result<(), ConfigError> {
     let server = config.cluster_url.to_string();
     let client = client(config, &options)?;
     Kind::ALL.into_iter().for_each(|kind| options.connection.expected(kind));
     tracing::info!(server, node = options.node_name, "watching the API server");
-    let host = if options.host_addresses {
-        FollowForNode::new(events.clone(), options.connection.clone(), supervisor.clone())
-    } else {
-        FollowForNode::never()
-    };
     let mut tasks = JoinSet::new();
     tasks.spawn(watch_kind::<Service>(&client, &options, FollowForNode::never(), &events));
     tasks.spawn(watch_kind::<EndpointSlice>(&client, &options, FollowForNode::never(), &events));

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use futures::FutureExt;
 use futures::future::{self, BoxFuture};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::host::FollowForNode;
 use super::journal::{JournalError, Recorder};
 use super::{
-    ConfigError, Connection, EventSender, KubernetesOptions, ManifestError, Manifests, Received, client_config, host,
+    ConfigError, Connection, EventSender, KubernetesOptions, ManifestError, Manifests, Received, client_config,
     watch_api_server,
 };
 use crate::state::Event;
@@ -114,29 +114,23 @@ pub async fn start(options: SourceOptions, supervisor: &Supervisor) -> Result<St
             replayed
         }
     };
+    let mut host = match host_addresses {
+        HostAddresses::Ignored => FollowForNode::never(),
+        HostAddresses::IfNodeLacksFamily | HostAddresses::Followed => {
+            FollowForNode::new(events.clone(), connection.clone(), supervisor.clone())
+        }
+    };
     if host_addresses == HostAddresses::Followed {
         // Before the objects: without its addresses the first sync would take those from the kernel that an earlier run left.
-        let (tried, first_try) = oneshot::channel();
-        supervisor.spawn(host::TASK, host::follow_addresses(events.clone(), connection.clone(), tried));
-        let _ = first_try.await;
+        host.start().await;
     }
     let ready = match objects {
         ObjectSource::ApiServer { kubeconfig, master, options } => {
             let config = client_config(kubeconfig.as_deref(), master.as_deref()).await?;
-            let host_addresses = host_addresses == HostAddresses::IfNodeLacksFamily;
-            let options = KubernetesOptions { host_addresses, ..options };
-            let tasks = supervisor.clone();
-            let work = async move { watch_api_server(config, options, events, &tasks).await };
-            supervisor.spawn("watching the API server", work);
+            supervisor.spawn("watching the API server", watch_api_server(config, options, host, events));
             future::ok(()).boxed()
         }
         ObjectSource::Manifests { paths, node_name, follow } => {
-            let host = match host_addresses {
-                HostAddresses::IfNodeLacksFamily => {
-                    FollowForNode::new(events.clone(), connection.clone(), supervisor.clone())
-                }
-                HostAddresses::Followed | HostAddresses::Ignored => FollowForNode::never(),
-            };
             start_manifests(paths, node_name, follow, connection, host, events, supervisor.clone()).boxed()
         }
     };

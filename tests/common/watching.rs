@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pointsman::state::{Decoded, Event, Kind};
-use pointsman::tasks::Supervisor;
+use pointsman::watch::host::FollowForNode;
 use pointsman::watch::{KubernetesOptions, Received, watch_api_server};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
 
 use super::apiserver::ApiServer;
 
@@ -28,9 +27,8 @@ impl Watching {
     /// Starts a source against the server.
     pub fn with(server: &ApiServer, options: KubernetesOptions) -> Self {
         let (sender, events) = mpsc::channel(64);
-        let config = server.config();
-        let supervisor = Supervisor::new(CancellationToken::new());
-        let task = tokio::spawn(async move { watch_api_server(config, options, sender, &supervisor).await.unwrap() });
+        let (config, host) = (server.config(), FollowForNode::never());
+        let task = tokio::spawn(async move { watch_api_server(config, options, host, sender).await.unwrap() });
         Self { events, task, seen: BTreeMap::new(), log: Vec::new() }
     }
 
