@@ -129,8 +129,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "BIT", value_parser = clap::value_parser!(u8).range(0..=31), global = true)]
     pub masquerade_bit: Option<u8>,
 
-    /// The maximum number of clients with session affinity, for each IP family, and separately for Service addresses and NodePorts
-    #[arg(long, value_name = "CLIENTS", default_value = "262144", global = true)]
+    /// The maximum number of clients that each frontend with session affinity remembers. Any other value than the default makes the
+    /// kernel reserve memory for all of them
+    #[arg(long, value_name = "CLIENTS", default_value = "65535", global = true)]
     pub affinity_capacity: NonZeroU32,
 
     /// The format of log lines [default: text]

@@ -52,6 +52,11 @@ pub enum Condition {
     CtStatusNoDnat,
     /// The bit is set in the packet mark.
     Mark(u32),
+    /// The map has an id for the key made of these fields: it becomes the packet's priority.
+    Recalls(Expr, SetName),
+    /// The map remembers the id in the packet's priority for its source address. The timeout, in seconds, starts again for a source that
+    /// it knows already. It does not hold for a new source if the map is full.
+    Remembers(SetName, u32),
 }
 
 /// An expression that makes a key from a packet.
@@ -78,9 +83,12 @@ pub enum Action {
     Reject,
     /// Translates the connection to the endpoint that the map yields. Without one the next rule continues.
     DnatTo(Expr, SetName),
-    /// Adds the packet's present destination to the map, with a timeout in seconds. For a key that is there already the timeout starts
-    /// again.
-    Remember(Expr, SetName, u32),
+    /// Continues in the chain that the verdict map has for the key. Without one the next rule continues.
+    GotoByMap(Expr, SetName),
+    /// Returns to the chain that jumped here.
+    Return,
+    /// Deletes the packet's source address from the map.
+    Forget(SetName),
     /// Sets a bit of the packet mark.
     SetMark(u32),
     /// Clears a bit of the packet mark and rewrites the source address to this host's.
@@ -90,29 +98,9 @@ pub enum Action {
 }
 
 impl Expr {
-    /// A packet's present destination, which [`Action::Remember`] adds to a map.
-    pub const DESTINATION: &[Field] = &[Field::Daddr, Field::Dport];
-
     /// The key of `set`, taken from a packet.
     pub fn key_of(set: SetName) -> Self {
         Self { fields: set.definition().key, class: None }
-    }
-
-    /// The same key, with the destination that the packet had before it was translated.
-    pub fn before_translation(self) -> Self {
-        let fields: &[Field] = match self.fields {
-            [Field::Daddr, Field::L4Proto, Field::Dport] => {
-                &[Field::OriginalDaddr, Field::L4Proto, Field::OriginalDport]
-            }
-            [Field::L4Proto, Field::Dport] => &[Field::L4Proto, Field::OriginalDport],
-            [Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport] => {
-                &[Field::Saddr, Field::OriginalDaddr, Field::L4Proto, Field::OriginalDport]
-            }
-            [Field::Saddr, Field::L4Proto, Field::Dport] => &[Field::Saddr, Field::L4Proto, Field::OriginalDport],
-            [Field::Daddr] => &[Field::OriginalDaddr],
-            others => others,
-        };
-        Self { fields, ..self }
     }
 
     /// The same key with a random slot below `class`.
@@ -143,7 +131,7 @@ impl Field {
             Self::Daddr => format!("{} daddr", family.nft()),
             Self::L4Proto => "meta l4proto".to_owned(),
             Self::Dport => "th dport".to_owned(),
-            Self::OriginalDaddr => format!("ct original {} daddr", family.nft()),
+            Self::Id => "meta priority".to_owned(),
             Self::OriginalDport => "ct original proto-dst".to_owned(),
             Self::Slot => format!("numgen random mod {}", class.map_or(2, SizeClass::slots)),
         }
@@ -186,6 +174,13 @@ impl fmt::Display for Rule {
                 Condition::CtStatusDnat => f.write_str("ct status dnat ")?,
                 Condition::CtStatusNoDnat => f.write_str("ct status ! dnat ")?,
                 Condition::Mark(bit) => write!(f, "meta mark & {bit:#x} == {bit:#x} ")?,
+                Condition::Recalls(expr, map) => {
+                    write!(f, "meta priority set {} map @{map} ", InFamily(expr, family))?;
+                }
+                Condition::Remembers(map, seconds) => {
+                    let client = Expr::key_of(*map);
+                    write!(f, "update @{map} {{ {} timeout {seconds}s : meta priority }} ", InFamily(&client, family))?;
+                }
             }
         }
         match &self.action {
@@ -195,14 +190,10 @@ impl fmt::Display for Rule {
             Action::RejectTcpReset => f.write_str("reject with tcp reset")?,
             Action::Reject => f.write_str("reject")?,
             Action::DnatTo(expr, map) => write!(f, "dnat {} to {} map @{map}", family.nft(), InFamily(expr, family))?,
-            Action::Remember(expr, map, seconds) => {
-                let to = Expr { fields: Expr::DESTINATION, class: None };
-                write!(
-                    f,
-                    "update @{map} {{ {} timeout {seconds}s : {} }}",
-                    InFamily(expr, family),
-                    InFamily(&to, family)
-                )?;
+            Action::GotoByMap(expr, map) => write!(f, "{} vmap @{map}", InFamily(expr, family))?,
+            Action::Return => f.write_str("return")?,
+            Action::Forget(map) => {
+                write!(f, "delete @{map} {{ {} : meta priority }}", InFamily(&Expr::key_of(*map), family))?;
             }
             Action::SetMark(bit) => write!(f, "meta mark set meta mark | {bit:#x}")?,
             Action::ClearMarkAndMasquerade(bit) => {

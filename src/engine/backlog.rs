@@ -210,7 +210,9 @@ impl Backlog {
         let mut selection = Selection { has_all_new: true, ..Selection::default() };
         let Self { everything, new, queue, needed, shared, .. } = std::mem::take(self);
         if everything {
-            with.held.differing_frontends(with.desired, |frontend, _, _| selection.frontends.push(frontend));
+            with.held.differing_frontends(with.desired, &with.scope.options, |frontend, _, _| {
+                selection.frontends.push(frontend)
+            });
             selection.shared.extend(with.held.differing_shared(with.desired));
         }
         let new_frontends = new.frontends.iter().map(|changed| changed.frontend);
@@ -225,7 +227,7 @@ impl Backlog {
         if std::mem::take(&mut self.everything) {
             let Comparison { held, desired, scope, .. } = with;
             let is_ours = |family: Family| scope.families.contains(&family);
-            held.differing_frontends(desired, |frontend, operations, spec| {
+            held.differing_frontends(desired, &scope.options, |frontend, operations, spec| {
                 if is_ours(frontend.family()) {
                     let elements = u32::try_from(operations).unwrap_or(u32::MAX);
                     let is_urgent = spec.is_some_and(|spec| spec.is_urgent(frontend));

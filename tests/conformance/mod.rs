@@ -19,8 +19,8 @@ pub use nft_program::nft;
 use nix::sched::{CloneFlags, unshare};
 use pointsman::apply::{Backend, Error, MemoryKernel, Refusal};
 use pointsman::dataplane::{
-    Affinity, Element, Endpoint, EndpointList, Family, Frontend, Key, Object, Operation, Program, ProgramFeatures,
-    Protocol, SetName, SizeClass, Tables,
+    Chain, Element, Endpoint, EndpointList, Family, Frontend, Key, Object, Operation, Options, Program,
+    ProgramFeatures, Protocol, SetName, SizeClass, Tables,
 };
 use pointsman::diff::{Acknowledged, diff};
 use proptest::prelude::*;
@@ -110,17 +110,34 @@ fn program() -> Program {
     let classes: Vec<SizeClass> = [1, 2].into_iter().filter_map(SizeClass::for_endpoints).collect();
     let parts = ProgramFeatures {
         classes: classes.iter().map(|class| (EndpointList::Any, *class)).collect(),
+        affinity: classes.iter().map(|class| (EndpointList::Any, *class)).collect(),
         internal: classes,
-        affinity: BTreeSet::from([Affinity { node_port: false, seconds: 10 }]),
         sources: true,
     };
-    Program::new(Family::Ip, &scope().options, &parts)
+    let mut program = Program::new(Family::Ip, &scope().options, &parts);
+    // A frontend with session affinity has these of its own.
+    program.sets.push(SetName::Clients(with_affinity()));
+    program.chains.push(Chain::with_affinity(EndpointList::Any, with_affinity(), 10));
+    program
+}
+
+/// A frontend with session affinity.
+fn with_affinity() -> Frontend {
+    Frontend { addr: [10, 96, 0, 1].into(), protocol: Protocol::Tcp, port: 80 }
+}
+
+/// The object that creates a set.
+fn creates(set: SetName) -> Object {
+    match set {
+        SetName::Clients(frontend) => Object::Clients { frontend, capacity: Options::KERNEL_AFFINITY_CAPACITY },
+        others => Object::Set(others),
+    }
 }
 
 /// What it takes to create it.
 fn creation(program: &Program) -> Vec<Operation> {
     let add = |object| Operation::add(Family::Ip, object);
-    let sets = program.sets.iter().map(|set| add(scope().options.set(*set)));
+    let sets = program.sets.iter().map(|set| add(creates(*set)));
     let chains = program.chains.iter().map(|chain| add(Object::Chain(chain.name.clone(), chain.base)));
     let rules = program.chains.iter().flat_map(|chain| {
         let rules = chain.stamped_rules().into_iter();
@@ -151,7 +168,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => chain.prop_map(|chain| Operation::flush(Family::Ip, chain.name)),
         4 => rule,
         4 => (set, verb).prop_map(|(set, add)| {
-            let object = if add { scope().options.set(set) } else { Object::Set(set) };
+            let object = if add { creates(set) } else { Object::Set(set) };
             if add { Operation::add(Family::Ip, object) } else { Operation::delete(Family::Ip, object) }
         }),
         12 => (element(), verb).prop_map(|(element, add)| {
@@ -169,7 +186,9 @@ fn element() -> impl Strategy<Value = Element> {
     let sources = prop_oneof![Just("10.96.0.0/16"), Just("10.97.0.0/16"), Just("10.98.0.1/32")];
     let gate = prop_oneof![Just(SetName::External), Just(SetName::RejectServices)];
     let comment = prop_oneof![Just(None), Just(Some("default/web:http".into()))];
+    let leads_to_own_chain = Element::member(SetName::WithAffinity(EndpointList::Any), Key::Frontend(with_affinity()));
     prop_oneof![
+        Just(leads_to_own_chain),
         (gate, frontend.clone(), comment)
             .prop_map(|(set, f, comment)| Element { comment, ..Element::member(set, Key::Frontend(f)) }),
         (frontend.clone(), 0u32..2, endpoint).prop_map(|(f, slot, to)| Element::slot(EndpointList::Any, f, slot, to)),

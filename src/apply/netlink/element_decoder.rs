@@ -6,12 +6,12 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::abi::{
-    NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY,
-    NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA,
+    NFT_GOTO, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS,
+    NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
 };
 use super::elements::protocol_number;
 use super::types::{comment, type_of};
-use crate::dataplane::{Element, Endpoint, Family, Field, Key, KeyField, KeyFields, Protocol, SetName};
+use crate::dataplane::{Element, EndpointId, Family, Field, Key, KeyField, KeyFields, Protocol, SetName, Value};
 use crate::netlink::{Attributes, host_u32};
 
 /// Decodes the elements of one set, entry by entry.
@@ -102,19 +102,27 @@ impl ElementDecoder {
             join(&mut first, &decode_fields(self.family, definition.key, Attributes(key_end).find(NFTA_DATA_VALUE)?)?)?;
         }
         let key = Key::from_fields(self.family, self.set, &first)?;
-        let value = match value {
-            None => None,
-            Some(value) => {
-                match *decode_fields(self.family, definition.data, Attributes(value).find(NFTA_DATA_VALUE)?)? {
-                    [KeyField::Addr(addr), KeyField::Port(port)] => Some(Endpoint { addr, port }),
-                    _ => return None,
-                }
-            }
-        };
         if value.is_some() != definition.is_map() {
             return None;
         }
-        self.elements.push(Element { set: self.set, key, value, comment: note.map(Arc::from) });
+        let mut element = Element { comment: note.map(Arc::from), ..Element::member(self.set, key) };
+        match value.map(Attributes) {
+            Some(value) if definition.verdict => {
+                let verdict = value.nest(NFTA_DATA_VERDICT)?;
+                let leads_to = element.chain();
+                if verdict.i32(NFTA_VERDICT_CODE) != Some(NFT_GOTO)
+                    || verdict.name(NFTA_VERDICT_CHAIN) != leads_to.as_ref().map(|chain| &*chain.0)
+                {
+                    return None;
+                }
+            }
+            Some(value) => {
+                let fields = decode_fields(self.family, definition.data, value.find(NFTA_DATA_VALUE)?)?;
+                element.value = Some(Value::from_fields(&fields)?);
+            }
+            None => {}
+        }
+        self.elements.push(element);
         Some(())
     }
 
@@ -155,7 +163,7 @@ fn decode_fields(family: Family, definition: &[Field], mut bytes: &[u8]) -> Opti
 
 fn decode_field(field: Field, bytes: &[u8]) -> Option<KeyField> {
     Some(match field {
-        Field::Saddr | Field::Daddr | Field::OriginalDaddr => KeyField::Addr(match bytes.len() {
+        Field::Saddr | Field::Daddr => KeyField::Addr(match bytes.len() {
             4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
             _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
         }),
@@ -165,6 +173,7 @@ fn decode_field(field: Field, bytes: &[u8]) -> Option<KeyField> {
         }
         Field::Dport | Field::OriginalDport => KeyField::Port(u16::from_be_bytes(bytes.try_into().ok()?)),
         Field::Slot => KeyField::Slot(host_u32(bytes)?),
+        Field::Id => KeyField::Id(EndpointId(host_u32(bytes)?)),
     })
 }
 
@@ -200,7 +209,7 @@ fn network(first: IpAddr, last: IpAddr) -> Option<IpNet> {
 mod tests {
     use super::*;
     use crate::apply::netlink::elements::put;
-    use crate::dataplane::{EndpointList, Frontend};
+    use crate::dataplane::{Endpoint, EndpointList, Frontend};
     use crate::netlink::MessageWriter;
 
     /// Encodes elements and decodes them.

@@ -154,7 +154,10 @@ impl BatchEncoder<'_> {
                 let (set, capacity) = operation.object.set()?;
                 self.message(n, family, NFT_MSG_NEWSET, NLM_F_CREATE, |this| this.set(family, set, capacity));
             }
-            (Verb::Delete, Object::Set(set)) => self.delete_set(n, family, &set.to_string()),
+            (Verb::Delete, Object::Set(_) | Object::Clients { .. }) => {
+                let (set, _) = operation.object.set()?;
+                self.delete_set(n, family, &set.to_string());
+            }
             (Verb::Delete, Object::UnknownSet { name, .. }) => self.delete_set(n, family, name),
             _ => return None,
         }
@@ -193,7 +196,10 @@ impl BatchEncoder<'_> {
         let key = DataType::of_fields(family, definition.key);
         self.out.put_u32(NFTA_SET_KEY_TYPE, key.number);
         self.out.put_u32(NFTA_SET_KEY_LEN, number(key.length));
-        if definition.is_map() {
+        if definition.verdict {
+            self.out.put_u32(NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT);
+            self.out.put_u32(NFTA_SET_DATA_LEN, 0);
+        } else if definition.is_map() {
             let data = DataType::of_fields(family, definition.data);
             self.out.put_u32(NFTA_SET_DATA_TYPE, data.number);
             self.out.put_u32(NFTA_SET_DATA_LEN, number(data.length));

@@ -6,7 +6,7 @@
 use ipnet::IpNet;
 
 use super::abi::*;
-use super::elements::protocol_number;
+use super::elements::{protocol_number, put_verdict};
 use super::types::type_of;
 use crate::dataplane::{Action, Condition, Expr, Family, Field, Protocol, Rule, SetName, SizeClass};
 use crate::netlink::{MessageWriter, nfproto};
@@ -27,6 +27,8 @@ enum LookupUse {
     NotFound,
     /// The rule goes on with the key's data.
     Data,
+    /// The packet goes on where the key's verdict leads.
+    Verdict,
 }
 
 /// Writes expressions for a table of one family.
@@ -62,6 +64,12 @@ impl ExpressionWriter<'_> {
                 self.bitwise(&bit.to_ne_bytes(), &[0; 4]);
                 self.compare(NFT_CMP_EQ, &bit.to_ne_bytes());
             }
+            Condition::Recalls(key, map) => {
+                self.key(key);
+                self.lookup(*map, LookupUse::Data);
+                self.set_meta(NFT_META_PRIORITY);
+            }
+            Condition::Remembers(map, seconds) => self.change_by_packet(NFT_DYNSET_OP_UPDATE, *map, Some(*seconds)),
         }
     }
 
@@ -83,7 +91,12 @@ impl ExpressionWriter<'_> {
                 self.lookup(*map, LookupUse::Data);
                 self.dnat();
             }
-            Action::Remember(key, map, seconds) => self.remember(key, *map, *seconds),
+            Action::GotoByMap(key, map) => {
+                self.key(key);
+                self.lookup(*map, LookupUse::Verdict);
+            }
+            Action::Return => self.verdict(NFT_RETURN, None),
+            Action::Forget(map) => self.change_by_packet(NFT_DYNSET_OP_DELETE, *map, None),
             Action::SetMark(bit) => self.change_mark(!bit, *bit),
             Action::ClearMarkAndMasquerade(bit) => {
                 self.change_mark(u32::MAX, *bit);
@@ -108,16 +121,19 @@ impl ExpressionWriter<'_> {
         words
     }
 
-    /// Adds the key with the packet's destination to a map. If the map has the key already, its timeout starts again.
-    fn remember(&mut self, key: &Expr, map: SetName, seconds: u32) {
-        let data = self.fields(key, 0);
-        self.fields(&Expr { fields: Expr::DESTINATION, class: None }, data);
+    /// Changes what a map has for the packet. With a timeout in seconds, which starts again if the map has the key already.
+    fn change_by_packet(&mut self, operation: u32, map: SetName, seconds: Option<u32>) {
+        let definition = map.definition();
+        let data = self.fields(&Expr { fields: definition.key, class: None }, 0);
+        self.fields(&Expr { fields: definition.data, class: None }, data);
         self.expression("dynset", |out| {
             out.put_name(NFTA_DYNSET_SET_NAME, &map.to_string());
-            out.put_u32(NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+            out.put_u32(NFTA_DYNSET_OP, operation);
             out.put_u32(NFTA_DYNSET_SREG_KEY, NFT_REG_1);
             out.put_u32(NFTA_DYNSET_SREG_DATA, register(data));
-            out.put(NFTA_DYNSET_TIMEOUT, &(u64::from(seconds) * 1000).to_be_bytes());
+            if let Some(seconds) = seconds {
+                out.put(NFTA_DYNSET_TIMEOUT, &(u64::from(seconds) * 1000).to_be_bytes());
+            }
         });
     }
 
@@ -128,12 +144,8 @@ impl ExpressionWriter<'_> {
             }
             // In the headers of TCP, UDP and SCTP the destination port follows the source port.
             Field::Dport => self.payload(register, NFT_PAYLOAD_TRANSPORT_HEADER, length, length),
-            Field::L4Proto => self.expression("meta", |out| {
-                out.put_u32(NFTA_META_KEY, NFT_META_L4PROTO);
-                out.put_u32(NFTA_META_DREG, register);
-            }),
-            Field::OriginalDaddr if self.family == Family::Ip => self.ct_original(NFT_CT_DST_IP, register),
-            Field::OriginalDaddr => self.ct_original(NFT_CT_DST_IP6, register),
+            Field::L4Proto => self.load_meta(NFT_META_L4PROTO, register),
+            Field::Id => self.load_meta(NFT_META_PRIORITY, register),
             Field::OriginalDport => self.ct_original(NFT_CT_PROTO_DST, register),
             Field::Slot => self.expression("numgen", |out| {
                 out.put_u32(NFTA_NG_DREG, register);
@@ -179,10 +191,7 @@ impl ExpressionWriter<'_> {
     }
 
     fn l4proto(&mut self, protocol: Protocol) {
-        self.expression("meta", |out| {
-            out.put_u32(NFTA_META_KEY, NFT_META_L4PROTO);
-            out.put_u32(NFTA_META_DREG, NFT_REG_1);
-        });
+        self.load_meta(NFT_META_L4PROTO, NFT_REG_1);
         self.compare(NFT_CMP_EQ, &[protocol_number(protocol)]);
     }
 
@@ -208,10 +217,7 @@ impl ExpressionWriter<'_> {
 
     /// Compares the name of the interface by which the packet came in: the whole name, or the part before a final `*`.
     fn iifname(&mut self, name: &str, operator: u32) {
-        self.expression("meta", |out| {
-            out.put_u32(NFTA_META_KEY, NFT_META_IIFNAME);
-            out.put_u32(NFTA_META_DREG, NFT_REG_1);
-        });
+        self.load_meta(NFT_META_IIFNAME, NFT_REG_1);
         match name.strip_suffix('*') {
             Some(start) => self.compare(operator, start.as_bytes()),
             None => {
@@ -223,9 +229,22 @@ impl ExpressionWriter<'_> {
     }
 
     fn load_mark(&mut self) {
+        self.load_meta(NFT_META_MARK, NFT_REG_1);
+    }
+
+    /// Loads a property of the packet into a register.
+    fn load_meta(&mut self, key: u32, register: u32) {
         self.expression("meta", |out| {
-            out.put_u32(NFTA_META_KEY, NFT_META_MARK);
-            out.put_u32(NFTA_META_DREG, NFT_REG_1);
+            out.put_u32(NFTA_META_KEY, key);
+            out.put_u32(NFTA_META_DREG, register);
+        });
+    }
+
+    /// Sets a property of the packet from the first register.
+    fn set_meta(&mut self, key: u32) {
+        self.expression("meta", |out| {
+            out.put_u32(NFTA_META_KEY, key);
+            out.put_u32(NFTA_META_SREG, NFT_REG_1);
         });
     }
 
@@ -233,10 +252,7 @@ impl ExpressionWriter<'_> {
     fn change_mark(&mut self, mask: u32, flip: u32) {
         self.load_mark();
         self.bitwise(&mask.to_ne_bytes(), &flip.to_ne_bytes());
-        self.expression("meta", |out| {
-            out.put_u32(NFTA_META_KEY, NFT_META_MARK);
-            out.put_u32(NFTA_META_SREG, NFT_REG_1);
-        });
+        self.set_meta(NFT_META_MARK);
     }
 
     fn bitwise(&mut self, mask: &[u8], flip: &[u8]) {
@@ -270,6 +286,7 @@ impl ExpressionWriter<'_> {
                 LookupUse::Found => {}
                 LookupUse::NotFound => out.put_u32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV),
                 LookupUse::Data => out.put_u32(NFTA_LOOKUP_DREG, NFT_REG_1),
+                LookupUse::Verdict => out.put_u32(NFTA_LOOKUP_DREG, NFT_REG_VERDICT),
             }
         });
     }
@@ -301,12 +318,7 @@ impl ExpressionWriter<'_> {
         self.expression("immediate", |out| {
             out.put_u32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
             let data = out.begin_nest(NFTA_IMMEDIATE_DATA);
-            let verdict = out.begin_nest(NFTA_DATA_VERDICT);
-            out.put(NFTA_VERDICT_CODE, &code.to_be_bytes());
-            if let Some(chain) = chain {
-                out.put_name(NFTA_VERDICT_CHAIN, chain);
-            }
-            out.end(verdict);
+            put_verdict(out, code, chain);
             out.end(data);
         });
     }

@@ -16,23 +16,42 @@ use crate::dataplane::{Action, Condition, Expr, Family, Field, Rule, SetName, Si
 pub(super) enum RuleStatement {
     /// One that the crate can express.
     Known(Statement<'static>),
-    /// A packet adds an element to a map, or refreshes it: the crate has this for sets only.
+    /// A packet changes an element of a map: the crate has this for sets only.
     Map {
         /// The statement.
-        map: MapUpdate,
+        map: MapChange,
     },
+    /// A verdict map decides.
+    Vmap {
+        /// The statement.
+        vmap: VerdictMap,
+    },
+}
+
+/// `{"vmap": {…}}`: the crate has this with a map in place only.
+#[derive(Serialize)]
+pub(super) struct VerdictMap {
+    key: Expression<'static>,
+    data: String,
 }
 
 /// `{"map": {…}}`
 #[derive(Serialize)]
-pub(super) struct MapUpdate {
+pub(super) struct MapChange {
     op: &'static str,
-    elem: Expiring,
+    elem: ChangedElement,
     data: Expression<'static>,
     map: String,
 }
 
-/// An element with a timeout in seconds: the crate's own type writes `null` for each unset member.
+/// The key of an element, with a timeout in seconds or without: the crate's own type writes `null` for each unset member.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ChangedElement {
+    Expiring(Expiring),
+    Key(Expression<'static>),
+}
+
 #[derive(Serialize)]
 struct Expiring {
     elem: ExpiringValue,
@@ -47,26 +66,40 @@ struct ExpiringValue {
 /// The statements of a rule.
 pub(super) fn rule_statements(rule: &Rule) -> Vec<RuleStatement> {
     let family = rule.family;
-    let mut all: Vec<RuleStatement> = statements(rule).into_iter().map(RuleStatement::Known).collect();
-    if let Action::Remember(expr, map, seconds) = &rule.action {
-        let val = key(family, expr.fields, expr.class);
-        let map = MapUpdate {
-            op: "update",
-            elem: Expiring { elem: ExpiringValue { val, timeout: *seconds } },
-            data: key(family, Expr::DESTINATION, None),
-            map: format!("@{map}"),
-        };
-        all.push(RuleStatement::Map { map });
+    let conditions = rule.conditions.iter().map(|condition| match condition {
+        Condition::Remembers(map, seconds) => map_change(family, "update", *map, Some(*seconds)),
+        condition => RuleStatement::Known(condition_of(family, condition)),
+    });
+    let mut all: Vec<RuleStatement> = conditions.collect();
+    match &rule.action {
+        Action::Forget(map) => all.push(map_change(family, "delete", *map, None)),
+        Action::GotoByMap(expr, map) => {
+            let vmap = VerdictMap { key: key(family, expr.fields, expr.class), data: format!("@{map}") };
+            all.push(RuleStatement::Vmap { vmap });
+        }
+        action => all.extend(statements(family, action).into_iter().map(RuleStatement::Known)),
     }
     all
 }
 
-/// The conditions of a rule, and its action if the crate can express it.
-fn statements(rule: &Rule) -> Vec<Statement<'static>> {
-    let family = rule.family;
-    let mut statements: Vec<_> = rule.conditions.iter().map(|condition| condition_of(family, condition)).collect();
-    match &rule.action {
-        Action::Remember(..) => {}
+/// The statement with which a packet changes its element of a map.
+fn map_change(family: Family, op: &'static str, map: SetName, seconds: Option<u32>) -> RuleStatement {
+    let definition = map.definition();
+    let val = key(family, definition.key, None);
+    let elem = match seconds {
+        Some(timeout) => ChangedElement::Expiring(Expiring { elem: ExpiringValue { val, timeout } }),
+        None => ChangedElement::Key(val),
+    };
+    let data = key(family, definition.data, None);
+    RuleStatement::Map { map: MapChange { op, elem, data, map: format!("@{map}") } }
+}
+
+/// The statements of an action that the crate can express.
+fn statements(family: Family, action: &Action) -> Vec<Statement<'static>> {
+    let mut statements = Vec::new();
+    match action {
+        Action::Forget(..) | Action::GotoByMap(..) => {}
+        Action::Return => statements.push(Statement::Return(None)),
         Action::Jump(chain) => statements.push(Statement::Jump(JumpTarget { target: chain.0.clone() })),
         Action::Goto(chain) => statements.push(Statement::Goto(JumpTarget { target: chain.0.clone() })),
         Action::Drop => statements.push(Statement::Drop(None)),
@@ -124,6 +157,13 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
             let masked = BinaryOperation::AND(ct("status"), text("dnat"));
             is(Expression::BinaryOperation(Box::new(masked)), Expression::Number(0))
         }
+        Condition::Recalls(expr, map) => {
+            let id = Map { key: key(family, expr.fields, expr.class), data: reference(*map) };
+            let value = Expression::Named(NamedExpression::Map(Box::new(id)));
+            return Statement::Mangle(Mangle { key: field(family, Field::Id, None), value });
+        }
+        // A statement of its own.
+        Condition::Remembers(map, _) => is(field(family, Field::Id, None), reference(*map)),
         Condition::Mark(bit) => {
             let masked = BinaryOperation::AND(mark(), Expression::Number(*bit));
             is(Expression::BinaryOperation(Box::new(masked)), Expression::Number(*bit))
@@ -149,11 +189,7 @@ fn field(family: Family, field: Field, class: Option<SizeClass>) -> Expression<'
         Field::Daddr => payload(family.nft(), "daddr"),
         Field::L4Proto => NamedExpression::Meta(Meta { key: MetaKey::L4proto }),
         Field::Dport => payload("th", "dport"),
-        Field::OriginalDaddr => NamedExpression::CT(CT {
-            key: format!("{} daddr", family.nft()).into(),
-            family: None,
-            dir: Some(CTDir::Original),
-        }),
+        Field::Id => NamedExpression::Meta(Meta { key: MetaKey::Priority }),
         Field::OriginalDport => {
             NamedExpression::CT(CT { key: "proto-dst".into(), family: None, dir: Some(CTDir::Original) })
         }

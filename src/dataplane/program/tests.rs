@@ -1,4 +1,5 @@
 use super::*;
+use crate::dataplane::Frontend;
 
 fn text(program: &Program, chain: &str) -> Vec<String> {
     let chain = program.chains.iter().find(|c| c.name.0 == chain).expect("chain");
@@ -173,50 +174,72 @@ fn sources_are_checked_only_if_a_service_restricts_them() {
     assert_eq!(text(&with, "filter-prerouting"), ["ct state new jump check-sources"]);
 }
 
-#[test]
-fn clients_are_remembered_only_with_session_affinity() {
-    let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
-    let chain = |name: &'static str| without.chains.iter().find(|chain| chain.name.0 == name);
-    assert!(chain("remember-clients").is_none() && chain("nat-input").is_none());
-    assert_eq!(text(&without, "endpoints-any").len(), 1);
-    assert_eq!(text(&without, "nat-postrouting").len(), 2);
-
-    let affinity = BTreeSet::from([Affinity { node_port: false, seconds: 10 }]);
-    let with = Program::new(Family::Ip, &Options::default(), &ProgramFeatures { affinity, ..classes(&[1]) });
-    assert_eq!(
-        text(&with, "endpoints-any")[0],
-        "dnat ip to ip saddr . ip daddr . meta l4proto . th dport map @affinity"
-    );
-    assert_eq!(text(&with, "from-internal-1").len(), text(&without, "from-internal-1").len() + 1);
-    assert_eq!(text(&with, "from-internal-1")[0], text(&with, "endpoints-any")[0]);
-    assert_eq!(text(&with, "nat-postrouting")[0], "ct status dnat jump remember-clients");
-    assert_eq!(text(&with, "nat-input"), ["ct status dnat jump remember-clients"]);
-    let remember = text(&with, "remember-clients");
-    assert_eq!(remember.len(), 3);
-    assert_eq!(
-        remember[0],
-        "meta l4proto tcp ct original ip daddr . meta l4proto . ct original proto-dst @affinity-services-10 \
-         update @affinity { ip saddr . ct original ip daddr . meta l4proto . ct original proto-dst timeout 10s : \
-         ip daddr . th dport }"
-    );
+fn affinity(classes: &[(EndpointList, usize)]) -> ProgramFeatures {
+    let class = |(list, endpoints): &(EndpointList, usize)| Some((*list, SizeClass::for_endpoints(*endpoints)?));
+    ProgramFeatures { affinity: classes.iter().filter_map(class).collect(), ..self::classes(&[1, 2]) }
 }
 
 #[test]
-fn only_connections_to_a_node_address_are_clients_of_a_node_port() {
-    let affinity = BTreeSet::from([Affinity { node_port: true, seconds: 60 }]);
+fn only_frontends_with_session_affinity_pay_for_it() {
+    let without = Program::new(Family::Ip, &Options::default(), &classes(&[1, 2]));
+    let with =
+        Program::new(Family::Ip, &Options::default(), &affinity(&[(EndpointList::Any, 3), (EndpointList::Any, 9)]));
+    for chain in ["services", "from-internal-1", "from-internal-2", "pick-1", "nat-postrouting", "nat-prerouting"] {
+        assert_eq!(text(&with, chain), text(&without, chain), "{chain}");
+    }
+    let key = "ip daddr . meta l4proto . th dport";
+    let last = |chain: &str| text(&with, chain).last().cloned().unwrap();
+    assert_eq!(last("to-cluster-ip"), format!("{key} @internal-affinity goto from-internal-affinity"));
+    assert_eq!(text(&with, "from-internal-affinity"), [format!("{key} vmap @with-affinity")]);
+    assert_eq!(last("endpoints-any"), format!("{key} vmap @with-affinity"));
+    assert_eq!(text(&with, "endpoints-local"), text(&without, "endpoints-local"));
+    let sets = |program: &Program| program.sets.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let expected = [
+        "affinity-slots-16",
+        "affinity-slots-3",
+        "endpoint-ids",
+        "endpoints-by-id",
+        "internal-affinity",
+        "with-affinity",
+    ];
+    assert!(sets(&with).difference(&sets(&without)).eq(expected));
+}
+
+#[test]
+fn an_id_is_drawn_as_an_endpoint_is() {
     let program =
-        Program::new(Family::Ip6, &Options::default(), &ProgramFeatures { affinity, ..ProgramFeatures::default() });
-    let to = "ct original ip6 daddr";
-    let asked = "ct original ip6 daddr . meta l4proto . ct original proto-dst";
+        Program::new(Family::Ip, &Options::default(), &affinity(&[(EndpointList::Any, 3), (EndpointList::Any, 9)]));
+    let key = "ip daddr . meta l4proto . th dport";
     assert_eq!(
-        text(&program, "remember-clients")[1],
-        format!(
-            "meta l4proto udp meta l4proto . ct original proto-dst @affinity-nodeports-60 \
-             {to} != @cluster-ips {asked} != @external {asked} != @external-local \
-             {to} @nodeport-ips \
-             update @nodeport-affinity {{ ip6 saddr . meta l4proto . ct original proto-dst timeout 60s : \
-             ip6 daddr . th dport }}"
-        )
+        text(&program, "draw-id"),
+        [format!("{key} @affinity-slots-3 goto draw-id-3"), format!("{key} @affinity-slots-16 goto draw-id-16"),]
     );
-    assert!(!program.sets.contains(&SetName::Clients { node_port: false }));
+    assert_eq!(
+        text(&program, "draw-id-3"),
+        [format!("meta priority set {key} . numgen random mod 3 map @endpoint-ids return")]
+    );
+    assert_eq!(text(&program, "draw-id-16").len(), UNBIASED_DRAWS + 1);
+    assert!(text(&program, "draw-id-16")[UNBIASED_DRAWS].contains("mod 8"));
+    let by_id = format!("dnat ip to {key} . meta priority map @endpoints-by-id");
+    assert_eq!(text(&program, "balance-by-id"), [by_id.clone(), "jump draw-id".to_owned(), by_id]);
+}
+
+#[test]
+fn a_frontend_with_session_affinity_has_a_chain_that_depends_on_the_timeout_alone() {
+    let port = Frontend::node_port(Family::Ip6, Protocol::Udp, 30_053);
+    let chain = Chain::with_affinity(EndpointList::NodeportLocal, port, 60);
+    let rules: Vec<String> = chain.stamped_rules().iter().map(ToString::to_string).collect();
+    let by_id = "dnat ip6 to meta l4proto . th dport . meta priority map @nodeport-local-endpoints-by-id";
+    let remember = "update @clients-__-udp-30053 { ip6 saddr timeout 60s : meta priority }";
+    let stamp = format!("comment \"program {:016x} timeout 60\"", chain.fingerprint());
+    assert_eq!(
+        rules,
+        [
+            format!("meta priority set ip6 saddr map @clients-__-udp-30053 {remember} {by_id} {stamp}"),
+            "delete @clients-__-udp-30053 { ip6 saddr : meta priority }".to_owned(),
+            "jump nodeport-local-draw-id".to_owned(),
+            format!("{remember} {by_id}"),
+            "goto nodeport-local-balance-by-id".to_owned(),
+        ]
+    );
 }
