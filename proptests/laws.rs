@@ -213,8 +213,7 @@ proptest! {
             prop_assert_eq!(sources, wanted.iter().any(|(_, expected)| expected.gates.contains(&SetName::Firewalled)));
             let with_affinity = || wanted.iter().filter(|(_, expected)| expected.affinity.is_some());
             prop_assert_eq!(own, with_affinity().count(), "one map for each frontend with affinity");
-            let lists = |expected: &common::Expected| 1 + usize::from(!expected.local.is_empty());
-            prop_assert_eq!(own_chains, with_affinity().map(|(_, expected)| lists(expected)).sum::<usize>());
+            prop_assert_eq!(own_chains, 2 * own, "one chain for each step");
             let parts = ProgramFeatures { internal: internal.collect(), classes: classes.collect(), affinity, sources };
             // 1 to 8, and the powers of two from 16 on.
             let most = 8 + SizeClass::MAX.slots().ilog2() as usize - 3;

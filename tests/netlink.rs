@@ -15,8 +15,8 @@ use conformance::{
 };
 use pointsman::apply::{Backend, Error, Netlink, Nft, Receipt, Refusal};
 use pointsman::dataplane::{
-    Chain, Element, Endpoint, EndpointId, EndpointList, Family, Field, Frontend, Key, LocalPods, Object, Operation,
-    Options, Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents, Tables, Value,
+    AffinityStep, Chain, Element, Endpoint, EndpointId, EndpointList, Family, Field, Frontend, Key, LocalPods, Object,
+    Operation, Options, Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents, Tables, Value,
 };
 use pointsman::diff::{Acknowledged, diff};
 use pointsman::state::Desired;
@@ -235,10 +235,8 @@ fn clients(family: Family) -> Vec<Frontend> {
 
 /// The chains of these frontends.
 fn own_chains(family: Family) -> Vec<Chain> {
-    let lists = EndpointList::ALL.into_iter();
-    lists
-        .flat_map(|list| frontends(family, list.is_node_port()).map(|of| Chain::with_affinity(list, of, 10_800)))
-        .collect()
+    let steps = |frontend| AffinityStep::ALL.map(|step| Chain::with_affinity(step, frontend, 10_800));
+    clients(family).into_iter().flat_map(steps).collect()
 }
 
 /// Elements of every set of a program.

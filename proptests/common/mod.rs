@@ -594,7 +594,7 @@ pub fn assert_satisfies(held: &Acknowledged, model: &Model) -> Result<(), TestCa
             let internal = expected.gates.iter().any(|gate| matches!(gate, SetName::Internal(_)));
             if expected.affinity.is_some() {
                 classes.extend(class.map(|class| SetName::AffinitySlots(list, class)));
-                classes.extend(class.map(|_| SetName::WithAffinity(list)));
+                classes.extend(SetName::affinity_chains(frontend.is_node_port()));
                 let list = by_id.expect("endpoints by id");
                 let drawn: BTreeSet<_> = list.slots.iter().map(|(_, id)| *id).collect();
                 prop_assert_eq!(drawn, list.endpoints.iter().map(|(id, _)| *id).collect(), "ids of {}", frontend);
@@ -603,8 +603,9 @@ pub fn assert_satisfies(held: &Acknowledged, model: &Model) -> Result<(), TestCa
             }
         }
         let held_classes = installed.memberships.iter().map(|(set, _)| *set);
-        let is_behind =
-            |set: &SetName| matches!(set, SetName::Slots(..) | SetName::AffinitySlots(..) | SetName::WithAffinity(_));
+        let is_behind = |set: &SetName| {
+            matches!(set, SetName::Slots(..) | SetName::AffinitySlots(..) | SetName::AffinityChains(..))
+        };
         let held_classes: BTreeSet<SetName> = held_classes.filter(is_behind).collect();
         prop_assert_eq!(held_classes, classes, "classes of {}", frontend);
     }

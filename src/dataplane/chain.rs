@@ -8,7 +8,7 @@ use fnv::FnvHasher;
 
 use super::key::Frontend;
 use super::rule::Rule;
-use super::set::{EndpointList, FrontendName, SizeClass};
+use super::set::{AffinityStep, EndpointList, FrontendName, SizeClass};
 
 /// The name of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,9 +145,14 @@ impl Stamp {
 }
 
 impl ChainName {
-    /// The chain of one frontend with session affinity, for one of its lists.
-    pub fn with_affinity(list: EndpointList, frontend: Frontend) -> Self {
-        format!("{}affinity-{}", list.prefix(), FrontendName(frontend)).into()
+    /// The chain of one frontend with session affinity, for a step.
+    pub fn with_affinity(step: AffinityStep, frontend: Frontend) -> Self {
+        format!("{}-{}", step.name(), FrontendName(frontend)).into()
+    }
+
+    /// The chain of a list's frontends with session affinity.
+    pub fn affinity(list: EndpointList) -> Self {
+        format!("{}affinity", list.prefix()).into()
     }
 
     /// The chain that draws one of the ids of a list's frontends with session affinity.
@@ -155,12 +160,11 @@ impl ChainName {
         format!("{}draw-id", list.prefix()).into()
     }
 
-    /// The list and the frontend whose chain has this name; `None` for the name of any other chain.
-    pub fn parse_with_affinity(name: &str) -> Option<(EndpointList, Frontend)> {
-        let (prefix, frontend) = name.split_once("affinity-")?;
-        let list = EndpointList::ALL.into_iter().find(|list| list.prefix() == prefix)?;
-        let frontend = FrontendName::parse(frontend)?.0;
-        (frontend.is_node_port() == list.is_node_port()).then_some((list, frontend))
+    /// The step and the frontend whose chain has this name; `None` for the name of any other chain.
+    pub fn parse_with_affinity(name: &str) -> Option<(AffinityStep, Frontend)> {
+        let (step, frontend) = name.split_once('-')?;
+        let step = AffinityStep::ALL.into_iter().find(|known| known.name() == step)?;
+        Some((step, FrontendName::parse(frontend)?.0))
     }
 }
 
@@ -224,13 +228,13 @@ mod tests {
     fn the_chain_of_a_frontend_is_known_by_its_name() {
         use super::super::{Family, Protocol};
         let web = Frontend { addr: "fd00:96::1".parse().unwrap(), protocol: Protocol::Tcp, port: 80 };
-        let name = ChainName::with_affinity(EndpointList::Local, web);
-        assert_eq!(name.to_string(), "local-affinity-fd00_96__1-tcp-80");
-        assert_eq!(ChainName::parse_with_affinity(&name.0), Some((EndpointList::Local, web)));
+        let name = ChainName::with_affinity(AffinityStep::Recall, web);
+        assert_eq!(name.to_string(), "recall-fd00_96__1-tcp-80");
+        assert_eq!(ChainName::parse_with_affinity(&name.0), Some((AffinityStep::Recall, web)));
         let port = Frontend::node_port(Family::Ip, Protocol::Udp, 30_053);
-        let name = ChainName::with_affinity(EndpointList::NodeportAny, port);
-        assert_eq!(ChainName::parse_with_affinity(&name.0), Some((EndpointList::NodeportAny, port)));
-        for other in ["affinity-", "pick-3", "affinity-0.0.0.0-udp-30053", "x-affinity-10.96.0.1-tcp-80"] {
+        let name = ChainName::with_affinity(AffinityStep::Remember, port);
+        assert_eq!(ChainName::parse_with_affinity(&name.0), Some((AffinityStep::Remember, port)));
+        for other in ["recall-", "remember-clients", "pick-3", "x-recall-10.96.0.1-tcp-80"] {
             assert_eq!(ChainName::parse_with_affinity(other), None, "{other}");
         }
     }

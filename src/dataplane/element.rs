@@ -110,10 +110,12 @@ impl Element {
         Self { set, key: Key::ById(frontend, id), value, comment: None }
     }
 
-    /// The chain that a packet goes on in which finds this element of a verdict map; `None` in any other set.
+    /// The chain that a packet jumps to which finds this element of a verdict map; `None` in any other set.
     pub fn chain(&self) -> Option<ChainName> {
         match (self.set, self.key) {
-            (SetName::WithAffinity(list), Key::Frontend(frontend)) => Some(ChainName::with_affinity(list, frontend)),
+            (SetName::AffinityChains(step, _), Key::Frontend(frontend)) => {
+                Some(ChainName::with_affinity(step, frontend))
+            }
             _ => None,
         }
     }
@@ -369,7 +371,7 @@ impl fmt::Display for Element {
             write_concat(f, &self.value_fields())?;
         }
         if let Some(chain) = self.chain() {
-            write!(f, " : goto {chain}")?;
+            write!(f, " : jump {chain}")?;
         }
         Ok(())
     }
@@ -377,7 +379,7 @@ impl fmt::Display for Element {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SizeClass;
+    use super::super::{AffinityStep, SizeClass};
     use super::*;
 
     const FRONTEND: Frontend =
@@ -493,8 +495,8 @@ mod tests {
         assert_eq!(slot.to_string(), "10.96.0.1 . tcp . 80 . 3 : 10.1.0.7 . 8080");
         let id = Element::id(EndpointList::Any, FRONTEND, 3, EndpointId(0x4f3a_91c2));
         assert_eq!(id.to_string(), "10.96.0.1 . tcp . 80 . 3 : 4f3a:91c2");
-        let leads = Element::member(SetName::WithAffinity(EndpointList::Local), Key::Frontend(FRONTEND));
-        assert_eq!(leads.to_string(), "10.96.0.1 . tcp . 80 : goto local-affinity-10.96.0.1-tcp-80");
+        let leads = Element::member(SetName::AffinityChains(AffinityStep::Recall, false), Key::Frontend(FRONTEND));
+        assert_eq!(leads.to_string(), "10.96.0.1 . tcp . 80 : jump recall-10.96.0.1-tcp-80");
     }
 
     #[test]

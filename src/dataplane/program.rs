@@ -9,7 +9,7 @@
 //! ```
 //!
 //! It depends on the options, on the size classes in use, and on whether there are session affinity and source ranges; never on the number
-//! of Services. Only a frontend with session affinity has a chain and a map of its own besides. See `affinity`.
+//! of Services. Only a frontend with session affinity has chains and a map of its own besides. See `affinity`.
 
 use std::collections::BTreeSet;
 
@@ -127,6 +127,10 @@ impl ProgramFeatures {
         let slots = internal.chain(self.classes.iter().map(|(list, class)| SetName::Slots(*list, *class)));
         let with_affinity = EndpointList::ALL.into_iter().filter(|list| self.has_affinity(*list));
         let affinity = with_affinity.flat_map(SetName::affinity);
+        let of_kind = |node_port: bool| self.affinity.iter().any(|(list, _)| list.is_node_port() == node_port);
+        let chains =
+            [false, true].into_iter().filter(|node_port| of_kind(*node_port)).flat_map(SetName::affinity_chains);
+        let affinity = affinity.chain(chains.collect::<Vec<_>>());
         let affinity = affinity.chain(self.affinity.iter().map(|(list, class)| SetName::AffinitySlots(*list, *class)));
         let gate = self.has_affinity(EndpointList::Any).then_some(SetName::InternalAffinity);
         let sources = SetName::SOURCES.into_iter().filter(|_| self.sources);
@@ -194,13 +198,13 @@ fn pick_name(list: EndpointList, class: SizeClass) -> ChainName {
     ChainName::from(format!("{}pick-{}", list.prefix(), class.slots()))
 }
 
-/// The chain of a list: finds the frontend's size class, or its own chain if it has session affinity.
+/// The chain of a list: finds the frontend's size class, or leads on if it has session affinity.
 fn by_class(family: Family, list: EndpointList, parts: &ProgramFeatures) -> Chain {
     let classes: Vec<SizeClass> = parts.classes_of(list).collect();
     let by_class = classes.iter().map(|class| {
         Rule::new(family, Action::Goto(pick_name(list, *class))).when(SetName::Slots(list, *class).into())
     });
-    let with_affinity = parts.has_affinity(list).then(|| affinity::to_own_chain(family, list));
+    let with_affinity = parts.has_affinity(list).then(|| affinity::to_affinity(family, list));
     let rules = by_class.chain(with_affinity).collect();
     Chain { classes, ..Chain::regular(list.chain(), rules) }
 }
@@ -212,9 +216,9 @@ fn from_internal(family: Family, options: &Options, class: SizeClass) -> Chain {
     Chain::regular(from_internal_name(class), rules)
 }
 
-/// `from-internal-affinity`: the same for ClusterIPs with session affinity, each of which has a chain of its own.
+/// `from-internal-affinity`: the same for ClusterIPs with session affinity.
 fn from_internal_affinity(family: Family, options: &Options) -> Chain {
-    let choose = affinity::to_own_chain(family, EndpointList::Any);
+    let choose = affinity::to_affinity(family, EndpointList::Any);
     let rules = masquerade_to_cluster_ip(family, options).into_iter().chain([choose]).collect();
     Chain::regular("from-internal-affinity", rules)
 }

@@ -54,6 +54,8 @@ pub enum Condition {
     Mark(u32),
     /// The map has an id for the key made of these fields: it becomes the packet's priority.
     Recalls(Expr, SetName),
+    /// The packet's priority becomes 0, which is the id of no endpoint. Always holds.
+    ForgetsId,
     /// The map remembers the id in the packet's priority for its source address. The timeout, in seconds, starts again for a source that
     /// it knows already. It does not hold for a new source if the map is full.
     Remembers(SetName, u32),
@@ -83,8 +85,8 @@ pub enum Action {
     Reject,
     /// Translates the connection to the endpoint that the map yields. Without one the next rule continues.
     DnatTo(Expr, SetName),
-    /// Continues in the chain that the verdict map has for the key. Without one the next rule continues.
-    GotoByMap(Expr, SetName),
+    /// Continues in the chain that the verdict map has for the key, and returns from it. Without one the next rule continues.
+    JumpByMap(Expr, SetName),
     /// Returns to the chain that jumped here.
     Return,
     /// Deletes the packet's source address from the map.
@@ -177,6 +179,7 @@ impl fmt::Display for Rule {
                 Condition::Recalls(expr, map) => {
                     write!(f, "meta priority set {} map @{map} ", InFamily(expr, family))?;
                 }
+                Condition::ForgetsId => f.write_str("meta priority set none ")?,
                 Condition::Remembers(map, seconds) => {
                     let client = Expr::key_of(*map);
                     write!(f, "update @{map} {{ {} timeout {seconds}s : meta priority }} ", InFamily(&client, family))?;
@@ -190,7 +193,7 @@ impl fmt::Display for Rule {
             Action::RejectTcpReset => f.write_str("reject with tcp reset")?,
             Action::Reject => f.write_str("reject")?,
             Action::DnatTo(expr, map) => write!(f, "dnat {} to {} map @{map}", family.nft(), InFamily(expr, family))?,
-            Action::GotoByMap(expr, map) => write!(f, "{} vmap @{map}", InFamily(expr, family))?,
+            Action::JumpByMap(expr, map) => write!(f, "{} vmap @{map}", InFamily(expr, family))?,
             Action::Return => f.write_str("return")?,
             Action::Forget(map) => {
                 write!(f, "delete @{map} {{ {} : meta priority }}", InFamily(&Expr::key_of(*map), family))?;

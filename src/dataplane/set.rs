@@ -47,8 +47,8 @@ pub enum SetName {
     Endpoints(EndpointList),
     /// ClusterIP frontends with endpoints whose clients stay with their endpoint (`sessionAffinity: ClientIP`).
     InternalAffinity,
-    /// The frontends of a list whose clients stay with their endpoint: each leads to a chain of its own.
-    WithAffinity(EndpointList),
+    /// The chains of all frontends whose clients stay with their endpoint, for one step: of NodePorts, or of addresses.
+    AffinityChains(AffinityStep, bool),
     /// The frontends of a list whose clients stay with their endpoint, by size class.
     AffinitySlots(EndpointList, SizeClass),
     /// The ids of the endpoints of these frontends, numbered from 0 without gaps.
@@ -57,6 +57,15 @@ pub enum SetName {
     EndpointsById(EndpointList),
     /// The clients of one frontend, each with the id of its endpoint. Packets add elements, which expire.
     Clients(Frontend),
+}
+
+/// A step of session affinity that each frontend does in a chain of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AffinityStep {
+    /// The id of the client's endpoint is looked up, and the client's timeout starts again.
+    Recall,
+    /// The client is remembered with the id of an endpoint.
+    Remember,
 }
 
 /// A list of endpoints that a frontend may have.
@@ -144,8 +153,13 @@ impl SetName {
     pub const SOURCES: [Self; 2] = [Self::Firewalled, Self::AllowedSources];
 
     /// The sets of a list that exist while one of its frontends has session affinity, but for those of size classes.
-    pub fn affinity(list: EndpointList) -> [Self; 3] {
-        [Self::WithAffinity(list), Self::EndpointIds(list), Self::EndpointsById(list)]
+    pub fn affinity(list: EndpointList) -> [Self; 2] {
+        [Self::EndpointIds(list), Self::EndpointsById(list)]
+    }
+
+    /// The maps of the chains of all NodePorts with session affinity, or of all other frontends with it.
+    pub fn affinity_chains(node_port: bool) -> [Self; 2] {
+        AffinityStep::ALL.map(|step| Self::AffinityChains(step, node_port))
     }
 
     /// The set's type, the same in both families.
@@ -164,9 +178,10 @@ impl SetName {
             Self::Nodeports | Self::NodeportsLocal | Self::RejectNodeports | Self::DropNodeports => {
                 (NODE_PORT, &[], false)
             }
-            Self::Slots(list, _) | Self::WithAffinity(list) | Self::AffinitySlots(list, _) => {
+            Self::Slots(list, _) | Self::AffinitySlots(list, _) => {
                 (if list.is_node_port() { NODE_PORT } else { FRONTEND }, &[], false)
             }
+            Self::AffinityChains(_, node_port) => (if node_port { NODE_PORT } else { FRONTEND }, &[], false),
             Self::AllowedSources => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Saddr], &[], true),
             Self::Hairpin => (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], &[], false),
             Self::Endpoints(list) => (list.numbered_key(), ENDPOINT, false),
@@ -177,7 +192,7 @@ impl SetName {
             Self::EndpointsById(_) => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Id], ENDPOINT, false),
             Self::Clients(_) => (&[Field::Saddr], &[Field::Id], false),
         };
-        let verdict = matches!(self, Self::WithAffinity(_));
+        let verdict = matches!(self, Self::AffinityChains(..));
         SetDefinition { key, data, verdict, interval, dynamic: self.is_dynamic() }
     }
 }
@@ -266,6 +281,19 @@ impl SetDefinition {
     }
 }
 
+impl AffinityStep {
+    /// Both steps, in the order in which a packet takes them.
+    pub const ALL: [Self; 2] = [Self::Recall, Self::Remember];
+
+    /// The beginning of the names of its chains.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recall => "recall",
+            Self::Remember => "remember",
+        }
+    }
+}
+
 impl SizeClass {
     /// The largest class: 65,536 endpoints.
     pub const MAX: Self = Self(65_536);
@@ -315,7 +343,8 @@ impl fmt::Display for SetName {
             Self::Slots(list, class) => return write!(f, "{}slots-{}", list.prefix(), class.slots()),
             Self::Endpoints(list) => return write!(f, "{}endpoints", list.prefix()),
             Self::InternalAffinity => "internal-affinity",
-            Self::WithAffinity(list) => return write!(f, "{}with-affinity", list.prefix()),
+            Self::AffinityChains(step, false) => return write!(f, "{}-clients", step.name()),
+            Self::AffinityChains(step, true) => return write!(f, "nodeport-{}-clients", step.name()),
             Self::AffinitySlots(list, class) => return write!(f, "{}affinity-slots-{}", list.prefix(), class.slots()),
             Self::EndpointIds(list) => return write!(f, "{}endpoint-ids", list.prefix()),
             Self::EndpointsById(list) => return write!(f, "{}endpoints-by-id", list.prefix()),
@@ -354,7 +383,8 @@ impl FromStr for SetName {
             return class(slots).map(|class| set(list, class));
         }
         let affinity = EndpointList::ALL.into_iter().flat_map(Self::affinity);
-        let others = Self::CONSTANT.into_iter().chain(Self::SOURCES).chain(affinity);
+        let chains = [false, true].into_iter().flat_map(Self::affinity_chains);
+        let others = Self::CONSTANT.into_iter().chain(Self::SOURCES).chain(affinity).chain(chains);
         others.into_iter().find(|set| set.to_string() == text).ok_or(())
     }
 }
@@ -410,7 +440,8 @@ mod tests {
         let clients = ["10.96.0.1", "0.0.0.0", "fd00:96::1", "::", "::ffff:10.0.0.1"].map(|addr| {
             SetName::Clients(Frontend { addr: addr.parse().unwrap(), protocol: Protocol::Sctp, port: 65_535 })
         });
-        let others = SetName::SOURCES.into_iter().chain(slots).chain(affinity).chain(clients);
+        let chains = [false, true].into_iter().flat_map(SetName::affinity_chains);
+        let others = SetName::SOURCES.into_iter().chain(slots).chain(affinity).chain(clients).chain(chains);
         for set in SetName::CONSTANT.into_iter().chain(others).chain([SetName::InternalAffinity]) {
             assert_eq!(set.to_string().parse(), Ok(set));
         }

@@ -13,8 +13,8 @@ use super::shared::SharedElement;
 use super::slots::Slots;
 use super::table::is_incompatible;
 use crate::dataplane::{
-    ChainContents, ChainName, Element, Endpoint, EndpointId, EndpointList, Family, Frontend, Key, Options,
-    ProgramFeatures, SetContents, SetName, TableContents, Tables, Value,
+    AffinityStep, ChainContents, ChainName, Element, Endpoint, EndpointId, EndpointList, Family, Frontend, Key,
+    Options, ProgramFeatures, SetContents, SetName, TableContents, Tables, Value,
 };
 use crate::state::{TrafficPolicy, bulk_load_order};
 
@@ -193,8 +193,8 @@ enum Part {
 fn own_objects(family: Family, table: &TableContents) -> BTreeMap<Frontend, InstalledAffinity> {
     let mut own: BTreeMap<Frontend, InstalledAffinity> = BTreeMap::new();
     for (name, chain) in &table.chains {
-        if let Some((list, frontend)) = own_chain(family, name) {
-            own.entry(frontend).or_default().found_chain(list, frontend, chain);
+        if let Some((step, frontend)) = own_chain(family, name) {
+            own.entry(frontend).or_default().found_chain(step, frontend, chain);
         }
     }
     for (name, set) in &table.sets {
@@ -205,8 +205,8 @@ fn own_objects(family: Family, table: &TableContents) -> BTreeMap<Frontend, Inst
     own
 }
 
-/// The list and frontend of a chain that belongs to one frontend of the table.
-fn own_chain(family: Family, name: &str) -> Option<(EndpointList, Frontend)> {
+/// The step and frontend of a chain that belongs to one frontend of the table.
+fn own_chain(family: Family, name: &str) -> Option<(AffinityStep, Frontend)> {
     ChainName::parse_with_affinity(name).filter(|(_, frontend)| frontend.family() == family)
 }
 
@@ -315,8 +315,9 @@ impl Installed {
 
     /// The sets that it is a member of, but for those behind its gates: they tell the classes of its lists, or lead to its own chains.
     pub fn gates(&self) -> impl Iterator<Item = SetName> {
-        let is_behind =
-            |set: &SetName| matches!(set, SetName::Slots(..) | SetName::AffinitySlots(..) | SetName::WithAffinity(_));
+        let is_behind = |set: &SetName| {
+            matches!(set, SetName::Slots(..) | SetName::AffinitySlots(..) | SetName::AffinityChains(..))
+        };
         self.memberships.iter().map(|(set, _)| *set).filter(move |set| !is_behind(set))
     }
 

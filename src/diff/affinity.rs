@@ -7,7 +7,7 @@ use fnv::FnvHasher;
 
 use super::acknowledged::{Installed, list_of};
 use crate::dataplane::{
-    Chain, ChainContents, ChainName, Element, Endpoint, EndpointId, EndpointList, Frontend, Object, Operation, Options,
+    AffinityStep, Chain, ChainContents, ChainName, Element, Endpoint, EndpointId, Frontend, Object, Operation, Options,
     SetContents, SetName,
 };
 use crate::sorted::{Side, differences};
@@ -18,7 +18,7 @@ use crate::state::{FrontendSpec, TrafficPolicy};
 pub struct InstalledAffinity {
     /// The map of its clients, if there is one.
     pub clients: Option<ClientMap>,
-    /// The chain of each list, by [`TrafficPolicy`].
+    /// The chain of each step, in the order of [`AffinityStep::ALL`].
     pub chains: [Option<OwnChain>; 2],
     /// The endpoints of each list, by [`TrafficPolicy`].
     pub lists: [EndpointsById; 2],
@@ -77,15 +77,20 @@ impl InstalledAffinity {
     }
 
     /// Notes a chain that was read.
-    pub(super) fn found_chain(&mut self, list: EndpointList, frontend: Frontend, found: &ChainContents) {
+    pub(super) fn found_chain(&mut self, step: AffinityStep, frontend: Frontend, found: &ChainContents) {
         let chain = found.affinity_seconds.filter(|seconds| {
-            let wanted = Chain::with_affinity(list, frontend, *seconds);
+            let wanted = Chain::with_affinity(step, frontend, *seconds);
             found.base.is_none()
                 && !found.foreign_base
                 && found.rules == wanted.rules.len()
                 && found.fingerprint == Some(wanted.fingerprint())
         });
-        self.chains[usize::from(list.is_local())] = Some(chain.map_or(OwnChain::Altered, OwnChain::Intact));
+        let [recall, remember] = &mut self.chains;
+        let place = match step {
+            AffinityStep::Recall => recall,
+            AffinityStep::Remember => remember,
+        };
+        *place = Some(chain.map_or(OwnChain::Altered, OwnChain::Intact));
     }
 
     /// Notes a map of clients that was read.
@@ -105,13 +110,12 @@ pub(super) fn target(
     options: &Options,
 ) -> Option<Box<InstalledAffinity>> {
     let seconds = kept_seconds(spec)?;
-    let [any, local] = TrafficPolicy::ALL
+    let lists = TrafficPolicy::ALL
         .map(|policy| place(installed.map(|installed| installed.list(policy)), spec.endpoints(policy)));
-    let chain = |list: &EndpointsById| (!list.endpoints.is_empty()).then_some(OwnChain::Intact(seconds));
     Some(Box::new(InstalledAffinity {
         clients: Some(ClientMap::Usable(options.affinity_capacity)),
-        chains: [chain(&any), chain(&local)],
-        lists: [any, local],
+        chains: [Some(OwnChain::Intact(seconds)); 2],
+        lists,
     }))
 }
 
@@ -232,13 +236,12 @@ impl OwnOperations {
                 self.additions.push(Operation::add(family, Object::Clients { frontend, capacity }));
             }
         }
-        let chains = before.chains.iter().zip(&after.chains).zip(TrafficPolicy::ALL);
-        for ((before, after), policy) in chains {
+        let chains = before.chains.iter().zip(&after.chains).zip(AffinityStep::ALL);
+        for ((before, after), step) in chains {
             if before == after && (before.is_none() || !replaces_map) {
                 continue;
             }
-            let list = list_of(frontend, policy);
-            let name = ChainName::with_affinity(list, frontend);
+            let name = ChainName::with_affinity(step, frontend);
             let chain = Object::Chain(name.clone(), None);
             if before.is_some() {
                 self.flushes.push(Operation::flush(family, name.clone()));
@@ -249,7 +252,7 @@ impl OwnOperations {
                     if before.is_none() {
                         self.additions.push(Operation::add(family, chain));
                     }
-                    let rules = Chain::with_affinity(list, frontend, *seconds).stamped_rules();
+                    let rules = Chain::with_affinity(step, frontend, *seconds).stamped_rules();
                     let rule = |rule| Operation::add(family, Object::Rule(name.clone(), Box::new(rule)));
                     self.additions.extend(rules.into_iter().map(rule));
                 }

@@ -34,13 +34,14 @@ pub(super) fn gates(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<It
 pub(super) fn classes(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<Item = SetName> {
     let keeps_clients = kept_seconds(spec).is_some();
     let has_classes = keeps_clients || spec.exposure == Exposure::External;
-    TrafficPolicy::ALL.into_iter().filter(move |_| has_classes).flat_map(move |policy| {
+    let classes = TrafficPolicy::ALL.into_iter().filter(move |_| has_classes).filter_map(move |policy| {
         let list = list_of(frontend, policy);
         let class = SizeClass::for_endpoints(spec.endpoints(policy).len());
-        let to_own_chain = class.filter(|_| keeps_clients).map(|_| SetName::WithAffinity(list));
         let set = if keeps_clients { SetName::AffinitySlots } else { SetName::Slots };
-        [class.map(|class| set(list, class)), to_own_chain].into_iter().flatten()
-    })
+        class.map(|class| set(list, class))
+    });
+    let own_chains = SetName::affinity_chains(frontend.is_node_port()).into_iter().filter(move |_| keeps_clients);
+    classes.chain(own_chains)
 }
 
 /// Every set that a frontend is a member of.

@@ -64,7 +64,7 @@ pub(super) fn keeps_lookups(operations: &[Operation]) -> bool {
                 SetName::Internal(_)
                 | SetName::Slots(..)
                 | SetName::InternalAffinity
-                | SetName::WithAffinity(_)
+                | SetName::AffinityChains(..)
                 | SetName::AffinitySlots(..)
                 | SetName::EndpointIds(_)
                 | SetName::EndpointsById(_)

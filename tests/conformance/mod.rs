@@ -19,7 +19,7 @@ pub use nft_program::nft;
 use nix::sched::{CloneFlags, unshare};
 use pointsman::apply::{Backend, Error, MemoryKernel, Refusal};
 use pointsman::dataplane::{
-    Chain, Element, Endpoint, EndpointList, Family, Frontend, Key, Object, Operation, Options, Program,
+    AffinityStep, Chain, Element, Endpoint, EndpointList, Family, Frontend, Key, Object, Operation, Options, Program,
     ProgramFeatures, Protocol, SetName, SizeClass, Tables,
 };
 use pointsman::diff::{Acknowledged, diff};
@@ -117,7 +117,7 @@ fn program() -> Program {
     let mut program = Program::new(Family::Ip, &scope().options, &parts);
     // A frontend with session affinity has these of its own.
     program.sets.push(SetName::Clients(with_affinity()));
-    program.chains.push(Chain::with_affinity(EndpointList::Any, with_affinity(), 10));
+    program.chains.extend(AffinityStep::ALL.map(|step| Chain::with_affinity(step, with_affinity(), 10)));
     program
 }
 
@@ -186,7 +186,8 @@ fn element() -> impl Strategy<Value = Element> {
     let sources = prop_oneof![Just("10.96.0.0/16"), Just("10.97.0.0/16"), Just("10.98.0.1/32")];
     let gate = prop_oneof![Just(SetName::External), Just(SetName::RejectServices)];
     let comment = prop_oneof![Just(None), Just(Some("default/web:http".into()))];
-    let leads_to_own_chain = Element::member(SetName::WithAffinity(EndpointList::Any), Key::Frontend(with_affinity()));
+    let leads_to_own_chain =
+        Element::member(SetName::AffinityChains(AffinityStep::Recall, false), Key::Frontend(with_affinity()));
     prop_oneof![
         Just(leads_to_own_chain),
         (gate, frontend.clone(), comment)

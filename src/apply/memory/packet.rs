@@ -179,14 +179,7 @@ impl PacketWalk<'_> {
         left: &mut BTreeSet<(ChainExit, PacketState)>,
     ) {
         match action {
-            Action::Jump(ChainName(chain)) => {
-                for (leaves, state) in self.chain(chain, state) {
-                    match leaves {
-                        ChainExit::Back => drop(next.insert(state)),
-                        ChainExit::Accepted => drop(left.insert((leaves, state))),
-                    }
-                }
-            }
+            Action::Jump(ChainName(chain)) => self.jump(chain, state, next, left),
             Action::Goto(ChainName(chain)) => left.extend(self.chain(chain, state)),
             Action::Drop => drop(self.outcomes.insert(PacketOutcome::Dropped)),
             Action::RejectTcpReset => drop(self.outcomes.insert(PacketOutcome::Reset)),
@@ -199,11 +192,11 @@ impl PacketWalk<'_> {
                     }
                 }
             }
-            Action::GotoByMap(expr, map) => {
+            Action::JumpByMap(expr, map) => {
                 let key = self.key(expr, *map, 0, state);
                 let found = key.filter(|key| self.set(*map).is_some_and(|set| set.elements.contains_key(key)));
                 match found.and_then(|key| Element::member(*map, key).chain()) {
-                    Some(ChainName(chain)) => left.extend(self.chain(&chain, state)),
+                    Some(ChainName(chain)) => self.jump(&chain, state, next, left),
                     None => drop(next.insert(state)),
                 }
             }
@@ -215,6 +208,22 @@ impl PacketWalk<'_> {
                 left.insert((ChainExit::Accepted, PacketState { mark: state.mark ^ bit, masqueraded: true, ..state }));
             }
             Action::Masquerade => drop(left.insert((ChainExit::Accepted, PacketState { masqueraded: true, ..state }))),
+        }
+    }
+
+    /// Runs a chain, and goes on to the next rule if the packet returns from it.
+    fn jump(
+        &mut self,
+        chain: &str,
+        state: PacketState,
+        next: &mut BTreeSet<PacketState>,
+        left: &mut BTreeSet<(ChainExit, PacketState)>,
+    ) {
+        for (leaves, state) in self.chain(chain, state) {
+            match leaves {
+                ChainExit::Back => drop(next.insert(state)),
+                ChainExit::Accepted => drop(left.insert((leaves, state))),
+            }
         }
     }
 
@@ -235,6 +244,7 @@ impl PacketWalk<'_> {
                     };
                 }
             }
+            Condition::ForgetsId => drop(met.insert(PacketState { priority: EndpointId(0), ..state })),
             condition if self.holds(condition, state) => drop(met.insert(state)),
             _ => drop(others.insert(state)),
         }
@@ -259,6 +269,7 @@ impl PacketWalk<'_> {
             Condition::CtStatusNoDnat => !state.translated,
             Condition::Mark(bit) => state.mark & bit == *bit,
             Condition::Recalls(expr, map) => self.values(expr, *map, state).iter().any(Option::is_some),
+            Condition::ForgetsId => true,
             Condition::Remembers(map, _) => self.set(*map).is_some_and(|clients| {
                 clients.elements.contains_key(&Key::Client(self.packet.saddr)) || !clients.is_full()
             }),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::abi::{
-    NFT_GOTO, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS,
+    NFT_JUMP, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS,
     NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
 };
 use super::elements::protocol_number;
@@ -110,7 +110,7 @@ impl ElementDecoder {
             Some(value) if definition.verdict => {
                 let verdict = value.nest(NFTA_DATA_VERDICT)?;
                 let leads_to = element.chain();
-                if verdict.i32(NFTA_VERDICT_CODE) != Some(NFT_GOTO)
+                if verdict.i32(NFTA_VERDICT_CODE) != Some(NFT_JUMP)
                     || verdict.name(NFTA_VERDICT_CHAIN) != leads_to.as_ref().map(|chain| &*chain.0)
                 {
                     return None;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::abi::{
-    NFT_GOTO, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_LIST_ELEM, NFTA_SET_ELEM_DATA,
+    NFT_JUMP, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_LIST_ELEM, NFTA_SET_ELEM_DATA,
     NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN,
     NFTA_VERDICT_CODE,
 };
@@ -49,7 +49,7 @@ fn put_entry(out: &mut MessageWriter, element: &Element, key: &[KeyField], addin
         }
         if let Some(chain) = element.chain() {
             let data = out.begin_nest(NFTA_SET_ELEM_DATA);
-            put_verdict(out, NFT_GOTO, Some(&chain.0));
+            put_verdict(out, NFT_JUMP, Some(&chain.0));
             out.end(data);
         }
         if open || element.comment.is_some() {

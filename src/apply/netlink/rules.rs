@@ -69,6 +69,15 @@ impl ExpressionWriter<'_> {
                 self.lookup(*map, LookupUse::Data);
                 self.set_meta(NFT_META_PRIORITY);
             }
+            Condition::ForgetsId => {
+                self.expression("immediate", |out| {
+                    out.put_u32(NFTA_IMMEDIATE_DREG, NFT_REG_1);
+                    let data = out.begin_nest(NFTA_IMMEDIATE_DATA);
+                    out.put(NFTA_DATA_VALUE, &[0; 4]);
+                    out.end(data);
+                });
+                self.set_meta(NFT_META_PRIORITY);
+            }
             Condition::Remembers(map, seconds) => self.change_by_packet(NFT_DYNSET_OP_UPDATE, *map, Some(*seconds)),
         }
     }
@@ -91,7 +100,7 @@ impl ExpressionWriter<'_> {
                 self.lookup(*map, LookupUse::Data);
                 self.dnat();
             }
-            Action::GotoByMap(key, map) => {
+            Action::JumpByMap(key, map) => {
                 self.key(key);
                 self.lookup(*map, LookupUse::Verdict);
             }

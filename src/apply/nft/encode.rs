@@ -205,14 +205,14 @@ struct VerdictJson {
     accept: (),
 }
 
-/// `{"goto": {"target": CHAIN}}`
+/// `{"jump": {"target": CHAIN}}`
 #[derive(Serialize)]
-struct GotoJson<'a> {
-    goto: JumpJson<'a>,
+struct JumpJson<'a> {
+    jump: JumpTargetJson<'a>,
 }
 
 #[derive(Serialize)]
-struct JumpJson<'a> {
+struct JumpTargetJson<'a> {
     target: &'a str,
 }
 
@@ -260,7 +260,7 @@ impl Serialize for ElementListJson<'_> {
             // The key is enough to delete an element.
             let chain = element.chain().filter(|_| self.adding);
             if let Some(chain) = chain {
-                list.serialize_element(&(key, GotoJson { goto: JumpJson { target: &chain.0 } }))?;
+                list.serialize_element(&(key, JumpJson { jump: JumpTargetJson { target: &chain.0 } }))?;
             } else if self.adding && !value.is_empty() {
                 list.serialize_element(&(key, ConcatJson(&value)))?;
             } else {

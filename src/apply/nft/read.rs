@@ -105,7 +105,7 @@ fn element(family: Family, set: SetName, node: &ListedValue) -> Option<Element> 
     let key = key_from_fields(family, set, &fields(node)?)?;
     let element = Element { comment: comment.map(Arc::from), ..Element::member(set, key) };
     match (value, set.definition()) {
-        (Some(ListedValue::Goto(target)), SetDefinition { verdict: true, .. }) => {
+        (Some(ListedValue::Jump(target)), SetDefinition { verdict: true, .. }) => {
             element.chain().is_some_and(|chain| chain.0 == *target).then_some(element)
         }
         (Some(value), SetDefinition { verdict: false, data: [_, ..], .. }) => {
@@ -147,7 +147,7 @@ fn field(value: &ListedValue) -> Option<KeyField> {
         }
         ListedValue::Concat(_)
         | ListedValue::Elem { .. }
-        | ListedValue::Goto(_)
+        | ListedValue::Jump(_)
         | ListedValue::List(_)
         | ListedValue::Other => None,
     }
@@ -214,7 +214,7 @@ enum ListedValue {
     Concat(Vec<ListedValue>),
     Prefix { addr: String, len: u64 },
     Elem { val: Box<ListedValue>, comment: Option<String> },
-    Goto(String),
+    Jump(String),
     List(Vec<ListedValue>),
     Other,
 }
@@ -279,9 +279,9 @@ impl<'de> Visitor<'de> for ListedValueVisitor {
                     let elem: ListedElem = map.next_value()?;
                     ListedValue::Elem { val: Box::new(elem.val), comment: elem.comment }
                 }
-                "goto" => {
+                "jump" => {
                     let jump: ListedJump = map.next_value()?;
-                    ListedValue::Goto(jump.target)
+                    ListedValue::Jump(jump.target)
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;

@@ -73,7 +73,7 @@ pub(super) fn rule_statements(rule: &Rule) -> Vec<RuleStatement> {
     let mut all: Vec<RuleStatement> = conditions.collect();
     match &rule.action {
         Action::Forget(map) => all.push(map_change(family, "delete", *map, None)),
-        Action::GotoByMap(expr, map) => {
+        Action::JumpByMap(expr, map) => {
             let vmap = VerdictMap { key: key(family, expr.fields, expr.class), data: format!("@{map}") };
             all.push(RuleStatement::Vmap { vmap });
         }
@@ -98,7 +98,7 @@ fn map_change(family: Family, op: &'static str, map: SetName, seconds: Option<u3
 fn statements(family: Family, action: &Action) -> Vec<Statement<'static>> {
     let mut statements = Vec::new();
     match action {
-        Action::Forget(..) | Action::GotoByMap(..) => {}
+        Action::Forget(..) | Action::JumpByMap(..) => {}
         Action::Return => statements.push(Statement::Return(None)),
         Action::Jump(chain) => statements.push(Statement::Jump(JumpTarget { target: chain.0.clone() })),
         Action::Goto(chain) => statements.push(Statement::Goto(JumpTarget { target: chain.0.clone() })),
@@ -161,6 +161,9 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
             let id = Map { key: key(family, expr.fields, expr.class), data: reference(*map) };
             let value = Expression::Named(NamedExpression::Map(Box::new(id)));
             return Statement::Mangle(Mangle { key: field(family, Field::Id, None), value });
+        }
+        Condition::ForgetsId => {
+            return Statement::Mangle(Mangle { key: field(family, Field::Id, None), value: text("none") });
         }
         // A statement of its own.
         Condition::Remembers(map, _) => is(field(family, Field::Id, None), reference(*map)),

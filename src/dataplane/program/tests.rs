@@ -1,5 +1,5 @@
 use super::*;
-use crate::dataplane::Frontend;
+use crate::dataplane::{AffinityStep, Frontend};
 
 fn text(program: &Program, chain: &str) -> Vec<String> {
     let chain = program.chains.iter().find(|c| c.name.0 == chain).expect("chain");
@@ -190,8 +190,8 @@ fn only_frontends_with_session_affinity_pay_for_it() {
     let key = "ip daddr . meta l4proto . th dport";
     let last = |chain: &str| text(&with, chain).last().cloned().unwrap();
     assert_eq!(last("to-cluster-ip"), format!("{key} @internal-affinity goto from-internal-affinity"));
-    assert_eq!(text(&with, "from-internal-affinity"), [format!("{key} vmap @with-affinity")]);
-    assert_eq!(last("endpoints-any"), format!("{key} vmap @with-affinity"));
+    assert_eq!(text(&with, "from-internal-affinity"), ["goto affinity"]);
+    assert_eq!(last("endpoints-any"), "goto affinity");
     assert_eq!(text(&with, "endpoints-local"), text(&without, "endpoints-local"));
     let sets = |program: &Program| program.sets.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let expected = [
@@ -200,7 +200,8 @@ fn only_frontends_with_session_affinity_pay_for_it() {
         "endpoint-ids",
         "endpoints-by-id",
         "internal-affinity",
-        "with-affinity",
+        "recall-clients",
+        "remember-clients",
     ];
     assert!(sets(&with).difference(&sets(&without)).eq(expected));
 }
@@ -221,25 +222,33 @@ fn an_id_is_drawn_as_an_endpoint_is() {
     assert_eq!(text(&program, "draw-id-16").len(), UNBIASED_DRAWS + 1);
     assert!(text(&program, "draw-id-16")[UNBIASED_DRAWS].contains("mod 8"));
     let by_id = format!("dnat ip to {key} . meta priority map @endpoints-by-id");
-    assert_eq!(text(&program, "balance-by-id"), [by_id.clone(), "jump draw-id".to_owned(), by_id]);
+    assert_eq!(
+        text(&program, "affinity"),
+        [
+            format!("meta priority set none {key} vmap @recall-clients"),
+            by_id.clone(),
+            "jump draw-id".to_owned(),
+            format!("{key} vmap @remember-clients"),
+            by_id.clone(),
+            "jump draw-id".to_owned(),
+            by_id
+        ]
+    );
 }
 
 #[test]
-fn a_frontend_with_session_affinity_has_a_chain_that_depends_on_the_timeout_alone() {
+fn the_chains_of_a_frontend_refer_to_its_own_map_alone() {
     let port = Frontend::node_port(Family::Ip6, Protocol::Udp, 30_053);
-    let chain = Chain::with_affinity(EndpointList::NodeportLocal, port, 60);
-    let rules: Vec<String> = chain.stamped_rules().iter().map(ToString::to_string).collect();
-    let by_id = "dnat ip6 to meta l4proto . th dport . meta priority map @nodeport-local-endpoints-by-id";
-    let remember = "update @clients-__-udp-30053 { ip6 saddr timeout 60s : meta priority }";
-    let stamp = format!("comment \"program {:016x} timeout 60\"", chain.fingerprint());
-    assert_eq!(
-        rules,
-        [
-            format!("meta priority set ip6 saddr map @clients-__-udp-30053 {remember} {by_id} {stamp}"),
-            "delete @clients-__-udp-30053 { ip6 saddr : meta priority }".to_owned(),
-            "jump nodeport-local-draw-id".to_owned(),
-            format!("{remember} {by_id}"),
-            "goto nodeport-local-balance-by-id".to_owned(),
-        ]
-    );
+    let rules = |step| {
+        let chain = Chain::with_affinity(step, port, 60);
+        let stamp = format!(" comment \"program {:016x} timeout 60\"", chain.fingerprint());
+        let rules = chain.stamped_rules();
+        assert!(rules[0].to_string().ends_with(&stamp), "{}", rules[0]);
+        chain.rules.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let remember = "update @clients-__-udp-30053 { ip6 saddr timeout 60s : meta priority } return";
+    let recall = format!("meta priority set ip6 saddr map @clients-__-udp-30053 {remember}");
+    assert_eq!(rules(AffinityStep::Recall), [recall]);
+    let forget = "delete @clients-__-udp-30053 { ip6 saddr : meta priority }";
+    assert_eq!(rules(AffinityStep::Remember), [forget, remember]);
 }

@@ -74,7 +74,7 @@ fn an_endpoint_that_leaves_takes_its_id_along_and_touches_no_client() {
         format!("delete element ip pointsman endpoints-by-id {{ 10.96.0.1 . tcp . 80 . {gone} : 10.1.0.3 . 8080 }}");
     assert!(operations.contains(&by_id), "{operations:#?}");
     assert!(operations.iter().all(|operation| !operation.contains("clients")), "{operations:#?}");
-    assert!(operations.iter().all(|operation| !operation.contains("affinity-10.96")), "{operations:#?}");
+    assert!(operations.iter().all(|it| !it.contains("recall") && !it.contains("remember")), "{operations:#?}");
 }
 
 #[test]
@@ -84,7 +84,9 @@ fn affinity_comes_and_goes_with_everything_that_belongs_to_it() {
     assert!(held(&world).contains("clients-10.96.0.1-tcp-80") && held(&world).contains("endpoints-by-id"));
     world.apply(service("shop/web"));
     world.sync();
-    for left in ["clients-", "affinity\"", "affinity-", "endpoints-by-id", "endpoint-ids", "draw-id"] {
+    for left in
+        ["clients", "affinity\"", "affinity-", "endpoints-by-id", "endpoint-ids", "draw-id", "recall", "remember"]
+    {
         assert!(!held(&world).contains(left), "{left} in {}", held(&world));
     }
     world.apply(service("shop/web").affinity(30));
@@ -96,13 +98,14 @@ fn affinity_comes_and_goes_with_everything_that_belongs_to_it() {
 }
 
 #[test]
-fn another_timeout_rewrites_one_chain_and_keeps_the_clients() {
+fn another_timeout_rewrites_its_chains_and_keeps_the_clients() {
     let mut world = world();
     world.apply(service("shop/web").affinity(61));
     let operations = operations(&world);
-    assert_eq!(operations[0], "flush chain ip pointsman affinity-10.96.0.1-tcp-80");
-    assert!(operations[1..].iter().all(|rule| rule.starts_with("add rule ip pointsman affinity-10.96.0.1-tcp-80 ")));
-    assert_eq!(operations.len(), 6);
+    assert_eq!(operations[0], "flush chain ip pointsman recall-10.96.0.1-tcp-80");
+    assert_eq!(operations[1], "flush chain ip pointsman remember-10.96.0.1-tcp-80");
+    assert!(operations[2..].iter().all(|rule| rule.starts_with("add rule ip pointsman re")));
+    assert_eq!(operations.len(), 5);
 }
 
 #[test]
@@ -125,11 +128,11 @@ fn another_capacity_replaces_the_map_between_the_old_and_the_new_rules() {
 #[test]
 fn what_was_altered_by_hand_is_written_again() {
     let mut world = world();
-    let chain = ChainName::with_affinity(EndpointList::Any, frontend(WEB));
+    let chain = ChainName::with_affinity(AffinityStep::Remember, frontend(WEB));
     assert_eq!(world.kernel.apply(&[Operation::flush(crate::dataplane::Family::Ip, chain)]), Ok(()));
     world.restart();
     world.sync();
     assert_eq!(operations(&world), [""; 0]);
     let chains = world.kernel.contents(&[crate::dataplane::Family::Ip]);
-    assert_eq!(chains.get(crate::dataplane::Family::Ip).unwrap().chains["affinity-10.96.0.1-tcp-80"].rules, 5);
+    assert_eq!(chains.get(crate::dataplane::Family::Ip).unwrap().chains["remember-10.96.0.1-tcp-80"].rules, 2);
 }
