@@ -16,7 +16,7 @@ use conformance::{
 use pointsman::apply::{Backend, Error, Netlink, Nft, Receipt, Refusal};
 use pointsman::dataplane::{
     Affinity, Element, Endpoint, EndpointList, Family, Field, Frontend, Key, LocalPods, Object, Operation, Options,
-    Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents, Tables,
+    PrefixLength, Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents, Tables,
 };
 use pointsman::diff::{Acknowledged, diff};
 use pointsman::state::Desired;
@@ -180,17 +180,23 @@ fn programs() -> Vec<Vec<Operation>> {
     let affinity = [false, true]
         .into_iter()
         .flat_map(|node_port| [1, 10_800].into_iter().map(move |seconds| Affinity { node_port, seconds }));
-    let parts = ProgramFeatures {
-        classes: lists.filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
-        affinity: affinity.collect(),
+    // Each family with all lengths that its addresses have.
+    let lengths = |family: Family| {
+        let most: u8 = if family == Family::Ip { 32 } else { 128 };
+        (0..=most).filter_map(|bits| bits.to_string().parse().ok()).collect::<BTreeSet<PrefixLength>>()
+    };
+    let parts = |family| ProgramFeatures {
+        classes: lists.clone().filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
+        affinity: affinity.clone().collect(),
         internal: [5, 1, 9].into_iter().filter_map(SizeClass::for_endpoints).collect(),
-        sources: true,
+        firewall: true,
+        sources: lengths(family),
     };
     let program = |options: Options| {
         let mut operations = Vec::new();
         for family in Family::ALL {
             operations.push(Operation::add(family, Object::Table));
-            let program = Program::new(family, &options, &parts);
+            let program = Program::new(family, &options, &parts(family));
             operations.extend(program.sets.iter().map(|set| Operation::add(family, options.set(*set))));
             for chain in &program.chains {
                 operations.push(Operation::add(family, Object::Chain(chain.name.clone(), chain.base)));
@@ -231,10 +237,9 @@ fn elements(family: Family, program: &Program) -> Vec<Element> {
             }
             SetName::ClusterIps | SetName::NodeportIps => vec![Key::Addr(addr), Key::Addr(other)],
             SetName::ServiceCidrs => networks.map(Key::Network).into(),
-            SetName::AllowedSources => {
-                let sources =
-                    frontends(false).into_iter().flat_map(|f| networks.map(|network| Key::Source(f, network)));
-                sources.collect()
+            SetName::AllowedSources(length) => {
+                let source = length.network_with(other).expect("a length of this family");
+                frontends(false).map(|f| Key::Source(f, source)).into()
             }
             SetName::Clients { node_port } => {
                 frontends(*node_port).into_iter().map(|f| Key::Client(f, other)).collect()

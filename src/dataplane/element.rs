@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::key::{Endpoint, Family, Frontend, Protocol};
-use super::set::{EndpointList, Field, SetName};
+use super::set::{EndpointList, Field, PrefixLength, SetName};
 
 /// An entry of a set or map.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ pub enum Key {
     Frontend(Frontend),
     /// The fields of a frontend, then `slot`
     Slot(Frontend, u32),
-    /// `daddr . l4proto . dport . saddr`, the source a range
+    /// `daddr . l4proto . dport . saddr`, the source the first address of a range. The set tells the length of its prefix.
     Source(Frontend, IpNet),
     /// `saddr . daddr . l4proto . dport`, with both addresses the endpoint's
     Hairpin(Endpoint, Protocol),
@@ -68,6 +68,11 @@ impl Element {
     /// A member of a plain set.
     pub fn member(set: SetName, key: Key) -> Self {
         Self { set, key, value: None, comment: None }
+    }
+
+    /// A range of sources that may use a frontend.
+    pub fn source(frontend: Frontend, source: IpNet) -> Self {
+        Self::member(SetName::AllowedSources(PrefixLength::of_network(&source)), Key::Source(frontend, source))
     }
 
     /// The `slot`-th endpoint of one of a frontend's lists.
@@ -114,7 +119,7 @@ impl Key {
             Self::Network(network) => KeyFields::concat(&[&[KeyField::Network(*network)]]),
             Self::Frontend(f) => with_frontend(&[], f, &[]),
             Self::Slot(f, slot) => with_frontend(&[], f, &[KeyField::Slot(*slot)]),
-            Self::Source(f, source) => with_frontend(&[], f, &[KeyField::Network(*source)]),
+            Self::Source(f, source) => with_frontend(&[], f, &[KeyField::Addr(source.network())]),
             Self::Client(f, client) => with_frontend(&[KeyField::Addr(*client)], f, &[]),
             Self::Hairpin(endpoint, protocol) => {
                 let addr = KeyField::Addr(endpoint.addr);
@@ -135,15 +140,11 @@ impl Key {
                 [KeyField::Addr(from), KeyField::Addr(to), KeyField::Protocol(protocol), KeyField::Port(port)],
             ) if from == to => Self::Hairpin(Endpoint { addr: *to, port: *port }, *protocol),
             (
-                SetName::AllowedSources,
-                [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port), source],
+                SetName::AllowedSources(length),
+                [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port), KeyField::Addr(source)],
             ) => {
-                let source = match source {
-                    KeyField::Network(network) => *network,
-                    KeyField::Addr(addr) => IpNet::from(*addr),
-                    _ => return None,
-                };
-                Self::Source(frontend(*addr, *protocol, *port), source)
+                let network = length.network_with(*source).filter(|network| network.addr() == *source)?;
+                Self::Source(frontend(*addr, *protocol, *port), network)
             }
             (
                 SetName::Clients { node_port: false },
@@ -289,9 +290,9 @@ mod tests {
                 "udp . 30053 . 1",
             ),
             (
-                SetName::AllowedSources,
+                SetName::AllowedSources("24".parse().unwrap()),
                 Key::Source(FRONTEND, "192.0.2.0/24".parse().unwrap()),
-                "10.96.0.1 . tcp . 80 . 192.0.2.0/24",
+                "10.96.0.1 . tcp . 80 . 192.0.2.0",
             ),
             (SetName::Hairpin, hairpin("fd00::1"), "fd00::1 . fd00::1 . udp . 8080"),
             (

@@ -1,7 +1,8 @@
 //! The constant program: the chains and sets of a table, the same for any cluster.
 //!
 //! ```text
-//! filter prerouting, output (early) ─▶ check-sources: load-balancer IPs that only some sources may use; only if there are any
+//! filter prerouting, output (early) ─▶ check-sources ─▶ check-ranges: load-balancer IPs that only some sources may use; only if there
+//!     are any
 //! nat prerouting, output ─▶ services ─▶ from-internal-P ─▶ pick-P ─▶ dnat
 //!                                    ─▶ from-external, … ─▶ endpoints-any, -local ─▶ pick-P ─▶ dnat
 //! filter input, forward, output ─▶ check-nodeports, check-cluster-ips ─▶ check-endpoints (none: refuse or drop)
@@ -9,8 +10,8 @@
 //! nat postrouting, input ─▶ remember-clients ─▶ affinity, nodeport-affinity: the endpoint of each client; only with session affinity
 //! ```
 //!
-//! It depends on the options, on the size classes and affinity timeouts in use, and on whether there are source ranges; never on
-//! the number of Services.
+//! It depends on the options, on the size classes and affinity timeouts in use, and on the lengths of source ranges; never on the
+//! number of Services.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ use super::chain::{Chain, ChainName, ChainType, Hook};
 use super::key::{Family, Protocol};
 use super::operation::Object;
 use super::rule::{Action, Condition, Expr, Rule};
-use super::set::{Affinity, EndpointList, SetName, SizeClass};
+use super::set::{Affinity, EndpointList, PrefixLength, SetName, SizeClass};
 
 /// The number of draws from a class before the last, biased one.
 ///
@@ -62,7 +63,9 @@ pub struct ProgramFeatures {
     /// The kinds of session affinity.
     pub affinity: BTreeSet<Affinity>,
     /// Whether a frontend allows only some sources.
-    pub sources: bool,
+    pub firewall: bool,
+    /// The lengths of the prefixes of all allowed sources.
+    pub sources: BTreeSet<PrefixLength>,
 }
 
 /// How the rules recognise this node's pods (kube-proxy's `detectLocalMode`).
@@ -122,7 +125,8 @@ impl ProgramFeatures {
         let slots = internal.chain(self.classes.iter().map(|(list, class)| SetName::Slots(*list, *class)));
         let clients = [false, true].into_iter().filter(|node_port| self.has_affinity(*node_port));
         let clients = clients.map(|node_port| SetName::Clients { node_port });
-        let sources = SetName::SOURCES.into_iter().filter(|_| self.sources);
+        let sources = self.sources.iter().copied().map(SetName::AllowedSources);
+        let sources = self.firewall.then_some(SetName::Firewalled).into_iter().chain(sources);
         slots.chain(self.affinity.iter().copied().map(SetName::WithAffinity)).chain(clients).chain(sources)
     }
 }
@@ -161,8 +165,8 @@ impl Program {
         chains.extend(arriving(family, options));
         chains.extend(services(family, options, parts));
         chains.extend(checking(family, options));
-        if parts.sources {
-            chains.extend(checking_sources(family));
+        if parts.firewall {
+            chains.extend(checking_sources(family, &parts.sources));
         }
         if !parts.affinity.is_empty() {
             chains.extend(remembering(family, options, parts));
@@ -368,15 +372,20 @@ fn checking(family: Family, options: &Options) -> [Chain; 4] {
 }
 
 /// The chains that drop connections from sources that are not allowed. They come before translation, at hooks of their own.
-fn checking_sources(family: Family) -> [Chain; 3] {
+///
+/// Only connections to frontends with ranges pay for more than one look-up: one for each length of prefixes.
+fn checking_sources(family: Family, lengths: &BTreeSet<PrefixLength>) -> [Chain; 4] {
     let rule = |action| Rule::new(family, action);
-    let others = Condition::NotIn(Expr::key_of(SetName::AllowedSources), SetName::AllowedSources);
+    let allow = |length: &PrefixLength| rule(Action::Return).when(SetName::AllowedSources(*length).into());
+    let ranges = lengths.iter().map(allow).chain([rule(Action::Drop)]).collect();
+    let firewalled = rule(Action::Goto("check-ranges".into())).when(SetName::Firewalled.into());
     let at = |name: &'static str, hook| {
         let check = rule(Action::Jump("check-sources".into())).when(Condition::CtStateNew);
         Chain::base(name, ChainType::Filter, hook, BEFORE_DSTNAT_PRIORITY, vec![check])
     };
     [
-        Chain::regular("check-sources", vec![rule(Action::Drop).when(SetName::Firewalled.into()).when(others)]),
+        Chain::regular("check-ranges", ranges),
+        Chain::regular("check-sources", vec![firewalled]),
         at("filter-prerouting", Hook::Prerouting),
         at("filter-output-early", Hook::Output),
     ]

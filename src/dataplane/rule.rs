@@ -1,12 +1,13 @@
 //! Rules: conditions and one action. They are built with words that read like nft.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::chain::ChainName;
 use super::key::{Family, Protocol};
-use super::set::{Field, SetName, SizeClass};
+use super::set::{Field, PrefixLength, SetName, SizeClass};
 
 /// A rule: if all conditions hold, it takes the action.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct Expr {
     pub fields: &'static [Field],
     /// The size class for [`Field::Slot`], which is a random number below it.
     pub class: Option<SizeClass>,
+    /// How much of [`Field::Saddr`] counts; `None` for the whole address.
+    pub prefix: Option<PrefixLength>,
 }
 
 /// What a rule does.
@@ -78,6 +81,8 @@ pub enum Action {
     Reject,
     /// Translates the connection to the endpoint that the map yields. Without one the next rule continues.
     DnatTo(Expr, SetName),
+    /// Goes on behind the jump that led to the chain.
+    Return,
     /// Adds the packet's present destination to the map, with a timeout in seconds. For a key that is there already the timeout starts
     /// again.
     Remember(Expr, SetName, u32),
@@ -95,7 +100,7 @@ impl Expr {
 
     /// The key of `set`, taken from a packet.
     pub fn key_of(set: SetName) -> Self {
-        Self { fields: set.definition().key, class: None }
+        Self { fields: set.definition().key, class: None, prefix: set.prefix_length() }
     }
 
     /// The same key, with the destination that the packet had before it was translated.
@@ -113,6 +118,11 @@ impl Expr {
             others => others,
         };
         Self { fields, ..self }
+    }
+
+    /// The mask for a field of a packet of this family; `None` if the whole field counts.
+    pub fn mask(&self, field: Field, family: Family) -> Option<IpAddr> {
+        self.prefix.filter(|_| field == Field::Saddr)?.mask(family)
     }
 
     /// The same key with a random slot below `class`.
@@ -161,6 +171,9 @@ impl fmt::Display for InFamily<'_> {
                 f.write_str(" . ")?;
             }
             f.write_str(&field.nft(*family, expr.class))?;
+            if let Some(mask) = expr.mask(*field, *family) {
+                write!(f, " & {mask}")?;
+            }
         }
         Ok(())
     }
@@ -192,11 +205,12 @@ impl fmt::Display for Rule {
             Action::Jump(chain) => write!(f, "jump {chain}")?,
             Action::Goto(chain) => write!(f, "goto {chain}")?,
             Action::Drop => f.write_str("drop")?,
+            Action::Return => f.write_str("return")?,
             Action::RejectTcpReset => f.write_str("reject with tcp reset")?,
             Action::Reject => f.write_str("reject")?,
             Action::DnatTo(expr, map) => write!(f, "dnat {} to {} map @{map}", family.nft(), InFamily(expr, family))?,
             Action::Remember(expr, map, seconds) => {
-                let to = Expr { fields: Expr::DESTINATION, class: None };
+                let to = Expr { fields: Expr::DESTINATION, class: None, prefix: None };
                 write!(
                     f,
                     "update @{map} {{ {} timeout {seconds}s : {} }}",

@@ -1,7 +1,12 @@
 //! The sets and maps of a table: their names, keys and meaning.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use super::key::Family;
 
 /// A set or map of the program.
 ///
@@ -34,8 +39,8 @@ pub enum SetName {
     DropNodeports,
     /// Load-balancer frontends that only some sources may use.
     Firewalled,
-    /// The sources that may use each of these frontends.
-    AllowedSources,
+    /// The sources that may use each of these frontends, one set for each length of prefixes.
+    AllowedSources(PrefixLength),
     /// Endpoints on this node, as source and as destination: a connection from an endpoint to itself is masqueraded.
     Hairpin,
     /// All other frontends with endpoints, by list and size class.
@@ -77,6 +82,13 @@ pub enum EndpointList {
 /// power of two that is not less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SizeClass(u32);
+
+/// The number of bits, 0 to 128, that the addresses of a network have in common.
+///
+/// The sources of a frontend are found by prefix: the rules cut a packet's source to each length in use, and look up what is left. So
+/// each range is one entry of a hash table, whatever else is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrefixLength(u8);
 
 /// The definition of a field of a key or of data: where a packet carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,9 +151,6 @@ impl SetName {
         Self::Endpoints(EndpointList::NodeportLocal),
     ];
 
-    /// The sets that exist while a frontend allows only some sources.
-    pub const SOURCES: [Self; 2] = [Self::Firewalled, Self::AllowedSources];
-
     /// The set's type, the same in both families.
     pub fn definition(self) -> SetDefinition {
         const ENDPOINT: &[Field] = &[Field::Daddr, Field::OriginalDport];
@@ -162,7 +171,7 @@ impl SetName {
             | Self::DropNodeports
             | Self::WithAffinity(Affinity { node_port: true, .. })
             | Self::Slots(EndpointList::NodeportAny | EndpointList::NodeportLocal, _) => (NODE_PORT, &[], false),
-            Self::AllowedSources => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Saddr], &[], true),
+            Self::AllowedSources(_) => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Saddr], &[], false),
             Self::Hairpin => (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], &[], false),
             Self::Endpoints(EndpointList::Any | EndpointList::Local) => {
                 (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Slot], ENDPOINT, false)
@@ -193,6 +202,14 @@ impl SetName {
     pub fn affinity(&self) -> Option<Affinity> {
         match self {
             Self::WithAffinity(affinity) => Some(*affinity),
+            _ => None,
+        }
+    }
+
+    /// The length of the prefixes in it; `None` if it does not hold sources.
+    pub fn prefix_length(&self) -> Option<PrefixLength> {
+        match self {
+            Self::AllowedSources(length) => Some(*length),
             _ => None,
         }
     }
@@ -283,6 +300,39 @@ impl SizeClass {
     }
 }
 
+impl PrefixLength {
+    /// The length of a network's prefix.
+    pub fn of_network(network: &IpNet) -> Self {
+        Self(network.prefix_len())
+    }
+
+    /// The number of bits.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The network of this length that an address is in; `None` if the address has fewer bits.
+    pub fn network_with(self, addr: IpAddr) -> Option<IpNet> {
+        IpNet::new(addr, self.0).ok().map(|network| network.trunc())
+    }
+
+    /// The mask that leaves these bits of an address; `None` if they are all that an address of this family has, or more.
+    pub fn mask(self, family: Family) -> Option<IpAddr> {
+        let network = IpNet::new(family.unspecified(), self.0).ok()?;
+        (network.prefix_len() < network.max_prefix_len()).then(|| network.netmask())
+    }
+}
+
+impl FromStr for PrefixLength {
+    type Err = ();
+
+    /// Parses a number of bits as `Display` writes it.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let bits: u8 = text.parse().map_err(|_| ())?;
+        (bits <= 128 && bits.to_string() == text).then_some(Self(bits)).ok_or(())
+    }
+}
+
 impl fmt::Display for SetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -299,7 +349,7 @@ impl fmt::Display for SetName {
             Self::RejectNodeports => "reject-nodeports",
             Self::DropNodeports => "drop-nodeports",
             Self::Firewalled => "firewalled",
-            Self::AllowedSources => "allowed-sources",
+            Self::AllowedSources(length) => return write!(f, "allowed-sources-{}", length.bits()),
             Self::Hairpin => "hairpin",
             Self::Slots(list, class) => return write!(f, "{}slots-{}", list.prefix(), class.slots()),
             Self::Endpoints(list) => return write!(f, "{}endpoints", list.prefix()),
@@ -335,13 +385,16 @@ impl FromStr for SetName {
             let list = EndpointList::ALL.into_iter().find(|list| list.prefix() == prefix).ok_or(())?;
             return class(slots).map(|class| Self::Slots(list, class));
         }
+        if let Some(bits) = text.strip_prefix("allowed-sources-") {
+            return bits.parse().map(Self::AllowedSources);
+        }
         let others = [false, true].into_iter().flat_map(|node_port| {
             let kind = if node_port { "affinity-nodeports-" } else { "affinity-services-" };
             let seconds = text.strip_prefix(kind).and_then(|seconds| seconds.parse().ok());
             let frontends = seconds.map(|seconds| Self::WithAffinity(Affinity { node_port, seconds }));
             frontends.into_iter().chain([Self::Clients { node_port }])
         });
-        Self::CONSTANT.into_iter().chain(Self::SOURCES).chain(others).find(|set| set.to_string() == text).ok_or(())
+        Self::CONSTANT.into_iter().chain([Self::Firewalled]).chain(others).find(|set| set.to_string() == text).ok_or(())
     }
 }
 
@@ -370,7 +423,9 @@ mod tests {
             let set = |seconds| SetName::WithAffinity(Affinity { node_port, seconds });
             [set(1), set(10_800), set(86_400), SetName::Clients { node_port }]
         });
-        for set in SetName::CONSTANT.into_iter().chain(SetName::SOURCES).chain(slots).chain(affinity) {
+        let sources = [0, 1, 24, 32, 128].into_iter().map(|bits| SetName::AllowedSources(PrefixLength(bits)));
+        let sources = sources.chain([SetName::Firewalled]);
+        for set in SetName::CONSTANT.into_iter().chain(sources).chain(slots).chain(affinity) {
             assert_eq!(set.to_string().parse(), Ok(set));
         }
         for name in [
@@ -383,8 +438,32 @@ mod tests {
             "internal-9",
             "affinity-services-",
             "affinity-services-010",
+            // The name of one set for all sources, in version 0.1.0.
+            "allowed-sources",
+            "allowed-sources-",
+            "allowed-sources-024",
+            "allowed-sources-129",
         ] {
             assert_eq!(name.parse::<SetName>(), Err(()), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_prefix_is_the_masked_address_and_a_whole_address_needs_no_mask() {
+        let addr = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (bits, family, mask) in [
+            (0, Family::Ip, Some("0.0.0.0")),
+            (25, Family::Ip, Some("255.255.255.128")),
+            (32, Family::Ip, None),
+            (33, Family::Ip, None),
+            (32, Family::Ip6, Some("ffff:ffff::")),
+            (127, Family::Ip6, Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe")),
+            (128, Family::Ip6, None),
+        ] {
+            assert_eq!(PrefixLength(bits).mask(family), mask.map(addr), "{bits} bits of {family}");
+        }
+        let network = PrefixLength(25).network_with(addr("192.0.2.200")).map(|network| network.to_string());
+        assert_eq!(network.as_deref(), Some("192.0.2.128/25"));
+        assert_eq!(PrefixLength(33).network_with(addr("192.0.2.1")), None);
     }
 }

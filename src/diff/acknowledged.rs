@@ -7,13 +7,14 @@ use im::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
 use super::features::{FrontendCounts, found};
+use super::gates::source_sets;
 use super::plan::Scope;
 use super::shared::SharedElement;
 use super::slots::Slots;
 use super::table::is_incompatible;
 use crate::dataplane::{
-    ChainContents, Element, Endpoint, EndpointList, Family, Frontend, Key, Options, ProgramFeatures, SetContents,
-    SetName, TableContents, Tables,
+    ChainContents, Element, Endpoint, EndpointList, Family, Frontend, Key, Options, PrefixLength, ProgramFeatures,
+    SetContents, SetName, TableContents, Tables,
 };
 use crate::state::{TrafficPolicy, bulk_load_order};
 
@@ -44,7 +45,7 @@ pub struct Installed {
     /// Its endpoints on this node, for clients that a policy confines to them.
     pub local_slots: Slots,
     /// The sources that may use it, if it is a member of [`SetName::Firewalled`], in order.
-    pub sources: Box<[IpNet]>,
+    pub sources: Arc<[IpNet]>,
 }
 
 /// A table without its elements.
@@ -89,8 +90,9 @@ impl Acknowledged {
                     *counts.entry((frontend.family(), SetName::Endpoints(list))).or_default() += slots;
                 }
             }
-            if !installed.sources.is_empty() {
-                *counts.entry((frontend.family(), SetName::AllowedSources)).or_default() += installed.sources.len();
+            for source in &*installed.sources {
+                let set = SetName::AllowedSources(PrefixLength::of_network(source));
+                *counts.entry((frontend.family(), set)).or_default() += 1;
             }
         }
         for shared in &self.shared {
@@ -155,7 +157,7 @@ impl From<Tables> for Acknowledged {
                     found.add(part);
                 }
                 let installed = found.take_sorted();
-                acknowledged.counts[family.index()].add(installed.sets());
+                acknowledged.counts[family.index()].add(installed.counted_sets());
                 frontends.push((of_one[0].0, Arc::new(installed)));
             }
             acknowledged.tables[family.index()] = Some(Arc::new(InstalledTable::from(table)));
@@ -237,6 +239,11 @@ impl Installed {
     /// The sets that it is a member of.
     pub(super) fn sets(&self) -> impl Iterator<Item = SetName> {
         self.memberships.iter().map(|(set, _)| *set)
+    }
+
+    /// The sets that its elements keep in the program.
+    pub(super) fn counted_sets(&self) -> impl Iterator<Item = SetName> {
+        self.sets().chain(source_sets(&self.sources))
     }
 
     /// The timeout of its session affinity in seconds, if it has that.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::acknowledged::{Installed, list_of};
 use super::gates::{classes, gates};
 use super::slots::Slots;
-use crate::dataplane::{Element, Endpoint, Frontend, Key, SetName};
+use crate::dataplane::{Element, Endpoint, Frontend, Key};
 use crate::sorted::{Side, differences};
 use crate::state::{FrontendSpec, TrafficPolicy};
 
@@ -18,7 +18,7 @@ pub(super) fn target(frontend: Frontend, installed: Option<&Installed>, spec: &F
     memberships.sort_unstable();
     let [slots, local_slots] = TrafficPolicy::ALL
         .map(|policy| place(installed.map(|installed| installed.slots(policy)), spec.endpoints(policy)));
-    let sources = spec.sources.as_deref().unwrap_or_default().into();
+    let sources = spec.sources.clone().unwrap_or_default();
     Installed { memberships: memberships.into(), slots, local_slots, sources }
 }
 
@@ -64,10 +64,8 @@ pub(super) fn changes(
         let [old, new] = both.map(|installed| installed.into_iter().flat_map(|it| it.slots(policy).iter()));
         differences(old, new, |side, (slot, endpoint)| each(side, Element::slot(list, frontend, slot, endpoint)));
     }
-    let [old, new] = both.map(|installed| installed.into_iter().flat_map(|installed| &installed.sources));
-    differences(old, new, |side, source| {
-        each(side, Element::member(SetName::AllowedSources, Key::Source(frontend, *source)));
-    });
+    let [old, new] = both.map(|installed| installed.into_iter().flat_map(|installed| &*installed.sources));
+    differences(old, new, |side, source| each(side, Element::source(frontend, *source)));
 }
 
 /// The endpoints that clients with session affinity may have been sent to before and are not sent to afterwards.
@@ -133,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_policy_that_confines_clients_makes_them_leave_the_endpoints_of_other_nodes() {
-        use crate::dataplane::Affinity;
+        use crate::dataplane::{Affinity, SetName};
         let sticky = SetName::WithAffinity(Affinity { node_port: true, seconds: 60 });
         let installed = |gate, local_slots: &[u8]| Installed {
             memberships: [gate, sticky].map(|set| (set, None)).into(),

@@ -249,8 +249,8 @@ impl PlanDraft {
             let vacated = vacated_endpoints(before.as_ref(), after.as_ref());
             self.plan.vacated.extend(vacated.into_iter().map(|endpoint| (frontend, endpoint)));
             let counts = &mut next.counts[frontend.family().index()];
-            counts.remove(before.iter().flat_map(|before| before.sets()));
-            counts.add(after.iter().flat_map(Installed::sets));
+            counts.remove(before.iter().flat_map(|before| before.counted_sets()));
+            counts.add(after.iter().flat_map(Installed::counted_sets));
             let after = after.map(Arc::new);
             match (&after, &mut first) {
                 (Some(after), Some(first)) => first.push((frontend, Arc::clone(after))),

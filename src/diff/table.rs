@@ -68,7 +68,7 @@ pub(super) fn keeps_lookups(operations: &[Operation]) -> bool {
                 | SetName::Slots(..)
                 | SetName::WithAffinity(_)
                 | SetName::Firewalled
-                | SetName::AllowedSources,
+                | SetName::AllowedSources(_),
             ),
         ) => true,
         (Verb::Add, Object::Set(_)) => is_new,

@@ -62,10 +62,7 @@ pub const NFT_SET_INTERVAL: u32 = 0x4;
 pub const NFT_SET_MAP: u32 = 0x8;
 pub const NFT_SET_TIMEOUT: u32 = 0x10;
 pub const NFT_SET_EVAL: u32 = 0x20;
-pub const NFT_SET_CONCAT: u32 = 0x80;
 pub const NFTA_SET_DESC_SIZE: u16 = 1;
-pub const NFTA_SET_DESC_CONCAT: u16 = 2;
-pub const NFTA_SET_FIELD_LEN: u16 = 1;
 
 pub const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 pub const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
@@ -82,6 +79,7 @@ pub const NFTA_VERDICT_CODE: u16 = 1;
 pub const NFTA_VERDICT_CHAIN: u16 = 2;
 pub const NFT_JUMP: i32 = -3;
 pub const NFT_GOTO: i32 = -4;
+pub const NFT_RETURN: i32 = -5;
 
 pub const NFTA_EXPR_NAME: u16 = 1;
 pub const NFTA_EXPR_DATA: u16 = 2;

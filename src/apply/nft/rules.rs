@@ -49,11 +49,11 @@ pub(super) fn rule_statements(rule: &Rule) -> Vec<RuleStatement> {
     let family = rule.family;
     let mut all: Vec<RuleStatement> = statements(rule).into_iter().map(RuleStatement::Known).collect();
     if let Action::Remember(expr, map, seconds) = &rule.action {
-        let val = key(family, expr.fields, expr.class);
+        let val = key(family, expr);
         let map = MapUpdate {
             op: "update",
             elem: Expiring { elem: ExpiringValue { val, timeout: *seconds } },
-            data: key(family, Expr::DESTINATION, None),
+            data: field_types(family, Expr::DESTINATION),
             map: format!("@{map}"),
         };
         all.push(RuleStatement::Map { map });
@@ -70,6 +70,7 @@ fn statements(rule: &Rule) -> Vec<Statement<'static>> {
         Action::Jump(chain) => statements.push(Statement::Jump(JumpTarget { target: chain.0.clone() })),
         Action::Goto(chain) => statements.push(Statement::Goto(JumpTarget { target: chain.0.clone() })),
         Action::Drop => statements.push(Statement::Drop(None)),
+        Action::Return => statements.push(Statement::Return(None)),
         Action::RejectTcpReset => {
             statements.push(Statement::Reject(Some(Reject::new(Some(RejectType::TCPReset), None))));
         }
@@ -82,7 +83,7 @@ fn statements(rule: &Rule) -> Vec<Statement<'static>> {
         }
         Action::DnatTo(expr, map) => statements.push(Statement::DNAT(Some(NAT {
             addr: Some(Expression::Named(NamedExpression::Map(Box::new(Map {
-                key: key(family, expr.fields, expr.class),
+                key: key(family, expr),
                 data: reference(*map),
             })))),
             family: Some(match family {
@@ -108,8 +109,8 @@ fn statements(rule: &Rule) -> Vec<Statement<'static>> {
 fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
     let is = |left, right| (left, Operator::EQ, right);
     let (left, op, right) = match condition {
-        Condition::In(Expr { fields, class }, set) => is(key(family, fields, *class), reference(*set)),
-        Condition::NotIn(Expr { fields, class }, set) => (key(family, fields, *class), Operator::NEQ, reference(*set)),
+        Condition::In(expr, set) => is(key(family, expr), reference(*set)),
+        Condition::NotIn(expr, set) => (key(family, expr), Operator::NEQ, reference(*set)),
         Condition::DaddrNotIn(network) => (field(family, Field::Daddr, None), Operator::NEQ, prefix(network)),
         Condition::FibSaddrLocal => is(fib_type(FibFlag::Saddr), text("local")),
         Condition::FibDaddrLocal => is(fib_type(FibFlag::Daddr), text("local")),
@@ -132,11 +133,34 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
     Statement::Match(Match { left, right, op })
 }
 
-/// A concatenation of these fields, or a single field.
-pub(super) fn key(family: Family, fields: &[Field], class: Option<SizeClass>) -> Expression<'static> {
-    match fields {
-        [single] => field(family, *single, class),
-        _ => Expression::Named(NamedExpression::Concat(fields.iter().map(|f| field(family, *f, class)).collect())),
+/// The key that a rule makes from a packet.
+fn key(family: Family, expr: &Expr) -> Expression<'static> {
+    concatenation(expr.fields.iter().map(|one| {
+        let whole = field(family, *one, expr.class);
+        match expr.mask(*one, family) {
+            None => whole,
+            Some(mask) => {
+                let masked = BinaryOperation::AND(whole, Expression::String(mask.to_string().into()));
+                Expression::BinaryOperation(Box::new(masked))
+            }
+        }
+    }))
+}
+
+/// The fields of a set's type.
+pub(super) fn field_types(family: Family, fields: &[Field]) -> Expression<'static> {
+    concatenation(fields.iter().map(|one| field(family, *one, None)))
+}
+
+/// Several fields as a concatenation, or a single field.
+fn concatenation(fields: impl Iterator<Item = Expression<'static>>) -> Expression<'static> {
+    let mut fields: Vec<_> = fields.collect();
+    match fields.pop() {
+        Some(single) if fields.is_empty() => single,
+        last => {
+            fields.extend(last);
+            Expression::Named(NamedExpression::Concat(fields))
+        }
     }
 }
 
