@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use common::{Proxy, assert_satisfies, cases, event, history, scope, settings};
 use pointsman::dataplane::{
-    ChainName, Endpoint, Family, Frontend, Key, Object, Operation, Program, ProgramFeatures, SetName, SizeClass, Verb,
+    ChainName, Endpoint, Family, Frontend, Key, Object, Operation, PrefixLength, Program, ProgramFeatures, SetName,
+    SizeClass, Verb,
 };
 use pointsman::diff::{Acknowledged, FrontendChange, Installed, Plan, diff};
 use pointsman::engine::EngineSettings;
@@ -208,13 +209,19 @@ proptest! {
                 SetName::Internal(class) => Some(*class),
                 _ => None,
             });
-            let sources = sets.contains(&SetName::Firewalled);
-            let wanted: Vec<_> = proxy.model.expected().into_iter().filter(|(of, _)| of.family() == family).collect();
-            prop_assert_eq!(sources, wanted.iter().any(|(_, expected)| expected.gates.contains(&SetName::Firewalled)));
+            let firewall = sets.contains(&SetName::Firewalled);
+            let sources: BTreeSet<PrefixLength> = sets.iter().filter_map(SetName::prefix_length).collect();
+            let wanted = proxy.model.expected().into_iter();
+            let wanted: Vec<_> = wanted.filter(|(frontend, _)| frontend.family() == family).collect();
+            let is_firewalled = wanted.iter().any(|(_, expected)| expected.gates.contains(&SetName::Firewalled));
+            prop_assert_eq!(firewall, is_firewalled);
+            let lengths = wanted.iter().flat_map(|(_, expected)| &expected.sources).map(PrefixLength::of_network);
+            prop_assert_eq!(&sources, &lengths.collect::<BTreeSet<_>>(), "no length that no frontend has");
             let with_affinity = || wanted.iter().filter(|(_, expected)| expected.affinity.is_some());
             prop_assert_eq!(own, with_affinity().count(), "one map for each frontend with affinity");
             prop_assert_eq!(own_chains, 2 * own, "one chain for each step");
-            let parts = ProgramFeatures { internal: internal.collect(), classes: classes.collect(), affinity, sources };
+            let (internal, classes) = (internal.collect(), classes.collect());
+            let parts = ProgramFeatures { internal, classes, affinity, firewall, sources };
             // 1 to 8, and the powers of two from 16 on.
             let most = 8 + SizeClass::MAX.slots().ilog2() as usize - 3;
             prop_assert!(parts.classes.len() <= 4 * most && parts.internal.len() <= most);

@@ -36,7 +36,7 @@ mod table;
 
 pub use acknowledged::{Acknowledged, Installed};
 pub use affinity::{ClientMap, EndpointsById, InstalledAffinity, OwnChain};
-pub(crate) use gates::memberships as gates;
+pub(crate) use gates::program_sets;
 pub use plan::{FrontendChange, Keys, Plan, Scope, SharedChange, TableChange, diff};
 pub(crate) use plan::{Upcoming, is_wanted};
 pub use shared::SharedElement;

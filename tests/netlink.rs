@@ -16,7 +16,8 @@ use conformance::{
 use pointsman::apply::{Backend, Error, Netlink, Nft, Receipt, Refusal};
 use pointsman::dataplane::{
     AffinityStep, Chain, Element, Endpoint, EndpointId, EndpointList, Family, Field, Frontend, Key, LocalPods, Object,
-    Operation, Options, Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents, Tables, Value,
+    Operation, Options, PrefixLength, Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents, Tables,
+    Value,
 };
 use pointsman::diff::{Acknowledged, diff};
 use pointsman::state::Desired;
@@ -177,18 +178,24 @@ fn programs() -> Vec<Vec<Operation>> {
         options(networks(&["128.0.0.0/1", "fc00::/7"]), false, 15, &[]),
     ];
     let lists = EndpointList::ALL.into_iter().flat_map(|list| [1, 2, 5].map(move |n| (list, n)));
+    // Each family with all lengths that its addresses have.
+    let lengths = |family: Family| {
+        let most: u8 = if family == Family::Ip { 32 } else { 128 };
+        (0..=most).filter_map(|bits| bits.to_string().parse().ok()).collect::<BTreeSet<PrefixLength>>()
+    };
     let affinity = EndpointList::ALL.into_iter().flat_map(|list| [3, 9].map(move |n| (list, n)));
-    let parts = ProgramFeatures {
-        classes: lists.filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
-        affinity: affinity.filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
+    let parts = |family| ProgramFeatures {
+        classes: lists.clone().filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
+        affinity: affinity.clone().filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
         internal: [5, 1, 9].into_iter().filter_map(SizeClass::for_endpoints).collect(),
-        sources: true,
+        firewall: true,
+        sources: lengths(family),
     };
     let program = |options: Options| {
         let mut operations = Vec::new();
         for family in Family::ALL {
             operations.push(Operation::add(family, Object::Table));
-            let program = Program::new(family, &options, &parts);
+            let program = Program::new(family, &options, &parts(family));
             operations.extend(program.sets.iter().map(|set| Operation::add(family, Object::Set(*set))));
             let clients = clients(family).into_iter();
             let capacities = [9, Options::KERNEL_AFFINITY_CAPACITY].into_iter().cycle();
@@ -264,10 +271,9 @@ fn elements(family: Family, program: &Program) -> Vec<Element> {
             }
             SetName::ClusterIps | SetName::NodeportIps => vec![Key::Addr(addr), Key::Addr(other)],
             SetName::ServiceCidrs => networks.map(Key::Network).into(),
-            SetName::AllowedSources => {
-                let sources =
-                    frontends(false).into_iter().flat_map(|f| networks.map(|network| Key::Source(f, network)));
-                sources.collect()
+            SetName::AllowedSources(length) => {
+                let source = length.network_with(other).expect("a length of this family");
+                frontends(false).map(|f| Key::Source(f, source)).into()
             }
             SetName::Clients(_) => [addr, other].map(Key::Client).into(),
             SetName::Hairpin => Protocol::ALL.map(|protocol| Key::Hairpin(endpoint, protocol)).into(),

@@ -236,7 +236,6 @@ impl MemorySet {
         let overlap = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
         let overlaps = |held: &Key| match (held, &element.key) {
             (Key::Network(held), Key::Network(new)) => overlap(held, new),
-            (Key::Source(frontend, held), Key::Source(of, new)) => frontend == of && overlap(held, new),
             _ => false,
         };
         if self.name.definition().interval && self.elements.keys().any(overlaps) {

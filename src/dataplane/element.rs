@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::chain::ChainName;
 use super::key::{Endpoint, Family, Frontend, Protocol};
-use super::set::{EndpointList, Field, SetName};
+use super::set::{EndpointList, Field, PrefixLength, SetName};
 
 /// An entry of a set or map.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +52,7 @@ pub enum Key {
     Frontend(Frontend),
     /// The fields of a frontend, then `slot`
     Slot(Frontend, u32),
-    /// `daddr . l4proto . dport . saddr`, the source a range
+    /// `daddr . l4proto . dport . saddr`, the source the first address of a range. The set tells the length of its prefix.
     Source(Frontend, IpNet),
     /// `saddr . daddr . l4proto . dport`, with both addresses the endpoint's
     Hairpin(Endpoint, Protocol),
@@ -90,6 +90,11 @@ impl Element {
     /// A member of a plain set.
     pub fn member(set: SetName, key: Key) -> Self {
         Self { set, key, value: None, comment: None }
+    }
+
+    /// A range of sources that may use a frontend.
+    pub fn source(frontend: Frontend, source: IpNet) -> Self {
+        Self::member(SetName::AllowedSources(PrefixLength::of_network(&source)), Key::Source(frontend, source))
     }
 
     /// The `slot`-th endpoint of one of a frontend's lists.
@@ -220,7 +225,7 @@ impl Key {
             Self::Frontend(f) => with_frontend(f, &[]),
             Self::Slot(f, slot) => with_frontend(f, &[KeyField::Slot(*slot)]),
             Self::ById(f, id) => with_frontend(f, &[KeyField::Id(*id)]),
-            Self::Source(f, source) => with_frontend(f, &[KeyField::Network(*source)]),
+            Self::Source(f, source) => with_frontend(f, &[KeyField::Addr(source.network())]),
             Self::Hairpin(endpoint, protocol) => {
                 let addr = KeyField::Addr(endpoint.addr);
                 KeyFields::concat(&[&[addr, addr, KeyField::Protocol(*protocol), KeyField::Port(endpoint.port)]])
@@ -240,15 +245,11 @@ impl Key {
                 [KeyField::Addr(from), KeyField::Addr(to), KeyField::Protocol(protocol), KeyField::Port(port)],
             ) if from == to => Self::Hairpin(Endpoint { addr: *to, port: *port }, *protocol),
             (
-                SetName::AllowedSources,
-                [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port), source],
+                SetName::AllowedSources(length),
+                [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port), KeyField::Addr(source)],
             ) => {
-                let source = match source {
-                    KeyField::Network(network) => *network,
-                    KeyField::Addr(addr) => IpNet::from(*addr),
-                    _ => return None,
-                };
-                Self::Source(frontend(*addr, *protocol, *port), source)
+                let network = length.network_with(*source).filter(|network| network.addr() == *source)?;
+                Self::Source(frontend(*addr, *protocol, *port), network)
             }
             (SetName::Clients(_), [KeyField::Addr(client)]) => Self::Client(*client),
             _ => match (set.definition().key, fields) {
@@ -406,9 +407,9 @@ mod tests {
                 "udp . 30053 . 1",
             ),
             (
-                SetName::AllowedSources,
+                SetName::AllowedSources("24".parse().unwrap()),
                 Key::Source(FRONTEND, "192.0.2.0/24".parse().unwrap()),
-                "10.96.0.1 . tcp . 80 . 192.0.2.0/24",
+                "10.96.0.1 . tcp . 80 . 192.0.2.0",
             ),
             (SetName::Hairpin, hairpin("fd00::1"), "fd00::1 . fd00::1 . udp . 8080"),
             (SetName::Clients(FRONTEND), Key::Client("10.1.0.9".parse().unwrap()), "10.1.0.9"),

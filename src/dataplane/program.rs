@@ -1,15 +1,16 @@
 //! The constant program: the chains and sets of a table, the same for any cluster.
 //!
 //! ```text
-//! filter prerouting, output (early) ─▶ check-sources: load-balancer IPs that only some sources may use; only if there are any
+//! filter prerouting, output (early) ─▶ check-sources ─▶ check-ranges: load-balancer IPs that only some sources may use; only if there
+//!     are any
 //! nat prerouting, output ─▶ services ─▶ from-internal-P ─▶ pick-P ─▶ dnat
 //!                                    ─▶ from-external, … ─▶ endpoints-any, -local ─▶ pick-P ─▶ dnat
 //! filter input, forward, output ─▶ check-nodeports, check-cluster-ips ─▶ check-endpoints (none: refuse or drop)
 //! nat postrouting ─▶ masquerade (marked, or a connection to oneself)
 //! ```
 //!
-//! It depends on the options, on the size classes in use, and on whether there are session affinity and source ranges; never on the number
-//! of Services. Only a frontend with session affinity has chains and a map of its own besides. See `affinity`.
+//! It depends on the options, on the size classes in use, on whether there is session affinity, and on the lengths of source ranges; never
+//! on the number of Services. Only a frontend with session affinity has chains and a map of its own besides. See `affinity`.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +19,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::chain::{Chain, ChainName, ChainType, Hook};
 use super::key::{Family, Protocol};
 use super::rule::{Action, Condition, Expr, Rule};
-use super::set::{EndpointList, SetName, SizeClass};
+use super::set::{EndpointList, PrefixLength, SetName, SizeClass};
 
 mod affinity;
 
@@ -62,7 +63,9 @@ pub struct ProgramFeatures {
     /// The size classes of frontends with session affinity; those of one list in the order in which the rules test them.
     pub affinity: Vec<(EndpointList, SizeClass)>,
     /// Whether a frontend allows only some sources.
-    pub sources: bool,
+    pub firewall: bool,
+    /// The lengths of the prefixes of all allowed sources.
+    pub sources: BTreeSet<PrefixLength>,
 }
 
 /// How the rules recognise this node's pods (kube-proxy's `detectLocalMode`).
@@ -133,7 +136,8 @@ impl ProgramFeatures {
         let affinity = affinity.chain(chains.collect::<Vec<_>>());
         let affinity = affinity.chain(self.affinity.iter().map(|(list, class)| SetName::AffinitySlots(*list, *class)));
         let gate = self.has_affinity(EndpointList::Any).then_some(SetName::InternalAffinity);
-        let sources = SetName::SOURCES.into_iter().filter(|_| self.sources);
+        let sources = self.sources.iter().copied().map(SetName::AllowedSources);
+        let sources = self.firewall.then_some(SetName::Firewalled).into_iter().chain(sources);
         slots.chain(gate).chain(affinity).chain(sources)
     }
 }
@@ -172,8 +176,8 @@ impl Program {
         chains.extend(arriving(family, options));
         chains.extend(services(family, options, parts));
         chains.extend(checking(family, options));
-        if parts.sources {
-            chains.extend(checking_sources(family));
+        if parts.firewall {
+            chains.extend(checking_sources(family, &parts.sources));
         }
         chains.extend(hooks(family, options));
         Self { sets: SetName::CONSTANT.into_iter().chain(parts.sets()).collect(), chains }
@@ -344,15 +348,20 @@ fn checking(family: Family, options: &Options) -> [Chain; 4] {
 }
 
 /// The chains that drop connections from sources that are not allowed. They come before translation, at hooks of their own.
-fn checking_sources(family: Family) -> [Chain; 3] {
+///
+/// Only connections to frontends with ranges pay for more than one look-up: one for each length of prefixes.
+fn checking_sources(family: Family, lengths: &BTreeSet<PrefixLength>) -> [Chain; 4] {
     let rule = |action| Rule::new(family, action);
-    let others = Condition::NotIn(Expr::key_of(SetName::AllowedSources), SetName::AllowedSources);
+    let allow = |length: &PrefixLength| rule(Action::Return).when(SetName::AllowedSources(*length).into());
+    let ranges = lengths.iter().map(allow).chain([rule(Action::Drop)]).collect();
+    let firewalled = rule(Action::Goto("check-ranges".into())).when(SetName::Firewalled.into());
     let at = |name: &'static str, hook| {
         let check = rule(Action::Jump("check-sources".into())).when(Condition::CtStateNew);
         Chain::base(name, ChainType::Filter, hook, BEFORE_DSTNAT_PRIORITY, vec![check])
     };
     [
-        Chain::regular("check-sources", vec![rule(Action::Drop).when(SetName::Firewalled.into()).when(others)]),
+        Chain::regular("check-ranges", ranges),
+        Chain::regular("check-sources", vec![firewalled]),
         at("filter-prerouting", Hook::Prerouting),
         at("filter-output-early", Hook::Output),
     ]

@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::key::{Frontend, Protocol};
+use ipnet::IpNet;
+
+use super::key::{Family, Frontend, Protocol};
 
 /// A set or map of the program.
 ///
@@ -37,8 +39,8 @@ pub enum SetName {
     DropNodeports,
     /// Load-balancer frontends that only some sources may use.
     Firewalled,
-    /// The sources that may use each of these frontends.
-    AllowedSources,
+    /// The sources that may use each of these frontends, one set for each length of prefixes.
+    AllowedSources(PrefixLength),
     /// Endpoints on this node, as source and as destination: a connection from an endpoint to itself is masqueraded.
     Hairpin,
     /// All other frontends with endpoints, by list and size class.
@@ -85,6 +87,13 @@ pub enum EndpointList {
 /// power of two that is not less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SizeClass(u32);
+
+/// The number of bits, 0 to 128, that the addresses of a network have in common.
+///
+/// The sources of a frontend are found by prefix: the rules cut a packet's source to each length in use, and look up what is left. So
+/// each range is one entry of a hash table, whatever else is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrefixLength(u8);
 
 /// The definition of a field of a key or of data: where a packet carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,9 +158,6 @@ impl SetName {
         Self::Endpoints(EndpointList::NodeportLocal),
     ];
 
-    /// The sets that exist while a frontend allows only some sources.
-    pub const SOURCES: [Self; 2] = [Self::Firewalled, Self::AllowedSources];
-
     /// The sets of a list that exist while one of its frontends has session affinity, but for those of size classes.
     pub fn affinity(list: EndpointList) -> [Self; 2] {
         [Self::EndpointIds(list), Self::EndpointsById(list)]
@@ -182,7 +188,7 @@ impl SetName {
                 (if list.is_node_port() { NODE_PORT } else { FRONTEND }, &[], false)
             }
             Self::AffinityChains(_, node_port) => (if node_port { NODE_PORT } else { FRONTEND }, &[], false),
-            Self::AllowedSources => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Saddr], &[], true),
+            Self::AllowedSources(_) => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Saddr], &[], false),
             Self::Hairpin => (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], &[], false),
             Self::Endpoints(list) => (list.numbered_key(), ENDPOINT, false),
             Self::EndpointIds(list) => (list.numbered_key(), &[Field::Id], false),
@@ -211,6 +217,14 @@ impl SetName {
     pub fn frontend(&self) -> Option<Frontend> {
         match self {
             Self::Clients(frontend) => Some(*frontend),
+            _ => None,
+        }
+    }
+
+    /// The length of the prefixes in it; `None` if it does not hold sources.
+    pub fn prefix_length(&self) -> Option<PrefixLength> {
+        match self {
+            Self::AllowedSources(length) => Some(*length),
             _ => None,
         }
     }
@@ -322,6 +336,39 @@ impl SizeClass {
     }
 }
 
+impl PrefixLength {
+    /// The length of a network's prefix.
+    pub fn of_network(network: &IpNet) -> Self {
+        Self(network.prefix_len())
+    }
+
+    /// The number of bits.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The network of this length that an address is in; `None` if the address has fewer bits.
+    pub fn network_with(self, addr: IpAddr) -> Option<IpNet> {
+        IpNet::new(addr, self.0).ok().map(|network| network.trunc())
+    }
+
+    /// The mask that leaves these bits of an address; `None` if they are all that an address of this family has, or more.
+    pub fn mask(self, family: Family) -> Option<IpAddr> {
+        let network = IpNet::new(family.unspecified(), self.0).ok()?;
+        (network.prefix_len() < network.max_prefix_len()).then(|| network.netmask())
+    }
+}
+
+impl FromStr for PrefixLength {
+    type Err = ();
+
+    /// Parses a number of bits as `Display` writes it.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let bits: u8 = text.parse().map_err(|_| ())?;
+        (bits <= 128 && bits.to_string() == text).then_some(Self(bits)).ok_or(())
+    }
+}
+
 impl fmt::Display for SetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -338,7 +385,7 @@ impl fmt::Display for SetName {
             Self::RejectNodeports => "reject-nodeports",
             Self::DropNodeports => "drop-nodeports",
             Self::Firewalled => "firewalled",
-            Self::AllowedSources => "allowed-sources",
+            Self::AllowedSources(length) => return write!(f, "allowed-sources-{}", length.bits()),
             Self::Hairpin => "hairpin",
             Self::Slots(list, class) => return write!(f, "{}slots-{}", list.prefix(), class.slots()),
             Self::Endpoints(list) => return write!(f, "{}endpoints", list.prefix()),
@@ -375,6 +422,9 @@ impl FromStr for SetName {
         if let Some(frontend) = text.strip_prefix("clients-") {
             return FrontendName::parse(frontend).map(|frontend| Self::Clients(frontend.0)).ok_or(());
         }
+        if let Some(bits) = text.strip_prefix("allowed-sources-") {
+            return bits.parse().map(Self::AllowedSources);
+        }
         if let Some((prefix, slots)) = text.split_once("slots-") {
             let (prefix, with_affinity) =
                 prefix.strip_suffix("affinity-").map_or((prefix, false), |prefix| (prefix, true));
@@ -384,7 +434,7 @@ impl FromStr for SetName {
         }
         let affinity = EndpointList::ALL.into_iter().flat_map(Self::affinity);
         let chains = [false, true].into_iter().flat_map(Self::affinity_chains);
-        let others = Self::CONSTANT.into_iter().chain(Self::SOURCES).chain(affinity).chain(chains);
+        let others = Self::CONSTANT.into_iter().chain([Self::Firewalled]).chain(affinity).chain(chains);
         others.into_iter().find(|set| set.to_string() == text).ok_or(())
     }
 }
@@ -441,8 +491,9 @@ mod tests {
             SetName::Clients(Frontend { addr: addr.parse().unwrap(), protocol: Protocol::Sctp, port: 65_535 })
         });
         let chains = [false, true].into_iter().flat_map(SetName::affinity_chains);
-        let others = SetName::SOURCES.into_iter().chain(slots).chain(affinity).chain(clients).chain(chains);
-        for set in SetName::CONSTANT.into_iter().chain(others).chain([SetName::InternalAffinity]) {
+        let sources = [0, 1, 24, 32, 128].into_iter().map(|bits| SetName::AllowedSources(PrefixLength(bits)));
+        let others = [SetName::Firewalled, SetName::InternalAffinity].into_iter().chain(sources).chain(slots);
+        for set in SetName::CONSTANT.into_iter().chain(others).chain(affinity).chain(clients).chain(chains) {
             assert_eq!(set.to_string().parse(), Ok(set));
         }
         for name in [
@@ -461,8 +512,32 @@ mod tests {
             "clients-10.96.0.1-TCP-80",
             "clients-10.96.0.1-tcp-080",
             "clients-fd00:96::1-tcp-80",
+            // The name of one set for all sources, in version 0.1.0.
+            "allowed-sources",
+            "allowed-sources-",
+            "allowed-sources-024",
+            "allowed-sources-129",
         ] {
             assert_eq!(name.parse::<SetName>(), Err(()), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_prefix_is_the_masked_address_and_a_whole_address_needs_no_mask() {
+        let addr = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (bits, family, mask) in [
+            (0, Family::Ip, Some("0.0.0.0")),
+            (25, Family::Ip, Some("255.255.255.128")),
+            (32, Family::Ip, None),
+            (33, Family::Ip, None),
+            (32, Family::Ip6, Some("ffff:ffff::")),
+            (127, Family::Ip6, Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe")),
+            (128, Family::Ip6, None),
+        ] {
+            assert_eq!(PrefixLength(bits).mask(family), mask.map(addr), "{bits} bits of {family}");
+        }
+        let network = PrefixLength(25).network_with(addr("192.0.2.200")).map(|network| network.to_string());
+        assert_eq!(network.as_deref(), Some("192.0.2.128/25"));
+        assert_eq!(PrefixLength(33).network_with(addr("192.0.2.1")), None);
     }
 }

@@ -8,13 +8,14 @@ use ipnet::IpNet;
 
 use super::affinity::InstalledAffinity;
 use super::features::{FrontendCounts, found};
+use super::gates::source_sets;
 use super::plan::Scope;
 use super::shared::SharedElement;
 use super::slots::Slots;
 use super::table::is_incompatible;
 use crate::dataplane::{
     AffinityStep, ChainContents, ChainName, Element, Endpoint, EndpointId, EndpointList, Family, Frontend, Key,
-    Options, ProgramFeatures, SetContents, SetName, TableContents, Tables, Value,
+    Options, PrefixLength, ProgramFeatures, SetContents, SetName, TableContents, Tables, Value,
 };
 use crate::state::{TrafficPolicy, bulk_load_order};
 
@@ -45,7 +46,7 @@ pub struct Installed {
     /// Its endpoints on this node, for clients that a policy confines to them.
     pub local_slots: Slots,
     /// The sources that may use it, if it is a member of [`SetName::Firewalled`], in order.
-    pub sources: Box<[IpNet]>,
+    pub sources: Arc<[IpNet]>,
     /// What it has of its own for session affinity. Its endpoints are there, and not in the slots above.
     pub affinity: Option<Box<InstalledAffinity>>,
 }
@@ -103,8 +104,9 @@ impl Acknowledged {
                     }
                 }
             }
-            if !installed.sources.is_empty() {
-                *counts.entry((frontend.family(), SetName::AllowedSources)).or_default() += installed.sources.len();
+            for source in &*installed.sources {
+                let set = SetName::AllowedSources(PrefixLength::of_network(source));
+                *counts.entry((frontend.family(), set)).or_default() += 1;
             }
         }
         for shared in &self.shared {
@@ -165,7 +167,7 @@ impl From<Tables> for Acknowledged {
                     found.add(part);
                 }
                 let installed = found.take_sorted(own.remove(&of_one[0].0));
-                acknowledged.counts[family.index()].add(installed.sets());
+                acknowledged.counts[family.index()].add(installed.counted_sets());
                 frontends.push((of_one[0].0, Arc::new(installed)));
             }
             let left = own.into_iter().map(|(frontend, own)| (frontend, Arc::new(found.take_sorted(Some(own)))));
@@ -306,6 +308,11 @@ impl Installed {
     /// The sets that it is a member of.
     pub(super) fn sets(&self) -> impl Iterator<Item = SetName> {
         self.memberships.iter().map(|(set, _)| *set)
+    }
+
+    /// The sets that its elements keep in the program.
+    pub(super) fn counted_sets(&self) -> impl Iterator<Item = SetName> {
+        self.sets().chain(source_sets(&self.sources))
     }
 
     /// The timeout of its session affinity in seconds, if it has that.

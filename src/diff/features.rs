@@ -109,7 +109,14 @@ fn in_list(classes: &[(EndpointList, SizeClass)], list: EndpointList) -> Vec<Siz
 
 /// Whether something follows from how many frontends are in the set.
 fn is_counted(set: SetName) -> bool {
-    matches!(set, SetName::Internal(_) | SetName::Slots(..) | SetName::AffinitySlots(..) | SetName::Firewalled)
+    matches!(
+        set,
+        SetName::Internal(_)
+            | SetName::Slots(..)
+            | SetName::AffinitySlots(..)
+            | SetName::Firewalled
+            | SetName::AllowedSources(_)
+    )
 }
 
 /// The parts that a table has, as far as its sets and the notes in its rules tell.
@@ -128,7 +135,8 @@ pub(super) fn found(table: &TableContents) -> ProgramFeatures {
         }
         kind.put(order, &mut parts);
     }
-    parts.sources = sets.iter().any(|set| SetName::SOURCES.contains(set));
+    parts.firewall = sets.contains(&SetName::Firewalled);
+    parts.sources = sets.iter().filter_map(SetName::prefix_length).collect();
     parts
 }
 
@@ -140,8 +148,9 @@ pub(super) fn found(table: &TableContents) -> ProgramFeatures {
 pub(super) fn needed(held: &ProgramFeatures, now: &FrontendCounts, upcoming: &FrontendCounts) -> ProgramFeatures {
     let used = || now.0.keys().chain(upcoming.0.keys());
     let count_of_set = |set| now.count(set) + upcoming.count(set);
-    let sources = count_of_set(SetName::Firewalled) > 0;
-    let mut features = ProgramFeatures { sources, ..ProgramFeatures::default() };
+    let firewall = count_of_set(SetName::Firewalled) > 0;
+    let sources = used().filter_map(SetName::prefix_length).filter(|_| firewall).collect();
+    let mut features = ProgramFeatures { firewall, sources, ..ProgramFeatures::default() };
     // Session affinity goes with its last frontend.
     let has_affinity = used().any(|set| matches!(set, SetName::AffinitySlots(..)));
     let with_affinity = ClassKind::WITH_AFFINITY.into_iter().filter(|_| has_affinity);
@@ -219,18 +228,21 @@ mod tests {
     #[test]
     fn source_ranges_go_with_their_last_frontend() {
         let mut counts = FrontendCounts::default();
-        assert!(!needed(&ProgramFeatures::default(), &counts, &FrontendCounts::default()).sources);
-        counts.add([SetName::Firewalled, SetName::External].into_iter());
-        assert!(needed(&ProgramFeatures::default(), &counts, &FrontendCounts::default()).sources);
-        counts.remove([SetName::Firewalled].into_iter());
-        assert_eq!(
-            needed(
-                &ProgramFeatures { sources: true, ..ProgramFeatures::default() },
-                &counts,
-                &FrontendCounts::default()
-            ),
-            ProgramFeatures::default()
-        );
+        let upcoming = FrontendCounts::default();
+        let [short, long] = ["8", "24"].map(|bits| SetName::AllowedSources(bits.parse().unwrap()));
+        let lengths = |counts: &FrontendCounts| {
+            let needed = needed(&ProgramFeatures::default(), counts, &upcoming);
+            (needed.firewall, needed.sources.iter().map(|length| length.bits()).collect::<Vec<_>>())
+        };
+        assert_eq!(lengths(&counts), (false, vec![]));
+        counts.add([SetName::Firewalled, SetName::External, long].into_iter());
+        counts.add([SetName::Firewalled, short, long].into_iter());
+        assert_eq!(lengths(&counts), (true, vec![8, 24]));
+        counts.remove([SetName::Firewalled, short, long].into_iter());
+        assert_eq!(lengths(&counts), (true, vec![24]));
+        counts.remove([SetName::Firewalled, SetName::External, long].into_iter());
+        let held = ProgramFeatures { firewall: true, sources: ["24".parse().unwrap()].into(), ..Default::default() };
+        assert_eq!(needed(&held, &counts, &upcoming), ProgramFeatures::default());
     }
 
     #[test]

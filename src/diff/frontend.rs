@@ -7,7 +7,7 @@ use super::acknowledged::{Installed, list_of};
 use super::affinity;
 use super::gates::{classes, gates};
 use super::slots::Slots;
-use crate::dataplane::{Element, Endpoint, Frontend, Key, Options, SetName};
+use crate::dataplane::{Element, Endpoint, Frontend, Key, Options};
 use crate::sorted::{Side, differences};
 use crate::state::{FrontendSpec, TrafficPolicy};
 
@@ -29,7 +29,7 @@ pub(super) fn target(
         None => TrafficPolicy::ALL
             .map(|policy| place(installed.map(|installed| installed.slots(policy)), spec.endpoints(policy))),
     };
-    let sources = spec.sources.as_deref().unwrap_or_default().into();
+    let sources = spec.sources.clone().unwrap_or_default();
     Installed { memberships: memberships.into(), slots, local_slots, sources, affinity }
 }
 
@@ -77,10 +77,8 @@ pub(super) fn changes(
     }
     let [old, new] = both.map(|installed| installed.and_then(|installed| installed.affinity.as_deref()));
     affinity::changed_elements(frontend, old, new, &mut each);
-    let [old, new] = both.map(|installed| installed.into_iter().flat_map(|installed| &installed.sources));
-    differences(old, new, |side, source| {
-        each(side, Element::member(SetName::AllowedSources, Key::Source(frontend, *source)));
-    });
+    let [old, new] = both.map(|installed| installed.into_iter().flat_map(|installed| &*installed.sources));
+    differences(old, new, |side, source| each(side, Element::source(frontend, *source)));
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! The sets that a frontend is a member of: where the state's words become names of sets.
 
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
 use super::acknowledged::list_of;
 use super::affinity::kept_seconds;
-use crate::dataplane::{Frontend, SetName, SizeClass};
+use crate::dataplane::{Frontend, PrefixLength, SetName, SizeClass};
 use crate::state::{Exposure, FrontendSpec, Outcome, TrafficPolicy};
 
 /// The sets through which packets reach a frontend: by what happens to connections, whether clients keep their endpoint, and whether
@@ -44,7 +48,14 @@ pub(super) fn classes(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<
     classes.chain(own_chains)
 }
 
-/// Every set that a frontend is a member of.
-pub(crate) fn memberships(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<Item = SetName> {
-    gates(frontend, spec).chain(classes(frontend, spec))
+/// The sets that hold sources, each once.
+pub(super) fn source_sets(sources: &[IpNet]) -> impl Iterator<Item = SetName> {
+    let lengths: BTreeSet<PrefixLength> = sources.iter().map(PrefixLength::of_network).collect();
+    lengths.into_iter().map(SetName::AllowedSources)
+}
+
+/// The sets that a frontend keeps in the program.
+pub(crate) fn program_sets(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<Item = SetName> {
+    let sources = source_sets(spec.sources.as_deref().unwrap_or_default());
+    gates(frontend, spec).chain(classes(frontend, spec)).chain(sources)
 }

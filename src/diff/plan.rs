@@ -256,8 +256,8 @@ impl PlanDraft {
                 after.as_ref().and_then(|after| after.affinity.as_deref()),
             );
             let counts = &mut next.counts[frontend.family().index()];
-            counts.remove(before.iter().flat_map(|before| before.sets()));
-            counts.add(after.iter().flat_map(Installed::sets));
+            counts.remove(before.iter().flat_map(|before| before.counted_sets()));
+            counts.add(after.iter().flat_map(Installed::counted_sets));
             let after = after.map(Arc::new);
             match (&after, &mut first) {
                 (Some(after), Some(first)) => first.push((frontend, Arc::clone(after))),

@@ -69,7 +69,7 @@ pub(super) fn keeps_lookups(operations: &[Operation]) -> bool {
                 | SetName::EndpointIds(_)
                 | SetName::EndpointsById(_)
                 | SetName::Firewalled
-                | SetName::AllowedSources,
+                | SetName::AllowedSources(_),
             ),
         ) => true,
         (Verb::Add, Object::Set(_)) => is_new,

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use super::quarantine::Quarantine;
 use super::queue::Queue;
 use crate::dataplane::{Family, Frontend, SetName};
-use crate::diff::{Acknowledged, Keys, Scope, SharedElement, Upcoming, gates, is_wanted};
+use crate::diff::{Acknowledged, Keys, Scope, SharedElement, Upcoming, is_wanted, program_sets};
 use crate::state::{ChangedFrontend, ChangedKeys, Desired, FrontendSpec, SharedDemand, Weight};
 
 /// So many keys are noted one by one, or a quarter of all frontends. Beyond that they are sorted, so that repetitions go.
@@ -376,6 +376,6 @@ impl Comparison<'_> {
 
 fn add_upcoming(upcoming: &mut Upcoming, frontend: Frontend, spec: Option<&FrontendSpec>) {
     if let Some(spec) = spec {
-        upcoming[frontend.family().index()].add(gates(frontend, spec));
+        upcoming[frontend.family().index()].add(program_sets(frontend, spec));
     }
 }

@@ -181,6 +181,7 @@ impl PacketWalk<'_> {
         match action {
             Action::Jump(ChainName(chain)) => self.jump(chain, state, next, left),
             Action::Goto(ChainName(chain)) => left.extend(self.chain(chain, state)),
+            Action::Return => drop(left.insert((ChainExit::Back, state))),
             Action::Drop => drop(self.outcomes.insert(PacketOutcome::Dropped)),
             Action::RejectTcpReset => drop(self.outcomes.insert(PacketOutcome::Reset)),
             Action::Reject => drop(self.outcomes.insert(PacketOutcome::Refused)),
@@ -200,7 +201,6 @@ impl PacketWalk<'_> {
                     None => drop(next.insert(state)),
                 }
             }
-            Action::Return => drop(left.insert((ChainExit::Back, state))),
             // A map of clients matters for the next connection only.
             Action::Forget(_) => drop(next.insert(state)),
             Action::SetMark(bit) => drop(next.insert(PacketState { mark: state.mark | bit, ..state })),
@@ -284,10 +284,6 @@ impl PacketWalk<'_> {
             Key::Network(one) => {
                 held.elements.keys().any(|held| matches!(held, Key::Network(range) if range.contains(&one)))
             }
-            Key::Source(frontend, one) => held
-                .elements
-                .keys()
-                .any(|held| matches!(held, Key::Source(of, range) if *of == frontend && range.contains(&one))),
             key => held.elements.contains_key(&key),
         }
     }
@@ -305,7 +301,10 @@ impl PacketWalk<'_> {
     /// The key made of these fields; `None` if no element of the set can have it.
     fn key(&self, expr: &Expr, set: SetName, slot: u32, state: PacketState) -> Option<Key> {
         let field = |field: &Field| match field {
-            Field::Saddr => KeyField::Addr(self.packet.saddr),
+            Field::Saddr => KeyField::Addr(match expr.prefix {
+                Some(length) => length.network_with(self.packet.saddr).map_or(self.packet.saddr, |it| it.addr()),
+                None => self.packet.saddr,
+            }),
             Field::Daddr => KeyField::Addr(state.to.addr),
             Field::L4Proto => KeyField::Protocol(self.packet.protocol),
             Field::Dport => KeyField::Port(state.to.port),

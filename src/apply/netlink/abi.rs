@@ -62,10 +62,7 @@ pub const NFT_SET_INTERVAL: u32 = 0x4;
 pub const NFT_SET_MAP: u32 = 0x8;
 pub const NFT_SET_TIMEOUT: u32 = 0x10;
 pub const NFT_SET_EVAL: u32 = 0x20;
-pub const NFT_SET_CONCAT: u32 = 0x80;
 pub const NFTA_SET_DESC_SIZE: u16 = 1;
-pub const NFTA_SET_DESC_CONCAT: u16 = 2;
-pub const NFTA_SET_FIELD_LEN: u16 = 1;
 
 pub const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 pub const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;

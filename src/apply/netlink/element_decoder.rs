@@ -38,10 +38,8 @@ struct RangeBound {
 impl ElementDecoder {
     /// A decoder for a set without entries so far.
     pub fn new(family: Family, set: SetName) -> Self {
-        let definition = set.definition();
-        // A range among several fields is one entry with two keys.
-        let bounds = definition.interval && definition.key.len() == 1;
-        Self { family, set, has_bounds: bounds, elements: Vec::new(), bounds: Vec::new(), malformed: false }
+        let has_bounds = set.definition().interval;
+        Self { family, set, has_bounds, elements: Vec::new(), bounds: Vec::new(), malformed: false }
     }
 
     /// Decodes an entry of the kernel's list.
@@ -85,23 +83,19 @@ impl ElementDecoder {
     /// Decodes an entry that is an element.
     fn element(&mut self, entry: Attributes<'_>) -> Option<()> {
         let definition = self.set.definition();
-        let (mut key, mut key_end, mut value, mut note) = (None, None, None, None);
+        let (mut key, mut value, mut note) = (None, None, None);
         for (kind, contents) in entry {
             match kind {
                 NFTA_SET_ELEM_KEY => key = Some(contents),
-                NFTA_SET_ELEM_KEY_END => key_end = Some(contents),
                 NFTA_SET_ELEM_DATA => value = Some(contents),
                 NFTA_SET_ELEM_USERDATA => note = comment(contents),
-                // A catch-all element, for example.
-                NFTA_SET_ELEM_FLAGS => return None,
+                // A catch-all element or a range, for example.
+                NFTA_SET_ELEM_FLAGS | NFTA_SET_ELEM_KEY_END => return None,
                 _ => {}
             }
         }
-        let mut first = decode_fields(self.family, definition.key, Attributes(key?).find(NFTA_DATA_VALUE)?)?;
-        if let Some(key_end) = key_end {
-            join(&mut first, &decode_fields(self.family, definition.key, Attributes(key_end).find(NFTA_DATA_VALUE)?)?)?;
-        }
-        let key = Key::from_fields(self.family, self.set, &first)?;
+        let fields = decode_fields(self.family, definition.key, Attributes(key?).find(NFTA_DATA_VALUE)?)?;
+        let key = Key::from_fields(self.family, self.set, &fields)?;
         if value.is_some() != definition.is_map() {
             return None;
         }
@@ -136,15 +130,6 @@ impl ElementDecoder {
         self.bounds.push(RangeBound { addr, start, comment: note.map(Arc::from) });
         (flags & !NFT_SET_ELEM_INTERVAL_END == 0).then_some(())
     }
-}
-
-/// Joins two keys: addresses that differ become networks; `None` if another field differs.
-fn join(first: &mut KeyFields, last: &KeyFields) -> Option<()> {
-    for (first, last) in first.iter_mut().zip(last.iter()).filter(|(first, last)| first != last) {
-        let (KeyField::Addr(from), KeyField::Addr(to)) = (*first, *last) else { return None };
-        *first = KeyField::Network(network(from, to)?);
-    }
-    Some(())
 }
 
 /// Decodes fields; `None` if their length is wrong, or a protocol is none of Services.
@@ -271,13 +256,18 @@ mod tests {
             ("2001:db8::1", ["fd00::/61", "::/0", "fd01::1/128"]),
         ] {
             let frontend = Frontend { addr: addr.parse().unwrap(), protocol: Protocol::Udp, port: 53 };
-            let source =
-                |text: &str| Element::member(SetName::AllowedSources, Key::Source(frontend, text.parse().unwrap()));
-            for element in sources.map(source) {
-                let read = round_trip(SetName::AllowedSources, std::slice::from_ref(&element));
-                assert_eq!(read, Some(vec![element]));
+            for source in sources.map(|text| text.parse().unwrap()) {
+                let element = Element::source(frontend, source);
+                assert_eq!(round_trip(element.set, std::slice::from_ref(&element)), Some(vec![element]));
             }
         }
+    }
+
+    #[test]
+    fn a_source_that_is_no_prefix_of_its_sets_length_is_malformed() {
+        let frontend = Frontend { addr: [192, 0, 2, 1].into(), protocol: Protocol::Tcp, port: 80 };
+        let element = Element::source(frontend, "10.0.0.128/25".parse().unwrap());
+        assert_eq!(round_trip(SetName::AllowedSources("24".parse().unwrap()), &[element]), None);
     }
 
     #[test]

@@ -4,8 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::abi::{
     NFT_JUMP, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_LIST_ELEM, NFTA_SET_ELEM_DATA,
-    NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN,
-    NFTA_VERDICT_CODE,
+    NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
 };
 use super::types::{put_comment, put_open_interval};
 use crate::dataplane::{Element, KeyField, Protocol};
@@ -30,19 +29,10 @@ pub(super) fn put(out: &mut MessageWriter, element: &Element, adding: bool) {
     }
 }
 
-/// Writes one entry. If one of several fields is a range, the entry has two keys, with the first and with the last address.
+/// Writes one entry.
 fn put_entry(out: &mut MessageWriter, element: &Element, key: &[KeyField], adding: bool, open: bool) {
     let entry = out.begin_nest(NFTA_LIST_ELEM);
     put_value(out, NFTA_SET_ELEM_KEY, key);
-    if key.iter().any(|field| matches!(field, KeyField::Network(_))) {
-        let mut last = element.key.fields();
-        for field in last.iter_mut() {
-            if let KeyField::Network(network) = field {
-                *field = KeyField::Addr(network.broadcast());
-            }
-        }
-        put_value(out, NFTA_SET_ELEM_KEY_END, &last);
-    }
     if adding {
         if element.value.is_some() {
             put_value(out, NFTA_SET_ELEM_DATA, &element.value_fields());

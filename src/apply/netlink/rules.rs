@@ -3,6 +3,8 @@
 //! A key is loaded into neighbouring registers from the first one on, where a lookup expects its fields. The data that a map
 //! yields takes the same place.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::abi::*;
@@ -61,7 +63,7 @@ impl ExpressionWriter<'_> {
             Condition::CtStatusNoDnat => self.ct_bit(NFT_CT_STATUS, CT_STATUS_DNAT, NFT_CMP_EQ),
             Condition::Mark(bit) => {
                 self.load_mark();
-                self.bitwise(&bit.to_ne_bytes(), &[0; 4]);
+                self.bitwise(NFT_REG_1, &bit.to_ne_bytes(), &[0; 4]);
                 self.compare(NFT_CMP_EQ, &bit.to_ne_bytes());
             }
             Condition::Recalls(key, map) => {
@@ -87,6 +89,7 @@ impl ExpressionWriter<'_> {
             Action::Jump(chain) => self.verdict(NFT_JUMP, Some(&chain.0)),
             Action::Goto(chain) => self.verdict(NFT_GOTO, Some(&chain.0)),
             Action::Drop => self.verdict(NF_DROP, None),
+            Action::Return => self.verdict(NFT_RETURN, None),
             Action::RejectTcpReset => self.reject(NFT_REJECT_TCP_RST, 0),
             Action::Reject => {
                 let code = match self.family {
@@ -104,7 +107,6 @@ impl ExpressionWriter<'_> {
                 self.key(key);
                 self.lookup(*map, LookupUse::Verdict);
             }
-            Action::Return => self.verdict(NFT_RETURN, None),
             Action::Forget(map) => self.change_by_packet(NFT_DYNSET_OP_DELETE, *map, None),
             Action::SetMark(bit) => self.change_mark(!bit, *bit),
             Action::ClearMarkAndMasquerade(bit) => {
@@ -125,6 +127,13 @@ impl ExpressionWriter<'_> {
         for field in key.fields {
             let length = type_of(self.family, *field).length;
             self.load(*field, key, register(words), length);
+            if let Some(mask) = key.mask(*field, self.family) {
+                let mask = match mask {
+                    IpAddr::V4(mask) => mask.octets().to_vec(),
+                    IpAddr::V6(mask) => mask.octets().to_vec(),
+                };
+                self.bitwise(register(words), &mask, &vec![0; mask.len()]);
+            }
             words += length.div_ceil(4);
         }
         words
@@ -132,9 +141,8 @@ impl ExpressionWriter<'_> {
 
     /// Changes what a map has for the packet. With a timeout in seconds, which starts again if the map has the key already.
     fn change_by_packet(&mut self, operation: u32, map: SetName, seconds: Option<u32>) {
-        let definition = map.definition();
-        let data = self.fields(&Expr { fields: definition.key, class: None }, 0);
-        self.fields(&Expr { fields: definition.data, class: None }, data);
+        let data = self.fields(&Expr::key_of(map), 0);
+        self.fields(&Expr::data_of(map), data);
         self.expression("dynset", |out| {
             out.put_name(NFTA_DYNSET_SET_NAME, &map.to_string());
             out.put_u32(NFTA_DYNSET_OP, operation);
@@ -194,7 +202,7 @@ impl ExpressionWriter<'_> {
         let length = if whole_bytes { bits / 8 } else { prefix.len() };
         self.payload(NFT_REG_1, NFT_PAYLOAD_NETWORK_HEADER, address_offset(self.family, field), length);
         if !whole_bytes {
-            self.bitwise(&mask, &vec![0; mask.len()]);
+            self.bitwise(NFT_REG_1, &mask, &vec![0; mask.len()]);
         }
         self.compare(operator, prefix.get(..length).unwrap_or(&prefix));
     }
@@ -210,7 +218,7 @@ impl ExpressionWriter<'_> {
             out.put_u32(NFTA_CT_KEY, key);
             out.put_u32(NFTA_CT_DREG, NFT_REG_1);
         });
-        self.bitwise(&bit.to_ne_bytes(), &[0; 4]);
+        self.bitwise(NFT_REG_1, &bit.to_ne_bytes(), &[0; 4]);
         self.compare(operator, &[0; 4]);
     }
 
@@ -260,14 +268,15 @@ impl ExpressionWriter<'_> {
     /// The packet mark becomes `(mark & mask) ^ flip`.
     fn change_mark(&mut self, mask: u32, flip: u32) {
         self.load_mark();
-        self.bitwise(&mask.to_ne_bytes(), &flip.to_ne_bytes());
+        self.bitwise(NFT_REG_1, &mask.to_ne_bytes(), &flip.to_ne_bytes());
         self.set_meta(NFT_META_MARK);
     }
 
-    fn bitwise(&mut self, mask: &[u8], flip: &[u8]) {
+    /// What is in the register becomes `(it & mask) ^ flip`.
+    fn bitwise(&mut self, register: u32, mask: &[u8], flip: &[u8]) {
         self.expression("bitwise", |out| {
-            out.put_u32(NFTA_BITWISE_SREG, NFT_REG_1);
-            out.put_u32(NFTA_BITWISE_DREG, NFT_REG_1);
+            out.put_u32(NFTA_BITWISE_SREG, register);
+            out.put_u32(NFTA_BITWISE_DREG, register);
             out.put_u32(NFTA_BITWISE_LEN, number(mask.len()));
             for (kind, value) in [(NFTA_BITWISE_MASK, mask), (NFTA_BITWISE_XOR, flip)] {
                 let data = out.begin_nest(kind);

@@ -6,7 +6,7 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::rules::{RuleStatement, key, rule_statements};
+use super::rules::{RuleStatement, field_types, rule_statements};
 use crate::dataplane::{
     BaseChain, Element, Family, KeyField, Object, Operation, Rule, SetDefinition, SetName, TABLE, Verb,
 };
@@ -80,7 +80,7 @@ impl Serialize for TargetJson<'_> {
             Object::Set(_) | Object::Clients { .. } => {
                 let Some((set, capacity)) = self.first.object.set() else { return target.end() };
                 let definition = set.definition();
-                let typed = |fields| adding.then(|| TypeofJson { r#typeof: key(family, fields, None) });
+                let typed = |fields| adding.then(|| TypeofJson { r#typeof: field_types(family, fields) });
                 let json = SetJson {
                     family: family.nft(),
                     table: TABLE,

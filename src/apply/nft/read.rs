@@ -12,7 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::encode::flags;
-use super::rules::key;
+use super::rules::field_types;
 use crate::dataplane::{
     BaseChain, ChainContents, ChainType, Element, Family, Hook, Key, KeyField, SetContents, SetDefinition, SetName,
     TableContents,
@@ -67,7 +67,7 @@ pub(super) fn clients(family: Family, json: &[u8]) -> Result<Vec<Element>, serde
 fn read_set(family: Family, set: ListedSet, is_map: bool, elements: &mut Vec<Element>) -> bool {
     let Ok(name) = set.name.parse::<SetName>() else { return false };
     let definition = name.definition();
-    let expected = serde_json::to_value(key(family, definition.key, None)).ok();
+    let expected = serde_json::to_value(field_types(family, definition.key)).ok();
     let flags = flags(&definition);
     let same_flags = match &set.flags {
         None => flags.is_empty(),

@@ -74,7 +74,7 @@ pub(super) fn rule_statements(rule: &Rule) -> Vec<RuleStatement> {
     match &rule.action {
         Action::Forget(map) => all.push(map_change(family, "delete", *map, None)),
         Action::JumpByMap(expr, map) => {
-            let vmap = VerdictMap { key: key(family, expr.fields, expr.class), data: format!("@{map}") };
+            let vmap = VerdictMap { key: key(family, expr), data: format!("@{map}") };
             all.push(RuleStatement::Vmap { vmap });
         }
         action => all.extend(statements(family, action).into_iter().map(RuleStatement::Known)),
@@ -84,13 +84,12 @@ pub(super) fn rule_statements(rule: &Rule) -> Vec<RuleStatement> {
 
 /// The statement with which a packet changes its element of a map.
 fn map_change(family: Family, op: &'static str, map: SetName, seconds: Option<u32>) -> RuleStatement {
-    let definition = map.definition();
-    let val = key(family, definition.key, None);
+    let val = key(family, &Expr::key_of(map));
     let elem = match seconds {
         Some(timeout) => ChangedElement::Expiring(Expiring { elem: ExpiringValue { val, timeout } }),
         None => ChangedElement::Key(val),
     };
-    let data = key(family, definition.data, None);
+    let data = key(family, &Expr::data_of(map));
     RuleStatement::Map { map: MapChange { op, elem, data, map: format!("@{map}") } }
 }
 
@@ -115,7 +114,7 @@ fn statements(family: Family, action: &Action) -> Vec<Statement<'static>> {
         }
         Action::DnatTo(expr, map) => statements.push(Statement::DNAT(Some(NAT {
             addr: Some(Expression::Named(NamedExpression::Map(Box::new(Map {
-                key: key(family, expr.fields, expr.class),
+                key: key(family, expr),
                 data: reference(*map),
             })))),
             family: Some(match family {
@@ -141,8 +140,8 @@ fn statements(family: Family, action: &Action) -> Vec<Statement<'static>> {
 fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
     let is = |left, right| (left, Operator::EQ, right);
     let (left, op, right) = match condition {
-        Condition::In(Expr { fields, class }, set) => is(key(family, fields, *class), reference(*set)),
-        Condition::NotIn(Expr { fields, class }, set) => (key(family, fields, *class), Operator::NEQ, reference(*set)),
+        Condition::In(expr, set) => is(key(family, expr), reference(*set)),
+        Condition::NotIn(expr, set) => (key(family, expr), Operator::NEQ, reference(*set)),
         Condition::DaddrNotIn(network) => (field(family, Field::Daddr, None), Operator::NEQ, prefix(network)),
         Condition::FibSaddrLocal => is(fib_type(FibFlag::Saddr), text("local")),
         Condition::FibDaddrLocal => is(fib_type(FibFlag::Daddr), text("local")),
@@ -158,7 +157,7 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
             is(Expression::BinaryOperation(Box::new(masked)), Expression::Number(0))
         }
         Condition::Recalls(expr, map) => {
-            let id = Map { key: key(family, expr.fields, expr.class), data: reference(*map) };
+            let id = Map { key: key(family, expr), data: reference(*map) };
             let value = Expression::Named(NamedExpression::Map(Box::new(id)));
             return Statement::Mangle(Mangle { key: field(family, Field::Id, None), value });
         }
@@ -175,11 +174,34 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
     Statement::Match(Match { left, right, op })
 }
 
-/// A concatenation of these fields, or a single field.
-pub(super) fn key(family: Family, fields: &[Field], class: Option<SizeClass>) -> Expression<'static> {
-    match fields {
-        [single] => field(family, *single, class),
-        _ => Expression::Named(NamedExpression::Concat(fields.iter().map(|f| field(family, *f, class)).collect())),
+/// The key that a rule makes from a packet.
+fn key(family: Family, expr: &Expr) -> Expression<'static> {
+    concatenation(expr.fields.iter().map(|one| {
+        let whole = field(family, *one, expr.class);
+        match expr.mask(*one, family) {
+            None => whole,
+            Some(mask) => {
+                let masked = BinaryOperation::AND(whole, Expression::String(mask.to_string().into()));
+                Expression::BinaryOperation(Box::new(masked))
+            }
+        }
+    }))
+}
+
+/// The fields of a set's type.
+pub(super) fn field_types(family: Family, fields: &[Field]) -> Expression<'static> {
+    concatenation(fields.iter().map(|one| field(family, *one, None)))
+}
+
+/// Several fields as a concatenation, or a single field.
+fn concatenation(fields: impl Iterator<Item = Expression<'static>>) -> Expression<'static> {
+    let mut fields: Vec<_> = fields.collect();
+    match fields.pop() {
+        Some(single) if fields.is_empty() => single,
+        last => {
+            fields.extend(last);
+            Expression::Named(NamedExpression::Concat(fields))
+        }
     }
 }
 

@@ -158,18 +158,31 @@ fn only_untranslated_connections_are_checked() {
 
 #[test]
 fn sources_are_checked_only_if_a_service_restricts_them() {
-    let early = ["check-sources", "filter-prerouting", "filter-output-early"];
+    let early = ["check-ranges", "check-sources", "filter-prerouting", "filter-output-early"];
     let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
     assert!(without.chains.iter().all(|chain| !early.contains(&&*chain.name.0)));
-    assert!(SetName::SOURCES.iter().all(|set| !without.sets.contains(set)));
-    let with = Program::new(Family::Ip, &Options::default(), &ProgramFeatures { sources: true, ..classes(&[1]) });
-    assert_eq!(with.chains.len(), without.chains.len() + 3);
-    assert!(SetName::SOURCES.iter().all(|set| with.sets.contains(set)));
+    let kept = |sets: &[SetName]| sets.iter().filter(|set| set.to_string().starts_with("allowed-")).count();
+    assert!(!without.sets.contains(&SetName::Firewalled) && kept(&without.sets) == 0);
+    let sources = [8, 25, 32].map(|bits: u8| bits.to_string().parse().unwrap()).into();
+    let parts = ProgramFeatures { firewall: true, sources, ..classes(&[1]) };
+    let with = Program::new(Family::Ip, &Options::default(), &parts);
+    assert_eq!(with.chains.len(), without.chains.len() + 4);
+    assert!(with.sets.contains(&SetName::Firewalled) && kept(&with.sets) == 3);
+    assert_eq!(text(&with, "check-sources"), ["ip daddr . meta l4proto . th dport @firewalled goto check-ranges"]);
+    // One look-up for each length of prefixes.
     assert_eq!(
-        text(&with, "check-sources"),
+        text(&with, "check-ranges"),
         [
-            "ip daddr . meta l4proto . th dport @firewalled ip daddr . meta l4proto . th dport . ip saddr != @allowed-sources drop"
+            "ip daddr . meta l4proto . th dport . ip saddr & 255.0.0.0 @allowed-sources-8 return",
+            "ip daddr . meta l4proto . th dport . ip saddr & 255.255.255.128 @allowed-sources-25 return",
+            "ip daddr . meta l4proto . th dport . ip saddr @allowed-sources-32 return",
+            "drop",
         ]
+    );
+    let six = Program::new(Family::Ip6, &Options::default(), &parts);
+    assert_eq!(
+        text(&six, "check-ranges")[2],
+        "ip6 daddr . meta l4proto . th dport . ip6 saddr & ffff:ffff:: @allowed-sources-32 return"
     );
     assert_eq!(text(&with, "filter-prerouting"), ["ct state new jump check-sources"]);
 }
