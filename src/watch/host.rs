@@ -226,7 +226,7 @@ mod tests {
                 return works();
             }
             let (connection, handle, _) = rtnetlink::new_connection()?;
-            // Nobody sends the request.
+            // The request is never sent.
             drop(connection);
             Ok((handle, Box::new(futures::stream::pending()) as Changes))
         };
