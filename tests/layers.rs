@@ -16,12 +16,11 @@ use sources::{CodePath, Source};
 const BEGIN: &str = "<!-- layers: checked by tests/layers.rs -->\n";
 
 /// Paths that begin like this are effects, clocks or chance, which a pure folder has none of.
-const IMPURE: [&str; 21] = [
+const IMPURE: [&str; 20] = [
     "futures",
     "jiff::Timestamp::now",
     "k8s_openapi",
     "kube",
-    "kube_runtime",
     "metrics",
     "netlink_sys",
     "nix",

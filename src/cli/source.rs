@@ -60,6 +60,7 @@ pub(super) async fn start_events(
 fn kubernetes_options(args: &Args) -> anyhow::Result<KubernetesOptions> {
     let mut options = KubernetesOptions::new(args.node_name()?);
     (options.requests_per_second, options.burst) = (args.settings.requests_per_second, args.settings.burst);
+    options.protobuf = args.settings.protobuf;
     options.watch_timeout = Duration::from_secs(args.watch_timeout.into());
     Ok(options)
 }

@@ -1,10 +1,11 @@
 //! Events from the API server: watches on Services, EndpointSlices, ServiceCIDRs and this Node.
 //!
-//! kube-runtime's watcher implements the protocol. This module adds:
+//! [`watcher`] lists and watches as the server serves that. Around it:
 //!
 //! - Only complete lists become events: one `…Reset` each.
 //! - Lists are requested as a stream, and by pages from a server that refuses streams.
 //! - A pace for each kind ([`pace`]) delays requests when watches end at once, and only a healthy watch resets it.
+//! - Objects are asked for in protobuf, and in JSON from a server or through a proxy that does not speak it ([`request`]).
 //! - An object that cannot be decoded neither stops a list nor gets lost in a watch ([`object`]).
 //! - While the server cannot be reached, attempts stay frequent, so that the watches return within 3 seconds after it does.
 //! - A silent connection is closed soon after the server should have ended the watch.
@@ -13,13 +14,16 @@
 mod api;
 mod config;
 mod failure_log;
+mod frames;
 mod monitored_body;
 mod object;
 mod own_node;
 mod pace;
+mod request;
 mod request_metrics;
 mod source;
 mod transport;
+mod watcher;
 
 use std::time::Duration;
 
@@ -59,6 +63,8 @@ pub struct KubernetesOptions {
     pub requests_per_second: f64,
     /// Requests at once, for each kind.
     pub burst: f64,
+    /// Whether to ask for protobuf first.
+    pub protobuf: bool,
     /// Whether to ask for initial lists as a stream first.
     pub streaming_lists: bool,
     /// Objects per page of a paged list.
@@ -84,6 +90,7 @@ impl KubernetesOptions {
             healthy_after: Duration::from_secs(30),
             requests_per_second: 5.0,
             burst: 20.0,
+            protobuf: true,
             streaming_lists: true,
             page_size: 500,
             absent_retry: Duration::from_secs(600),
