@@ -1,20 +1,22 @@
 //! The Kubernetes source against a real protocol: the events that it sends, and the faults that it survives.
 //!
 //! - [`events`]: events, requests, metrics and logs;
+//! - [`connections`]: one connection over HTTP/2, and what becomes of it;
 //! - [`encodings`]: protobuf, and JSON where the server or something on the way does not speak it;
 //! - [`watcher_faults`]: faults that a watcher answers with storms of requests or lost objects if nothing paces and checks it;
 //! - [`survival`]: other faults of connections and servers.
 //!
-//! The faults are tried in both encodings.
+//! The faults are tried in protobuf over HTTP/2, and in JSON over HTTP/1.1.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at the first surprise")]
 
 #[path = "../common/mod.rs"]
 mod common;
+mod connections;
 mod encodings;
 mod events;
 
-/// The faults, with protobuf.
+/// The faults, with protobuf over HTTP/2.
 #[path = "."]
 mod in_protobuf {
     use super::common::apiserver::ApiServer;
@@ -30,7 +32,7 @@ mod in_protobuf {
     mod watcher_faults;
 }
 
-/// The same, with JSON.
+/// The same, with JSON over HTTP/1.1.
 #[path = "."]
 mod in_json {
     use pointsman::watch::KubernetesOptions;
