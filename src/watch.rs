@@ -21,7 +21,7 @@ mod wire;
 
 pub use connection::{Connection, ConnectionReport, MissingInput};
 pub use kubernetes::{
-    ConfigError, KubernetesOptions, api_resource, client as api_client, client_config, watch as watch_api_server,
+    ApiClient, ConfigError, KubernetesOptions, Pings, api_resource, client_config, watch as watch_api_server,
 };
 pub use manifests::{ManifestError, Manifests};
 pub use start::{HostAddresses, ObjectSource, SourceError, SourceOptions, StartedSource, start};

@@ -16,12 +16,11 @@ use sources::{CodePath, Source};
 const BEGIN: &str = "<!-- layers: checked by tests/layers.rs -->\n";
 
 /// Paths that begin like this are effects, clocks or chance, which a pure folder has none of.
-const IMPURE: [&str; 21] = [
+const IMPURE: [&str; 20] = [
     "futures",
     "jiff::Timestamp::now",
     "k8s_openapi",
     "kube",
-    "kube_runtime",
     "metrics",
     "netlink_sys",
     "nix",
@@ -47,12 +46,16 @@ const CORE: [&str; 4] = ["dataplane", "state", "diff", "engine"];
 const PURE: &str = "std::time::Duration";
 
 /// Files that spawn tasks by themselves, beside `tasks`, and why no such task can end in silence.
-const SPAWNING: [(&str, &str); 5] = [
+const SPAWNING: [(&str, &str); 6] = [
     ("src/observe/serve.rs", "one connection each; an end concerns its client"),
     ("src/proxy/reading.rs", "the loop awaits it"),
     ("src/takeover/interfaces.rs", "serves one listing, which fails without it"),
     ("src/watch/host.rs", "its end ends the stream of changes, and so the task that reads it"),
     ("src/watch/kubernetes.rs", "the task that spawned them awaits them"),
+    (
+        "src/watch/kubernetes/one_connection.rs",
+        "its end ends the answers on its connection, and the next request opens another one",
+    ),
 ];
 
 /// A row of the table.

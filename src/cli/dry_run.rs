@@ -34,7 +34,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let timeout = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let supervisor = Supervisor::default();
     let StartedSource { mut events, ready } =
-        source::start(args, progress, &Connection::default(), &supervisor).await?;
+        source::start(args, source::api_client(args).await?, progress, &Connection::default(), &supervisor).await?;
     ready.await?;
     let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
     let mut engine = Engine::new(EngineSettings { slice_goal: None, ..EngineSettings::new(scope, view) });

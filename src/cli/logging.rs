@@ -88,7 +88,7 @@ fn filter(args: &Args, settings: &Settings) -> anyhow::Result<EnvFilter> {
         _ => "trace",
     };
     // kube logs every failed request; the sources log each series of failures once.
-    let default = format!("warn,kube_client=off,kube_runtime=off,pointsman={level}");
+    let default = format!("warn,kube_client=off,pointsman={level}");
     // An empty variable is like none.
     let given = args.log_level.as_deref().filter(|given| !given.trim().is_empty());
     if let Some(word) = given.and_then(unknown_level) {

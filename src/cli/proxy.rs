@@ -52,7 +52,8 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
     let supervisor = Supervisor::new(shutdown.clone());
-    let (events, writing) = source::start_events(args, &supervisor).await?;
+    let api = source::api_client(args).await?;
+    let (events, writing) = source::start_events(args, api.as_ref(), &supervisor)?;
     let affinity = AffinityFrontends::default();
     if !args.once {
         let refused =
@@ -67,7 +68,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     }
     let interrupted = signal::shutdown_signal();
     let StartedSource { events: mut received, ready: begun } =
-        source::start(args, progress, health.connection(), &supervisor).await?;
+        source::start(args, api, progress, health.connection(), &supervisor).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
     events.note(EventNote::about_node(
         &node_name,

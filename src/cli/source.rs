@@ -11,23 +11,36 @@ use crate::observe::{Events, start_events as start_writer};
 use crate::state::NodePortAddresses;
 use crate::tasks::Supervisor;
 use crate::watch::{
-    self, Connection, HostAddresses, KubernetesOptions, ObjectSource, SourceOptions, StartedSource, api_client,
+    self, ApiClient, Connection, HostAddresses, KubernetesOptions, ObjectSource, SourceOptions, StartedSource,
     client_config,
 };
+
+/// The client of the API server that the command line names; `None` with manifests.
+pub(super) async fn api_client(args: &Args) -> anyhow::Result<Option<ApiClient>> {
+    if !args.manifests.is_empty() {
+        return Ok(None);
+    }
+    let config = client_config(args.settings.kubeconfig.as_deref(), args.flags.value("master")).await?;
+    Ok(Some(ApiClient::new(config, &kubernetes_options(args)?)?))
+}
 
 /// Starts the source in the background. It reports to `connection` whether the API server answers.
 pub(super) async fn start(
     args: &Args,
+    api: Option<ApiClient>,
     progress: &Progress,
     connection: &Connection,
     supervisor: &Supervisor,
 ) -> anyhow::Result<StartedSource> {
-    let objects = if args.manifests.is_empty() {
-        let options = KubernetesOptions { connection: connection.clone(), ..kubernetes_options(args)? };
-        let kubeconfig = args.settings.kubeconfig.clone();
-        ObjectSource::ApiServer { kubeconfig, master: args.flags.value("master").map(str::to_owned), options }
-    } else {
-        ObjectSource::Manifests { paths: args.manifests.clone(), node_name: args.node_name()?, follow: args.watch }
+    let objects = match api {
+        Some(api) => {
+            let options = KubernetesOptions { connection: connection.clone(), ..kubernetes_options(args)? };
+            ObjectSource::ApiServer { api, options }
+        }
+        None => {
+            let paths = args.manifests.clone();
+            ObjectSource::Manifests { paths, node_name: args.node_name()?, follow: args.watch }
+        }
     };
     let reading = (!args.manifests.is_empty()).then(|| progress.show("reading manifests"));
     let (record, connection) = (args.record.clone(), connection.clone());
@@ -44,22 +57,20 @@ pub(super) async fn start(
 }
 
 /// Starts the writer of Kubernetes Events. With manifests or `--once` there is none, and the returned handle drops all Events.
-pub(super) async fn start_events(
+pub(super) fn start_events(
     args: &Args,
+    api: Option<&ApiClient>,
     supervisor: &Supervisor,
 ) -> anyhow::Result<(Events, Option<JoinHandle<()>>)> {
-    if !args.manifests.is_empty() || args.once {
-        return Ok((Events::default(), None));
-    }
-    let config = client_config(args.settings.kubeconfig.as_deref(), args.flags.value("master")).await?;
-    let client = api_client(config, &kubernetes_options(args)?)?;
-    let (events, writer) = start_writer(client, args.node_name()?, supervisor);
+    let Some(api) = api.filter(|_| !args.once) else { return Ok((Events::default(), None)) };
+    let (events, writer) = start_writer(api.client().clone(), args.node_name()?, supervisor);
     Ok((events, Some(writer)))
 }
 
 fn kubernetes_options(args: &Args) -> anyhow::Result<KubernetesOptions> {
     let mut options = KubernetesOptions::new(args.node_name()?);
     (options.requests_per_second, options.burst) = (args.settings.requests_per_second, args.settings.burst);
+    options.protobuf = args.settings.protobuf;
     options.watch_timeout = Duration::from_secs(args.watch_timeout.into());
     Ok(options)
 }

@@ -67,7 +67,8 @@ pub(super) const DETECT_LOCAL_MODES: [&str; 4] = ["ClusterCIDR", "NodeCIDR", "Br
 
 pub(super) const OTHER_MODE: &str = "belongs to another mode";
 const NOT_LINUX: &str = "only for Windows";
-pub(super) const JSON: &str = "Pointsman always asks the API server for JSON";
+pub(super) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+pub(super) const ENCODING: &str = "what the API server is asked for. `application/json` means JSON alone; anything else protobuf, and JSON where the server or a proxy before it does not speak that";
 pub(super) const UNBUFFERED: &str = "Pointsman writes each log line at once";
 
 /// All fields, in the order of the documentation.
@@ -86,8 +87,14 @@ pub(super) const FIELDS: &[ConfigField] = &[
         Differently,
         "how to reach the API server. `--kubeconfig` wins. Without either: `$KUBECONFIG`, `~/.kube/config`, or the pod's service account",
     ),
-    field("clientConnection.acceptContentTypes", Text, "", Ignored, JSON),
-    field("clientConnection.contentType", Text, "application/json", Ignored, JSON),
+    field(
+        "clientConnection.acceptContentTypes",
+        Text,
+        "",
+        Differently,
+        "takes the place of contentType, if it is given: JSON alone unless it names protobuf",
+    ),
+    field("clientConnection.contentType", Text, PROTOBUF, Differently, ENCODING),
     or_default(field(
         "clientConnection.qps",
         Number,
@@ -278,7 +285,7 @@ pub(super) const FIELDS: &[ConfigField] = &[
         Integer(0, MAX_INTEGER),
         "32768",
         Honoured,
-        "`nf_conntrack_max` for each processor, at most 1048576 in total. 0 leaves it unchanged",
+        "`nf_conntrack_max` for each processor, at most 1048576 in total. It is only raised; 0 leaves it unchanged",
     ),
     field(
         "conntrack.min",

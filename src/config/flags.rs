@@ -1,6 +1,6 @@
 //! The table of kube-proxy's flags, and how Pointsman treats each.
 
-use super::fields::{self, JSON, OTHER_MODE, Treatment, UNBUFFERED};
+use super::fields::{self, OTHER_MODE, Treatment, UNBUFFERED};
 use super::kind::FieldKind;
 use Treatment::{Differently, Honoured, Ignored};
 
@@ -87,7 +87,7 @@ pub const FLAGS: &[Flag] = &[
     ignored("log-text-split-stream", UNBUFFERED).with_file().switch(),
     ignored("log-text-info-buffer-size", UNBUFFERED).with_file(),
     sets("feature-gates", "featureGates").program(),
-    ignored("kube-api-content-type", JSON),
+    sets("kube-api-content-type", "clientConnection.contentType"),
     sets("kube-api-qps", "clientConnection.qps"),
     sets("kube-api-burst", "clientConnection.burst"),
     sets("bind-address", "bindAddress").program(),

@@ -34,6 +34,8 @@ pub struct Settings {
     pub requests_per_second: f64,
     /// Requests in one burst, for each watched kind.
     pub burst: f64,
+    /// Whether the API server is asked for protobuf first.
+    pub protobuf: bool,
     /// The format of log lines.
     pub log_format: LogFormat,
     /// klog's verbosity, from 0.
@@ -207,6 +209,12 @@ impl Settings {
             // Below 0 is no limit, as in Kubernetes' clients.
             requests_per_second: if qps < 0.0 { 1e9 } else { qps },
             burst,
+            protobuf: {
+                let accepted = configuration.text("clientConnection.acceptContentTypes");
+                let asked =
+                    if accepted.is_empty() { configuration.text("clientConnection.contentType") } else { accepted };
+                asked.contains(fields::PROTOBUF) || !asked.contains("json")
+            },
             log_format: if configuration.text("logging.format") == "json" { LogFormat::Json } else { LogFormat::Text },
             verbosity: u32::try_from(count("logging.verbosity")).unwrap_or(u32::MAX),
             node_ip: configuration.text("bindAddress").parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified()),

@@ -1,4 +1,5 @@
-//! The sysctls of connection tracking, as kube-proxy sets them: once at the start, and only those that differ.
+//! The sysctls of connection tracking, as kube-proxy sets them: once at the start, and only those that differ. The bound of entries is only
+//! raised, as by kube-proxy from 1.38 on: an administrator who allowed more had a reason, and entries above a lower bound would be lost.
 //!
 //! A sysctl that cannot be written costs a warning, where kube-proxy ends: Services with another timeout are worth more to an
 //! operator than no Services. On older kernels `nf_conntrack_max` and the size of the hash table belong to the whole machine and
@@ -68,13 +69,28 @@ pub fn cores(root: &Path) -> u64 {
 /// Writes the sysctls that differ, below `root` (`/`). Logs a warning for each that cannot be written.
 pub fn set(root: &Path, wanted: &[WantedSysctl]) {
     for (name, value) in wanted {
-        ensure(root, &format!("{SYSCTL_FOLDER}/{name}"), *value, |present| present == *value);
-        if *name == CONNTRACK_MAX {
+        let file = format!("{SYSCTL_FOLDER}/{name}");
+        if *name != CONNTRACK_MAX {
+            ensure(root, &file, *value, |present| present == *value);
+        } else {
+            ensure(root, &file, *value, |present| is_enough(present, *value));
             // A hash table that is too small makes long chains; a larger one does no harm.
             let buckets = value / ENTRIES_PER_BUCKET;
             ensure(root, HASH_SIZE_FILE, buckets, |present| present >= buckets);
         }
     }
+}
+
+/// Whether so many entries are allowed already. To the kernel, 0 is no bound at all.
+fn is_enough(present: u64, wanted: u64) -> bool {
+    if present == 0 || present > wanted {
+        tracing::info!(
+            present,
+            wanted,
+            "{CONNTRACK_MAX} allows more entries than the configuration asks for, and stays"
+        );
+    }
+    present == 0 || present >= wanted
 }
 
 /// Writes a value, unless the present one suffices.
@@ -197,6 +213,16 @@ mod tests {
         assert_eq!(value(&root, HASH_SIZE_FILE), "100");
         assert_eq!(fs::metadata(&udp).unwrap().modified().unwrap(), untouched);
         assert_eq!(value(&root, "proc/sys/net/netfilter/nf_conntrack_udp_timeout"), "30\n");
+    }
+
+    #[test]
+    fn a_higher_bound_of_entries_stays_and_so_does_none() {
+        const MAX: &str = "proc/sys/net/netfilter/nf_conntrack_max";
+        for (present, after) in [("401", "401\n"), ("400", "400\n"), ("0", "0\n"), ("399", "400")] {
+            let root = host(&[(MAX, present), (HASH_SIZE_FILE, "100")]);
+            set(root.path(), &[(CONNTRACK_MAX, 400)]);
+            assert_eq!(value(&root, MAX), after, "from {present}");
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub const READ_BACKS: &str = "pointsman_read_backs_total";
 pub const WATCH_RESTARTS: &str = "pointsman_watch_restarts_total";
 /// Requests to the API server.
 pub const API_REQUESTS: &str = "pointsman_api_requests_total";
+/// Bytes of the answers to lists and watches.
+pub const API_RECEIVED: &str = "pointsman_api_received_bytes_total";
 /// Services known.
 pub const SERVICES: &str = "pointsman_services";
 /// Names of Services in EndpointSlices that no Service has.
@@ -104,7 +106,7 @@ const REST: MetricType = MetricType::Histogram(HistogramBuckets::Listed(&[
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 42] = [
+pub const ALL: [Metric; 43] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync, full or partial, in seconds, failed syncs included." },
     Metric { name: FULL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a full sync, in seconds: the kernel is read and compared as a whole, at the start and after a failure." },
     Metric { name: PARTIAL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a partial sync that wrote to the family's table, in seconds: diff of what changed, commit and acknowledgement." },
@@ -146,5 +148,6 @@ pub const ALL: [Metric; 42] = [
     Metric { name: REST_REQUESTS, kind: MetricType::Counter, labels: "code, method, host", help: "Requests to the API server by status code (or <error>), method and server." },
     Metric { name: REST_DURATION, kind: REST, labels: "verb, host", help: "Time until the API server answers a request, in seconds; the body of the answer may take longer." },
     Metric { name: API_REQUESTS, kind: MetricType::Counter, labels: "kind, code", help: "Requests to the API server, by kind of object and status code (or error)." },
+    Metric { name: API_RECEIVED, kind: MetricType::Counter, labels: "kind", help: "Bytes of the API server's answers to lists and watches, by kind of object." },
     Metric { name: BUILD_INFO, kind: MetricType::Gauge, labels: "version", help: "Always 1; the label tells the version." },
 ];

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::wire::{LooseList, LooseObject, MetadataFields, PartialObjectMetadata};
+use super::wire::{LooseList, LooseObject, MetadataFields, ProtobufFields};
 use crate::state::{Decoded, Event, Few, Kind, ObjectName, Problem, Reason};
 
 pub use intern::Interner;
@@ -26,7 +26,7 @@ pub struct NotProxied(pub ObjectName);
 /// A kind of object that sources yield: its wire form, how that is decoded, and the events that carry it.
 pub trait WatchedKind: Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
     /// The fields that are read.
-    type Wire: DeserializeOwned + Clone + std::fmt::Debug + Send + Sync + 'static;
+    type Wire: DeserializeOwned + ProtobufFields + Clone + std::fmt::Debug + Send + Sync + 'static;
     /// The kind.
     const KIND: Kind;
     /// The event that carries a complete list.
@@ -60,11 +60,6 @@ pub trait WatchedKind: Clone + std::fmt::Debug + PartialEq + Send + Sync + 'stat
 /// A validated object.
 fn object<T>(object: T) -> Decoded<T> {
     Decoded::Object(Arc::new(object))
-}
-
-/// The metadata of an object whose other fields cannot be read.
-pub fn metadata_alone(json: &str) -> MetadataFields {
-    serde_json::from_str::<PartialObjectMetadata>(json).unwrap_or_default().metadata.or_default()
 }
 
 /// The name of a namespaced object. A namespace left out means `default`, as it does to kubectl.

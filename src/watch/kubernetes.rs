@@ -1,10 +1,11 @@
 //! Events from the API server: watches on Services, EndpointSlices, ServiceCIDRs and this Node.
 //!
-//! kube-runtime's watcher implements the protocol. This module adds:
+//! [`watcher`] lists and watches as the server serves that. Around it:
 //!
 //! - Only complete lists become events: one `…Reset` each.
 //! - Lists are requested as a stream, and by pages from a server that refuses streams.
 //! - A pace for each kind ([`pace`]) delays requests when watches end at once, and only a healthy watch resets it.
+//! - Objects are asked for in protobuf, and in JSON from a server or through a proxy that does not speak it ([`request`]).
 //! - An object that cannot be decoded neither stops a list nor gets lost in a watch ([`object`]).
 //! - While the server cannot be reached, attempts stay frequent, so that the watches return within 3 seconds after it does.
 //! - A silent connection is closed soon after the server should have ended the watch.
@@ -13,16 +14,22 @@
 mod api;
 mod config;
 mod failure_log;
+mod frames;
 mod monitored_body;
 mod object;
+mod one_connection;
 mod own_node;
 mod pace;
+mod request;
 mod request_metrics;
 mod source;
 mod transport;
+mod watcher;
 
+use std::fmt;
 use std::time::Duration;
 
+use kube::Client;
 use tokio::task::JoinSet;
 
 use super::decode::WatchedKind;
@@ -34,6 +41,7 @@ use pace::Limits;
 
 pub use api::api_resource;
 pub use config::{ConfigError, client_config};
+pub use one_connection::Pings;
 
 /// How the API server is watched. The defaults suit real clusters; tests shorten the times.
 #[derive(Clone, Debug)]
@@ -45,6 +53,8 @@ pub struct KubernetesOptions {
     pub watch_timeout: Duration,
     /// How much longer than `watch_timeout` a connection may be silent before it is closed.
     pub silence_margin: Duration,
+    /// When the connection is asked whether the server is still there.
+    pub pings: Pings,
     /// How long the server may take to answer a request; the body of the answer may take longer.
     pub answer_within: Duration,
     /// Pause before the second attempt; it doubles with each further one.
@@ -59,6 +69,8 @@ pub struct KubernetesOptions {
     pub requests_per_second: f64,
     /// Requests at once, for each kind.
     pub burst: f64,
+    /// Whether to ask for protobuf first.
+    pub protobuf: bool,
     /// Whether to ask for initial lists as a stream first.
     pub streaming_lists: bool,
     /// Objects per page of a paged list.
@@ -76,6 +88,8 @@ impl KubernetesOptions {
             node_name: node_name.into(),
             watch_timeout: Duration::from_secs(290),
             silence_margin: Duration::from_secs(5),
+            // As client-go does.
+            pings: Pings { interval: Duration::from_secs(30), timeout: Duration::from_secs(15) },
             // The API server ends any other request after 60 s.
             answer_within: Duration::from_secs(60),
             backoff_base: Duration::from_millis(800),
@@ -84,6 +98,7 @@ impl KubernetesOptions {
             healthy_after: Duration::from_secs(30),
             requests_per_second: 5.0,
             burst: 20.0,
+            protobuf: true,
             streaming_lists: true,
             page_size: 500,
             absent_retry: Duration::from_secs(600),
@@ -103,30 +118,44 @@ impl KubernetesOptions {
     }
 }
 
-/// A client for the server, with metrics of its requests.
-///
-/// # Errors
-/// If none can be built from `config` (certificates, proxy): nothing was requested then.
-pub fn client(config: kube::Config, options: &KubernetesOptions) -> Result<kube::Client, ConfigError> {
-    let server = config.cluster_url.to_string();
-    transport::connect(config, options).map_err(|source| ConfigError::Client { server, source: Box::new(source) })
+/// A client for one API server, with metrics of its requests. Clones share its connection.
+#[derive(Clone)]
+pub struct ApiClient {
+    server: String,
+    client: Client,
+}
+
+impl ApiClient {
+    /// A client that has requested nothing yet.
+    ///
+    /// # Errors
+    /// If none can be built from `config` (certificates, proxy).
+    pub fn new(config: kube::Config, options: &KubernetesOptions) -> Result<Self, ConfigError> {
+        let server = config.cluster_url.to_string();
+        match transport::connect(config, options) {
+            Ok(client) => Ok(Self { server, client }),
+            Err(source) => Err(ConfigError::Client { server, source: Box::new(source) }),
+        }
+    }
+
+    /// The client for other requests than those of the watches.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl fmt::Debug for ApiClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ApiClient").field(&self.server).finish()
+    }
 }
 
 /// Watches all kinds and sends their events until the receiver is dropped; dropping the future ends it as well.
 ///
 /// Each kind sends one `…Reset` event when its list is complete, then changes. The kinds do not wait for each other. Failures
 /// of the server are logged and survived. `host` follows this host's addresses if the Node needs them.
-///
-/// # Errors
-/// If no client can be built from `config` (certificates, proxy): nothing was requested then.
-pub async fn watch(
-    config: kube::Config,
-    options: KubernetesOptions,
-    host: FollowForNode,
-    events: EventSender,
-) -> Result<(), ConfigError> {
-    let server = config.cluster_url.to_string();
-    let client = client(config, &options)?;
+pub async fn watch(api: ApiClient, options: KubernetesOptions, host: FollowForNode, events: EventSender) {
+    let ApiClient { server, client } = api;
     Kind::ALL.into_iter().for_each(|kind| options.connection.expected(kind));
     tracing::info!(server, node = options.node_name, "watching the API server");
     let mut tasks = JoinSet::new();
@@ -143,11 +172,10 @@ pub async fn watch(
             std::panic::resume_unwind(panic);
         }
     }
-    Ok(())
 }
 
 fn watch_kind<T: WatchedKind>(
-    client: &kube::Client,
+    client: &Client,
     options: &KubernetesOptions,
     host: FollowForNode,
     events: &EventSender,

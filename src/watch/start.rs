@@ -11,8 +11,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::host::FollowForNode;
 use super::journal::{JournalError, Recorder};
 use super::{
-    ConfigError, Connection, EventSender, KubernetesOptions, ManifestError, Manifests, Received, client_config,
-    watch_api_server,
+    ApiClient, Connection, EventSender, KubernetesOptions, ManifestError, Manifests, Received, watch_api_server,
 };
 use crate::state::Event;
 use crate::tasks::Supervisor;
@@ -49,10 +48,8 @@ pub enum HostAddresses {
 pub enum ObjectSource {
     /// Watches on the API server.
     ApiServer {
-        /// The kubeconfig file, if the operator named one.
-        kubeconfig: Option<PathBuf>,
-        /// The URL of the API server, if the operator named one.
-        master: Option<String>,
+        /// The API server.
+        api: ApiClient,
         /// How to watch.
         options: KubernetesOptions,
     },
@@ -82,9 +79,6 @@ pub enum SourceError {
     /// The journal cannot be written.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// There is no usable configuration for the API server.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     /// The manifests cannot be used.
     #[error(transparent)]
     Manifests(#[from] ManifestError),
@@ -125,9 +119,8 @@ pub async fn start(options: SourceOptions, supervisor: &Supervisor) -> Result<St
         host.start().await;
     }
     let ready = match objects {
-        ObjectSource::ApiServer { kubeconfig, master, options } => {
-            let config = client_config(kubeconfig.as_deref(), master.as_deref()).await?;
-            supervisor.spawn("watching the API server", watch_api_server(config, options, host, events));
+        ObjectSource::ApiServer { api, options } => {
+            supervisor.spawn("watching the API server", watch_api_server(api, options, host, events));
             future::ok(()).boxed()
         }
         ObjectSource::Manifests { paths, node_name, follow } => {

@@ -1,13 +1,19 @@
 //! The fields that are read of each Kubernetes object, and nothing else.
 //!
-//! Every field is optional and of a loose type, so only malformed syntax (or a field given twice) makes an object
-//! undecodable. Unknown fields are skipped without being stored. [`super::decode`] validates what was found.
+//! Every field is optional and of a loose type, so only malformed syntax (or a field given twice in JSON) makes an object
+//! undecodable. Unknown fields are skipped without being stored. [`super::decode`] validates what was found. JSON and protobuf fill
+//! the same types.
 
+mod envelope;
 mod loose;
+mod messages;
+mod protobuf;
 
 use serde::Deserialize;
 
-pub use loose::{LooseList, LooseObject, LooseUid, Scalar};
+pub use envelope::{AnswerStatus, Encoding, ListPage, RawObject, Unreadable, WatchEvent, WatchEventKind};
+pub use loose::{LooseList, LooseObject, LooseTime, LooseUid, Scalar};
+pub use protobuf::ProtobufFields;
 
 /// The metadata alone, of an object whose other fields cannot be read.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -30,9 +36,9 @@ pub struct MetadataFields {
     /// `resourceVersion`: where a watch resumes.
     pub resource_version: Scalar,
     /// `creationTimestamp`
-    pub creation_timestamp: Scalar,
+    pub creation_timestamp: LooseTime,
     /// `deletionTimestamp`
-    pub deletion_timestamp: Scalar,
+    pub deletion_timestamp: LooseTime,
     /// `labels`
     pub labels: LooseObject<LabelFields>,
     /// `annotations`
@@ -46,6 +52,9 @@ pub struct AnnotationFields {
     /// On an EndpointSlice: when the last change of its pods or Service was made.
     #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
     pub last_change_trigger_time: Scalar,
+    /// On a bookmark: all objects of the list that the watch began with have been sent. Its presence counts, not its value.
+    #[serde(rename = "k8s.io/initial-events-end")]
+    pub initial_events_end: Option<Scalar>,
 }
 
 /// The labels that are read.

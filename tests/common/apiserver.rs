@@ -1,11 +1,15 @@
-//! An API server for tests: real HTTP on 127.0.0.1, lists, pages, watches, streaming lists, bookmarks, and faults on demand.
+//! An API server for tests: real HTTP on 127.0.0.1, lists, pages, watches, streaming lists, bookmarks, JSON and protobuf, and faults on
+//! demand.
 //!
 //! It copies the visible behaviour of a real kube-apiserver: one revision counter for all objects, watches that replay
 //! from a resourceVersion, deletions when an object leaves the selection, 410 as an event inside a stream answered 200.
 //! It runs on a runtime of its own, so that it serves tests of any kind and can be taken down with all its connections.
 
+mod answer;
+mod connections;
 mod fault;
 mod object;
+pub mod protobuf;
 mod query;
 mod serve;
 mod store;
@@ -18,23 +22,37 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+pub use answer::{Format, Protobuf};
+use connections::Connections;
+pub use connections::Order;
 pub use fault::{Fault, Verb};
 pub use object::{headless, node, service, service_cidr, slice};
 use serve::Shared;
-pub use store::Resource;
 use store::Store;
+pub use store::{DAMAGED, Resource};
 
 /// A running server. Dropping it ends it.
 pub struct ApiServer {
     shared: Arc<Shared>,
+    connections: Arc<Connections>,
     addr: SocketAddr,
     runtime: Option<Runtime>,
 }
 
 impl ApiServer {
-    /// Starts an empty server on a free port.
+    /// Starts an empty server on a free port, without TLS.
     pub fn start() -> Self {
-        let mut server = Self { shared: Arc::default(), addr: SocketAddr::from(([127, 0, 0, 1], 0)), runtime: None };
+        Self::with(Connections::plain())
+    }
+
+    /// Starts an empty server on a free port, with TLS and these protocols: `h2`, `http/1.1`.
+    pub fn start_tls(protocols: &[&str]) -> Self {
+        Self::with(Connections::tls(protocols))
+    }
+
+    fn with(connections: Connections) -> Self {
+        let (connections, addr) = (Arc::new(connections), SocketAddr::from(([127, 0, 0, 1], 0)));
+        let mut server = Self { shared: Arc::default(), connections, addr, runtime: None };
         server.up();
         server
     }
@@ -54,7 +72,8 @@ impl ApiServer {
         listener.set_nonblocking(true).unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        runtime.spawn(serve::serve(listener, Arc::clone(&self.shared)));
+        let router = serve::router(Arc::clone(&self.shared));
+        runtime.spawn(Arc::clone(&self.connections).serve(listener, router));
         self.runtime = Some(runtime);
     }
 
@@ -67,12 +86,30 @@ impl ApiServer {
 
     /// The server's address.
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        let scheme = if self.connections.certificate().is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr)
     }
 
     /// A client configuration for it.
     pub fn config(&self) -> kube::Config {
-        kube::Config::new(self.url().parse().unwrap())
+        let mut config = kube::Config::new(self.url().parse().unwrap());
+        config.root_cert = self.connections.certificate().map(|certificate| vec![certificate.to_vec()]);
+        config
+    }
+
+    /// How many connections were accepted so far.
+    pub fn accepted_connections(&self) -> usize {
+        self.connections.accepted()
+    }
+
+    /// How many connections are open.
+    pub fn open_connections(&self) -> usize {
+        self.connections.open()
+    }
+
+    /// Tells all open connections what to do.
+    pub fn order(&self, order: Order) {
+        self.connections.order(order);
     }
 
     /// Writes a kubeconfig for it into a folder.
@@ -141,6 +178,16 @@ impl ApiServer {
     /// Sets how often bookmarks are sent in a watch; every 60 s as in a real server unless set.
     pub fn bookmark_every(&self, period: Duration) {
         *self.shared.bookmark_every.lock().unwrap() = Some(period);
+    }
+
+    /// Says what is done with requests for protobuf, which is spoken unless set.
+    pub fn protobuf(&self, protobuf: Protobuf) {
+        *self.shared.protobuf.lock().unwrap() = protobuf;
+    }
+
+    /// The formats of all answers so far to lists and watches, in order.
+    pub fn formats(&self) -> Vec<Format> {
+        self.shared.formats.lock().unwrap().clone()
     }
 
     /// How many requests there were for a resource.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pointsman::state::{Decoded, Event, Kind};
 use pointsman::watch::host::FollowForNode;
-use pointsman::watch::{KubernetesOptions, Received, watch_api_server};
+use pointsman::watch::{ApiClient, KubernetesOptions, Received, watch_api_server};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -27,8 +27,8 @@ impl Watching {
     /// Starts a source against the server.
     pub fn with(server: &ApiServer, options: KubernetesOptions) -> Self {
         let (sender, events) = mpsc::channel(64);
-        let (config, host) = (server.config(), FollowForNode::never());
-        let task = tokio::spawn(async move { watch_api_server(config, options, host, sender).await.unwrap() });
+        let api = ApiClient::new(server.config(), &options).unwrap();
+        let task = tokio::spawn(watch_api_server(api, options, FollowForNode::never(), sender));
         Self { events, task, seen: BTreeMap::new(), log: Vec::new() }
     }
 

@@ -1,16 +1,57 @@
 //! The Kubernetes source against a real protocol: the events that it sends, and the faults that it survives.
 //!
 //! - [`events`]: events, requests, metrics and logs;
-//! - [`watcher_faults`]: faults of kube-runtime's plain watcher, each shown as fixed;
+//! - [`connections`]: one connection over HTTP/2, and what becomes of it;
+//! - [`encodings`]: protobuf, and JSON where the server or something on the way does not speak it;
+//! - [`watcher_faults`]: faults that a watcher answers with storms of requests or lost objects if nothing paces and checks it;
 //! - [`survival`]: other faults of connections and servers.
+//!
+//! The faults are tried in protobuf over HTTP/2, and in JSON over HTTP/1.1.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at the first surprise")]
 
 #[path = "../common/mod.rs"]
 mod common;
+mod connections;
+mod encodings;
 mod events;
-mod survival;
-mod watcher_faults;
+
+/// The faults, with protobuf over HTTP/2.
+#[path = "."]
+mod in_protobuf {
+    use super::common::apiserver::ApiServer;
+    use super::{common, options, real_options};
+
+    pub fn small_cluster() -> ApiServer {
+        super::small_cluster_on(ApiServer::start_tls(&["h2", "http/1.1"]))
+    }
+
+    #[path = "survival.rs"]
+    mod survival;
+    #[path = "watcher_faults.rs"]
+    mod watcher_faults;
+}
+
+/// The same, with JSON over HTTP/1.1.
+#[path = "."]
+mod in_json {
+    use pointsman::watch::KubernetesOptions;
+
+    use super::{common, small_cluster};
+
+    pub fn options() -> KubernetesOptions {
+        KubernetesOptions { protobuf: false, ..super::options() }
+    }
+
+    pub fn real_options() -> KubernetesOptions {
+        KubernetesOptions { protobuf: false, ..super::real_options() }
+    }
+
+    #[path = "survival.rs"]
+    mod survival;
+    #[path = "watcher_faults.rs"]
+    mod watcher_faults;
+}
 
 use std::cell::RefCell;
 use std::sync::Once;
@@ -70,7 +111,11 @@ fn real_options() -> KubernetesOptions {
 
 /// Three Services, two slices, a ServiceCIDR and two Nodes.
 fn small_cluster() -> ApiServer {
-    let server = ApiServer::start();
+    small_cluster_on(ApiServer::start())
+}
+
+/// The same, on a server without objects.
+fn small_cluster_on(server: ApiServer) -> ApiServer {
     for (name, cluster_ip) in [("default/a", "10.96.0.1"), ("default/b", "10.96.0.2"), ("shop/c", "fd00::3")] {
         server.apply(service(name, cluster_ip));
     }

@@ -1,12 +1,12 @@
-//! Faults of kube-runtime's plain watcher when a server misbehaves, each shown as fixed. The numbers of requests that it sends were
-//! measured in 3 s each.
+//! Faults that a plain watcher answers with storms of requests or lost objects. The numbers of requests that kube-runtime's watcher sends
+//! were measured in 3 s each.
 
 use std::time::Duration;
 
 use pointsman::state::Kind;
 use pointsman::watch::KubernetesOptions;
 
-use super::common::apiserver::{Fault, Resource, Verb, service};
+use super::common::apiserver::{DAMAGED, Fault, Resource, Verb, service};
 use super::common::watching::Watching;
 use super::{options, real_options, small_cluster};
 
@@ -83,17 +83,29 @@ async fn an_undecodable_object_in_a_watch_is_named_and_the_watch_goes_on() {
     server.apply_text(&undecodable("default/a"));
     server.apply(service("default/after", "10.96.0.8"));
     watching.until("the object after it", |seen| seen.has(Kind::Service, "default/after", "")).await;
-    assert!(watching.has(Kind::Service, "default/a", "unreadable duplicate field"), "{:?}", watching.seen);
+    assert!(watching.has(Kind::Service, "default/a", UNREADABLE), "{:?}", watching.seen);
     assert_eq!(watching.resets(Kind::Service), 1);
 }
 
 #[tokio::test]
-async fn a_line_that_is_not_json_leads_to_a_new_list() {
+async fn an_event_that_cannot_be_read_leads_to_a_new_list() {
     let server = small_cluster();
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::EndAfter(4), Some(1));
     server.fail(Resource::Services, Some(Verb::Watch), Fault::Garbage, Some(1));
     let mut watching = Watching::with(&server, options());
     watching.until("a second list", |seen| seen.resets(Kind::Service) == 2).await;
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_read_is_requested_again() {
+    for (streaming_lists, verb) in [(true, Verb::StreamingList), (false, Verb::List)] {
+        let server = small_cluster();
+        server.fail(Resource::Services, Some(verb), Fault::Garbage, Some(2));
+        let mut watching = Watching::with(&server, KubernetesOptions { streaming_lists, ..options() });
+        watching.synced().await;
+        assert_eq!(watching.names(Kind::Service), ["default/a", "default/b", "shop/c"]);
+        assert_eq!(server.requests_for(Resource::Services, verb), 3);
+    }
 }
 
 #[tokio::test]
@@ -104,7 +116,7 @@ async fn an_undecodable_object_in_a_list_costs_only_itself() {
         let mut watching = Watching::with(&server, KubernetesOptions { streaming_lists: streaming, ..options() });
         watching.synced().await;
         assert_eq!(watching.names(Kind::Service), ["default/a", "default/b", "default/bad", "shop/c"]);
-        assert!(watching.has(Kind::Service, "default/bad", "unreadable duplicate field"));
+        assert!(watching.has(Kind::Service, "default/bad", UNREADABLE));
     }
 }
 
@@ -126,10 +138,15 @@ async fn a_server_that_refuses_streaming_lists_gets_only_requests_for_pages_afte
     }
 }
 
-/// A Service that gives a field twice, which no decoder accepts.
+/// What every message about an [`undecodable`] object begins with.
+const UNREADABLE: &str = "unreadable ";
+
+/// A Service that gives a field twice, which no decoder of JSON accepts, and that is damaged in protobuf.
 fn undecodable(name: &str) -> String {
     let (namespace, name) = name.split_once('/').unwrap();
     format!(
-        r#"{{"kind":"Service","metadata":{{"namespace":"{namespace}","name":"{name}"}},"spec":{{"type":"x","type":"y"}}}}"#
+        r#"{{"kind":"Service","metadata":{{"namespace":"{namespace}","name":"{name}","annotations":{{"{DAMAGED}":""}}}},
+        "spec":{{"type":"x","type":"y"}}}}"#
     )
+    .replace('\n', " ")
 }

@@ -59,7 +59,7 @@ impl WatchedKind for Service {
         let has_check = external_traffic_local && spec.kind.as_str() == Some("LoadBalancer");
         let health_check_node_port =
             if has_check { health_check(&spec.health_check_node_port, &mut problems) } else { None };
-        let created = metadata.creation_timestamp.as_str().and_then(|text| text.parse().ok());
+        let created = metadata.creation_timestamp.at();
         Ok(object(Self {
             name,
             uid: Identity(metadata.uid.0),

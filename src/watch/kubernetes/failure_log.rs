@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use kube_runtime::watcher;
-
+use super::watcher::WatchError;
 use crate::clock;
 use crate::pacing::{Moment, Reminder};
 use crate::state::Kind;
@@ -28,9 +27,9 @@ impl FailureLog {
         Self { kind, failures: 0, since: clock::now(), reminder: Reminder::new(REMIND_EVERY) }
     }
 
-    /// Listing or watching failed. `status` is the HTTP status, if the server answered.
-    pub fn failed(&mut self, error: &watcher::Error, status: Option<u16>) {
-        let (kind, now, error) = (self.kind, clock::now(), error_chain(error));
+    /// Listing or watching failed.
+    pub fn failed(&mut self, error: &WatchError) {
+        let (kind, now, status, error) = (self.kind, clock::now(), error.status(), error_chain(error));
         self.failures += 1;
         let failures = self.failures;
         if !self.reminder.is_due(now) {
@@ -57,15 +56,8 @@ impl FailureLog {
     }
 }
 
-/// The error with its causes, which name the real reason (connection refused, certificate expired); for a refusal, what the server says.
+/// The error with its causes, which name the real reason (connection refused, certificate expired).
 fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(kube::Error::Api(status)) = error.downcast_ref() {
-            return format!("the server answers {} {}: {}", status.code, status.reason, status.message);
-        }
-        next = error.source();
-    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http_body::{Body, Frame, SizeHint};
+use metrics::counter;
 
+use crate::metrics::API_RECEIVED;
 use crate::state::Kind;
 use crate::watch::Connection;
 
@@ -32,7 +34,12 @@ impl Body for MonitoredBody {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
-            Some(Ok(_)) => self.connection.heard(self.kind),
+            Some(Ok(piece)) => {
+                self.connection.heard(self.kind);
+                if let Some(data) = piece.data_ref() {
+                    counter!(API_RECEIVED, "kind" => self.kind.label()).increment(data.len() as u64);
+                }
+            }
             Some(Err(_)) => self.connection.lost(self.kind),
             None => {}
         }

@@ -1,41 +1,42 @@
-//! An object as kube's watcher carries it. It always deserializes, so no object can stop a list or get lost in a watch.
-
-use std::borrow::Cow;
+//! An object as the watcher carries it. It can always be made, so no object can stop a list or get lost in a watch.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
-use kube::core::{ApiResource, DynamicResourceScope};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 
-use crate::state::{Decoded, ObjectName, Problem, Reason, Uid};
-use crate::watch::decode::{Interner, NotProxied, WatchedKind, metadata_alone};
-use crate::watch::wire::{LooseObject, MetadataFields};
+use crate::state::{Decoded, ObjectName, Problem, Reason};
+use crate::watch::decode::{Interner, NotProxied, WatchedKind};
+use crate::watch::wire::{LooseObject, MetadataFields, ProtobufFields as _, RawObject, Scalar};
 
-/// The fields that are read of an object, or the reason why they cannot be.
-///
-/// kube's list and watch decode whole answers at once, so an error inside one object would fail the list, or swallow the
-/// event. Therefore the object's text is taken as it is, and the error becomes a value.
+/// The fields that are read of an object, or what is known of one that cannot be read.
 #[derive(Clone, Debug)]
-pub struct WatchedObject<T: WatchedKind> {
-    /// What the watcher itself reads.
-    meta: ObjectMeta,
-    uid: Option<Uid>,
-    wire: Result<T::Wire, String>,
+pub struct WatchedObject<T: WatchedKind>(Result<T::Wire, DamagedObject>);
+
+/// What is known of an object that cannot be read.
+#[derive(Clone, Debug)]
+struct DamagedObject {
+    metadata: MetadataFields,
+    error: String,
 }
 
 impl<T: WatchedKind> WatchedObject<T> {
+    /// Reads an object.
+    pub fn read(object: RawObject<'_>) -> Self {
+        let wire = match object {
+            RawObject::Json(json) => serde_json::from_str::<T::Wire>(json).map_err(|error| error.to_string()),
+            RawObject::Protobuf(bytes) => T::Wire::from_protobuf(bytes).map_err(|error| error.to_string()),
+        };
+        Self(wire.map_err(|error| DamagedObject { metadata: object.metadata(), error }))
+    }
+
     /// Validates the object.
     ///
     /// # Errors
     /// The object's name, if a Service proxy must not serve it.
     pub fn decode(self, names: &mut Interner) -> Result<Decoded<T>, NotProxied> {
-        match self.wire {
+        match self.0 {
             Ok(wire) => T::decode(wire, names),
-            Err(error) => {
-                let problem = Problem::new("", Reason::Undecodable, error);
-                Ok(Decoded::unreadable(name_of(&self.meta), problem).with_uid(self.uid))
+            Err(damaged) => {
+                let problem = Problem::new("", Reason::Undecodable, damaged.error);
+                Ok(Decoded::unreadable(name(&damaged.metadata), problem).with_uid(damaged.metadata.uid.0))
             }
         }
     }
@@ -43,76 +44,34 @@ impl<T: WatchedKind> WatchedObject<T> {
     /// When the last change behind an EndpointSlice was made: the annotation
     /// `endpoints.kubernetes.io/last-change-trigger-time`, which its controller writes for this.
     pub fn triggered(&self) -> Option<Timestamp> {
-        let Ok(wire) = &self.wire else { return None };
-        let LooseObject::Fields(metadata) = T::metadata(wire) else { return None };
-        let LooseObject::Fields(annotations) = &metadata.annotations else { return None };
+        let LooseObject::Fields(annotations) = &self.metadata()?.annotations else { return None };
         annotations.last_change_trigger_time.as_str()?.parse().ok()
     }
 
+    /// The version from which a watch goes on after this object.
+    pub fn version(&self) -> Option<&str> {
+        self.metadata()?.resource_version.non_empty()
+    }
+
     /// The object's name.
-    pub fn into_name(self) -> ObjectName {
-        name_of(&self.meta)
+    pub fn name(&self) -> ObjectName {
+        self.metadata().map_or_else(|| ObjectName::new("", ""), name)
     }
-}
 
-fn name_of(meta: &ObjectMeta) -> ObjectName {
-    ObjectName::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
-}
-
-fn object_meta(metadata: &MetadataFields) -> ObjectMeta {
-    ObjectMeta {
-        name: metadata.name.text(),
-        namespace: metadata.namespace.text(),
-        resource_version: metadata.resource_version.text(),
-        ..ObjectMeta::default()
-    }
-}
-
-impl<'de, T: WatchedKind> Deserialize<'de> for WatchedObject<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Box::<RawValue>::deserialize(deserializer)?;
-        let wire = serde_json::from_str::<T::Wire>(text.get()).map_err(|error| error.to_string());
-        let (meta, uid) = match &wire {
+    fn metadata(&self) -> Option<&MetadataFields> {
+        match &self.0 {
             Ok(wire) => match T::metadata(wire) {
-                LooseObject::Fields(metadata) => (object_meta(metadata), metadata.uid.0),
-                LooseObject::Wrong(_) => (ObjectMeta::default(), None),
+                LooseObject::Fields(metadata) => Some(metadata),
+                LooseObject::Wrong(_) => None,
             },
-            Err(_) => {
-                let metadata = metadata_alone(text.get());
-                (object_meta(&metadata), metadata.uid.0)
-            }
-        };
-        Ok(Self { meta, uid, wire })
+            Err(damaged) => Some(&damaged.metadata),
+        }
     }
 }
 
-impl<T: WatchedKind> Resource for WatchedObject<T> {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        resource.kind.as_str().into()
-    }
-
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        resource.group.as_str().into()
-    }
-
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        resource.version.as_str().into()
-    }
-
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.meta
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.meta
-    }
+fn name(metadata: &MetadataFields) -> ObjectName {
+    let text = |field: &Scalar| field.text().unwrap_or_default();
+    ObjectName::new(text(&metadata.namespace), text(&metadata.name))
 }
 
 #[cfg(test)]
@@ -130,7 +89,7 @@ mod tests {
             r#"{"metadata":7}"#,
             r#"{"spec":{"ports":[],"ports":[]},"metadata":{"name":"x"}}"#,
         ] {
-            let object = serde_json::from_str::<WatchedObject<Service>>(text).unwrap();
+            let object = WatchedObject::<Service>::read(RawObject::Json(text));
             assert!(!matches!(object.decode(&mut Interner::default()), Ok(Decoded::Object(_))), "{text}");
         }
     }
@@ -138,8 +97,8 @@ mod tests {
     #[test]
     fn an_undecodable_object_keeps_its_name_and_version() {
         let text = r#"{"metadata":{"name":"x","namespace":"n","resourceVersion":"7"},"spec":{"type":"a","type":"b"}}"#;
-        let object = serde_json::from_str::<WatchedObject<Service>>(text).unwrap();
-        assert_eq!(object.meta().resource_version.as_deref(), Some("7"));
+        let object = WatchedObject::<Service>::read(RawObject::Json(text));
+        assert_eq!(object.version(), Some("7"));
         let Ok(Decoded::Unreadable(unreadable)) = object.decode(&mut Interner::default()) else { panic!() };
         let (name, problem) = (unreadable.0, unreadable.1);
         assert_eq!(name, ObjectName::new("n", "x"));
@@ -150,7 +109,7 @@ mod tests {
     fn a_slice_may_say_when_its_change_was_made() {
         let triggered = |annotations: &str| {
             let text = format!(r#"{{"metadata":{{"name":"s","annotations":{annotations}}}}}"#);
-            serde_json::from_str::<WatchedObject<EndpointSlice>>(&text).unwrap().triggered().map(|at| at.to_string())
+            WatchedObject::<EndpointSlice>::read(RawObject::Json(&text)).triggered().map(|at| at.to_string())
         };
         let annotation = r#"{"a":{},"endpoints.kubernetes.io/last-change-trigger-time":"2026-01-02T03:04:05Z"}"#;
         assert_eq!(triggered(annotation).as_deref(), Some("2026-01-02T03:04:05Z"));

@@ -1,8 +1,7 @@
 //! When the next request may be sent.
 //!
-//! kube-runtime's watcher starts a new watch the moment the last one ended, inside a single poll, so that no adaptor of its
-//! stream can slow it down; and every restarted list resets the usual backoff. So each request passes a pace, and only a watch
-//! that stayed open for a while resets it.
+//! A watch that ends is followed by another one at once, and a list that succeeds says nothing about the watch after it. So each request
+//! passes a pace, and only a watch that stayed open for a while resets it.
 //!
 //! ```text
 //! attempt = a list, or a watch that does not follow one

@@ -5,27 +5,28 @@
 //! error ─▶ go on, or start over with a fresh watcher
 //! ```
 
-use std::pin::pin;
 use std::time::Duration;
 
-use futures::StreamExt;
-use kube::{Api, Client};
-use kube_runtime::watcher::{self, watcher};
+use kube::Client;
 use tokio::time::sleep;
 
 use super::KubernetesOptions;
-use super::api::api_resource;
 use super::failure_log::FailureLog;
-use super::object::WatchedObject;
 use super::own_node;
+use super::request::Requests;
+use super::watcher::{WatchError, WatchItem, Watcher};
 use crate::pacing::jitter;
 use crate::state::{Decoded, Event, Kind};
 use crate::watch::decode::{Interner, WatchedKind};
 use crate::watch::host::FollowForNode;
+use crate::watch::wire::Encoding;
 use crate::watch::{EventSender, Received};
 
 /// Streaming lists in a row that may end incomplete before paged lists are used instead.
 const MAX_INCOMPLETE_LISTS: u32 = 3;
+
+/// Answers in protobuf that may be unreadable before JSON is asked for instead.
+const MAX_UNREADABLE: u32 = 3;
 
 /// Pause after an error, in case it comes without a request: the client paces only requests.
 const ERROR_PAUSE: Duration = Duration::from_millis(20);
@@ -33,6 +34,9 @@ const ERROR_PAUSE: Duration = Duration::from_millis(20);
 /// The state of one kind's watch. Owned by the task that runs it.
 struct KindWatch<'a, T> {
     options: &'a KubernetesOptions,
+    requests: Requests,
+    /// Answers in protobuf that could not be read since the last event that could.
+    unreadable: u32,
     /// Whether initial lists are asked for as a stream; once refused, never again.
     streaming: bool,
     /// Streaming lists in a row that ended before they were complete.
@@ -70,16 +74,16 @@ pub async fn run<T: WatchedKind>(
     mut host: FollowForNode,
     events: EventSender,
 ) {
-    let api = Api::<WatchedObject<T>>::all_with(paced, &api_resource(T::KIND));
     let mut watch = KindWatch::<T>::new(&options);
+    let max_silence = options.watch_timeout + options.silence_margin;
     loop {
-        let mut items = pin!(watcher(api.clone(), watch.config()));
+        let mut watcher = Watcher::new(paced.clone(), watch.requests.clone(), watch.streaming, max_silence);
         let (event, pause) = loop {
             let item = tokio::select! {
                 () = events.closed() => return,
-                item = items.next() => item,
+                item = watcher.next_item() => item,
             };
-            match item.map_or(WatchStep::Restart(None, ERROR_PAUSE), |item| watch.take(item)) {
+            match watch.take(item) {
                 WatchStep::Continue => {}
                 WatchStep::Pause => sleep(ERROR_PAUSE).await,
                 WatchStep::Send(received) => {
@@ -112,6 +116,8 @@ impl<'a, T: WatchedKind> KindWatch<'a, T> {
     fn new(options: &'a KubernetesOptions) -> Self {
         Self {
             options,
+            requests: Requests::new(T::KIND, options),
+            unreadable: 0,
             streaming: options.streaming_lists,
             incomplete_lists: 0,
             listing: None,
@@ -122,35 +128,20 @@ impl<'a, T: WatchedKind> KindWatch<'a, T> {
         }
     }
 
-    /// What to ask the server for (semantics of kube-proxy 1.36).
-    fn config(&self) -> watcher::Config {
-        let seconds = u32::try_from(self.options.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
-        let mut config = watcher::Config::default().timeout(seconds).page_size(self.options.page_size);
-        if self.streaming {
-            config = config.streaming_lists();
-        }
-        match T::KIND {
-            Kind::Service => config.labels("!service.kubernetes.io/service-proxy-name").fields("spec.clusterIP!=None"),
-            Kind::EndpointSlice => config.labels("!service.kubernetes.io/headless"),
-            Kind::Node => config.fields(&format!("metadata.name={}", self.options.node_name)),
-            Kind::ServiceCidr => config,
-        }
-    }
-
     /// Takes an item of the watcher.
-    fn take(&mut self, item: Result<watcher::Event<WatchedObject<T>>, watcher::Error>) -> WatchStep {
+    fn take(&mut self, item: Result<WatchItem<T>, WatchError>) -> WatchStep {
         match item {
-            Ok(watcher::Event::Init) => {
+            Ok(WatchItem::Init) => {
                 if self.listing.replace(Vec::new()).is_some() {
                     return self.incomplete_list();
                 }
                 WatchStep::Continue
             }
-            Ok(watcher::Event::InitApply(object)) => {
+            Ok(WatchItem::InitApply(object)) => {
                 self.listing.get_or_insert_default().extend(object.decode(&mut self.names));
                 WatchStep::Continue
             }
-            Ok(watcher::Event::InitDone) => {
+            Ok(WatchItem::InitDone) => {
                 self.failures.succeeded();
                 self.incomplete_lists = 0;
                 (self.synced, self.absent) = (true, false);
@@ -158,15 +149,16 @@ impl<'a, T: WatchedKind> KindWatch<'a, T> {
                 all.shrink_to_fit();
                 WatchStep::Send(Received::now((T::RESET)(all)))
             }
-            Ok(watcher::Event::Apply(object)) => {
+            Ok(WatchItem::Apply(object)) => {
                 self.failures.succeeded();
+                self.unreadable = 0;
                 let triggered = object.triggered();
                 let event = T::event(object.decode(&mut self.names));
                 WatchStep::Send(Received { triggered, ..Received::now(event) })
             }
-            Ok(watcher::Event::Delete(object)) => {
+            Ok(WatchItem::Delete(object)) => {
                 self.failures.succeeded();
-                WatchStep::Send(Received::now((T::DELETED)(object.into_name())))
+                WatchStep::Send(Received::now((T::DELETED)(object.name())))
             }
             Err(error) => self.error(&error),
         }
@@ -186,8 +178,13 @@ impl<'a, T: WatchedKind> KindWatch<'a, T> {
         WatchStep::Continue
     }
 
-    fn error(&mut self, error: &watcher::Error) -> WatchStep {
-        let status = status(error);
+    fn error(&mut self, error: &WatchError) -> WatchStep {
+        let status = error.status();
+        if self.requests.protobuf && self.refuses_protobuf(error) {
+            tracing::info!(kind = %T::KIND, %error, "the API server, or a proxy before it, does not speak protobuf; asking for JSON");
+            self.requests.protobuf = false;
+            return WatchStep::Restart(None, ERROR_PAUSE);
+        }
         if self.streaming && refuses_streaming(error) {
             tracing::info!(kind = %T::KIND, %error, "the API server refuses streaming lists; using paged lists instead");
             self.streaming = false;
@@ -196,20 +193,27 @@ impl<'a, T: WatchedKind> KindWatch<'a, T> {
         if T::KIND == Kind::ServiceCidr && !self.synced && matches!(status, Some(403 | 404)) {
             return self.without_api(error);
         }
-        self.failures.failed(error, status);
+        self.failures.failed(error);
         match error {
-            // The watcher handles it inside a stream; after an HTTP status it would ask for the same version for ever.
-            watcher::Error::WatchStartFailed(_) if status == Some(410) => WatchStep::Restart(None, ERROR_PAUSE),
-            // An event that is not JSON is lost: only a new list shows its object.
-            watcher::Error::WatchFailed(kube::Error::SerdeError(_) | kube::Error::Api(_)) => {
-                WatchStep::Restart(None, ERROR_PAUSE)
-            }
+            // A watcher starts over by itself after such an event; after the status it would ask for the same version for ever.
+            WatchError::WatchRefused(_) if status == Some(410) => WatchStep::Restart(None, ERROR_PAUSE),
+            // An event that cannot be read is lost: only a new list shows its object.
+            WatchError::Unreadable { .. } => WatchStep::Restart(None, ERROR_PAUSE),
             _ => WatchStep::Pause,
         }
     }
 
+    /// Whether the server takes no request for protobuf, or something on the way to it damages the answers.
+    fn refuses_protobuf(&mut self, error: &WatchError) -> bool {
+        if let WatchError::Unreadable { encoding: Encoding::Protobuf, .. } = error {
+            self.unreadable += 1;
+        }
+        let refused = matches!(error, WatchError::WatchRefused(_) | WatchError::ListRefused(_));
+        self.unreadable >= MAX_UNREADABLE || refused && matches!(error.status(), Some(406 | 415))
+    }
+
     /// A server without this kind has no objects of it. It is asked again from time to time: it may be upgraded, or allow us.
-    fn without_api(&mut self, error: &watcher::Error) -> WatchStep {
+    fn without_api(&mut self, error: &WatchError) -> WatchStep {
         self.options.connection.absent(T::KIND);
         let pause = jitter(self.options.absent_retry, 1.0..=1.25, rand::random());
         if std::mem::replace(&mut self.absent, true) {
@@ -225,20 +229,8 @@ impl<'a, T: WatchedKind> KindWatch<'a, T> {
     }
 }
 
-/// The HTTP status that the server answered with, if it answered.
-fn status(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status.code),
-        _ => None,
-    }
-}
-
 /// Whether the server refused the request itself: before 1.27 it refuses `resourceVersionMatch` for a watch, later
 /// `sendInitialEvents` when the feature is off (422), and a proxy on the way may answer with any of these.
-fn refuses_streaming(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchStartFailed(_))
-        && matches!(status(error), Some(400 | 405 | 406 | 415 | 422 | 501))
+fn refuses_streaming(error: &WatchError) -> bool {
+    matches!(error, WatchError::WatchRefused(_)) && matches!(error.status(), Some(400 | 405 | 406 | 415 | 422 | 501))
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use http::{Request, Response, header};
 use kube::Client;
-use kube::client::Body;
+use kube::client::{Body, ConfigExt as _};
 use tokio::time::{sleep, timeout};
-use tower::Service;
+use tower::{BoxError, Service, ServiceBuilder};
 
 use super::KubernetesOptions;
 use super::monitored_body::MonitoredBody;
+use super::one_connection::OneConnection;
 use super::pace::{Pace, Permit, Purpose, RequestFailure};
 use super::request_metrics::with_request_metrics;
 use crate::clock;
@@ -24,19 +25,20 @@ use crate::watch::Connection;
 /// After so many watches in a row that end early a warning is logged, though no request failed.
 const EARLY_WATCHES_TO_WARN: u32 = 5;
 
-/// How long a connection may take to be opened: the kernel repeats a lost packet after 1 and 3 seconds.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A client for the server. All kinds share its connections and credentials.
-pub fn connect(mut config: kube::Config, options: &KubernetesOptions) -> kube::Result<Client> {
-    // A connection that is silent for longer than the server would keep a watch open is dead.
-    config.read_timeout = Some(options.watch_timeout + options.silence_margin);
-    config.reset_reader_on_write = true;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // The pace would not see retries inside the client; the watcher tries again by itself.
-    config.default_retry = false;
+/// A client for the server. All kinds share its connection and credentials.
+pub fn connect(config: kube::Config, options: &KubernetesOptions) -> kube::Result<Client> {
     let host = config.cluster_url.authority().map_or_else(String::new, ToString::to_string);
-    Ok(with_request_metrics(&Client::try_from(config)?, host))
+    if config.proxy_url.is_some() {
+        // kube says which proxies it cannot use.
+        return Ok(with_request_metrics(&Client::try_from(config)?, host));
+    }
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(OneConnection::new(&config, options.pings)?);
+    Ok(with_request_metrics(&Client::new(service, config.default_namespace), host))
 }
 
 /// The client of one kind: the shared connections, at a pace of its own.

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use super::leading_type::LeadingTypeMeta;
 use super::yaml;
 use crate::state::{Decoded, EndpointSlice, Kind, Node, ObjectName, Problem, Reason, Service, ServiceCidr};
-use crate::watch::decode::{Interner, NotProxied, WatchedKind, metadata_alone};
-use crate::watch::wire::{LooseList, MetadataFields, Scalar};
+use crate::watch::decode::{Interner, NotProxied, WatchedKind};
+use crate::watch::wire::{LooseList, MetadataFields, RawObject, Scalar};
 
 /// How deep a `List` may be nested in another.
 const MAX_NESTING: usize = 16;
@@ -235,7 +235,7 @@ impl<'a> FileReader<'a> {
                 }
             },
             Err(error) => {
-                let metadata = metadata_alone(json);
+                let metadata = RawObject::Json(json).metadata();
                 let problem = Problem::new("", Reason::Undecodable, without_position(&error));
                 Decoded::unreadable(name_in(T::KIND, &metadata), problem).with_uid(metadata.uid.0)
             }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use jiff::Timestamp;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -53,6 +54,18 @@ pub enum LooseList<T> {
 /// A UID, or nothing for any other value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LooseUid(pub Option<Uid>);
+
+/// A point in time, or a word for the other value in its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LooseTime {
+    /// Absent or null.
+    #[default]
+    Null,
+    /// The time, in whole seconds.
+    At(Timestamp),
+    /// Another value.
+    Wrong,
+}
 
 impl Scalar {
     /// The text of a string, a number or a boolean: an unquoted `name: 80` in YAML means text.
@@ -105,6 +118,21 @@ impl fmt::Display for Scalar {
     }
 }
 
+impl LooseTime {
+    /// Whether there is a value.
+    pub fn is_set(self) -> bool {
+        self != Self::Null
+    }
+
+    /// The time, if there is one.
+    pub fn at(self) -> Option<Timestamp> {
+        match self {
+            Self::At(time) => Some(time),
+            Self::Null | Self::Wrong => None,
+        }
+    }
+}
+
 impl<T: Default> LooseObject<T> {
     /// The fields, or their defaults.
     pub fn or_default(self) -> T {
@@ -151,6 +179,10 @@ trait Shape<'de>: Sized {
 
     fn text(found: &str) -> Self {
         Self::scalar(Scalar::Text(found.to_owned()))
+    }
+
+    fn string(found: String) -> Self {
+        Self::text(&found)
     }
 
     fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
@@ -203,7 +235,7 @@ impl<'de, S: Shape<'de>> Visitor<'de> for ShapeVisitor<S> {
     }
 
     fn visit_string<E: Error>(self, value: String) -> Result<S, E> {
-        Ok(S::scalar(Scalar::Text(value)))
+        Ok(S::string(value))
     }
 
     fn visit_unit<E: Error>(self) -> Result<S, E> {
@@ -231,6 +263,10 @@ impl Shape<'_> for Scalar {
     fn scalar(found: Scalar) -> Self {
         found
     }
+
+    fn string(found: String) -> Self {
+        Self::Text(found)
+    }
 }
 
 impl Shape<'_> for LooseUid {
@@ -240,6 +276,16 @@ impl Shape<'_> for LooseUid {
 
     fn text(found: &str) -> Self {
         Self(Uid::new(found))
+    }
+}
+
+impl Shape<'_> for LooseTime {
+    fn scalar(found: Scalar) -> Self {
+        if found.is_set() { Self::Wrong } else { Self::Null }
+    }
+
+    fn text(found: &str) -> Self {
+        found.parse().map_or(Self::Wrong, Self::At)
     }
 }
 
@@ -274,6 +320,12 @@ impl<'de> Deserialize<'de> for Scalar {
 }
 
 impl<'de> Deserialize<'de> for LooseUid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for LooseTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ShapeVisitor(PhantomData))
     }

@@ -32,8 +32,10 @@ pub enum Fault {
     CutAfter(usize),
     /// The stream is ended properly after so many events.
     EndAfter(usize),
-    /// A line that is not JSON comes first.
+    /// A line that is not JSON, or a frame that is no protobuf, comes first; a list is nothing else.
     Garbage,
+    /// A length of 4 GiB comes first.
+    WrongLength,
 }
 
 /// The faults that are in force. The first that matches a request is taken.

@@ -8,13 +8,15 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use http::HeaderMap;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::answer::{self, Format, Protobuf};
 use super::fault::{Fault, Faults, Verb};
 use super::query::Query;
-use super::store::{Resource, Store, event};
+use super::store::{Object, Resource, Store};
 
 /// The state that requests, faults and tests share.
 #[derive(Default)]
@@ -23,6 +25,10 @@ pub struct Shared {
     pub faults: Mutex<Faults>,
     pub requests: Mutex<Vec<(Resource, Verb, String)>>,
     pub bookmark_every: Mutex<Option<Duration>>,
+    /// What is done with requests for protobuf.
+    pub protobuf: Mutex<Protobuf>,
+    /// The formats of all answers to lists and watches, in order.
+    pub formats: Mutex<Vec<Format>>,
     /// The Events that were created, in order.
     pub events: Mutex<Vec<Value>>,
     /// How requests to create Events are refused, if they are.
@@ -33,20 +39,25 @@ pub struct Shared {
 }
 
 /// A piece of a streamed answer; an error cuts the connection.
-type Piece = Result<String, io::Error>;
+type Piece = Result<Vec<u8>, io::Error>;
 
 impl Shared {
     /// Wakes all watches.
     pub fn changed(&self) {
         self.changes.send_replace(());
     }
+
+    /// The format of an answer to a request with these headers, or the status that refuses it.
+    fn format(&self, headers: &HeaderMap) -> Result<Format, u16> {
+        let format = self.protobuf.lock().unwrap().negotiate(headers)?;
+        self.formats.lock().unwrap().push(format);
+        Ok(format)
+    }
 }
 
-/// Serves until the runtime is shut down.
-pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-    let router = Router::new().fallback(answer).with_state(shared);
-    axum::serve(listener, router).await.expect("serving");
+/// What answers requests.
+pub fn router(shared: Arc<Shared>) -> Router {
+    Router::new().fallback(answer).with_state(shared)
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
@@ -54,29 +65,38 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         return create_event(&shared, namespace.to_owned(), request).await;
     }
     let Some((resource, namespace)) = resource(request.uri().path()) else {
-        return status(404, "NotFound");
+        return status(Format::Json, 404, "NotFound");
+    };
+    let format = match shared.format(request.headers()) {
+        Ok(format) => format,
+        Err(code) => return status(Format::Json, code, "NotAcceptable"),
     };
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query = Query { namespace, ..Query::parse(&query) };
     let verb = query.verb();
     shared.requests.lock().unwrap().push((resource, verb, query.text.clone()));
     let fault = shared.faults.lock().unwrap().take(resource, verb);
-    match fault {
-        Some(Fault::Status(code)) => status(code, "Fault"),
+    let watch = matches!(verb, Verb::Watch | Verb::StreamingList);
+    let body = match fault {
+        Some(Fault::Status(code)) => return status(format, code, "Fault"),
         Some(Fault::NoAnswer) => std::future::pending().await,
-        Some(Fault::Close) => Response::new(Body::empty()),
-        fault if matches!(verb, Verb::Watch | Verb::StreamingList) => {
+        Some(Fault::Close) => Body::empty(),
+        fault if watch => {
             let (pieces, body) = mpsc::channel(16);
-            tokio::spawn(watch_resource(shared, resource, query, fault, pieces));
-            Response::new(stream(body))
+            tokio::spawn(watch_resource(shared, resource, query, format, fault, pieces));
+            stream(body)
         }
         Some(Fault::Stall) => {
             let (pieces, body) = mpsc::channel(1);
             tokio::spawn(async move { pieces.closed().await });
-            Response::new(stream(body))
+            stream(body)
         }
-        fault => list(&shared, resource, &query, fault),
-    }
+        fault => match list(&shared, resource, &query, format, fault) {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        },
+    };
+    Response::builder().header("content-type", format.content_type(watch)).body(body).unwrap()
 }
 
 /// The resource that a path lists, and its namespace if there is one: `/api/v1/services`, `/api/v1/namespaces/shop/services`.
@@ -101,7 +121,7 @@ async fn create_event(shared: &Shared, namespace: String, request: Request) -> R
     *shared.event_requests.lock().unwrap() += 1;
     let refusal = *shared.refuse_events.lock().unwrap();
     if let Some(code) = refusal {
-        return status(code, "Fault");
+        return status(Format::Json, code, "Fault");
     }
     let body = axum::body::to_bytes(request.into_body(), 100_000).await.unwrap();
     let event: Value = serde_json::from_slice(&body).unwrap();
@@ -114,11 +134,11 @@ async fn create_event(shared: &Shared, namespace: String, request: Request) -> R
         || complete.iter().any(|path| text(path).is_empty())
         || !["Normal", "Warning"].contains(&text("/type"))
     {
-        return status(422, "Invalid");
+        return status(Format::Json, 422, "Invalid");
     }
     let mut events = shared.events.lock().unwrap();
     if events.iter().any(|other| other["metadata"] == event["metadata"]) {
-        return status(409, "AlreadyExists");
+        return status(Format::Json, 409, "AlreadyExists");
     }
     events.push(event);
     Response::builder().status(201).header("content-type", "application/json").body(Body::from(body)).unwrap()
@@ -128,25 +148,27 @@ fn stream(body: mpsc::Receiver<Piece>) -> Body {
     Body::from_stream(futures::stream::unfold(body, async |mut body| body.recv().await.map(|piece| (piece, body))))
 }
 
-fn status(code: u16, reason: &str) -> Response {
-    let body = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": format!("test: {reason}"), "reason": reason, "code": code,
-    });
+fn status(format: Format, code: u16, reason: &str) -> Response {
     Response::builder()
         .status(code)
-        .header("content-type", "application/json")
-        .body(Body::from(body.to_string()))
+        .header("content-type", format.content_type(false))
+        .body(Body::from(format.status(code, reason, &format!("test: {reason}"))))
         .unwrap()
 }
 
 /// A list or one page of it. The token of the next page is the list's revision and the last key.
-fn list(shared: &Shared, resource: Resource, query: &Query, fault: Option<Fault>) -> Response {
+fn list(
+    shared: &Shared,
+    resource: Resource,
+    query: &Query,
+    format: Format,
+    fault: Option<Fault>,
+) -> Result<Body, Response> {
     let store = shared.store.lock().unwrap();
     let token = query.get("continue").and_then(|token| token.split_once('~'));
     let revision = token.map_or(store.revision(), |(revision, _)| revision.parse().unwrap());
     if store.is_expired(revision) {
-        return status(410, "Expired");
+        return Err(status(format, 410, "Expired"));
     }
     let mut items = store.list(resource, &query.selection(), token.map(|(_, after)| after));
     let limit = query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
@@ -157,18 +179,16 @@ fn list(shared: &Shared, resource: Resource, query: &Query, fault: Option<Fault>
         metadata["continue"] = json!(format!("{revision}~{}", items.last().unwrap().0));
         metadata["remainingItemCount"] = json!(all - limit);
     }
-    let texts: Vec<_> = items.iter().map(|(_, object)| object.text.as_str()).collect();
-    let (kind, version) = (resource.kind(), resource.api_version());
-    let text = format!(
-        r#"{{"kind":"{kind}List","apiVersion":"{version}","metadata":{metadata},"items":[{}]}}"#,
-        texts.join(",")
-    );
+    let objects: Vec<_> = items.iter().map(|(_, object)| &**object).collect();
+    let answer = match fault {
+        Some(Fault::Garbage) => format.garbage(),
+        _ => format.list(resource, &metadata, &objects),
+    };
     if let Some(Fault::CutAfter(_)) = fault {
-        let half = text[..text.len() / 2].to_owned();
-        let cut = futures::stream::iter([Ok(half), Err(io::Error::other("cut"))]);
-        return Response::new(Body::from_stream(cut));
+        let half = answer[..answer.len() / 2].to_owned();
+        return Ok(Body::from_stream(futures::stream::iter([Ok(half), Err(io::Error::other("cut"))])));
     }
-    Response::new(Body::from(text))
+    Ok(Body::from(answer))
 }
 
 /// Sends a watch, until it times out, the client is gone, or the fault comes to bear.
@@ -176,6 +196,7 @@ async fn watch_resource(
     shared: Arc<Shared>,
     resource: Resource,
     query: Query,
+    format: Format,
     fault: Option<Fault>,
     pieces: mpsc::Sender<Piece>,
 ) {
@@ -191,20 +212,22 @@ async fn watch_resource(
     let (mut lines, mut revision) = {
         let store = shared.store.lock().unwrap();
         if from > 0 && store.is_expired(from) || fault == Some(Fault::Expired) {
-            (vec![expired()], None)
+            (vec![expired(format)], None)
         } else if from > 0 {
-            (store.events_since(resource, &selection, from), Some(store.revision()))
+            (encoded(format, store.events_since(resource, &selection, from)), Some(store.revision()))
         } else {
             let objects = store.list(resource, &selection, None);
-            let mut lines: Vec<_> = objects.iter().map(|(_, object)| event("ADDED", &object.text)).collect();
+            let mut lines: Vec<_> = objects.iter().map(|(_, object)| format.event("ADDED", object)).collect();
             if query.verb() == Verb::StreamingList {
-                lines.push(bookmark(resource, store.revision(), true));
+                lines.push(bookmark(format, resource, store.revision(), true));
             }
             (lines, Some(store.revision()))
         }
     };
-    if fault == Some(Fault::Garbage) {
-        lines.insert(0, "this is not JSON\n".to_owned());
+    match fault {
+        Some(Fault::Garbage) => lines.insert(0, format.garbage()),
+        Some(Fault::WrongLength) => lines.insert(0, vec![0xff; 64]),
+        _ => {}
     }
     let seconds = query.get("timeoutSeconds").and_then(|seconds| seconds.parse().ok()).unwrap_or(1800);
     let end = Instant::now() + Duration::from_secs(seconds);
@@ -229,27 +252,27 @@ async fn watch_resource(
         let Some(seen) = revision else { return };
         tokio::select! {
             _ = changes.changed() => {}
-            () = sleep(bookmarks) => lines.push(bookmark(resource, seen, false)),
+            () = sleep(bookmarks) => lines.push(bookmark(format, resource, seen, false)),
             () = sleep_until(end) => return,
             () = pieces.closed() => return,
         }
         let store = shared.store.lock().unwrap();
         if lines.is_empty() {
-            lines = store.events_since(resource, &selection, seen);
+            lines = encoded(format, store.events_since(resource, &selection, seen));
             revision = Some(store.revision());
         }
     }
 }
 
-fn expired() -> String {
-    let status = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": "too old resource version", "reason": "Expired", "code": 410,
-    });
-    event("ERROR", &status.to_string())
+fn encoded(format: Format, events: Vec<(&'static str, Arc<Object>)>) -> Vec<Vec<u8>> {
+    events.into_iter().map(|(verb, object)| format.event(verb, &object)).collect()
 }
 
-fn bookmark(resource: Resource, revision: u64, initial_end: bool) -> String {
+fn expired(format: Format) -> Vec<u8> {
+    format.event_of("ERROR", &answer::status(410, "Expired", "too old resource version"))
+}
+
+fn bookmark(format: Format, resource: Resource, revision: u64, initial_end: bool) -> Vec<u8> {
     let mut object = json!({
         "kind": resource.kind(), "apiVersion": resource.api_version(),
         "metadata": {"resourceVersion": revision.to_string()},
@@ -257,5 +280,5 @@ fn bookmark(resource: Resource, revision: u64, initial_end: bool) -> String {
     if initial_end {
         object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }
-    event("BOOKMARK", &object.to_string())
+    format.event_of("BOOKMARK", &object)
 }

@@ -16,11 +16,15 @@ pub enum Resource {
 
 /// An object at one revision.
 pub struct Object {
-    /// For selectors; a field that is given twice has its last value.
+    pub resource: Resource,
+    /// For selectors and for protobuf; a field that is given twice has its last value.
     pub value: Value,
-    /// As it is sent.
+    /// As it is sent in JSON.
     pub text: String,
 }
+
+/// An object with this annotation cannot be read in protobuf. In JSON it is sent as it was given.
+pub const DAMAGED: &str = "test/damaged";
 
 /// An entry of the log.
 pub struct Change {
@@ -93,7 +97,7 @@ impl Store {
 
     /// Stores an object; its resourceVersion and uid are put into the text after the first `"metadata":{`.
     pub fn apply(&mut self, text: &str) {
-        let value: Value = serde_json::from_str(text).expect("JSON");
+        let mut value: Value = serde_json::from_str(text).expect("JSON");
         let resource =
             Resource::ALL.into_iter().find(|resource| value["kind"] == resource.kind()).expect("a kind that is served");
         let name = match value["metadata"]["namespace"].as_str() {
@@ -106,7 +110,11 @@ impl Store {
         let has_uid = value["metadata"]["uid"].is_string();
         let uid = if has_uid { String::new() } else { format!("\"uid\":\"uid of {name}\",") };
         let text = format!("{start}\"metadata\":{{\"resourceVersion\":\"{}\",{uid}{rest}", self.revision);
-        let after = Arc::new(Object { value, text });
+        value["metadata"]["resourceVersion"] = self.revision.to_string().into();
+        if !has_uid {
+            value["metadata"]["uid"] = format!("uid of {name}").into();
+        }
+        let after = Arc::new(Object { resource, value, text });
         let before = self.objects.insert((resource, name), Arc::clone(&after));
         self.log.push(Change { revision: self.revision, resource, before, after: Some(after) });
     }
@@ -140,21 +148,28 @@ impl Store {
             .collect()
     }
 
-    /// The watch events of a selection after a revision.
-    pub fn events_since(&self, resource: Resource, selection: &Selection, revision: u64) -> Vec<String> {
+    /// The watch events of a selection after a revision: what happened, and the object.
+    pub fn events_since(
+        &self,
+        resource: Resource,
+        selection: &Selection,
+        revision: u64,
+    ) -> Vec<(&'static str, Arc<Object>)> {
         let selected = |object: &Option<Arc<Object>>| object.clone().filter(|object| selection.matches(&object.value));
         let changes = self.log.iter().filter(|change| change.resource == resource && change.revision > revision);
         changes
             .filter_map(|change| match (selected(&change.before), selected(&change.after)) {
                 (None, None) => None,
-                (None, Some(after)) => Some(event("ADDED", &after.text)),
-                (Some(_), Some(after)) => Some(event("MODIFIED", &after.text)),
+                (None, Some(after)) => Some(("ADDED", after)),
+                (Some(_), Some(after)) => Some(("MODIFIED", after)),
                 // The last state, at the revision of the deletion.
                 (Some(before), None) => {
                     let (start, rest) = before.text.split_once("\"resourceVersion\":\"")?;
                     let (_, rest) = rest.split_once('"')?;
                     let text = format!("{start}\"resourceVersion\":\"{}\"{rest}", change.revision);
-                    Some(event("DELETED", &text))
+                    let mut value = before.value.clone();
+                    value["metadata"]["resourceVersion"] = change.revision.to_string().into();
+                    Some(("DELETED", Arc::new(Object { resource, value, text })))
                 }
             })
             .collect()
@@ -176,9 +191,4 @@ impl Selection {
             (found.as_str().unwrap_or_default() == value) == *equal
         })
     }
-}
-
-/// A line of a watch.
-pub fn event(verb: &str, object: &str) -> String {
-    format!("{{\"type\":\"{verb}\",\"object\":{object}}}\n")
 }

@@ -1,0 +1,231 @@
+//! Reads protobuf leniently: any well-formed value fits every known field, and unknown fields are skipped without being stored.
+//!
+//! ```text
+//! message = field…        field = key value        key = number << 3 | form, as a varint
+//! form 0: a varint   1: 8 bytes   2: a length and so many bytes   5: 4 bytes
+//! ```
+//!
+//! Only malformed bytes make a message unreadable, as only malformed syntax does in JSON. A field whose value has another form than
+//! the schema's costs only itself. Decoders that are derived from the schema refuse the whole message then, and the functions below
+//! them are no stable interface of any crate, so these few lines are our own.
+
+use thiserror::Error;
+
+use super::{LooseList, LooseObject, LooseTime, LooseUid, Scalar};
+use crate::state::Uid;
+
+/// The highest number that a field may have.
+const MAX_FIELD_NUMBER: u64 = (1 << 29) - 1;
+
+/// Why bytes are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Malformed {
+    /// A length reaches beyond the end, or a number is cut off.
+    #[error("malformed protobuf: a field is longer than its message")]
+    Length,
+    /// A varint does not fit into 64 bits.
+    #[error("malformed protobuf: a number has more than 64 bits")]
+    Number,
+    /// The key of a field says how its value is encoded; this form does not exist, or is one of the groups that no schema here uses.
+    #[error("malformed protobuf: a field has the form {0}")]
+    Form(u8),
+    /// No field has this number.
+    #[error("malformed protobuf: a field has the number {0}")]
+    FieldNumber(u64),
+    /// An object begins with `k8s` and a zero byte.
+    #[error("not an object in protobuf: it does not begin with k8s")]
+    Magic,
+}
+
+/// A field's value, in one of the two shapes that all forms come down to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A number or a boolean.
+    Number(u64),
+    /// A string or a message.
+    Bytes(&'a [u8]),
+}
+
+/// The fields of a message, in their order.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldReader<'a> {
+    rest: &'a [u8],
+}
+
+/// A message whose known fields are taken one after the other. A field that comes twice has its last value.
+pub trait ProtobufFields: Default {
+    /// Takes a field. An unknown one is left alone.
+    ///
+    /// # Errors
+    /// If the value is a message of known fields, and malformed.
+    fn take(&mut self, number: u32, value: Value<'_>) -> Result<(), Malformed>;
+
+    /// Reads a whole message.
+    ///
+    /// # Errors
+    /// If the bytes are no message.
+    fn from_protobuf(bytes: &[u8]) -> Result<Self, Malformed> {
+        let (mut message, mut fields) = (Self::default(), FieldReader::new(bytes));
+        while let Some((number, value)) = fields.next_field()? {
+            message.take(number, value)?;
+        }
+        Ok(message)
+    }
+}
+
+impl<'a> FieldReader<'a> {
+    /// Reads these bytes.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// The next field: its number and its value.
+    ///
+    /// # Errors
+    /// If what follows is no field.
+    pub fn next_field(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let key = self.varint()?;
+        let number = match key >> 3 {
+            number @ 1..=MAX_FIELD_NUMBER => number as u32,
+            number => return Err(Malformed::FieldNumber(number)),
+        };
+        let value = match key & 7 {
+            0 => Value::Number(self.varint()?),
+            1 => Value::Number(u64::from_le_bytes(self.array()?)),
+            2 => {
+                let length = usize::try_from(self.varint()?).map_err(|_| Malformed::Length)?;
+                Value::Bytes(self.bytes(length)?)
+            }
+            5 => Value::Number(u32::from_le_bytes(self.array()?).into()),
+            form => return Err(Malformed::Form(form as u8)),
+        };
+        Ok(Some((number, value)))
+    }
+
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut number = 0;
+        for (i, byte) in self.rest.iter().enumerate() {
+            let part = u64::from(byte & 0x7f);
+            // Of the tenth byte only one bit fits.
+            if i == 9 && *byte > 1 {
+                return Err(Malformed::Number);
+            }
+            number |= part << (7 * i);
+            if byte & 0x80 == 0 {
+                self.rest = &self.rest[i + 1..];
+                return Ok(number);
+            }
+        }
+        Err(Malformed::Length)
+    }
+
+    fn bytes(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(Malformed::Length)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (array, rest) = self.rest.split_first_chunk().ok_or(Malformed::Length)?;
+        self.rest = rest;
+        Ok(*array)
+    }
+}
+
+impl<'a> Value<'a> {
+    /// The value of a field that may be absent. The server writes such a field where it is empty or zero; in JSON it leaves it out.
+    pub fn optional(self) -> Scalar {
+        match self {
+            Self::Number(0) | Self::Bytes([]) => Scalar::Null,
+            value => value.scalar(),
+        }
+    }
+
+    /// The value of a field that is there, even if it is empty or zero.
+    pub fn scalar(self) -> Scalar {
+        match self {
+            // Negative numbers are the upper half.
+            Self::Number(number) => Scalar::Integer(number.cast_signed()),
+            Self::Bytes(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => Scalar::Text(text.to_owned()),
+                Err(_) => Scalar::Compound("bytes that are no text"),
+            },
+        }
+    }
+
+    /// The value of a boolean.
+    pub fn flag(self) -> Scalar {
+        match self {
+            Self::Number(number) => Scalar::Bool(number != 0),
+            value => value.scalar(),
+        }
+    }
+
+    /// A UID.
+    pub fn uid(self) -> LooseUid {
+        match self {
+            Self::Bytes([]) => LooseUid(None),
+            Self::Bytes(bytes) => LooseUid(std::str::from_utf8(bytes).ok().and_then(Uid::new)),
+            Self::Number(_) => LooseUid(None),
+        }
+    }
+
+    /// A message of known fields.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn object<T: ProtobufFields>(self) -> Result<LooseObject<T>, Malformed> {
+        match self {
+            Self::Bytes(bytes) => T::from_protobuf(bytes).map(LooseObject::Fields),
+            value => Ok(LooseObject::Wrong(value.scalar())),
+        }
+    }
+
+    /// A time: seconds since 1970, or an empty message for none.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn time(self) -> Result<LooseTime, Malformed> {
+        let Self::Bytes(bytes) = self else { return Ok(LooseTime::Wrong) };
+        let (mut fields, mut time) = (FieldReader::new(bytes), LooseTime::Null);
+        while let Some((number, value)) = fields.next_field()? {
+            if let (1, Value::Number(seconds)) = (number, value) {
+                time = jiff::Timestamp::from_second(seconds.cast_signed()).map_or(LooseTime::Wrong, LooseTime::At);
+            }
+        }
+        Ok(time)
+    }
+
+    /// An entry of a map: its key and its value. `None` for a value that is no message.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn entry(self) -> Result<Option<(&'a [u8], Value<'a>)>, Malformed> {
+        let Self::Bytes(bytes) = self else { return Ok(None) };
+        let (mut fields, mut key, mut found) = (FieldReader::new(bytes), [].as_slice(), Value::Bytes(&[]));
+        while let Some((number, value)) = fields.next_field()? {
+            match (number, value) {
+                (1, Value::Bytes(bytes)) => key = bytes,
+                (2, value) => found = value,
+                _ => {}
+            }
+        }
+        Ok(Some((key, found)))
+    }
+}
+
+impl<T> LooseList<T> {
+    /// Adds an element of a repeated field.
+    pub fn push(&mut self, item: T) {
+        match self {
+            Self::List(items) => items.push(item),
+            Self::Wrong(_) => *self = Self::List(vec![item]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
