@@ -296,3 +296,55 @@ fn packets_to_other_services_pass_the_same_rules_whatever_timeouts_there_are() {
     assert_eq!(rules(&world), before);
     assert_eq!(remembered_by_frontend(&world, Family::V4).len(), 4);
 }
+
+/// The id of the endpoint on each pod, as the kernel holds it for a Service of one family.
+fn ids(world: &World, family: Family) -> BTreeMap<String, String> {
+    let listing = world.node.nft(&["-j", "list", "map", family.nft(), "pointsman", "endpoints-by-id"]);
+    let listing: serde_json::Value = serde_json::from_str(&listing).expect("JSON");
+    let map = listing["nftables"].as_array().expect("a list").iter().find_map(|item| item.get("map")).expect("the map");
+    let elements = map["elem"].as_array().expect("elements").iter();
+    let udp = elements.filter(|element| element[0]["concat"][1] == "udp");
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    udp.map(|element| (text(&element[1]["concat"][0]), text(&element[0]["concat"][3]))).collect()
+}
+
+#[test]
+fn of_two_hundred_thousand_clients_none_reaches_an_endpoint_whose_removal_was_acknowledged() {
+    const CLIENTS: u32 = 200_000;
+    let pods = [11, 12, 13, 14];
+    let Some(world) = world(&pods, LONG_TIMEOUT) else { return };
+    let capacity = ["--manifests", world.manifests.path(), "--watch", "--affinity-capacity", "262144"];
+    let proxy = world.node.start_pointsman(&capacity);
+    until(&proxy, "the Service answers", || {
+        let request = world.node.request(Transport::Udp, Family::V4.cluster_ip(WEB), PORT);
+        request.timeout(Duration::from_millis(300)).send().is_ok()
+    });
+    // Most of them are at addresses from which no packet comes here: the map does not know.
+    let ids = ids(&world, Family::V4);
+    let id = |pod: u16| &ids[&Family::V4.pod_ip(pod).to_string()];
+    let pod_of = |n: u32| pods[usize::try_from(n).expect("a small number") % pods.len()];
+    let first = u32::from(Ipv4Addr::new(172, 20, 0, 0));
+    let element = |n: u32| format!("{} : {}", Ipv4Addr::from(first + n), id(pod_of(n)));
+    let map = format!("clients-{}-udp-{PORT}", Family::V4.cluster_ip(WEB));
+    for begin in (0..CLIENTS).step_by(20_000) {
+        let elements: Vec<String> = (begin..begin + 20_000).map(element).collect();
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let command = format!("add element ip pointsman {map} {{ {} }}\n", elements.join(", "));
+        std::fs::write(file.path(), command).expect("written");
+        world.node.nft(&["-f", file.path().to_str().expect("a plain name")]);
+    }
+    let some = || (0..2_000).map(|n| n * 4 + 1);
+    let before = reached(&world, Family::V4, Transport::Udp, some().chain((0..2_000).map(|n| n * 4)));
+    assert!(before.iter().all(|(client, pod)| *pod == pod_of(u32::from(*client))), "all are remembered");
+    world.set_web_endpoints(&[11, 13, 14]);
+    let removed = Family::V4.pod_ip(12).to_string();
+    until(&proxy, "the endpoint is removed", || !self::ids(&world, Family::V4).contains_key(&removed));
+    let after = reached(&world, Family::V4, Transport::Udp, some().chain((0..2_000).map(|n| n * 4)));
+    assert!(after.values().all(|pod| *pod != 12));
+    assert!(before.iter().all(|(client, pod)| *pod == 12 || after[client] == *pod), "the others stay");
+    let log = proxy.log();
+    println!(
+        "{CLIENTS} clients; the commit: {}",
+        log.lines().rfind(|line| line.contains("committed")).unwrap_or_default()
+    );
+}
