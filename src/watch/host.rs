@@ -226,7 +226,7 @@ mod tests {
                 return works();
             }
             let (connection, handle, _) = rtnetlink::new_connection()?;
-            // Nobody sends the request.
+            // Without it no request is sent.
             drop(connection);
             Ok((handle, Box::new(futures::stream::pending()) as Changes))
         };
