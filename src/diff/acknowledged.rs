@@ -280,7 +280,7 @@ impl Found {
             memberships: self.memberships.drain(..).collect(),
             slots: self.slots.drain(..).collect(),
             local_slots: self.local_slots.drain(..).collect(),
-            sources: self.sources.drain(..).collect(),
+            sources: if self.sources.is_empty() { Arc::default() } else { self.sources.drain(..).collect() },
             affinity: affinity.map(Box::new),
         }
     }
