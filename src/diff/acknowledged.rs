@@ -7,6 +7,7 @@ use im::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
 use super::features::{FrontendCounts, found};
+use super::leftovers::{Leftovers, Round};
 use super::plan::Scope;
 use super::shared::SharedElement;
 use super::slots::Slots;
@@ -26,6 +27,12 @@ pub struct Acknowledged {
     pub frontends: OrdMap<Frontend, Arc<Installed>>,
     /// The shared elements.
     pub shared: OrdSet<SharedElement>,
+    /// Which of this is left over from earlier plans, for packets that are on their way.
+    pub(super) leftovers: OrdMap<Frontend, Arc<Leftovers>>,
+    /// The same of the shared elements, and the plans that left them.
+    pub(super) shared_leftovers: OrdMap<SharedElement, Round>,
+    /// The last plan that changed the order in which classes are tested, by [`Family::index`].
+    pub(super) reordered: [Round; 2],
     /// How many frontends are in the sets that decide about the program, by [`Family::index`].
     pub(super) counts: [FrontendCounts; 2],
     /// The two tables without their elements.
@@ -104,6 +111,11 @@ impl Acknowledged {
         self.counts.iter().any(FrontendCounts::has_affinity)
     }
 
+    /// How many elements of a frontend are left over.
+    pub(crate) fn leftover_count(&self, frontend: &Frontend) -> usize {
+        self.leftovers.get(frontend).map_or(0, |leftovers| leftovers.len())
+    }
+
     /// Whether there is a table of this family.
     pub fn has_table(&self, family: Family) -> bool {
         self.tables[family.index()].is_some()
@@ -130,6 +142,9 @@ impl Acknowledged {
         self.counts[family.index()] = FrontendCounts::default();
         self.frontends = self.frontends.into_iter().filter(|(frontend, _)| frontend.family() != family).collect();
         self.shared = self.shared.into_iter().filter(|shared| shared.key.family() != family).collect();
+        self.leftovers = self.leftovers.into_iter().filter(|(frontend, _)| frontend.family() != family).collect();
+        self.shared_leftovers =
+            self.shared_leftovers.into_iter().filter(|(shared, _)| shared.key.family() != family).collect();
         self
     }
 }
@@ -155,7 +170,9 @@ impl From<Tables> for Acknowledged {
                     found.add(part);
                 }
                 let installed = found.take_sorted();
-                acknowledged.counts[family.index()].add(installed.sets());
+                let counts = &mut acknowledged.counts[family.index()];
+                counts.add(installed.sets());
+                counts.add(installed.source_set().into_iter());
                 frontends.push((of_one[0].0, Arc::new(installed)));
             }
             acknowledged.tables[family.index()] = Some(Arc::new(InstalledTable::from(table)));
@@ -237,6 +254,11 @@ impl Installed {
     /// The sets that it is a member of.
     pub(super) fn sets(&self) -> impl Iterator<Item = SetName> {
         self.memberships.iter().map(|(set, _)| *set)
+    }
+
+    /// The set of its allowed sources, if it has some.
+    pub(super) fn source_set(&self) -> Option<SetName> {
+        (!self.sources.is_empty()).then_some(SetName::AllowedSources)
     }
 
     /// The timeout of its session affinity in seconds, if it has that.

@@ -95,7 +95,14 @@ impl ClassKind {
 
 /// Whether something follows from how many frontends are in the set.
 fn is_counted(set: SetName) -> bool {
-    matches!(set, SetName::Internal(_) | SetName::Slots(..) | SetName::WithAffinity(_) | SetName::Firewalled)
+    matches!(
+        set,
+        SetName::Internal(_)
+            | SetName::Slots(..)
+            | SetName::WithAffinity(_)
+            | SetName::Firewalled
+            | SetName::AllowedSources
+    )
 }
 
 /// The parts that a table has, as far as its sets and the notes in its rules tell.
@@ -123,12 +130,12 @@ pub(super) fn found(table: &TableContents) -> ProgramFeatures {
 ///
 /// Classes that it has stay, used or not. They are ordered by how many frontends are of them, as most connections are for a frontend of
 /// the class that is tested first. An order that is still good enough stays, so that hardly any change of a Service rewrites rules.
-/// Session affinity and source ranges go with their last frontend, for each new connection has to be looked up for them.
+/// Session affinity and source ranges go with their last element, for each new connection has to be looked up for them.
 pub(super) fn needed(held: &ProgramFeatures, now: &FrontendCounts, upcoming: &FrontendCounts) -> ProgramFeatures {
     let used = || now.0.keys().chain(upcoming.0.keys());
     let count_of_set = |set| now.count(set) + upcoming.count(set);
     let affinity = used().filter_map(SetName::affinity).collect();
-    let sources = count_of_set(SetName::Firewalled) > 0;
+    let sources = SetName::SOURCES.into_iter().any(|set| count_of_set(set) > 0);
     let mut features = ProgramFeatures { affinity, sources, ..ProgramFeatures::default() };
     for kind in ClassKind::ALL {
         let count_of = |class: SizeClass| count_of_set(kind.set(class));
@@ -145,6 +152,11 @@ pub(super) fn needed(held: &ProgramFeatures, now: &FrontendCounts, upcoming: &Fr
         kind.put(order, &mut features);
     }
     features
+}
+
+/// Whether two tables test their classes in the same order.
+pub(super) fn has_same_order(one: &ProgramFeatures, other: &ProgramFeatures) -> bool {
+    one.internal == other.internal && one.classes == other.classes
 }
 
 /// Whether no class is far more populous than one before it: twice, and by more than a few.
