@@ -237,7 +237,7 @@ proptest! {
     /// them, and what restricts their addresses is not.
     #[test]
     fn slices_never_leave_a_frontend_in_between(history in history(), operations in 1..20usize) {
-        let mut proxy = Proxy::with_settings(EngineSettings { max_slice: operations, ..settings() });
+        let mut proxy = Proxy::with_settings(EngineSettings { max_slice: operations, grace: None, ..settings() });
         for step in history.into_iter().chain([common::Move::Sync]) {
             match step {
                 // Some slices, so that what follows arrives while others wait.

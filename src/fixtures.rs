@@ -287,14 +287,14 @@ impl World {
 
     /// The same, seen from this place.
     pub fn unlisted_from(view: View) -> Self {
-        let settings = EngineSettings { slice_goal: None, ..EngineSettings::new(scope(), view) };
+        let settings = EngineSettings { slice_goal: None, grace: None, ..EngineSettings::new(scope(), view) };
         Self { engine: Engine::new(settings), kernel: MemoryKernel::new() }
     }
 
     /// Complete, empty lists arrived, and changes are committed in slices of about so many operations.
     pub fn sliced(max_slice: usize) -> Self {
         let view = View { node_name: NODE.into(), ..View::default() };
-        let settings = EngineSettings { max_slice, ..EngineSettings::new(scope(), view) };
+        let settings = EngineSettings { max_slice, grace: None, ..EngineSettings::new(scope(), view) };
         let mut world = Self { engine: Engine::new(settings), kernel: MemoryKernel::new() };
         empty_lists().into_iter().for_each(|event| drop(world.apply(event)));
         world

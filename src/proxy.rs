@@ -33,7 +33,7 @@ const COMMIT_TIMEOUT_AT_END: Duration = Duration::from_secs(5);
 /// When the loop ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// After the first sync; a failure ends it with the error.
+    /// After the first sync and the removal of what it left; a failure ends it with the error.
     FirstSync,
     /// Never: only when asked to.
     Shutdown,
@@ -105,7 +105,7 @@ impl<B: Backend> Proxy<B> {
         shutdown: &CancellationToken,
     ) -> Result<(), Error> {
         let mut arrived = Vec::new();
-        let (mut wake, mut last_moment) = (Some(clock::now()), None);
+        let (mut wake, mut last_moment, mut has_synced) = (Some(clock::now()), None, false);
         loop {
             if self.wait(events, &mut arrived, wake, until, shutdown).await?.is_break() {
                 return Ok(());
@@ -114,12 +114,15 @@ impl<B: Backend> Proxy<B> {
             wake = loop {
                 let began = clock::now();
                 match self.engine.next(began) {
+                    Next::Wait(_) if has_synced && !self.engine.has_leftovers() => return Ok(()),
                     Next::Wait(at) => break at,
                     Next::Read => self.begin_to_read(),
                     Next::Commit(plan) => {
                         let done = self.commit(*plan, began, shutdown).await;
                         match (done, until) {
-                            (Some(Ok(true)), Until::FirstSync) | (None, _) => return Ok(()),
+                            (None, _) => return Ok(()),
+                            // What packets may still look up is deleted before the end, too.
+                            (Some(Ok(true)), Until::FirstSync) => has_synced = true,
                             (Some(Err(error)), Until::FirstSync) => return Err(error),
                             // What was begun is brought to its end, if that is near.
                             (Some(Ok(false)), _)

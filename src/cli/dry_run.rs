@@ -37,7 +37,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         source::start(args, source::api_client(args).await?, progress, &Connection::default(), &supervisor).await?;
     ready.await?;
     let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
-    let mut engine = Engine::new(EngineSettings { slice_goal: None, ..EngineSettings::new(scope, view) });
+    // One plan shows everything that would change.
+    let settings = EngineSettings { slice_goal: None, grace: None, ..EngineSettings::new(scope, view) };
+    let mut engine = Engine::new(settings);
     tokio::select! {
         complete = fold_until_complete(&mut engine, &mut events) => complete?,
         () = supervisor.shutdown().cancelled() => supervisor.check()?,

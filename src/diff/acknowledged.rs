@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::affinity::InstalledAffinity;
 use super::features::{FrontendCounts, found};
 use super::gates::source_sets;
+use super::leftovers::{Leftovers, Round};
 use super::plan::Scope;
 use super::shared::SharedElement;
 use super::slots::Slots;
@@ -28,6 +29,12 @@ pub struct Acknowledged {
     pub frontends: OrdMap<Frontend, Arc<Installed>>,
     /// The shared elements.
     pub shared: OrdSet<SharedElement>,
+    /// Which of this is left over from earlier plans, for packets that are on their way.
+    pub(super) leftovers: OrdMap<Frontend, Arc<Leftovers>>,
+    /// The same of the shared elements, and the plans that left them.
+    pub(super) shared_leftovers: OrdMap<SharedElement, Round>,
+    /// The last plan that changed the order in which classes are tested, by [`Family::index`].
+    pub(super) reordered: [Round; 2],
     /// How many frontends are in the sets that decide about the program, by [`Family::index`].
     pub(super) counts: [FrontendCounts; 2],
     /// The two tables without their elements.
@@ -115,6 +122,11 @@ impl Acknowledged {
         counts
     }
 
+    /// How many elements of a frontend are left over.
+    pub(crate) fn leftover_count(&self, frontend: &Frontend) -> usize {
+        self.leftovers.get(frontend).map_or(0, |leftovers| leftovers.len())
+    }
+
     /// Whether there is a table of this family.
     pub fn has_table(&self, family: Family) -> bool {
         self.tables[family.index()].is_some()
@@ -141,6 +153,9 @@ impl Acknowledged {
         self.counts[family.index()] = FrontendCounts::default();
         self.frontends = self.frontends.into_iter().filter(|(frontend, _)| frontend.family() != family).collect();
         self.shared = self.shared.into_iter().filter(|shared| shared.key.family() != family).collect();
+        self.leftovers = self.leftovers.into_iter().filter(|(frontend, _)| frontend.family() != family).collect();
+        self.shared_leftovers =
+            self.shared_leftovers.into_iter().filter(|(shared, _)| shared.key.family() != family).collect();
         self
     }
 }
@@ -313,6 +328,13 @@ impl Installed {
     /// The sets that its elements keep in the program.
     pub(super) fn counted_sets(&self) -> impl Iterator<Item = SetName> {
         self.sets().chain(source_sets(&self.sources))
+    }
+
+    /// The sets that the program has for as long as an element is in them, if it is one that is left over: of what `core` is without that.
+    pub(super) fn extra_sets(&self, core: Option<&Self>) -> impl Iterator<Item = SetName> {
+        let lasts = |set: &SetName| matches!(set, SetName::AffinitySlots(..) | SetName::AllowedSources(_));
+        let in_core: Vec<SetName> = core.into_iter().flat_map(Self::counted_sets).filter(lasts).collect();
+        self.counted_sets().filter(lasts).filter(move |set| !in_core.contains(set)).collect::<Vec<_>>().into_iter()
     }
 
     /// The timeout of its session affinity in seconds, if it has that.

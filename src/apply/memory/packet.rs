@@ -2,6 +2,9 @@
 //!
 //! A packet passes the hooks as in a real kernel, as far as it matters here: the first packet of a connection decides its
 //! destination translation, and a packet that this host sends to itself leaves by the loopback interface and arrives again.
+//!
+//! A packet may be among the rules while batches take effect. As in a real kernel, each base chain runs the rules, and each look-up reads the
+//! set, as they are at that moment.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -52,10 +55,20 @@ pub enum PacketOutcome {
 impl MemoryKernel {
     /// Every outcome that a packet can have, over all random numbers, on a host with these addresses.
     pub fn outcomes(&self, packet: &Packet, host: &BTreeSet<IpAddr>) -> BTreeSet<PacketOutcome> {
+        Self::outcomes_across(&[self], packet, host)
+    }
+
+    /// Every outcome that a packet can have that begins in the first of these generations of a kernel's tables, while the others take
+    /// effect one after the other at any moments of its way.
+    pub fn outcomes_across(generations: &[&Self], packet: &Packet, host: &BTreeSet<IpAddr>) -> BTreeSet<PacketOutcome> {
         let family = Family::from_addr(packet.daddr);
         let sent = PacketState::from_packet(packet);
-        let Some(table) = &self.tables[family.index()] else { return BTreeSet::from([sent.outcome()]) };
-        let mut walk = PacketWalk { table, packet, host, family, outcomes: BTreeSet::new() };
+        let tables: Vec<_> = generations.iter().filter_map(|kernel| kernel.tables[family.index()].as_ref()).collect();
+        if tables.len() < generations.len() {
+            return BTreeSet::from([sent.outcome()]);
+        }
+        let other_rules = (1..tables.len()).filter(|n| tables[*n].chains != tables[n - 1].chains).collect();
+        let mut walk = PacketWalk { tables, other_rules, packet, host, family, outcomes: BTreeSet::new() };
         let states = BTreeSet::from([sent]);
         let left = if packet.iif.is_some() { walk.arrives(states) } else { walk.is_sent(states) };
         let mut outcomes = walk.outcomes;
@@ -72,6 +85,8 @@ struct PacketState {
     masqueraded: bool,
     mark: u32,
     priority: EndpointId,
+    /// The generation of the tables that it saw last. It never sees an earlier one again.
+    generation: usize,
 }
 
 /// How a packet leaves a chain.
@@ -85,7 +100,10 @@ enum ChainExit {
 
 /// The way of one packet through the hooks.
 struct PacketWalk<'a> {
-    table: &'a MemoryTable,
+    /// The generations of the table.
+    tables: Vec<&'a MemoryTable>,
+    /// The generations that have other rules than the one before.
+    other_rules: Vec<usize>,
     packet: &'a Packet,
     host: &'a BTreeSet<IpAddr>,
     family: Family,
@@ -96,7 +114,7 @@ struct PacketWalk<'a> {
 impl PacketState {
     fn from_packet(packet: &Packet) -> Self {
         let to = Endpoint { addr: packet.daddr, port: packet.dport };
-        Self { to, translated: false, masqueraded: false, mark: 0, priority: EndpointId(0) }
+        Self { to, translated: false, masqueraded: false, mark: 0, priority: EndpointId(0), generation: 0 }
     }
 
     fn translated_to(self, to: Endpoint) -> Self {
@@ -136,33 +154,53 @@ impl PacketWalk<'_> {
     }
 
     /// All base chains of a hook, in order of their priorities.
-    fn hook(&mut self, hook: Hook, translates: bool, mut states: BTreeSet<PacketState>) -> BTreeSet<PacketState> {
+    fn hook(&mut self, hook: Hook, translates: bool, states: BTreeSet<PacketState>) -> BTreeSet<PacketState> {
         let of_hook = |base: &crate::dataplane::BaseChain| {
             base.hook == hook && (base.kind == ChainType::Filter || (translates && self.packet.opens))
         };
-        let chains = self.table.chains.iter();
-        let mut chains: Vec<(i32, &str)> =
-            chains.filter_map(|(name, chain)| Some((chain.base.filter(of_hook)?.priority, name.as_str()))).collect();
-        chains.sort_unstable();
-        for (_, name) in chains {
-            // The policy is to accept, so it makes no difference how the packet leaves.
-            states = states.into_iter().flat_map(|state| self.chain(name, state)).map(|(_, state)| state).collect();
+        let mut left = BTreeSet::new();
+        for state in self.with_later_rules(states) {
+            let chains = self.tables[state.generation].chains.iter();
+            let chains = chains.filter_map(|(name, chain)| Some((chain.base.filter(of_hook)?.priority, name.as_str())));
+            let mut chains: Vec<(i32, &str)> = chains.collect();
+            chains.sort_unstable();
+            let mut states = BTreeSet::from([state]);
+            for (_, name) in chains {
+                let begin = self.with_later_rules(states);
+                // The policy is to accept, so it makes no difference how the packet leaves.
+                states =
+                    begin.into_iter().flat_map(|it| self.chain(it.generation, name, it)).map(|(_, it)| it).collect();
+            }
+            left.extend(states);
         }
-        states
+        left
     }
 
-    /// The states in which a packet can leave a chain.
-    fn chain(&mut self, name: &str, state: PacketState) -> BTreeSet<(ChainExit, PacketState)> {
-        let rules: &[Rule] = self.table.chains.get(name).map_or(&[], |chain| &chain.rules);
+    /// The packet with the rules of the generation that it has seen, and with later ones.
+    fn with_later_rules(&self, states: BTreeSet<PacketState>) -> BTreeSet<PacketState> {
+        let later = |state: PacketState| {
+            let later = self.other_rules.iter().copied().filter(move |generation| *generation > state.generation);
+            std::iter::once(state.generation).chain(later).map(move |generation| PacketState { generation, ..state })
+        };
+        states.into_iter().flat_map(later).collect()
+    }
+
+    /// The states in which a packet can leave a chain of this generation.
+    fn chain(&mut self, rules: usize, name: &str, state: PacketState) -> BTreeSet<(ChainExit, PacketState)> {
+        let chain: &[Rule] = self.tables[rules].chains.get(name).map_or(&[], |chain| &chain.rules);
         let mut left = BTreeSet::new();
         let mut here = BTreeSet::from([state]);
-        for rule in rules {
+        for rule in chain {
             let mut next = BTreeSet::new();
             for condition in &rule.conditions {
-                here = here.into_iter().flat_map(|state| self.meets(condition, state, &mut next)).collect();
+                let mut met = BTreeSet::new();
+                for state in here {
+                    self.meet(condition, state, &mut met, &mut next);
+                }
+                here = met;
             }
             for state in here {
-                self.act(&rule.action, state, &mut next, &mut left);
+                self.act(rules, &rule.action, state, &mut next, &mut left);
             }
             here = next;
         }
@@ -173,20 +211,21 @@ impl PacketWalk<'_> {
     /// Does what a rule says. The packet then goes on to the `next` rule, has `left` the chain, or has ended.
     fn act(
         &mut self,
+        rules: usize,
         action: &Action,
         state: PacketState,
         next: &mut BTreeSet<PacketState>,
         left: &mut BTreeSet<(ChainExit, PacketState)>,
     ) {
         match action {
-            Action::Jump(ChainName(chain)) => self.jump(chain, state, next, left),
-            Action::Goto(ChainName(chain)) => left.extend(self.chain(chain, state)),
+            Action::Jump(ChainName(chain)) => self.jump(rules, chain, state, next, left),
+            Action::Goto(ChainName(chain)) => left.extend(self.chain(rules, chain, state)),
             Action::Return => drop(left.insert((ChainExit::Back, state))),
             Action::Drop => drop(self.outcomes.insert(PacketOutcome::Dropped)),
             Action::RejectTcpReset => drop(self.outcomes.insert(PacketOutcome::Reset)),
             Action::Reject => drop(self.outcomes.insert(PacketOutcome::Refused)),
             Action::DnatTo(expr, map) => {
-                for value in self.values(expr, *map, state) {
+                for (value, state) in self.values(expr, *map, state) {
                     match value.and_then(Value::endpoint) {
                         Some(to) => drop(left.insert((ChainExit::Accepted, state.translated_to(to)))),
                         None => drop(next.insert(state)),
@@ -195,10 +234,12 @@ impl PacketWalk<'_> {
             }
             Action::JumpByMap(expr, map) => {
                 let key = self.key(expr, *map, 0, state);
-                let found = key.filter(|key| self.set(*map).is_some_and(|set| set.elements.contains_key(key)));
-                match found.and_then(|key| Element::member(*map, key).chain()) {
-                    Some(ChainName(chain)) => self.jump(&chain, state, next, left),
-                    None => drop(next.insert(state)),
+                let has = |table, key: &Key| self.set(table, *map).is_some_and(|set| set.elements.contains_key(key));
+                for (found, state) in self.each_answer(state, |table| key.filter(|key| has(table, key))) {
+                    match found.and_then(|key| Element::member(*map, key).chain()) {
+                        Some(ChainName(chain)) => self.jump(rules, &chain, state, next, left),
+                        None => drop(next.insert(state)),
+                    }
                 }
             }
             // A map of clients matters for the next connection only.
@@ -214,12 +255,13 @@ impl PacketWalk<'_> {
     /// Runs a chain, and goes on to the next rule if the packet returns from it.
     fn jump(
         &mut self,
+        rules: usize,
         chain: &str,
         state: PacketState,
         next: &mut BTreeSet<PacketState>,
         left: &mut BTreeSet<(ChainExit, PacketState)>,
     ) {
-        for (leaves, state) in self.chain(chain, state) {
+        for (leaves, state) in self.chain(rules, chain, state) {
             match leaves {
                 ChainExit::Back => drop(next.insert(state)),
                 ChainExit::Accepted => drop(left.insert((leaves, state))),
@@ -227,17 +269,17 @@ impl PacketWalk<'_> {
         }
     }
 
-    /// The states in which a packet meets a condition; those in which it does not are added to `others`.
-    fn meets(
+    /// Adds the states in which a packet meets a condition to `met`, and those in which it does not to `others`.
+    fn meet(
         &self,
         condition: &Condition,
         state: PacketState,
+        met: &mut BTreeSet<PacketState>,
         others: &mut BTreeSet<PacketState>,
-    ) -> BTreeSet<PacketState> {
-        let mut met = BTreeSet::new();
+    ) {
         match condition {
             Condition::Recalls(expr, map) => {
-                for value in self.values(expr, *map, state) {
+                for (value, state) in self.values(expr, *map, state) {
                     match value.and_then(Value::id) {
                         Some(priority) => met.insert(PacketState { priority, ..state }),
                         None => others.insert(state),
@@ -245,17 +287,33 @@ impl PacketWalk<'_> {
                 }
             }
             Condition::ForgetsId => drop(met.insert(PacketState { priority: EndpointId(0), ..state })),
-            condition if self.holds(condition, state) => drop(met.insert(state)),
-            _ => drop(others.insert(state)),
+            condition => {
+                for (holds, state) in self.holds(condition, state) {
+                    if holds { &mut *met } else { &mut *others }.insert(state);
+                }
+            }
         }
-        met
     }
 
-    fn holds(&self, condition: &Condition, state: PacketState) -> bool {
+    /// What a look-up answers in the generation that the packet has seen, and in later ones; each answer with its first generation. For later
+    /// look-ups a packet of an earlier generation can see all that one of a later generation can.
+    fn each_answer<T: PartialEq>(&self, state: PacketState, ask: impl Fn(usize) -> T) -> Vec<(T, PacketState)> {
+        let mut answers: Vec<(T, PacketState)> = Vec::with_capacity(1);
+        for generation in state.generation..self.tables.len() {
+            let answer = ask(generation);
+            if answers.iter().all(|(other, _)| *other != answer) {
+                answers.push((answer, PacketState { generation, ..state }));
+            }
+        }
+        answers
+    }
+
+    /// Whether a condition holds; both, if that depends on the generation.
+    fn holds(&self, condition: &Condition, state: PacketState) -> Vec<(bool, PacketState)> {
         let iif = self.packet.iif.as_deref();
-        match condition {
-            Condition::In(expr, set) => self.is_in(expr, *set, state),
-            Condition::NotIn(expr, set) => !self.is_in(expr, *set, state),
+        self.each_answer(state, |table| match condition {
+            Condition::In(expr, set) => self.is_in(table, expr, *set, state),
+            Condition::NotIn(expr, set) => !self.is_in(table, expr, *set, state),
             Condition::SaddrIn(network) => network.contains(&self.packet.saddr),
             Condition::SaddrNotIn(network) => !network.contains(&self.packet.saddr),
             Condition::DaddrNotIn(network) => !network.contains(&state.to.addr),
@@ -268,18 +326,19 @@ impl PacketWalk<'_> {
             Condition::CtStatusDnat => state.translated,
             Condition::CtStatusNoDnat => !state.translated,
             Condition::Mark(bit) => state.mark & bit == *bit,
-            Condition::Recalls(expr, map) => self.values(expr, *map, state).iter().any(Option::is_some),
-            Condition::ForgetsId => true,
-            Condition::Remembers(map, _) => self.set(*map).is_some_and(|clients| {
+            Condition::Recalls(..) | Condition::ForgetsId => true,
+            Condition::Remembers(map, _) => self.set(table, *map).is_some_and(|clients| {
                 clients.elements.contains_key(&Key::Client(self.packet.saddr)) || !clients.is_full()
             }),
-        }
+        })
     }
 
     /// Whether the key made of these fields is in a set, or in one of its ranges.
-    fn is_in(&self, expr: &Expr, set: SetName, state: PacketState) -> bool {
-        let Some(key) = self.key(expr, set, 0, state) else { return false };
-        let Some(held) = self.set(set) else { return false };
+    fn is_in(&self, table: usize, expr: &Expr, set: SetName, state: PacketState) -> bool {
+        let (Some(key), name) = (self.key(expr, set, 0, state), set.to_string()) else { return false };
+        // A packet that still runs the rules of before finds a deleted set as it was at the end.
+        let mut held = self.tables[..=table].iter().rev().map(|table| table.sets.get(&name));
+        let Some(held) = held.find_map(|held| held) else { return false };
         match key {
             Key::Network(one) => {
                 held.elements.keys().any(|held| matches!(held, Key::Network(range) if range.contains(&one)))
@@ -288,14 +347,20 @@ impl PacketWalk<'_> {
         }
     }
 
-    fn set(&self, set: SetName) -> Option<&MemorySet> {
-        self.table.sets.get(&set.to_string())
+    fn set(&self, table: usize, set: SetName) -> Option<&MemorySet> {
+        self.tables[table].sets.get(&set.to_string())
     }
 
-    /// What a map can have for the key made of these fields: over all random numbers, if there is one among them.
-    fn values(&self, expr: &Expr, map: SetName, state: PacketState) -> BTreeSet<Option<Value>> {
-        let value = |slot| self.set(map)?.elements.get(&self.key(expr, map, slot, state)?)?.value;
-        (0..expr.class.map_or(1, |class| class.slots())).map(value).collect()
+    /// What a map can have for the key made of these fields: over all random numbers, if there is one among them, and over all generations.
+    fn values(&self, expr: &Expr, map: SetName, state: PacketState) -> Vec<(Option<Value>, PacketState)> {
+        let slots = 0..expr.class.map_or(1, |class| class.slots());
+        let values = slots.flat_map(|slot| self.each_answer(state, |table| self.value(table, expr, map, slot, state)));
+        values.collect()
+    }
+
+    /// The data of a map for the key made of these fields. A deleted map has none.
+    fn value(&self, table: usize, expr: &Expr, map: SetName, slot: u32, state: PacketState) -> Option<Value> {
+        self.set(table, map)?.elements.get(&self.key(expr, map, slot, state)?)?.value
     }
 
     /// The key made of these fields; `None` if no element of the set can have it.

@@ -36,6 +36,9 @@ impl Follower for HealthFollower {
     }
 
     fn committed(&mut self, committed: &Committed, _: &Snapshot, _: Effort) {
+        if committed.is_tidying() {
+            return;
+        }
         if committed.is_caught_up() {
             self.0.synced(Timestamp::now());
         } else if !committed.plan.is_empty() {
@@ -74,6 +77,9 @@ impl ServiceHealthFollower {
 
 impl Follower for ServiceHealthFollower {
     fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, _: Effort) {
+        if committed.is_tidying() {
+            return;
+        }
         let newest = &snapshot.desired().health_checks;
         if committed.is_caught_up() {
             // Ports that were taken are tried again with every commit.

@@ -29,6 +29,10 @@ impl Follower for LogFollower {
     fn committed(&mut self, committed: &Committed, _: &Snapshot, effort: Effort) {
         committed.refused.iter().for_each(log_skipped);
         let plan = &committed.plan;
+        if committed.is_tidying() {
+            tracing::debug!(operations = plan.operations.len(), "deleted what no packet looks up any more");
+            return;
+        }
         if plan.is_empty() && committed.after_reading {
             tracing::info!("the kernel holds everything already: nothing had to change");
             return;

@@ -74,6 +74,12 @@ impl MetricsFollower {
     }
 }
 
+/// Records the length of a batch.
+fn batch_bytes(effort: Effort) {
+    #[expect(clippy::cast_precision_loss, reason = "no batch has 2^52 bytes")]
+    histogram!(names::BATCH_BYTES).record(effort.bytes as f64);
+}
+
 impl Follower for MetricsFollower {
     fn received(&mut self, received: &Received) {
         names::event(&received.event);
@@ -113,12 +119,18 @@ impl Follower for MetricsFollower {
     fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, effort: Effort) {
         committed.refused.iter().for_each(names::skipped);
         let plan = &committed.plan;
-        self.sent(plan, effort.took);
         self.counts.follow(&plan.operations);
+        if committed.is_tidying() {
+            names::plan(plan);
+            batch_bytes(effort);
+            return;
+        }
+        self.sent(plan, effort.took);
         match committed.progress {
             SyncProgress::CaughtUp => self.pending.all_programmed(clock::now(), Timestamp::now()),
             SyncProgress::Newest => self.pending.newest_programmed(clock::now(), Timestamp::now()),
             SyncProgress::Partial => self.pending.newest_wait(),
+            SyncProgress::Tidied => {}
         }
         if committed.is_caught_up() {
             self.end_sync();
@@ -136,8 +148,7 @@ impl Follower for MetricsFollower {
             counter!(names::SYNCS, "result" => "unchanged").increment(1);
             return;
         }
-        #[expect(clippy::cast_precision_loss, reason = "no batch has 2^52 bytes")]
-        histogram!(names::BATCH_BYTES).record(effort.bytes as f64);
+        batch_bytes(effort);
         counter!(names::SYNCS, "result" => "committed").increment(1);
     }
 
