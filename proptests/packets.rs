@@ -523,7 +523,7 @@ impl Programmed {
         let view = View { node_name: NODE.into(), node_ports: setup.node_ports.clone(), ..View::default() };
         let mut new = Self {
             setup: setup.clone(),
-            engine: Engine::new(EngineSettings::new(setup.scope(), view)),
+            engine: Engine::new(EngineSettings { grace: None, ..EngineSettings::new(setup.scope(), view) }),
             kernel: MemoryKernel::new(),
             model: Model::new(setup),
         };

@@ -173,7 +173,7 @@ pub(super) fn transition(
     let [held_sets, wanted_sets] = [before, wanted].map(|it| it.memberships.iter().map(|(set, _)| set));
     let (mut memberships, mut gate_goes, mut is_gate_kept) = (Vec::new(), false, false);
     for (set, comment) in before.memberships.iter().filter(|(set, _)| !wanted_sets.clone().any(|other| other == set)) {
-        let goes = order.goes_at_once(*set, held_sets.clone(), wanted_sets.clone());
+        let goes = order.goes_at_once(*set, &held_sets, &wanted_sets);
         if !goes && draft.keeps(*set, Key::Frontend(frontend), false) {
             is_gate_kept = true;
             memberships.push((*set, comment.clone()));

@@ -24,8 +24,8 @@ impl LookupOrder<'_> {
     pub fn goes_at_once<'w>(
         &self,
         gate: SetName,
-        held: impl Iterator<Item = &'w SetName> + Clone,
-        wanted: impl Iterator<Item = &'w SetName> + Clone,
+        held: &(impl Iterator<Item = &'w SetName> + Clone),
+        wanted: &(impl Iterator<Item = &'w SetName> + Clone),
     ) -> bool {
         if let SetName::Slots(list, class) = gate {
             let of_list = |set: &SetName| match set {
@@ -144,7 +144,7 @@ mod tests {
             classes: classes.map(|class| (EndpointList::Any, class)).to_vec(),
             ..ProgramFeatures::default()
         };
-        LookupOrder { features: &features, is_settled }.goes_at_once(gate, [].iter(), wanted.iter())
+        LookupOrder { features: &features, is_settled }.goes_at_once(gate, &[].iter(), &wanted.iter())
     }
 
     #[test]
@@ -153,13 +153,16 @@ mod tests {
         let goes = |is_settled, held: &[SetName]| {
             let wanted = [SetName::ExternalLocal, SetName::Slots(EndpointList::Local, class(1))];
             let order = LookupOrder { features: &features, is_settled };
-            order.goes_at_once(SetName::External, held.iter(), wanted.iter())
+            order.goes_at_once(SetName::External, &held.iter(), &wanted.iter())
         };
         assert!(goes(true, &[]) && !goes(false, &[]));
         assert!(goes(false, &[SetName::Slots(EndpointList::Local, class(2))]));
         let wanted = [SetName::ExternalLocal, SetName::Slots(EndpointList::Any, class(1)), SetName::DropServices];
         let order = LookupOrder { features: &features, is_settled: false };
-        assert!(order.goes_at_once(SetName::External, [].iter(), wanted.iter()), "clients outside are dropped at once");
+        assert!(
+            order.goes_at_once(SetName::External, &[].iter(), &wanted.iter()),
+            "clients outside are dropped at once"
+        );
     }
 
     #[test]
