@@ -46,11 +46,11 @@ impl LookupOrder<'_> {
             return match wanted.clone().find_map(of_list) {
                 Some(other) => self.is_settled && self.affinity_rank(list, class) < self.affinity_rank(list, other),
                 // Without endpoints packets fall through to what is said about the frontend behind. Otherwise some may draw from it.
-                None => !leads_to_endpoints(wanted),
+                None => !leads_to_endpoints(wanted.clone()),
             };
         }
         if matches!(gate, SetName::AffinityChains(..)) {
-            return !leads_to_endpoints(wanted);
+            return !leads_to_endpoints(wanted.clone());
         }
         let Some(place) = self.place(gate) else { return true };
         let Some(first) = wanted.clone().filter_map(|set| self.place(*set)).min() else { return true };
