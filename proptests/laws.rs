@@ -70,7 +70,11 @@ fn orders(endpoints: &[Endpoint]) -> Vec<Vec<Endpoint>> {
 }
 
 fn slots(installed: Option<&Installed>, policy: TrafficPolicy) -> Vec<Endpoint> {
-    installed.map_or_else(Vec::new, |installed| installed.endpoints(policy).collect())
+    let Some(installed) = installed else { return Vec::new() };
+    let Some(affinity) = &installed.affinity else { return installed.endpoints(policy).collect() };
+    let list = affinity.list(policy);
+    let endpoint = |id| list.endpoints.iter().find(|(of, _)| of == id).map(|(_, endpoint)| *endpoint);
+    list.slots.iter().filter_map(|(_, id)| endpoint(id)).collect()
 }
 
 proptest! {
