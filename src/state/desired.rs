@@ -48,6 +48,8 @@ pub struct Compiled {
     pub changed: ChangedKeys,
     /// The Services that newly lost a frontend to another one.
     pub lost_claims: Vec<Skipped>,
+    /// The NodePorts that may have changed.
+    pub node_ports: ChangedNodePorts,
     /// UDP frontends whose Service still exists but that lost endpoints which flows may stay at.
     pub lost_flows: BTreeSet<Frontend>,
 }
@@ -68,6 +70,15 @@ pub enum ChangedKeys {
     },
 }
 
+/// NodePorts that may have changed, for those who serve them by other means than rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangedNodePorts {
+    /// All of them.
+    Everything,
+    /// These and no others.
+    These(Vec<Frontend>),
+}
+
 /// A frontend that may have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangedFrontend {
@@ -81,6 +92,25 @@ pub struct ChangedFrontend {
 
 /// The size of a change: at most so many elements of the Service's frontends may have to be written. 0 if the change is urgent.
 pub type Weight = u32;
+
+impl Default for ChangedNodePorts {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
+impl ChangedKeys {
+    /// The NodePorts among these keys.
+    pub(super) fn node_ports(&self) -> ChangedNodePorts {
+        match self {
+            Self::Everything => ChangedNodePorts::Everything,
+            Self::These { frontends, .. } => {
+                let changed = frontends.iter().map(|changed| changed.frontend);
+                ChangedNodePorts::These(changed.filter(|frontend| frontend.addr.is_unspecified()).collect())
+            }
+        }
+    }
+}
 
 impl Default for ChangedKeys {
     fn default() -> Self {
@@ -131,7 +161,7 @@ impl Desired {
         let mut lost_claims: Vec<Skipped> =
             contested.iter().flat_map(|frontend| self.newly_lost(frontend, &None)).collect();
         lost_claims.extend(self.newly_hidden_anywhere());
-        Compiled { changed: ChangedKeys::Everything, lost_claims, lost_flows: BTreeSet::new() }
+        Compiled { changed: ChangedKeys::Everything, lost_claims, ..Compiled::default() }
     }
 
     /// Compiles the Services that changed, each once, given the cluster after the changes.
@@ -174,14 +204,14 @@ impl Desired {
             std::mem::replace(&mut self.knows_node_port_addresses, cluster.knows_node_port_addresses());
         if !knew_addresses && self.knows_node_port_addresses {
             // Those that were kept are compared now.
-            return Compiled { changed: ChangedKeys::Everything, lost_claims, lost_flows };
+            return Compiled { changed: ChangedKeys::Everything, lost_claims, lost_flows, ..Compiled::default() };
         }
         let changed = ChangedKeys::These {
             elements: touched.elements + touched.shared.len(),
             frontends: touched.frontends,
             shared: touched.shared,
         };
-        Compiled { changed, lost_claims, lost_flows }
+        Compiled { changed, lost_claims, lost_flows, ..Compiled::default() }
     }
 
     /// Takes over everything that is asked for, where nothing was asked for before. Returns the frontends with several claims.
