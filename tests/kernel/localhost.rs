@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::cluster::{status, until};
 use crate::common::netns::{Failure, Family, NODE_NAME, Proxy, Request, Transport};
 use crate::world::{TARGET_PORT, World, pod_number};
 
@@ -126,7 +127,7 @@ fn without_the_word_or_without_the_gate_nothing_listens() {
     for flags in [&["--nodeport-addresses", "primary"][..], &["--nodeport-addresses", "primary,localhost", gate]] {
         let manifests = ["--manifests", world.manifests.path(), "--watch"];
         let proxy = world.node.start_pointsman(&[&manifests[..], flags].concat());
-        world.settle();
+        until(&proxy, "it is ready", || status(&world.node.host, "/healthz") == "HTTP/1.0 200 OK");
         assert_eq!(reached(&world, Family::V4, NODE_PORT), Err(Failure::Refused), "{flags:?}");
         assert_eq!(proxy.terminate().code, Some(0));
     }
@@ -175,4 +176,61 @@ fn a_thousand_connections_at_once_are_served() {
         });
         println!("{family:?}: {CONNECTIONS} connections at once answered after {:?}", begun.elapsed());
     }
+}
+
+#[test]
+fn no_neighbour_reaches_the_listener_even_where_the_host_routes_loopback_addresses() {
+    let Some(world) = node_with_ports() else { return };
+    let proxy = start(&world, &[]);
+    until_reached(&world, &proxy, Family::V4, NODE_PORT, &Ok(BTreeSet::from([11, 12])));
+    // As kube-proxy's iptables mode leaves a node.
+    world.node.host.sysctl("ipv4/conf/all/route_localnet", "1");
+    world.node.client.sysctl("ipv4/conf/all/route_localnet", "1");
+    // The neighbour gives up its own loopback address and routes it to the node.
+    world.node.client.ip_batch(
+        "addr del 127.0.0.1/8 dev lo
+         route add 127.0.0.0/8 via 192.0.2.1 src 192.0.2.2",
+    );
+    let at = SocketAddr::new(loopback(Family::V4), NODE_PORT);
+    let request = Request::new(&world.node.client, Transport::Tcp, at).from(Family::V4.client_ip());
+    let answer = request.timeout(Duration::from_millis(500)).send();
+    assert!(answer.is_err(), "{answer:?}");
+    until_reached(&world, &proxy, Family::V4, NODE_PORT, &Ok(BTreeSet::from([11, 12])));
+}
+
+/// Sends so many bytes to an address from inside the host, and says how many arrive there in a second.
+fn throughput(world: &World, to: SocketAddr, listener: &TcpListener, length: usize) -> f64 {
+    std::thread::scope(|threads| {
+        let received = threads.spawn(|| {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            std::io::copy(&mut stream, &mut std::io::sink()).expect("the stream is read")
+        });
+        let begun = Instant::now();
+        world.node.host.enter(|| {
+            let mut stream = TcpStream::connect(to).expect("it is served");
+            let piece = vec![7; 1 << 20];
+            (0..length >> 20).for_each(|_| stream.write_all(&piece).expect("it is read"));
+        });
+        assert_eq!(received.join().expect("no panic"), length as u64, "every byte arrives");
+        length as f64 / begun.elapsed().as_secs_f64()
+    })
+}
+
+#[test]
+fn a_large_transfer_arrives_complete() {
+    const LENGTH: usize = 512 << 20;
+    let Some(world) = node_with_ports() else { return };
+    let endpoint = SocketAddr::new(Family::V4.pod_ip(13), TARGET_PORT);
+    let listener = world.node.pods.enter(|| TcpListener::bind(endpoint).expect("a pod's address"));
+    set_endpoints(&world, "web", Family::V4, &[13]);
+    let proxy = start(&world, &[]);
+    let listening = "kubeproxy_nftables_localhost_nodeport_listeners{ip_family=\"IPv4\"} 2";
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !proxy.metrics(&world.node.host).contains(listening) {
+        assert!(Instant::now() < deadline, "{}", proxy.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let direct = throughput(&world, endpoint, &listener, LENGTH);
+    let carried = throughput(&world, SocketAddr::new(loopback(Family::V4), NODE_PORT), &listener, LENGTH);
+    println!("one connection: {:.0} MB/s direct, {:.0} MB/s through the loopback address", direct / 1e6, carried / 1e6);
 }
