@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{Model, assert_satisfies, cases, event, initial, settings};
 use pointsman::apply::{Backend, Error, MemoryKernel, Receipt, Refusal};
-use pointsman::dataplane::{Element, Family, Key, Object, Operation, Protocol, Tables};
+use pointsman::dataplane::{Element, Family, Frontend, Key, Object, Operation, Protocol, Tables};
 use pointsman::diff::Acknowledged;
 use pointsman::engine::{Committed, EngineSettings};
 use pointsman::follow::{Effort, Follower};
@@ -93,8 +93,8 @@ impl Backend for FaultyKernel {
         }
     }
 
-    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
-        self.kernel.clients(family, node_port).await
+    async fn clients(&mut self, frontend: Frontend) -> Result<Vec<Element>, Error> {
+        self.kernel.clients(frontend).await
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

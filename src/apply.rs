@@ -12,7 +12,7 @@ use thiserror::Error;
 
 #[cfg(doc)]
 use crate::dataplane::SetName;
-use crate::dataplane::{Element, Family, Operation, Tables};
+use crate::dataplane::{Element, Family, Frontend, Operation, Tables};
 
 mod any_backend;
 mod memory;
@@ -33,9 +33,9 @@ pub trait Backend: Send {
     /// run in a task of its own.
     fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static;
 
-    /// Reads the affinity map of a family: the clients of frontends with session affinity, as elements of [`SetName::Clients`].
-    /// Empty if there is no such map.
-    fn clients(&mut self, family: Family, node_port: bool) -> impl Future<Output = Result<Vec<Element>, Error>> + Send;
+    /// Reads the clients that a frontend with session affinity remembers, as elements of [`SetName::Clients`]. None if it has no such
+    /// map.
+    fn clients(&mut self, frontend: Frontend) -> impl Future<Output = Result<Vec<Element>, Error>> + Send;
 
     /// How long a commit may take, roughly: while the kernel works on a batch no other program can change its rules. A larger plan
     /// is split into several batches.

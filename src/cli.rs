@@ -10,6 +10,7 @@ mod combinations;
 mod configuration;
 mod doctor;
 mod dry_run;
+mod guards;
 mod kube_proxy;
 mod logging;
 mod output;

@@ -19,14 +19,14 @@ mod set;
 mod tables;
 
 pub use chain::{BaseChain, Chain, ChainName, ChainType, Hook};
-pub use element::{Element, Key, KeyField, KeyFields};
+pub use element::{Element, EndpointId, Key, KeyField, KeyFields, Value};
 #[cfg(test)]
 pub(crate) use key::comparisons;
 pub use key::{Endpoint, Family, Frontend, ParseProtocolError, Protocol};
 pub use operation::{Object, Operation, Verb};
 pub use program::{LocalPods, Options, Program, ProgramFeatures};
 pub use rule::{Action, Condition, Expr, Rule};
-pub use set::{Affinity, EndpointList, Field, SetDefinition, SetName, SizeClass};
+pub use set::{AffinityStep, EndpointList, Field, PrefixLength, SetDefinition, SetName, SizeClass};
 pub use tables::{ChainContents, SetContents, TableContents, Tables};
 
 /// The name of Pointsman's tables, `ip pointsman` and `ip6 pointsman`.

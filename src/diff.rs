@@ -19,23 +19,25 @@
 //! removed.
 //!
 //! A plan for some of the keys that differ is a smaller plan of the same kind: so the [engine](crate::engine) commits a large change in
-//! slices. Beside the operations a plan names the endpoints that clients with session affinity were sent to and no longer are: what
-//! packets record is not an element that a Service asks for, and is deleted by other means.
+//! slices.
+//!
+//! A frontend with session affinity also has chains and a map of its own, which come and go with it. What packets record in that map is
+//! not an element that a Service asks for, and is left to packets and to the kernel.
 
 mod acknowledged;
+mod affinity;
 mod features;
 mod frontend;
 mod gates;
 mod plan;
 mod shared;
 mod slots;
-mod stale_clients;
 mod table;
 
 pub use acknowledged::{Acknowledged, Installed};
-pub(crate) use gates::memberships as gates;
+pub use affinity::{ClientMap, EndpointsById, InstalledAffinity, OwnChain};
+pub(crate) use gates::program_sets;
 pub use plan::{FrontendChange, Keys, Plan, Scope, SharedChange, TableChange, diff};
 pub(crate) use plan::{Upcoming, is_wanted};
 pub use shared::SharedElement;
 pub use slots::Slots;
-pub use stale_clients::is_stale;

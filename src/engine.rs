@@ -274,7 +274,6 @@ impl Engine {
     /// The kernel acknowledged a plan, or the plan had no operations. `sent` is when the commit was sent.
     pub fn committed(&mut self, mut plan: Plan, sent: Moment, now: Moment) -> Committed {
         let held = std::mem::take(&mut plan.next);
-        let has_affinity = held.has_affinity();
         let before = std::mem::replace(&mut self.kernel, Kernel::Known { held: Box::new(held), read_at: None });
         let (has_all_new, after_reading) = match before {
             Kernel::Committing(batch) => (batch.has_all_new, batch.after_reading),
@@ -290,7 +289,7 @@ impl Engine {
             refused = self.conclude_bisect(now);
             self.schedule.caught_up(now);
         }
-        Committed { plan, after_reading, progress, has_affinity, refused }
+        Committed { plan, after_reading, progress, refused }
     }
 
     fn progress(&self, has_all_new: bool) -> SyncProgress {

@@ -105,6 +105,16 @@ impl ServiceBuilder {
         self
     }
 
+    pub fn external_ips(mut self, ips: &[&str]) -> Self {
+        self.0.external_ips = ips.iter().copied().map(ip).collect();
+        self
+    }
+
+    pub fn load_balancer_ips(mut self, ips: &[&str]) -> Self {
+        self.0.load_balancer_ips = ips.iter().copied().map(ip).collect();
+        self
+    }
+
     /// `internalTrafficPolicy: Local`
     pub fn local(mut self) -> Self {
         self.0.internal_traffic_local = true;
@@ -319,7 +329,7 @@ impl World {
         let folded = self.engine.fold(event);
         assert_eq!(folded.skipped, applied.skipped);
         let compiled = self.engine.compile();
-        let skipped = [applied.skipped, compiled.lost_claims].concat();
+        let skipped = [applied.skipped, compiled.skipped].concat();
         Seen { changes: applied.changes, skipped, lost_flows: compiled.lost_flows }
     }
 

@@ -1,4 +1,4 @@
-//! The interface of everything that follows commits: affinity, stale UDP flows, health checks, health, metrics, Events, the log.
+//! The interface of everything that follows commits: stale UDP flows, health checks, health, metrics, Events, the log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

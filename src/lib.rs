@@ -6,7 +6,6 @@
 //!
 //! `dataplane`, `state`, `diff` and `engine` are functions from values to values: no input or output, no clock, no async.
 
-pub mod affinity;
 pub mod apply;
 pub mod cli;
 pub mod clock;

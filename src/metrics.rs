@@ -50,6 +50,11 @@ pub fn describe() {
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
+/// The lines before the values of a metric that is read at each scrape, in Prometheus' text format.
+pub(crate) fn header(name: &str) -> String {
+    ALL.iter().find(|metric| metric.name == name).map(Metric::header).unwrap_or_default()
+}
+
 /// Counts documents of manifests that were left out, where there is no object to name.
 pub fn count_manifest_problem(kind: &str, documents: usize) {
     counter!(SKIPPED, "kind" => kind.to_owned(), "reason" => "undecodable").increment(documents as u64);

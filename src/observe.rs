@@ -10,7 +10,7 @@ mod serve;
 mod service_health;
 mod start;
 
-pub use clients::ClientCounts;
+pub use clients::{AffinityFrontends, ClientCounts};
 pub use events::{EventNote, EventRate, EventType, Events, publish};
 pub use health::{FamilyHealth, Health, HealthReport};
 pub use http::{About, ListenError, Listener, Pages};

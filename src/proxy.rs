@@ -22,8 +22,8 @@ mod followers;
 mod reading;
 
 pub(crate) use followers::log_skipped;
+pub use followers::{AffinityFollower, FirstSyncFollower, ServiceHealthFollower};
 use followers::{EventsFollower, HealthFollower, LogFollower, MetricsFollower};
-pub use followers::{FirstSyncFollower, ServiceHealthFollower};
 
 /// The most events that are folded before the next commit.
 const MAX_EVENTS: usize = 100_000;

@@ -206,7 +206,11 @@ impl FrontendView {
             endpoints: installed.endpoints(TrafficPolicy::Cluster).collect(),
             local_endpoints: installed.endpoints(TrafficPolicy::Local).collect(),
             sources: installed.sources.iter().copied().collect(),
-            affinity: installed.affinity().map(|seconds| format!("clients stay for {seconds} s")).into_iter().collect(),
+            affinity: installed
+                .affinity_seconds()
+                .map(|seconds| format!("clients stay for {seconds} s"))
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -215,7 +219,7 @@ impl FrontendView {
         let mut gates: Vec<SetName> = self.gates.clone();
         gates.retain(|gate| *gate != SetName::Firewalled);
         let outcome = match gates.as_slice() {
-            [SetName::Internal(_) | SetName::External | SetName::Nodeports] => "balanced",
+            [SetName::Internal(_) | SetName::InternalAffinity | SetName::External | SetName::Nodeports] => "balanced",
             [SetName::ExternalLocal | SetName::NodeportsLocal] => "balanced over this node's endpoints",
             [SetName::ExternalLocal, SetName::DropServices] | [SetName::NodeportsLocal, SetName::DropNodeports] => {
                 "dropped from outside: no endpoints on this node"

@@ -16,12 +16,14 @@ mod desired;
 mod event;
 mod few;
 mod flows;
+mod guards;
 mod local;
 mod names;
 mod object;
 mod select;
 mod service_state;
 mod skipped;
+mod slice_ports;
 mod snapshot;
 mod view;
 
@@ -34,6 +36,7 @@ pub use compile::{Exposure, FrontendSpec, Outcome, SharedDemand, TrafficPolicy};
 pub use desired::{ChangedFrontend, ChangedKeys, ChangedNodePorts, Compiled, Desired, Weight};
 pub use event::{Decoded, Event, Kind, Received, UnreadableObject};
 pub use few::Few;
+pub use guards::Guards;
 pub use local::{HealthCheck, HealthChecks, WithoutLocal};
 pub use names::{ObjectName, owner_tag};
 pub use object::{

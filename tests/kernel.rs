@@ -51,5 +51,7 @@ mod refusals;
 mod restarts;
 #[path = "kernel/service_health.rs"]
 mod service_health;
+#[path = "kernel/source_ranges.rs"]
+mod source_ranges;
 #[path = "kernel/world.rs"]
 mod world;

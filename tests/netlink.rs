@@ -15,8 +15,9 @@ use conformance::{
 };
 use pointsman::apply::{Backend, Error, Netlink, Nft, Receipt, Refusal};
 use pointsman::dataplane::{
-    Affinity, Element, Endpoint, EndpointList, Family, Field, Frontend, Key, LocalPods, Object, Operation, Options,
-    Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents, Tables,
+    AffinityStep, Chain, Element, Endpoint, EndpointId, EndpointList, Family, Field, Frontend, Key, LocalPods, Object,
+    Operation, Options, PrefixLength, Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents, Tables,
+    Value,
 };
 use pointsman::diff::{Acknowledged, diff};
 use pointsman::state::Desired;
@@ -91,9 +92,9 @@ impl Backend for BothBackends {
     }
 
     /// Both read the same.
-    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
-        let mut by_netlink = self.netlink.clients(family, node_port).await?;
-        let mut by_nft = self.nft.clients(family, node_port).await?;
+    async fn clients(&mut self, frontend: Frontend) -> Result<Vec<Element>, Error> {
+        let mut by_netlink = self.netlink.clients(frontend).await?;
+        let mut by_nft = self.nft.clients(frontend).await?;
         by_netlink.sort();
         by_nft.sort();
         assert_eq!(by_netlink, by_nft);
@@ -177,22 +178,33 @@ fn programs() -> Vec<Vec<Operation>> {
         options(networks(&["128.0.0.0/1", "fc00::/7"]), false, 15, &[]),
     ];
     let lists = EndpointList::ALL.into_iter().flat_map(|list| [1, 2, 5].map(move |n| (list, n)));
-    let affinity = [false, true]
-        .into_iter()
-        .flat_map(|node_port| [1, 10_800].into_iter().map(move |seconds| Affinity { node_port, seconds }));
-    let parts = ProgramFeatures {
-        classes: lists.filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
-        affinity: affinity.collect(),
+    // Each family with all lengths that its addresses have.
+    let lengths = |family: Family| {
+        let most: u8 = if family == Family::Ip { 32 } else { 128 };
+        (0..=most).filter_map(|bits| bits.to_string().parse().ok()).collect::<BTreeSet<PrefixLength>>()
+    };
+    let affinity = EndpointList::ALL.into_iter().flat_map(|list| [3, 9].map(move |n| (list, n)));
+    let parts = |family| ProgramFeatures {
+        classes: lists.clone().filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
+        affinity: affinity.clone().filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
         internal: [5, 1, 9].into_iter().filter_map(SizeClass::for_endpoints).collect(),
-        sources: true,
+        firewall: true,
+        sources: lengths(family),
     };
     let program = |options: Options| {
         let mut operations = Vec::new();
         for family in Family::ALL {
             operations.push(Operation::add(family, Object::Table));
-            let program = Program::new(family, &options, &parts);
-            operations.extend(program.sets.iter().map(|set| Operation::add(family, options.set(*set))));
-            for chain in &program.chains {
+            let program = Program::new(family, &options, &parts(family));
+            operations.extend(program.sets.iter().map(|set| Operation::add(family, Object::Set(*set))));
+            let clients = clients(family).into_iter();
+            let capacities = [9, Options::KERNEL_AFFINITY_CAPACITY].into_iter().cycle();
+            operations.extend(
+                clients
+                    .zip(capacities)
+                    .map(|(frontend, capacity)| Operation::add(family, Object::Clients { frontend, capacity })),
+            );
+            for chain in program.chains.iter().chain(&own_chains(family)) {
                 operations.push(Operation::add(family, Object::Chain(chain.name.clone(), chain.base)));
                 let rules = chain.stamped_rules().into_iter();
                 let add = |rule| Operation::add(family, Object::Rule(chain.name.clone(), Box::new(rule)));
@@ -205,46 +217,76 @@ fn programs() -> Vec<Vec<Operation>> {
     all.map(program).into()
 }
 
+/// An address, and another one.
+fn addresses(family: Family) -> [std::net::IpAddr; 2] {
+    let texts = match family {
+        Family::Ip => ["10.96.0.1", "10.1.0.9"],
+        Family::Ip6 => ["fd00:96::1", "fd00::9"],
+    };
+    texts.map(|text| text.parse().expect("an address"))
+}
+
+/// Frontends of every protocol: NodePorts, or at an address.
+fn frontends(family: Family, node_port: bool) -> [Frontend; 3] {
+    let [addr, _] = addresses(family);
+    Protocol::ALL.map(|protocol| match node_port {
+        true => Frontend::node_port(family, protocol, 30_080),
+        false => Frontend { addr, protocol, port: 443 },
+    })
+}
+
+/// Frontends with session affinity.
+fn clients(family: Family) -> Vec<Frontend> {
+    [false, true].into_iter().flat_map(|node_port| frontends(family, node_port)).collect()
+}
+
+/// The chains of these frontends.
+fn own_chains(family: Family) -> Vec<Chain> {
+    let steps = |frontend| AffinityStep::ALL.map(|step| Chain::with_affinity(step, frontend, 10_800));
+    clients(family).into_iter().flat_map(steps).collect()
+}
+
 /// Elements of every set of a program.
 fn elements(family: Family, program: &Program) -> Vec<Element> {
-    let (addr, other, networks) = match family {
-        Family::Ip => ("10.96.0.1", "10.1.0.9", ["10.96.0.0/16", "10.97.0.0/16", "192.0.2.7/32", "240.0.0.0/4"]),
-        Family::Ip6 => ("fd00:96::1", "fd00::9", ["fd00:96::/112", "fd00:96::1:0/112", "2001:db8::7/128", "ff00::/8"]),
+    let networks = match family {
+        Family::Ip => ["10.96.0.0/16", "10.97.0.0/16", "192.0.2.7/32", "240.0.0.0/4"],
+        Family::Ip6 => ["fd00:96::/112", "fd00:96::1:0/112", "2001:db8::7/128", "ff00::/8"],
     };
-    let (addr, other) = (addr.parse().expect("an address"), other.parse().expect("an address"));
+    let [addr, other] = addresses(family);
     let endpoint = Endpoint { addr: other, port: 8080 };
     let networks = networks.map(|text| text.parse::<ipnet::IpNet>().expect("a network"));
-    let frontends = |node_port: bool| {
-        let of = |protocol| match node_port {
-            true => Frontend::node_port(family, protocol, 30_080),
-            false => Frontend { addr, protocol, port: 443 },
-        };
-        Protocol::ALL.map(of)
-    };
+    let frontends = |node_port: bool| frontends(family, node_port);
+    let ids = [0x4000_0001, 0x4f3a_91c2, 0x7fff_ffff].map(EndpointId);
+    let own = clients(family).into_iter().map(SetName::Clients);
     let mut elements = Vec::new();
-    for set in &program.sets {
+    for set in program.sets.iter().copied().chain(own) {
         let definition = set.definition();
         let node_port = definition.key.first() == Some(&Field::L4Proto);
         let keys: Vec<Key> = match set {
-            SetName::Endpoints(_) => {
+            SetName::EndpointsById(_) => {
+                frontends(node_port).into_iter().flat_map(|f| ids.map(|id| Key::ById(f, id))).collect()
+            }
+            SetName::Endpoints(_) | SetName::EndpointIds(_) => {
                 frontends(node_port).into_iter().flat_map(|f| (0..3).map(move |slot| Key::Slot(f, slot))).collect()
             }
             SetName::ClusterIps | SetName::NodeportIps => vec![Key::Addr(addr), Key::Addr(other)],
             SetName::ServiceCidrs => networks.map(Key::Network).into(),
-            SetName::AllowedSources => {
-                let sources =
-                    frontends(false).into_iter().flat_map(|f| networks.map(|network| Key::Source(f, network)));
-                sources.collect()
+            SetName::AllowedSources(length) => {
+                let source = length.network_with(other).expect("a length of this family");
+                frontends(false).map(|f| Key::Source(f, source)).into()
             }
-            SetName::Clients { node_port } => {
-                frontends(*node_port).into_iter().map(|f| Key::Client(f, other)).collect()
-            }
+            SetName::Clients(_) => [addr, other].map(Key::Client).into(),
             SetName::Hairpin => Protocol::ALL.map(|protocol| Key::Hairpin(endpoint, protocol)).into(),
             _ => frontends(node_port).map(Key::Frontend).into(),
         };
         for (n, key) in keys.into_iter().enumerate() {
             let comment = (n % 2 == 0).then(|| "default/web:http".into());
-            elements.push(Element { set: *set, key, value: definition.is_map().then_some(endpoint), comment });
+            let value = match definition.data {
+                [] => None,
+                [Field::Id] => Some(Value::Id(ids[n % 3])),
+                _ => Some(Value::Endpoint(endpoint)),
+            };
+            elements.push(Element { set, key, value, comment });
         }
     }
     elements
@@ -262,8 +304,8 @@ async fn listings_of_programs(writer: BatchWriter) -> Vec<String> {
         let mut held = 0;
         for family in Family::ALL {
             held += tables.get(family).map_or(0, |table| table.elements.len());
-            for node_port in [false, true] {
-                held += both.clients(family, node_port).await.expect("clients").len();
+            for frontend in clients(family) {
+                held += both.clients(frontend).await.expect("clients").len();
             }
         }
         assert_eq!(held, elements, "everything is read back");
@@ -410,7 +452,8 @@ fn a_refusal_names_the_operation_and_changes_nothing() {
         backend.commit(&program()).await.expect("the program");
         let batch = slots(3_000, 1);
         let Object::Element(taken) = batch[2_345].object.clone() else { panic!("an element") };
-        let other = Element { value: Some(Endpoint { addr: [10, 1, 0, 9].into(), port: 1 }), ..taken.clone() };
+        let other =
+            Element { value: Some(Value::Endpoint(Endpoint { addr: [10, 1, 0, 9].into(), port: 1 })), ..taken.clone() };
         backend.commit(&[Operation::add_element(other.clone())]).await.expect("one element");
         let before = backend.read(&Family::ALL).await.expect("read");
 

@@ -31,6 +31,8 @@ use variant::{Rules, Source, Variant};
 const GROWTH: f64 = 1.20;
 /// And beside the other shape, at the same size, it must not pay more than this part.
 const BESIDE: f64 = 0.95;
+/// Nor more than this because other Services have session affinity.
+const TIMEOUTS: f64 = 1.03;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -49,6 +51,13 @@ fn main() {
         ("Pointsman, some other Services with session affinity", Rules::OneAffinity, size(5_000)),
         ("Pointsman, every Service with session affinity", Rules::Affinity, size(5_000)),
         ("Pointsman, packets that are for no Service", Rules::Others, size(5_000)),
+        ("Pointsman, 5,000 other Services with as many affinity timeouts", Rules::OtherTimeouts, size(5_000)),
+        (
+            "Pointsman, one Service with affinity: a known client (pod), an unknown one (host)",
+            Rules::OneClient,
+            size(1),
+        ),
+        ("the same, beside 5,000 others with as many timeouts", Rules::OneClientBesideOthers, size(100)),
     ];
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {elapsed}").expect("a template");
     let progress = ProgressBar::new(variants.len() as u64).with_style(style.clone()).with_message("loading rules");
@@ -103,7 +112,23 @@ fn report(variants: &[Variant]) -> String {
     };
     let rows: Vec<Vec<String>> = variants.iter().map(row).collect();
     let mut text = table(&head(&titles), &rows);
-    let [none_small, _, none, small, middle, large, few_chains, chains, others_sticky, sticky, _] = variants else {
+    let [
+        none_small,
+        _,
+        none,
+        small,
+        middle,
+        large,
+        few_chains,
+        chains,
+        others_sticky,
+        sticky,
+        _,
+        timeouts,
+        alone,
+        beside,
+    ] = variants
+    else {
         return text;
     };
     let ratio = |of: &Variant, to: &Variant, source: Source| of.times(source).best / to.times(source).best;
@@ -121,5 +146,7 @@ fn report(variants: &[Variant]) -> String {
     line("Pointsman beside a chain for each Service, at 5,000 × 5", middle, chains, Some(BESIDE));
     line("Pointsman where others have session affinity beside none, at 5,000 × 5", others_sticky, middle, None);
     line("Pointsman with session affinity, the client known, beside none, at 5,000 × 5", sticky, middle, None);
+    line("Pointsman beside 5,000 other Services with as many timeouts, at 5,000 × 5", timeouts, middle, Some(TIMEOUTS));
+    line("100 Services with session affinity beside 5,000 others with as many timeouts", beside, alone, Some(TIMEOUTS));
     text + "\n"
 }

@@ -18,15 +18,23 @@ use crate::variant::{PODS, Rules, is_here};
 /// Programs UDP Services of this size, with as much session affinity as these rules have.
 pub fn load(namespace: &Namespace, size: Size, rules: Rules) {
     let network = PODS.parse().expect("a network");
-    let scope = Scope::dual_stack(Options { local_pods: LocalPods::Networks(vec![network]), ..Options::default() });
-    let (measured, others) = match rules {
-        Rules::Affinity => (sticky as fn(Event) -> Event, sticky as fn(Event) -> Event),
-        Rules::OneAffinity => (plain as fn(Event) -> Event, sticky as fn(Event) -> Event),
-        Rules::None | Rules::Program | Rules::Others | Rules::Chains => {
-            (plain as fn(Event) -> Event, plain as fn(Event) -> Event)
-        }
+    let one_client = matches!(rules, Rules::OneClient | Rules::OneClientBesideOthers);
+    let affinity_capacity = if one_client { 1 } else { Options::KERNEL_AFFINITY_CAPACITY };
+    let local_pods = LocalPods::Networks(vec![network]);
+    let scope = Scope::dual_stack(Options { local_pods, affinity_capacity, ..Options::default() });
+    let as_they_are: fn(Event) -> Event = |event| event;
+    let (measured, others): (fn(Event) -> Event, fn(Event) -> Event) = match rules {
+        Rules::Affinity => (sticky, sticky),
+        Rules::OneAffinity => (as_they_are, sticky),
+        Rules::OneClient | Rules::OneClientBesideOthers => (sticky, as_they_are),
+        _ => (as_they_are, as_they_are),
     };
-    let events = cluster::all(size).into_iter().map(measured).chain(others_of(size).into_iter().map(others)).map(udp);
+    let with_timeouts = match rules {
+        Rules::OtherTimeouts | Rules::OneClientBesideOthers => with_timeouts(size),
+        _ => Vec::new(),
+    };
+    let others = others_of(size).into_iter().map(others).chain(with_timeouts);
+    let events = cluster::all(size).into_iter().map(measured).chain(others).map(udp);
     let mut engine = engine(scope);
     events.for_each(|event| drop(engine.fold(event)));
     engine.compile();
@@ -52,9 +60,21 @@ fn others_of(size: Size) -> Vec<Event> {
     cluster::applied(&objects)
 }
 
-/// As it is.
-fn plain(event: Event) -> Event {
-    event
+/// 5,000 more Services with session affinity, each with another timeout.
+fn with_timeouts(size: Size) -> Vec<Event> {
+    let service = |n: u32| {
+        let number = size.services + 100 + n;
+        let pods = (0..5).map(|e| (cluster::later_ip(2_000 + n * 5 + e), "node-1".to_owned()));
+        cluster::applied(&[cluster::service(number), cluster::slice_of(&cluster::name(number), pods)])
+    };
+    let with_timeout = |n: u32, event: Event| match event {
+        Event::ServiceApplied(Decoded::Object(mut service)) => {
+            Arc::make_mut(&mut service).session_affinity = NonZeroU32::new(1_000 + n);
+            Event::ServiceApplied(Decoded::Object(service))
+        }
+        other => other,
+    };
+    (0..5_000).flat_map(|n| service(n).into_iter().map(move |event| with_timeout(n, event))).collect()
 }
 
 /// With session affinity.

@@ -32,6 +32,12 @@ pub enum Rules {
     OneAffinity,
     /// Ours, where every Service keeps its clients.
     Affinity,
+    /// Ours, where 5,000 Services that no flow goes to keep their clients, each for another time.
+    OtherTimeouts,
+    /// Ours, where every Service keeps one client and no other.
+    OneClient,
+    /// The same, beside 5,000 Services that no flow goes to and that keep their clients, each for another time.
+    OneClientBesideOthers,
     /// A chain, a rule and an anonymous map for each Service.
     Chains,
 }
@@ -105,10 +111,8 @@ impl Variant {
         namespace.ip("route add default via 192.0.2.254");
         match rules {
             Rules::None => chains::load(&namespace, chains::NOTHING),
-            Rules::Program | Rules::Others | Rules::OneAffinity | Rules::Affinity => {
-                program::load(&namespace, size, rules);
-            }
             Rules::Chains => chains::load(&namespace, &chains::text(size)),
+            _ => program::load(&namespace, size, rules),
         }
         let to = if rules == Rules::Others { elsewhere } else { cluster_ip };
         let flows = Source::ALL.map(|source| namespace.enter(|| Flows::new(source.addr(), to, size)));

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::mpsc;
 
 use pointsman::apply::{Backend, Error, Receipt};
-use pointsman::dataplane::{Element, Family, Object, Operation, Tables, Verb};
+use pointsman::dataplane::{Element, Family, Object, Operation, Tables, Value, Verb};
 use tokio::time::Instant;
 
 use crate::common::cluster::is_later;
@@ -48,8 +48,8 @@ impl<B: Backend> Backend for Metered<B> {
         self.inner.read(families)
     }
 
-    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
-        self.inner.clients(family, node_port).await
+    async fn clients(&mut self, frontend: pointsman::dataplane::Frontend) -> Result<Vec<Element>, Error> {
+        self.inner.clients(frontend).await
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
@@ -67,7 +67,7 @@ impl<B: Backend> Backend for Metered<B> {
 fn arrived(operation: &Operation) -> Option<IpAddr> {
     match &operation.object {
         Object::Element(element) if operation.verb == Verb::Add => {
-            element.value.map(|endpoint| endpoint.addr).filter(|addr| is_later(*addr))
+            element.value.and_then(Value::endpoint).map(|endpoint| endpoint.addr).filter(|addr| is_later(*addr))
         }
         _ => None,
     }

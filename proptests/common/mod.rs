@@ -301,7 +301,6 @@ impl Proxy {
             all.frontends.extend(plan.frontends);
             all.shared.extend(plan.shared);
             all.tables.extend(plan.tables);
-            all.vacated.extend(plan.vacated);
             all.next = plan.next;
         }
         all
@@ -419,6 +418,11 @@ impl Model {
             for (addr, port) in service.cluster_ips.iter().flat_map(|a| ports.iter().map(move |p| (*a, *p))) {
                 for (frontend, mut wanted) in self.of_port(service, port, addr) {
                     wanted.affinity = service.session_affinity.filter(|_| !wanted.any.is_empty()).map(NonZeroU32::get);
+                    if wanted.affinity.is_some() {
+                        let internal = |gate: &SetName| matches!(gate, SetName::Internal(_));
+                        let replace = |gate| if internal(&gate) { SetName::InternalAffinity } else { gate };
+                        wanted.gates = wanted.gates.into_iter().map(replace).collect();
+                    }
                     // A ClusterIP comes before all others, and of those one with endpoints before one without.
                     let is_external = !service.cluster_ips.contains(&frontend.addr);
                     let lacks = self.lists(service, port, frontend.family());
@@ -576,23 +580,33 @@ pub fn assert_satisfies(held: &Acknowledged, model: &Model) -> Result<(), TestCa
         let expected = &expected[frontend];
         prop_assert_eq!(installed.owner(), Some(expected.owner.as_str()), "owner of {}", frontend);
         prop_assert_eq!(installed.gates().collect::<BTreeSet<_>>(), expected.gates.clone(), "gates of {}", frontend);
-        prop_assert_eq!(installed.affinity(), expected.affinity, "affinity of {}", frontend);
+        prop_assert_eq!(installed.affinity_seconds(), expected.affinity, "affinity of {}", frontend);
         prop_assert_eq!(installed.sources.iter().copied().collect::<BTreeSet<_>>(), expected.sources.clone());
         let mut classes = BTreeSet::new();
         for (policy, endpoints) in [(TrafficPolicy::Cluster, &expected.any), (TrafficPolicy::Local, &expected.local)] {
-            let slots: Vec<usize> = installed.slots(policy).iter().map(|(slot, _)| slot as usize).collect();
+            let mut slots: Vec<usize> = installed.slots(policy).iter().map(|(slot, _)| slot as usize).collect();
+            let by_id = installed.affinity.as_ref().map(|affinity| affinity.list(policy));
+            slots.extend(by_id.into_iter().flat_map(|list| list.slots.iter()).map(|(slot, _)| *slot as usize));
             prop_assert_eq!(slots, (0..endpoints.len()).collect::<Vec<_>>(), "slots of {}", frontend);
             prop_assert_eq!(&installed.endpoints(policy).collect::<BTreeSet<_>>(), endpoints, "list of {}", frontend);
             let list = EndpointList::for_frontends(frontend.is_node_port(), policy == TrafficPolicy::Local);
+            let class = SizeClass::for_endpoints(endpoints.len());
             let internal = expected.gates.iter().any(|gate| matches!(gate, SetName::Internal(_)));
-            classes.extend(
-                SizeClass::for_endpoints(endpoints.len())
-                    .filter(|_| !internal)
-                    .map(|class| SetName::Slots(list, class)),
-            );
+            if expected.affinity.is_some() {
+                classes.extend(class.map(|class| SetName::AffinitySlots(list, class)));
+                classes.extend(SetName::affinity_chains(frontend.is_node_port()));
+                let list = by_id.expect("endpoints by id");
+                let drawn: BTreeSet<_> = list.slots.iter().map(|(_, id)| *id).collect();
+                prop_assert_eq!(drawn, list.endpoints.iter().map(|(id, _)| *id).collect(), "ids of {}", frontend);
+            } else {
+                classes.extend(class.filter(|_| !internal).map(|class| SetName::Slots(list, class)));
+            }
         }
         let held_classes = installed.memberships.iter().map(|(set, _)| *set);
-        let held_classes: BTreeSet<SetName> = held_classes.filter(|set| matches!(set, SetName::Slots(..))).collect();
+        let is_behind = |set: &SetName| {
+            matches!(set, SetName::Slots(..) | SetName::AffinitySlots(..) | SetName::AffinityChains(..))
+        };
+        let held_classes: BTreeSet<SetName> = held_classes.filter(is_behind).collect();
         prop_assert_eq!(held_classes, classes, "classes of {}", frontend);
     }
     let members = |set: SetName| -> BTreeSet<IpAddr> {

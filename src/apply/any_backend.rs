@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::Either;
 
 use super::{Backend, Error, Netlink, Nft, Receipt};
-use crate::dataplane::{Element, Family, Operation, Tables};
+use crate::dataplane::{Element, Family, Frontend, Operation, Tables};
 use crate::program;
 
 /// The operator's choice of a backend.
@@ -125,10 +125,10 @@ impl Backend for AnyBackend {
         }
     }
 
-    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
+    async fn clients(&mut self, frontend: Frontend) -> Result<Vec<Element>, Error> {
         match self {
-            Self::Netlink(netlink) => netlink.clients(family, node_port).await,
-            Self::Nft(nft) => nft.clients(family, node_port).await,
+            Self::Netlink(netlink) => netlink.clients(frontend).await,
+            Self::Nft(nft) => nft.clients(frontend).await,
         }
     }
 

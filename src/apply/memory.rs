@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::{Backend, Error, Receipt, Refusal};
 use crate::dataplane::{
-    Action, BaseChain, ChainContents, Condition, Element, Endpoint, Family, Key, Object, Operation, Rule, SetContents,
-    SetName, TableContents, Tables, Verb,
+    Action, BaseChain, ChainContents, Condition, Element, Family, Frontend, Key, Object, Operation, Options, Rule,
+    SetContents, SetName, TableContents, Tables, Value, Verb,
 };
 
 mod packet;
@@ -46,7 +46,7 @@ struct MemorySet {
 /// Data and comment of an element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ElementData {
-    value: Option<Endpoint>,
+    value: Option<Value>,
     comment: Option<Arc<str>>,
 }
 
@@ -104,12 +104,20 @@ impl MemoryKernel {
             }
             (Verb::Add, Object::Rule(chain, rule)) => table.add_rule(&chain.0, rule),
             (Verb::Add, Object::Set(set)) => table.add_set(*set, None),
-            (Verb::Add, Object::Clients { node_port, capacity }) => {
-                table.add_set(SetName::Clients { node_port: *node_port }, Some(*capacity))
+            (Verb::Add, Object::Clients { frontend, capacity }) => {
+                table.add_set(SetName::Clients(*frontend), Some(*capacity))
             }
             (Verb::Delete, Object::Set(set)) => table.delete_set(&set.to_string()),
+            (Verb::Delete, Object::Clients { frontend, .. }) => {
+                table.delete_set(&SetName::Clients(*frontend).to_string())
+            }
             (Verb::Delete, Object::UnknownSet { name, .. }) => table.delete_set(name),
-            (Verb::Add, Object::Element(element)) => table.set_of(element)?.add(element),
+            (Verb::Add, Object::Element(element)) => {
+                if element.chain().is_some_and(|chain| !table.chains.contains_key(&*chain.0)) {
+                    return Err(Refusal::Missing);
+                }
+                table.set_of(element)?.add(element)
+            }
             (Verb::Delete, Object::Element(element)) => {
                 table.set_of(element)?.elements.remove(&element.key).map(|_| ()).ok_or(Refusal::Missing)
             }
@@ -139,7 +147,9 @@ impl MemoryTable {
     /// Deletes a chain with its rules, unless a rule of another chain leads to it.
     fn delete_chain(&mut self, name: &str) -> Result<(), Refusal> {
         let chain = self.chains.remove(name).ok_or(Refusal::Missing)?;
-        if self.rules().any(|rule| rule_target(rule) == Some(name)) {
+        let leads_here = |set: &MemorySet| set.contents().iter().any(|it| it.chain().is_some_and(|it| it.0 == name));
+        let verdict_maps = || self.sets.values().filter(|set| set.name.definition().verdict);
+        if self.rules().any(|rule| rule_target(rule) == Some(name)) || verdict_maps().any(leads_here) {
             self.chains.insert(name.to_owned(), chain);
             return Err(Refusal::Busy);
         }
@@ -172,7 +182,7 @@ impl MemoryTable {
 
     fn set_of(&mut self, element: &Element) -> Result<&mut MemorySet, Refusal> {
         if Key::from_fields(element.family(), element.set, &element.key.fields()).is_none()
-            || element.value.is_some() != element.set.definition().is_map()
+            || (element.value.is_some() || element.chain().is_some()) != element.set.definition().is_map()
         {
             return Err(Refusal::Other);
         }
@@ -201,6 +211,12 @@ impl MemoryTable {
 }
 
 impl MemorySet {
+    /// Whether packets can add no further element.
+    fn is_full(&self) -> bool {
+        let capacity = self.capacity.unwrap_or(Options::KERNEL_AFFINITY_CAPACITY);
+        self.elements.len() >= usize::try_from(capacity).unwrap_or(usize::MAX)
+    }
+
     fn contents(&self) -> Vec<Element> {
         let element = |(key, contents): (&Key, &ElementData)| Element {
             set: self.name,
@@ -220,7 +236,6 @@ impl MemorySet {
         let overlap = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
         let overlaps = |held: &Key| match (held, &element.key) {
             (Key::Network(held), Key::Network(new)) => overlap(held, new),
-            (Key::Source(frontend, held), Key::Source(of, new)) => frontend == of && overlap(held, new),
             _ => false,
         };
         if self.name.definition().interval && self.elements.keys().any(overlaps) {
@@ -242,11 +257,14 @@ fn rule_target(rule: &Rule) -> Option<&str> {
 /// The sets and maps that a rule looks up.
 fn rule_sets(rule: &Rule) -> impl Iterator<Item = SetName> {
     let conditions = rule.conditions.iter().filter_map(|condition| match condition {
-        Condition::In(_, set) | Condition::NotIn(_, set) => Some(*set),
+        Condition::In(_, set)
+        | Condition::NotIn(_, set)
+        | Condition::Recalls(_, set)
+        | Condition::Remembers(set, _) => Some(*set),
         _ => None,
     });
     let map = match &rule.action {
-        Action::DnatTo(_, map) | Action::Remember(_, map, _) => Some(*map),
+        Action::DnatTo(_, map) | Action::JumpByMap(_, map) | Action::Forget(map) => Some(*map),
         _ => None,
     };
     conditions.chain(map)
@@ -257,9 +275,9 @@ impl Backend for MemoryKernel {
         std::future::ready(Ok(self.contents(families)))
     }
 
-    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
-        let set = SetName::Clients { node_port };
-        let table = self.tables[family.index()].as_ref();
+    async fn clients(&mut self, frontend: Frontend) -> Result<Vec<Element>, Error> {
+        let set = SetName::Clients(frontend);
+        let table = self.tables[frontend.family().index()].as_ref();
         Ok(table.and_then(|table| table.sets.get(&set.to_string())).map_or_else(Vec::new, MemorySet::contents))
     }
 

@@ -9,10 +9,11 @@
 //! commits as a whole. The messages are those that nft 1.1.3 would send, with its notes for listings, so each backend can take
 //! over from the other.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use super::{Backend, Error, Receipt};
-use crate::dataplane::{Element, Family, Operation, SetName, TABLE, Tables};
+use crate::dataplane::{Element, Family, Frontend, Operation, TABLE, Tables};
 use crate::netlink::NetfilterSocket;
 use encode::EncodedBatch;
 
@@ -74,17 +75,17 @@ impl Netlink {
         Ok(())
     }
 
-    /// The number of clients in an affinity map; `None` if there is no such map, or the kernel does not count its elements.
+    /// The number of clients that each frontend of a family remembers; none where the kernel does not count the elements of sets.
     ///
-    /// Takes microseconds for any number: the kernel keeps count.
+    /// Takes microseconds for each set of the table, for any number of clients: the kernel keeps count.
     ///
     /// # Errors
     ///
     /// If the kernel cannot be asked.
-    pub fn count_clients(&mut self, family: Family, node_port: bool) -> Result<Option<u32>, Error> {
+    pub fn count_clients(&mut self, family: Family) -> Result<BTreeMap<Frontend, u32>, Error> {
         let doing = "counting the clients of Services with session affinity";
         let mut socket = self.take_socket(doing)?;
-        let count = read::count(&mut socket, family, TABLE, SetName::Clients { node_port });
+        let count = read::count_clients(&mut socket, family, TABLE);
         let count = count.map_err(|error| errors::for_socket(doing, error))?;
         self.socket = Some(socket);
         Ok(count)
@@ -188,11 +189,11 @@ impl Backend for Netlink {
         read_tables(families, TABLE, "reading Pointsman's tables")
     }
 
-    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
+    async fn clients(&mut self, frontend: Frontend) -> Result<Vec<Element>, Error> {
         let doing = "reading the clients of Services with session affinity";
         let mut socket = self.take_socket(doing)?;
         let read = move || {
-            let clients = read::clients(&mut socket, family, TABLE, SetName::Clients { node_port });
+            let clients = read::clients(&mut socket, frontend, TABLE);
             (socket, clients)
         };
         let (socket, clients) = in_thread(read).await.map_err(|error| errors::for_socket(doing, error))?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Backend, Error, Receipt, Refusal};
-use crate::dataplane::{Element, Family, Operation, SetName, Tables};
+use crate::dataplane::{Element, Family, Frontend, Operation, SetName, Tables};
 
 mod encode;
 mod read;
@@ -87,9 +87,10 @@ impl Backend for Nft {
         }
     }
 
-    async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
+    async fn clients(&mut self, frontend: Frontend) -> Result<Vec<Element>, Error> {
         let doing = "reading the clients of Services with session affinity";
-        let listing = self.list_map(family, SetName::Clients { node_port }, doing).await?;
+        let family = frontend.family();
+        let listing = self.list_map(family, SetName::Clients(frontend), doing).await?;
         let clients = listing.map(|json| read::clients(family, &json)).transpose();
         Ok(clients.map_err(|source| Error::Unreadable { doing, source })?.unwrap_or_default())
     }

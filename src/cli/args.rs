@@ -9,6 +9,7 @@ use clap::builder::PossibleValue;
 use clap::{ArgAction, Parser, ValueEnum};
 
 use super::combinations;
+use super::guards::GuardArgs;
 use super::kube_proxy::KubeProxyFlags;
 use crate::apply::{BackendChoice, BackendOptions};
 use crate::config::{ConfigNote, GoDuration, LogFormat, Settings, parse_go_bool};
@@ -129,8 +130,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "BIT", value_parser = clap::value_parser!(u8).range(0..=31), global = true)]
     pub masquerade_bit: Option<u8>,
 
-    /// The maximum number of clients with session affinity, for each IP family, and separately for Service addresses and NodePorts
-    #[arg(long, value_name = "CLIENTS", default_value = "262144", global = true)]
+    /// The maximum number of clients that each frontend with session affinity remembers. Any other value than the default makes the
+    /// kernel reserve memory for all of them
+    #[arg(long, value_name = "CLIENTS", default_value = "65535", global = true)]
     pub affinity_capacity: NonZeroU32,
 
     /// The format of log lines [default: text]
@@ -145,6 +147,9 @@ pub(super) struct Args {
     /// Seconds that a watch on the API server stays open before it is renewed, 1 to 290
     #[arg(long, value_name = "SECONDS", default_value_t = 290, value_parser = clap::value_parser!(u32).range(1..=290))]
     pub watch_timeout: u32,
+
+    #[command(flatten)]
+    pub guards: GuardArgs,
 
     #[command(flatten)]
     pub flags: KubeProxyFlags,
@@ -290,6 +295,7 @@ impl Args {
             node_ports: self.settings.node_ports.clone(),
             node_ip: self.settings.node_ip,
             ignore_external_ips: self.settings.ignore_external_ips,
+            guards: self.guards.guards(),
         }
     }
 

@@ -76,7 +76,7 @@ async fn fold_until_complete(engine: &mut Engine, events: &mut mpsc::Receiver<Re
         };
         engine.fold(received.event).skipped.iter().for_each(log_skipped);
     }
-    engine.compile().lost_claims.iter().for_each(log_skipped);
+    engine.compile().skipped.iter().for_each(log_skipped);
     Ok(())
 }
 

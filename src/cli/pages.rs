@@ -10,7 +10,9 @@ use super::logging;
 use super::take_over::explain;
 use crate::dataplane::Family;
 use crate::metrics;
-use crate::observe::{About, ClientCounts, Events, Health, Pages, PortLimits, TakenAddress, start_pages};
+use crate::observe::{
+    About, AffinityFrontends, ClientCounts, Events, Health, Pages, PortLimits, TakenAddress, start_pages,
+};
 use crate::takeover::TakeOverDecision;
 use crate::tasks::Supervisor;
 
@@ -19,6 +21,7 @@ pub(super) async fn serve(
     args: &Args,
     health: &Health,
     families: &[Family],
+    affinity: AffinityFrontends,
     limits: &PortLimits,
     supervisor: &Supervisor,
     events: &Events,
@@ -32,7 +35,7 @@ pub(super) async fn serve(
     let command_line = std::env::args().collect();
     let configuration =
         serde_json::to_value(&args.settings.configuration).context("cannot write the configuration as JSON")?;
-    let clients = Mutex::new(ClientCounts::new(families, args.affinity_capacity.get()));
+    let clients = Mutex::new(ClientCounts::new(families, affinity, args.affinity_capacity.get()));
     let connection = health.connection().clone();
     let about = About { metrics, clients, configuration, command_line, connection, started: Timestamp::now() };
     let pages = [

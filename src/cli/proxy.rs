@@ -11,15 +11,14 @@ use tokio_util::sync::CancellationToken;
 use super::args::Args;
 use super::logging::Progress;
 use super::{RECONFIGURED, configuration, pages, signal, source, take_over};
-use crate::affinity::{self, AffinityFollower};
 use crate::apply::AnyBackend;
 use crate::conntrack::{ConntrackFollower, ConntrackSocket};
 use crate::dataplane::Family;
 use crate::engine::EngineSettings;
 use crate::host::raise_descriptor_limit;
 use crate::localhost::{LocalhostFollower, LoopbackLimits};
-use crate::observe::{EventNote, EventType, Health, PortLimits, ServiceHealth};
-use crate::proxy::{FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
+use crate::observe::{AffinityFrontends, EventNote, EventType, Health, PortLimits, ServiceHealth};
+use crate::proxy::{AffinityFollower, FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
 use crate::tasks::Supervisor;
 use crate::watch::StartedSource;
 
@@ -27,7 +26,6 @@ use crate::watch::StartedSource;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The time that the purge of remembered clients gets when the process ends.
-const AFFINITY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `--init-only`: what takes more permission than the rest.
 pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
@@ -55,14 +53,16 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     // Before anything is changed, and before the health port is ours.
     let (decision, _lock) = take_over::begin(args, &node_name).await?;
     let backend = AnyBackend::open_tested(&args.backend_options(), &scope.families).await?;
-    let purger = backend.open_another()?;
     let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
     let supervisor = Supervisor::new(shutdown.clone());
     let api = source::api_client(args).await?;
     let (events, writing) = source::start_events(args, api.as_ref(), &supervisor)?;
+    let affinity = AffinityFrontends::default();
     if !args.once {
-        let refused = pages::serve(args, &health, &scope.families, &limits, &supervisor, &events, &decision).await;
+        let refused =
+            pages::serve(args, &health, &scope.families, affinity.clone(), &limits, &supervisor, &events, &decision)
+                .await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writing).await;
@@ -99,8 +99,6 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let until = if args.once { Until::FirstSync } else { Until::Shutdown };
     let families = scope.families.clone();
     let (conntrack, looking) = ConntrackFollower::start(&families, ConntrackSocket::default(), &supervisor);
-    let (affinity, purges) = AffinityFollower::channel(&families);
-    let purging = supervisor.spawn_finite("the removal of remembered clients", affinity::run(purger, purges));
     let (first_sync, synced) = FirstSyncFollower::channel();
     let has_synced = Arc::new(OnceLock::new());
     let first = Arc::clone(&has_synced);
@@ -117,7 +115,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     };
     let mut proxy = Proxy::new(backend, periods)
         .with_observers(health.clone(), events.clone())
-        .with(affinity)
+        .with(AffinityFollower(affinity))
         .with(conntrack)
         .with(first_sync);
     let loopback: BTreeSet<Family> =
@@ -172,8 +170,6 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     if args.once {
         let _ = taken_over.await;
     }
-    // What it does not get done now, the next start does.
-    let _ = tokio::time::timeout(AFFINITY_TIMEOUT, purging).await;
     supervisor.ended(SHUTDOWN_TIMEOUT).await;
     begun?;
     supervisor.check()?;

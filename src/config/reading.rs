@@ -58,7 +58,13 @@ impl KubeProxyConfiguration {
             let found = found.next().map_or_else(|| Tree::NULL, |(_, value)| value.clone());
             if found.scalar().and_then(ScalarValue::text) != Some(expected) {
                 let within = if name == "kind" { holder(&tree) } else { None };
-                let expected = within.map_or_else(|| expected.to_owned(), |within| format!("{expected}: {within}"));
+                let hint =
+                    found.scalar().and_then(ScalarValue::text).and_then(|value| removed::value_hint(name, value));
+                let expected = match (within, hint) {
+                    (Some(within), _) => format!("{expected}: {within}"),
+                    (None, Some(hint)) => format!("{expected} ({hint})"),
+                    (None, None) => expected.to_owned(),
+                };
                 reading.problems.push(ConfigProblem::new(name, found.to_string(), expected));
             }
         }

@@ -1,4 +1,4 @@
-//! Fields and flags that older versions of kube-proxy had.
+//! Fields, flags and values that older versions of kube-proxy had.
 
 /// A field or a flag that no longer exists.
 #[derive(Clone, Copy, Debug)]
@@ -9,6 +9,16 @@ pub(super) struct RemovedName {
     pub version: &'static str,
     /// What to do.
     pub instead: &'static str,
+}
+
+/// A value that a field took and no longer takes, or that it takes on other systems only.
+#[derive(Clone, Copy, Debug)]
+struct RemovedValue {
+    /// The path of the field.
+    field: &'static str,
+    value: &'static str,
+    /// What became of it, and what to use.
+    hint: &'static str,
 }
 
 const fn removed(name: &'static str, version: &'static str, instead: &'static str) -> RemovedName {
@@ -30,6 +40,23 @@ const REMOVED: [RemovedName; 8] = [
     removed("--udp-timeout", "1.26", NOTHING),
 ];
 
+/// All values, by Kubernetes' change logs.
+const REMOVED_VALUES: [RemovedValue; 3] = [
+    RemovedValue { field: "mode", value: "userspace", hint: "userspace was removed in Kubernetes 1.26, use nftables" },
+    RemovedValue { field: "mode", value: "kernelspace", hint: "kernelspace is for Windows, use nftables" },
+    RemovedValue {
+        field: "apiVersion",
+        value: "componentconfig/v1alpha1",
+        hint: "componentconfig/v1alpha1 was removed in Kubernetes 1.9, and most of its fields have other names now",
+    },
+];
+
+/// What became of a value that this field does not take; none for values that it never took.
+pub(super) fn value_hint(field: &str, value: &str) -> Option<&'static str> {
+    let hint = REMOVED_VALUES.iter().find(|removed| removed.field == field && removed.value == value);
+    hint.map(|removed| removed.hint)
+}
+
 /// The removed field or flag with this name.
 pub(super) fn find(name: &str) -> Option<&'static RemovedName> {
     REMOVED.iter().find(|removed| removed.name == name)
@@ -45,6 +72,7 @@ pub fn removed_flag(flag: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::kind::FieldValue;
     use crate::config::{fields, flags};
 
     #[test]
@@ -53,6 +81,19 @@ mod tests {
             assert!(fields::find(removed.name).is_none() && !fields::is_section(removed.name), "{}", removed.name);
             assert!(flags::find(removed.name.trim_start_matches('-')).is_none(), "{}", removed.name);
         }
+    }
+
+    #[test]
+    fn a_removed_value_is_not_allowed_and_has_a_hint() {
+        for removed in REMOVED_VALUES {
+            let value = FieldValue::Text(removed.value.to_owned());
+            if let Some(field) = fields::find(removed.field) {
+                assert!(field.kind.check(&value).is_err(), "{}", removed.value);
+            }
+            assert!(removed.hint.starts_with(removed.value), "{}", removed.hint);
+        }
+        assert_eq!(value_hint("mode", "ipvs"), None);
+        assert_eq!(value_hint("logging.format", "userspace"), None);
     }
 
     #[test]

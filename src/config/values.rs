@@ -10,6 +10,7 @@ use super::duration::GoDuration;
 use super::fields::{self, ConfigField, FIELDS, Treatment};
 use super::kind::{FieldKind, FieldValue, Mismatch};
 use super::problem::{ConfigNote, ConfigProblem, Origin};
+use super::removed;
 
 pub(super) const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
 pub(super) const KIND: &str = "KubeProxyConfiguration";
@@ -117,8 +118,10 @@ impl KubeProxyConfiguration {
     pub(super) fn problems(&self, written: &BTreeMap<&str, String>) -> Vec<ConfigProblem> {
         let problem = |field: &ConfigField| {
             let value = self.values.get(field.path)?;
-            let Mismatch { value, expected, .. } = field.kind.check(value).err()?;
-            Some(ConfigProblem::new(field.path, written.get(field.path).cloned().unwrap_or(value), expected))
+            let Mismatch { value: shown, expected, .. } = field.kind.check(value).err()?;
+            let hint = removed::value_hint(field.path, &value.text());
+            let expected = hint.map_or_else(|| expected.clone(), |hint| format!("{expected} ({hint})"));
+            Some(ConfigProblem::new(field.path, written.get(field.path).cloned().unwrap_or(shown), expected))
         };
         FIELDS.iter().filter_map(problem).collect()
     }

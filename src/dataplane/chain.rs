@@ -6,8 +6,9 @@ use std::hash::Hasher;
 
 use fnv::FnvHasher;
 
+use super::key::Frontend;
 use super::rule::Rule;
-use super::set::SizeClass;
+use super::set::{AffinityStep, EndpointList, FrontendName, SizeClass};
 
 /// The name of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +25,8 @@ pub struct Chain {
     pub rules: Vec<Rule>,
     /// The size classes in the order in which the rules test them. The stamp holds them too, so that a later run can keep the order.
     pub classes: Vec<SizeClass>,
+    /// The timeout of session affinity in seconds, for the chain of a frontend that has it. The stamp holds it too.
+    pub affinity_seconds: Option<u32>,
 }
 
 /// Where a base chain is attached. The policy is always accept.
@@ -64,12 +67,18 @@ pub enum Hook {
 impl Chain {
     /// A chain that is only jumped to.
     pub fn regular(name: impl Into<ChainName>, rules: Vec<Rule>) -> Self {
-        Self { name: name.into(), base: None, rules, classes: Vec::new() }
+        Self { name: name.into(), base: None, rules, classes: Vec::new(), affinity_seconds: None }
     }
 
     /// A base chain, attached to a hook.
     pub fn base(name: impl Into<ChainName>, kind: ChainType, hook: Hook, priority: i32, rules: Vec<Rule>) -> Self {
-        Self { name: name.into(), base: Some(BaseChain { kind, hook, priority }), rules, classes: Vec::new() }
+        Self {
+            name: name.into(),
+            base: Some(BaseChain { kind, hook, priority }),
+            rules,
+            classes: Vec::new(),
+            affinity_seconds: None,
+        }
     }
 
     /// A hash of the rules, the same in all builds and on all machines: 64-bit FNV-1a over the rules as nft text.
@@ -89,28 +98,74 @@ impl Chain {
     pub fn stamped_rules(&self) -> Vec<Rule> {
         let mut rules = self.rules.clone();
         if let Some(first) = rules.first_mut() {
-            first.comment = Some(stamp(self.fingerprint(), &self.classes));
+            first.comment = Some(stamp(self.fingerprint(), &self.classes, self.affinity_seconds));
         }
         rules
     }
 }
 
-/// The stamp of a chain: its fingerprint and the order of its classes. At most 107 bytes, where nft takes 127.
-fn stamp(fingerprint: u64, classes: &[SizeClass]) -> String {
+/// The stamp of a chain: its fingerprint, and the order of its classes or its timeout. At most 107 bytes, where nft takes 127.
+fn stamp(fingerprint: u64, classes: &[SizeClass], affinity_seconds: Option<u32>) -> String {
     let mut stamp = format!("program {fingerprint:016x}");
     for (n, class) in classes.iter().enumerate() {
         stamp.push_str(if n == 0 { " slots " } else { "," });
         stamp.push_str(&class.slots().to_string());
     }
+    if let Some(seconds) = affinity_seconds {
+        stamp.push_str(&format!(" timeout {seconds}"));
+    }
     stamp
 }
 
-/// The fingerprint and the order of classes in a rule's comment; `None` if it is no stamp.
-pub(super) fn parse_stamp(comment: &str) -> Option<(u64, Vec<SizeClass>)> {
-    let stamp = comment.strip_prefix("program ")?;
-    let (fingerprint, slots) = stamp.split_once(" slots ").unwrap_or((stamp, ""));
-    let classes = slots.split(',').filter_map(|slots| SizeClass::for_endpoints(slots.parse().ok()?)).collect();
-    Some((u64::from_str_radix(fingerprint, 16).ok()?, classes))
+/// What the stamp of a chain tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub fingerprint: u64,
+    pub classes: Vec<SizeClass>,
+    pub affinity_seconds: Option<u32>,
+}
+
+impl Stamp {
+    /// The stamp in a rule's comment; `None` if it is no stamp.
+    pub fn parse(comment: &str) -> Option<Self> {
+        let mut words = comment.strip_prefix("program ")?.split(' ');
+        let mut stamp = Self { fingerprint: u64::from_str_radix(words.next()?, 16).ok()?, ..Self::default() };
+        while let (Some(name), Some(value)) = (words.next(), words.next()) {
+            match name {
+                "slots" => {
+                    let class = |slots: &str| SizeClass::for_endpoints(slots.parse().ok()?);
+                    stamp.classes = value.split(',').filter_map(class).collect();
+                }
+                "timeout" => stamp.affinity_seconds = value.parse().ok(),
+                _ => {}
+            }
+        }
+        Some(stamp)
+    }
+}
+
+impl ChainName {
+    /// The chain of one frontend with session affinity, for a step.
+    pub fn with_affinity(step: AffinityStep, frontend: Frontend) -> Self {
+        format!("{}-{}", step.name(), FrontendName(frontend)).into()
+    }
+
+    /// The chain of a list's frontends with session affinity.
+    pub fn affinity(list: EndpointList) -> Self {
+        format!("{}affinity", list.prefix()).into()
+    }
+
+    /// The chain that draws one of the ids of a list's frontends with session affinity.
+    pub fn draw_id(list: EndpointList) -> Self {
+        format!("{}draw-id", list.prefix()).into()
+    }
+
+    /// The step and the frontend whose chain has this name; `None` for the name of any other chain.
+    pub fn parse_with_affinity(name: &str) -> Option<(AffinityStep, Frontend)> {
+        let (step, frontend) = name.split_once('-')?;
+        let step = AffinityStep::ALL.into_iter().find(|known| known.name() == step)?;
+        Some((step, FrontendName::parse(frontend)?.0))
+    }
 }
 
 impl ChainType {
@@ -170,6 +225,21 @@ mod tests {
     }
 
     #[test]
+    fn the_chain_of_a_frontend_is_known_by_its_name() {
+        use super::super::{Family, Protocol};
+        let web = Frontend { addr: "fd00:96::1".parse().unwrap(), protocol: Protocol::Tcp, port: 80 };
+        let name = ChainName::with_affinity(AffinityStep::Recall, web);
+        assert_eq!(name.to_string(), "recall-fd00_96__1-tcp-80");
+        assert_eq!(ChainName::parse_with_affinity(&name.0), Some((AffinityStep::Recall, web)));
+        let port = Frontend::node_port(Family::Ip, Protocol::Udp, 30_053);
+        let name = ChainName::with_affinity(AffinityStep::Remember, port);
+        assert_eq!(ChainName::parse_with_affinity(&name.0), Some((AffinityStep::Remember, port)));
+        for other in ["recall-", "remember-clients", "pick-3", "x-recall-10.96.0.1-tcp-80"] {
+            assert_eq!(ChainName::parse_with_affinity(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn the_fingerprint_depends_only_on_the_rules_and_their_order() {
         let two = chain(&[Action::Drop, Action::Masquerade]);
         let hooked = Chain::base("other", ChainType::Nat, Hook::Output, -100, two.rules.clone());
@@ -190,19 +260,24 @@ mod tests {
         let chain = chain(&[Action::Drop, Action::Masquerade]);
         let stamped = chain.stamped_rules();
         let comment = stamped[0].comment.as_deref().unwrap();
-        assert_eq!(parse_stamp(comment), Some((chain.fingerprint(), Vec::new())));
+        assert_eq!(Stamp::parse(comment), Some(Stamp { fingerprint: chain.fingerprint(), ..Stamp::default() }));
         assert_eq!(stamped[1], chain.rules[1]);
         assert_eq!(Chain::regular("c", Vec::new()).stamped_rules(), []);
     }
 
     #[test]
     fn a_stamp_has_16_digits_and_other_comments_are_no_stamps() {
-        assert_eq!(stamp(255, &[]), "program 00000000000000ff");
+        assert_eq!(stamp(255, &[], None), "program 00000000000000ff");
         let classes: Vec<SizeClass> = [8, 1, 4].into_iter().filter_map(SizeClass::for_endpoints).collect();
-        assert_eq!(stamp(255, &classes), "program 00000000000000ff slots 8,1,4");
-        assert_eq!(parse_stamp("program 00000000000000ff slots 8,1,4"), Some((255, classes)));
+        for (classes, affinity_seconds, text) in [
+            (classes, None, "program 00000000000000ff slots 8,1,4"),
+            (Vec::new(), Some(10_800), "program 00000000000000ff timeout 10800"),
+        ] {
+            assert_eq!(stamp(255, &classes, affinity_seconds), text);
+            assert_eq!(Stamp::parse(text), Some(Stamp { fingerprint: 255, classes, affinity_seconds }));
+        }
         for comment in ["", "program", "program ", "program xyz", "program 10000000000000000", "shop/web:http"] {
-            assert_eq!(parse_stamp(comment), None, "{comment:?}");
+            assert_eq!(Stamp::parse(comment), None, "{comment:?}");
         }
     }
 

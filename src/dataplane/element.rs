@@ -3,12 +3,14 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::chain::ChainName;
 use super::key::{Endpoint, Family, Frontend, Protocol};
-use super::set::{EndpointList, Field, SetName};
+use super::set::{EndpointList, Field, PrefixLength, SetName};
 
 /// An entry of a set or map.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,11 +19,27 @@ pub struct Element {
     pub set: SetName,
     /// Its key, with the fields that the set defines.
     pub key: Key,
-    /// The data, for a map.
-    pub value: Option<Endpoint>,
+    /// The data, for a map. A verdict map needs none: where its elements lead follows from their keys.
+    pub value: Option<Value>,
     /// The service port that it belongs to, for readers of listings. At most 191 bytes of `[A-Za-z0-9-./:_]`.
     pub comment: Option<Arc<str>>,
 }
+
+/// The data of an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// An endpoint: `daddr . dport`.
+    Endpoint(Endpoint),
+    /// The id of an endpoint, as the priority of a packet.
+    Id(EndpointId),
+}
+
+/// The id of an endpoint among those of its frontend: from 4000:1 to 7fff:ffff, as nft writes the priority of a packet.
+///
+/// Rules keep it in the packet's priority between two look-ups. The halves are those of a class of traffic control; the first is above
+/// those that people and the kernel give to queueing disciplines, so that no class has this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointId(pub u32);
 
 /// The key of an element, with its fields in nft's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,12 +52,14 @@ pub enum Key {
     Frontend(Frontend),
     /// The fields of a frontend, then `slot`
     Slot(Frontend, u32),
-    /// `daddr . l4proto . dport . saddr`, the source a range
+    /// `daddr . l4proto . dport . saddr`, the source the first address of a range. The set tells the length of its prefix.
     Source(Frontend, IpNet),
     /// `saddr . daddr . l4proto . dport`, with both addresses the endpoint's
     Hairpin(Endpoint, Protocol),
-    /// `saddr . daddr . l4proto . dport` with a client and a frontend; of a NodePort `saddr . l4proto . dport`
-    Client(Frontend, IpAddr),
+    /// The fields of a frontend, then the id of an endpoint
+    ById(Frontend, EndpointId),
+    /// `saddr`, a client
+    Client(IpAddr),
 }
 
 /// One field of a key or of data.
@@ -55,6 +75,8 @@ pub enum KeyField {
     Port(u16),
     /// A slot number.
     Slot(u32),
+    /// The id of an endpoint.
+    Id(EndpointId),
 }
 
 /// The fields of a key or of data, without an allocation: a sync may take hundreds of thousands of keys apart.
@@ -70,9 +92,37 @@ impl Element {
         Self { set, key, value: None, comment: None }
     }
 
+    /// A range of sources that may use a frontend.
+    pub fn source(frontend: Frontend, source: IpNet) -> Self {
+        Self::member(SetName::AllowedSources(PrefixLength::of_network(&source)), Key::Source(frontend, source))
+    }
+
     /// The `slot`-th endpoint of one of a frontend's lists.
     pub fn slot(list: EndpointList, frontend: Frontend, slot: u32, endpoint: Endpoint) -> Self {
-        Self { set: SetName::Endpoints(list), key: Key::Slot(frontend, slot), value: Some(endpoint), comment: None }
+        let (set, value) = (SetName::Endpoints(list), Some(Value::Endpoint(endpoint)));
+        Self { set, key: Key::Slot(frontend, slot), value, comment: None }
+    }
+
+    /// The id of the `slot`-th endpoint of one of a frontend's lists.
+    pub fn id(list: EndpointList, frontend: Frontend, slot: u32, id: EndpointId) -> Self {
+        let (set, value) = (SetName::EndpointIds(list), Some(Value::Id(id)));
+        Self { set, key: Key::Slot(frontend, slot), value, comment: None }
+    }
+
+    /// The endpoint with this id in one of a frontend's lists.
+    pub fn by_id(list: EndpointList, frontend: Frontend, id: EndpointId, endpoint: Endpoint) -> Self {
+        let (set, value) = (SetName::EndpointsById(list), Some(Value::Endpoint(endpoint)));
+        Self { set, key: Key::ById(frontend, id), value, comment: None }
+    }
+
+    /// The chain that a packet jumps to which finds this element of a verdict map; `None` in any other set.
+    pub fn chain(&self) -> Option<ChainName> {
+        match (self.set, self.key) {
+            (SetName::AffinityChains(step, _), Key::Frontend(frontend)) => {
+                Some(ChainName::with_affinity(step, frontend))
+            }
+            _ => None,
+        }
     }
 
     /// The table that it belongs to.
@@ -82,9 +132,69 @@ impl Element {
 
     /// The fields of the data; empty for a member of a plain set.
     pub fn value_fields(&self) -> KeyFields {
-        self.value.map_or_else(KeyFields::default, |to| {
-            KeyFields::concat(&[&[KeyField::Addr(to.addr), KeyField::Port(to.port)]])
+        self.value.map_or_else(KeyFields::default, |value| match value {
+            Value::Endpoint(to) => KeyFields::concat(&[&[KeyField::Addr(to.addr), KeyField::Port(to.port)]]),
+            Value::Id(id) => KeyFields::concat(&[&[KeyField::Id(id)]]),
         })
+    }
+}
+
+impl Value {
+    /// The data with these fields; `None` if there is no such data.
+    pub fn from_fields(fields: &[KeyField]) -> Option<Self> {
+        match fields {
+            [KeyField::Addr(addr), KeyField::Port(port)] => Some(Self::Endpoint(Endpoint { addr: *addr, port: *port })),
+            [KeyField::Id(id)] => Some(Self::Id(*id)),
+            _ => None,
+        }
+    }
+
+    /// The endpoint, if it is one.
+    pub fn endpoint(self) -> Option<Endpoint> {
+        match self {
+            Self::Endpoint(endpoint) => Some(endpoint),
+            Self::Id(_) => None,
+        }
+    }
+
+    /// The id, if it is one.
+    pub fn id(self) -> Option<EndpointId> {
+        match self {
+            Self::Endpoint(_) => None,
+            Self::Id(id) => Some(id),
+        }
+    }
+}
+
+impl EndpointId {
+    /// An id for an endpoint: the same for the same endpoint, and hardly ever the same for two.
+    pub fn from_hash(hash: u64) -> Self {
+        let half = |bits: u64| u32::try_from(bits & 0xffff).unwrap_or(0);
+        Self((half(hash >> 32) & 0x3fff | 0x4000) << 16 | half(hash).max(1))
+    }
+
+    /// The id to try next if another endpoint of the frontend has this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self.0 {
+            0x4000_0000..0x7fff_ffff if self.0 & 0xffff == 0xffff => Self(self.0 + 2),
+            0x4000_0000..0x7fff_ffff => Self(self.0 + 1),
+            _ => Self(0x4000_0001),
+        }
+    }
+}
+
+impl FromStr for EndpointId {
+    type Err = ();
+
+    /// Parses a priority as nft writes it.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (major, minor) = text.split_once(':').ok_or(())?;
+        let half = |text: &str| match text {
+            "" => Ok(0),
+            text => u16::from_str_radix(text, 16).map_err(|_| ()),
+        };
+        Ok(Self(u32::from(half(major)?) << 16 | u32::from(half(minor)?)))
     }
 }
 
@@ -92,30 +202,30 @@ impl Key {
     /// The family of the key's address.
     pub fn family(&self) -> Family {
         match self {
-            Self::Addr(addr) => Family::from_addr(*addr),
+            Self::Addr(addr) | Self::Client(addr) => Family::from_addr(*addr),
             Self::Network(network) => Family::from_addr(network.addr()),
             Self::Frontend(frontend)
             | Self::Slot(frontend, _)
-            | Self::Source(frontend, _)
-            | Self::Client(frontend, _) => frontend.family(),
+            | Self::ById(frontend, _)
+            | Self::Source(frontend, _) => frontend.family(),
             Self::Hairpin(endpoint, _) => Family::from_addr(endpoint.addr),
         }
     }
 
     /// The fields, in the order of the set's definition.
     pub fn fields(&self) -> KeyFields {
-        let with_frontend = |before: &[KeyField], f: &Frontend, after: &[KeyField]| {
+        let with_frontend = |f: &Frontend, after: &[KeyField]| {
             let addr = [KeyField::Addr(f.addr)];
             let addr = if f.is_node_port() { &[][..] } else { &addr };
-            KeyFields::concat(&[before, addr, &[KeyField::Protocol(f.protocol), KeyField::Port(f.port)], after])
+            KeyFields::concat(&[addr, &[KeyField::Protocol(f.protocol), KeyField::Port(f.port)], after])
         };
         match self {
-            Self::Addr(addr) => KeyFields::concat(&[&[KeyField::Addr(*addr)]]),
+            Self::Addr(addr) | Self::Client(addr) => KeyFields::concat(&[&[KeyField::Addr(*addr)]]),
             Self::Network(network) => KeyFields::concat(&[&[KeyField::Network(*network)]]),
-            Self::Frontend(f) => with_frontend(&[], f, &[]),
-            Self::Slot(f, slot) => with_frontend(&[], f, &[KeyField::Slot(*slot)]),
-            Self::Source(f, source) => with_frontend(&[], f, &[KeyField::Network(*source)]),
-            Self::Client(f, client) => with_frontend(&[KeyField::Addr(*client)], f, &[]),
+            Self::Frontend(f) => with_frontend(f, &[]),
+            Self::Slot(f, slot) => with_frontend(f, &[KeyField::Slot(*slot)]),
+            Self::ById(f, id) => with_frontend(f, &[KeyField::Id(*id)]),
+            Self::Source(f, source) => with_frontend(f, &[KeyField::Addr(source.network())]),
             Self::Hairpin(endpoint, protocol) => {
                 let addr = KeyField::Addr(endpoint.addr);
                 KeyFields::concat(&[&[addr, addr, KeyField::Protocol(*protocol), KeyField::Port(endpoint.port)]])
@@ -135,24 +245,13 @@ impl Key {
                 [KeyField::Addr(from), KeyField::Addr(to), KeyField::Protocol(protocol), KeyField::Port(port)],
             ) if from == to => Self::Hairpin(Endpoint { addr: *to, port: *port }, *protocol),
             (
-                SetName::AllowedSources,
-                [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port), source],
+                SetName::AllowedSources(length),
+                [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port), KeyField::Addr(source)],
             ) => {
-                let source = match source {
-                    KeyField::Network(network) => *network,
-                    KeyField::Addr(addr) => IpNet::from(*addr),
-                    _ => return None,
-                };
-                Self::Source(frontend(*addr, *protocol, *port), source)
+                let network = length.network_with(*source).filter(|network| network.addr() == *source)?;
+                Self::Source(frontend(*addr, *protocol, *port), network)
             }
-            (
-                SetName::Clients { node_port: false },
-                [KeyField::Addr(client), KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port)],
-            ) => Self::Client(frontend(*addr, *protocol, *port), *client),
-            (
-                SetName::Clients { node_port: true },
-                [KeyField::Addr(client), KeyField::Protocol(protocol), KeyField::Port(port)],
-            ) => Self::Client(Frontend::node_port(Family::from_addr(*client), *protocol, *port), *client),
+            (SetName::Clients(_), [KeyField::Addr(client)]) => Self::Client(*client),
             _ => match (set.definition().key, fields) {
                 ([Field::Daddr, _, _], [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port)]) => {
                     Self::Frontend(frontend(*addr, *protocol, *port))
@@ -168,6 +267,14 @@ impl Key {
                     [Field::L4Proto, _, Field::Slot],
                     [KeyField::Protocol(protocol), KeyField::Port(port), KeyField::Slot(slot)],
                 ) => Self::Slot(Frontend::node_port(family, *protocol, *port), *slot),
+                (
+                    [Field::Daddr, _, _, Field::Id],
+                    [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port), KeyField::Id(id)],
+                ) => Self::ById(frontend(*addr, *protocol, *port), *id),
+                (
+                    [Field::L4Proto, _, Field::Id],
+                    [KeyField::Protocol(protocol), KeyField::Port(port), KeyField::Id(id)],
+                ) => Self::ById(Frontend::node_port(family, *protocol, *port), *id),
                 _ => return None,
             },
         };
@@ -224,7 +331,15 @@ impl fmt::Display for KeyField {
             Self::Protocol(protocol) => protocol.fmt(f),
             Self::Port(port) => port.fmt(f),
             Self::Slot(slot) => slot.fmt(f),
+            Self::Id(id) => id.fmt(f),
         }
+    }
+}
+
+/// The id as nft writes the priority of a packet: `4f3a:91c2`.
+impl fmt::Display for EndpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}:{:x}", self.0 >> 16, self.0 & 0xffff)
     }
 }
 
@@ -256,13 +371,16 @@ impl fmt::Display for Element {
             f.write_str(" : ")?;
             write_concat(f, &self.value_fields())?;
         }
+        if let Some(chain) = self.chain() {
+            write!(f, " : jump {chain}")?;
+        }
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::SizeClass;
+    use super::super::{AffinityStep, SizeClass};
     use super::*;
 
     const FRONTEND: Frontend =
@@ -289,20 +407,22 @@ mod tests {
                 "udp . 30053 . 1",
             ),
             (
-                SetName::AllowedSources,
+                SetName::AllowedSources("24".parse().unwrap()),
                 Key::Source(FRONTEND, "192.0.2.0/24".parse().unwrap()),
-                "10.96.0.1 . tcp . 80 . 192.0.2.0/24",
+                "10.96.0.1 . tcp . 80 . 192.0.2.0",
             ),
             (SetName::Hairpin, hairpin("fd00::1"), "fd00::1 . fd00::1 . udp . 8080"),
+            (SetName::Clients(FRONTEND), Key::Client("10.1.0.9".parse().unwrap()), "10.1.0.9"),
+            (SetName::EndpointIds(EndpointList::Any), Key::Slot(FRONTEND, 2), "10.96.0.1 . tcp . 80 . 2"),
             (
-                SetName::Clients { node_port: false },
-                Key::Client(FRONTEND, "10.1.0.9".parse().unwrap()),
-                "10.1.0.9 . 10.96.0.1 . tcp . 80",
+                SetName::EndpointsById(EndpointList::Local),
+                Key::ById(FRONTEND, EndpointId(0x4f3a_91c2)),
+                "10.96.0.1 . tcp . 80 . 4f3a:91c2",
             ),
             (
-                SetName::Clients { node_port: true },
-                Key::Client(Frontend::node_port(Family::Ip6, Protocol::Udp, 30_053), "fd00::9".parse().unwrap()),
-                "fd00::9 . udp . 30053",
+                SetName::EndpointsById(EndpointList::NodeportAny),
+                Key::ById(Frontend::node_port(Family::Ip, Protocol::Udp, 30_053), EndpointId(0x4000_0001)),
+                "udp . 30053 . 4000:1",
             ),
             (SetName::Endpoints(EndpointList::Any), Key::Slot(FRONTEND, 65_535), "10.96.0.1 . tcp . 80 . 65535"),
         ]
@@ -340,6 +460,20 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_parsed_as_it_is_written_and_neither_half_is_0() {
+        for hash in [0, u64::MAX, 0x9e37_79b9_7f4a_7c15] {
+            let mut id = EndpointId::from_hash(hash);
+            for _ in 0..1_000 {
+                assert_eq!(id.to_string().parse(), Ok(id));
+                assert!(id.0 & 0xffff != 0 && (0x4000..0x8000).contains(&(id.0 >> 16)), "{id}");
+                id = id.next();
+            }
+        }
+        assert_eq!("4f3a:".parse(), Ok(EndpointId(0x4f3a_0000)), "nft leaves out a half that is 0");
+        assert_eq!("none".parse::<EndpointId>(), Err(()));
+    }
+
+    #[test]
     fn a_single_address_is_a_range_of_one() {
         let key = Key::from_fields(Family::Ip, SetName::ServiceCidrs, &[KeyField::Addr(FRONTEND.addr)]);
         assert_eq!(key.map(|key| key.to_string()).as_deref(), Some("10.96.0.1/32"));
@@ -360,6 +494,10 @@ mod tests {
         assert_eq!(member.to_string(), "10.96.0.1 . tcp . 80");
         assert_eq!(commented.to_string(), "10.96.0.1 . tcp . 80 comment \"shop/web:http\"");
         assert_eq!(slot.to_string(), "10.96.0.1 . tcp . 80 . 3 : 10.1.0.7 . 8080");
+        let id = Element::id(EndpointList::Any, FRONTEND, 3, EndpointId(0x4f3a_91c2));
+        assert_eq!(id.to_string(), "10.96.0.1 . tcp . 80 . 3 : 4f3a:91c2");
+        let leads = Element::member(SetName::AffinityChains(AffinityStep::Recall, false), Key::Frontend(FRONTEND));
+        assert_eq!(leads.to_string(), "10.96.0.1 . tcp . 80 : jump recall-10.96.0.1-tcp-80");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::fmt;
 use super::TABLE;
 use super::chain::{BaseChain, ChainName};
 use super::element::Element;
-use super::key::Family;
+use super::key::{Family, Frontend};
+use super::program::Options;
 use super::rule::Rule;
 use super::set::SetName;
 
@@ -42,11 +43,12 @@ pub enum Object {
     Rule(ChainName, Box<Rule>),
     /// A set or map of the program.
     Set(SetName),
-    /// An affinity map, [`SetName::Clients`], which packets fill.
+    /// The map of a frontend's clients, [`SetName::Clients`], which packets fill.
     Clients {
-        /// Whether it is the map for NodePorts, and not the one for addresses.
-        node_port: bool,
-        /// The maximum number of elements.
+        /// The frontend.
+        frontend: Frontend,
+        /// The maximum number of elements. The kernel is told only if it is another than its own,
+        /// [`Options::KERNEL_AFFINITY_CAPACITY`].
         capacity: u32,
     },
     /// A set or map that the program does not have: another version left it.
@@ -99,12 +101,13 @@ impl Verb {
 }
 
 impl Object {
-    /// The set or map, and its maximum number of elements if packets fill it; `None` for another object.
+    /// The set or map, and the maximum number of elements that the kernel is told; `None` for another object.
     pub fn set(&self) -> Option<(SetName, Option<u32>)> {
         match self {
             Self::Set(set) => Some((*set, None)),
-            Self::Clients { node_port, capacity } => {
-                Some((SetName::Clients { node_port: *node_port }, Some(*capacity)))
+            Self::Clients { frontend, capacity } => {
+                let told = (*capacity != Options::KERNEL_AFFINITY_CAPACITY).then_some(*capacity);
+                Some((SetName::Clients(*frontend), told))
             }
             _ => None,
         }
@@ -149,7 +152,9 @@ impl fmt::Display for Operation {
                     fields.iter().map(|field| field.nft(self.family, None)).collect::<Vec<_>>().join(" . ")
                 };
                 write!(f, " {{ typeof {}", fields(definition.key))?;
-                if definition.is_map() {
+                if definition.verdict {
+                    f.write_str(" : verdict")?;
+                } else if definition.is_map() {
                     write!(f, " : {}", fields(definition.data))?;
                 }
                 f.write_str(";")?;

@@ -1,16 +1,16 @@
 //! The constant program: the chains and sets of a table, the same for any cluster.
 //!
 //! ```text
-//! filter prerouting, output (early) ─▶ check-sources: load-balancer IPs that only some sources may use; only if there are any
+//! filter prerouting, output (early) ─▶ check-sources ─▶ check-ranges: load-balancer IPs that only some sources may use; only if there
+//!     are any
 //! nat prerouting, output ─▶ services ─▶ from-internal-P ─▶ pick-P ─▶ dnat
 //!                                    ─▶ from-external, … ─▶ endpoints-any, -local ─▶ pick-P ─▶ dnat
 //! filter input, forward, output ─▶ check-nodeports, check-cluster-ips ─▶ check-endpoints (none: refuse or drop)
 //! nat postrouting ─▶ masquerade (marked, or a connection to oneself)
-//! nat postrouting, input ─▶ remember-clients ─▶ affinity, nodeport-affinity: the endpoint of each client; only with session affinity
 //! ```
 //!
-//! It depends on the options, on the size classes and affinity timeouts in use, and on whether there are source ranges; never on
-//! the number of Services.
+//! It depends on the options, on the size classes in use, on whether there is session affinity, and on the lengths of source ranges; never
+//! on the number of Services. Only a frontend with session affinity has chains and a map of its own besides. See `affinity`.
 
 use std::collections::BTreeSet;
 
@@ -18,9 +18,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::chain::{Chain, ChainName, ChainType, Hook};
 use super::key::{Family, Protocol};
-use super::operation::Object;
 use super::rule::{Action, Condition, Expr, Rule};
-use super::set::{Affinity, EndpointList, SetName, SizeClass};
+use super::set::{EndpointList, PrefixLength, SetName, SizeClass};
+
+mod affinity;
 
 /// The number of draws from a class before the last, biased one.
 ///
@@ -47,8 +48,8 @@ pub struct Options {
     pub masquerade_bit: u8,
     /// Families in which NodePorts are accepted on every address of the node but the loopback ones.
     pub every_node_address: BTreeSet<Family>,
-    /// The maximum number of clients in each affinity map; each family has one for addresses and one for NodePorts. In a full map
-    /// further clients are balanced as without affinity, until others expire.
+    /// The maximum number of clients that one frontend with session affinity remembers. Further clients are balanced as without affinity,
+    /// until others expire.
     pub affinity_capacity: u32,
 }
 
@@ -59,10 +60,12 @@ pub struct ProgramFeatures {
     pub internal: Vec<SizeClass>,
     /// The size classes of all other frontends; those of one list in the order in which the rules test them.
     pub classes: Vec<(EndpointList, SizeClass)>,
-    /// The kinds of session affinity.
-    pub affinity: BTreeSet<Affinity>,
+    /// The size classes of frontends with session affinity; those of one list in the order in which the rules test them.
+    pub affinity: Vec<(EndpointList, SizeClass)>,
     /// Whether a frontend allows only some sources.
-    pub sources: bool,
+    pub firewall: bool,
+    /// The lengths of the prefixes of all allowed sources.
+    pub sources: BTreeSet<PrefixLength>,
 }
 
 /// How the rules recognise this node's pods (kube-proxy's `detectLocalMode`).
@@ -94,15 +97,20 @@ impl Default for Options {
             masquerade_all: false,
             masquerade_bit: 14,
             every_node_address: BTreeSet::new(),
-            affinity_capacity: 262_144,
+            affinity_capacity: Self::KERNEL_AFFINITY_CAPACITY,
         }
     }
 }
 
 impl ProgramFeatures {
-    /// Whether a NodePort, or an address, has session affinity.
-    fn has_affinity(&self, node_port: bool) -> bool {
-        self.affinity.iter().any(|affinity| affinity.node_port == node_port)
+    /// Whether a frontend of the list has session affinity.
+    pub fn has_affinity(&self, list: EndpointList) -> bool {
+        self.affinity.iter().any(|(of, _)| *of == list)
+    }
+
+    /// The size classes of a list's frontends with session affinity, in the order in which the rules test them.
+    fn affinity_classes_of(&self, list: EndpointList) -> impl Iterator<Item = SizeClass> {
+        self.affinity.iter().filter(move |(of, _)| *of == list).map(|(_, class)| *class)
     }
 
     /// The size classes of a list, in the order in which the rules test them.
@@ -120,21 +128,24 @@ impl ProgramFeatures {
     fn sets(&self) -> impl Iterator<Item = SetName> {
         let internal = self.internal.iter().copied().map(SetName::Internal);
         let slots = internal.chain(self.classes.iter().map(|(list, class)| SetName::Slots(*list, *class)));
-        let clients = [false, true].into_iter().filter(|node_port| self.has_affinity(*node_port));
-        let clients = clients.map(|node_port| SetName::Clients { node_port });
-        let sources = SetName::SOURCES.into_iter().filter(|_| self.sources);
-        slots.chain(self.affinity.iter().copied().map(SetName::WithAffinity)).chain(clients).chain(sources)
+        let with_affinity = EndpointList::ALL.into_iter().filter(|list| self.has_affinity(*list));
+        let affinity = with_affinity.flat_map(SetName::affinity);
+        let of_kind = |node_port: bool| self.affinity.iter().any(|(list, _)| list.is_node_port() == node_port);
+        let chains =
+            [false, true].into_iter().filter(|node_port| of_kind(*node_port)).flat_map(SetName::affinity_chains);
+        let affinity = affinity.chain(chains.collect::<Vec<_>>());
+        let affinity = affinity.chain(self.affinity.iter().map(|(list, class)| SetName::AffinitySlots(*list, *class)));
+        let gate = self.has_affinity(EndpointList::Any).then_some(SetName::InternalAffinity);
+        let sources = self.sources.iter().copied().map(SetName::AllowedSources);
+        let sources = self.firewall.then_some(SetName::Firewalled).into_iter().chain(sources);
+        slots.chain(gate).chain(affinity).chain(sources)
     }
 }
 
 impl Options {
-    /// The object that creates a set or map of the program.
-    pub fn set(&self, set: SetName) -> Object {
-        match set {
-            SetName::Clients { node_port } => Object::Clients { node_port, capacity: self.affinity_capacity },
-            others => Object::Set(others),
-        }
-    }
+    /// How many clients the kernel keeps in a map without a limit of its own. Only there it takes memory for the clients alone: for any
+    /// other limit it reserves a table of that size.
+    pub const KERNEL_AFFINITY_CAPACITY: u32 = 65_535;
 }
 
 impl LocalPods {
@@ -155,19 +166,20 @@ impl Program {
     /// The program for one family with these features.
     pub fn new(family: Family, options: &Options, parts: &ProgramFeatures) -> Self {
         let mut chains: Vec<Chain> = parts.picks().into_iter().map(|(list, class)| pick(family, list, class)).collect();
+        chains.extend(EndpointList::ALL.into_iter().flat_map(|list| affinity::shared_chains(family, list, parts)));
         chains.extend(EndpointList::ALL.map(|list| by_class(family, list, parts)));
         chains.push(Chain::regular("mark-for-masquerade", vec![Rule::new(family, Action::SetMark(mark(options)))]));
-        chains.extend(parts.internal.iter().map(|class| from_internal(family, options, parts, *class)));
+        chains.extend(parts.internal.iter().map(|class| from_internal(family, options, *class)));
+        if parts.has_affinity(EndpointList::Any) {
+            chains.push(from_internal_affinity(family, options));
+        }
         chains.extend(arriving(family, options));
         chains.extend(services(family, options, parts));
         chains.extend(checking(family, options));
-        if parts.sources {
-            chains.extend(checking_sources(family));
+        if parts.firewall {
+            chains.extend(checking_sources(family, &parts.sources));
         }
-        if !parts.affinity.is_empty() {
-            chains.extend(remembering(family, options, parts));
-        }
-        chains.extend(hooks(family, options, parts));
+        chains.extend(hooks(family, options));
         Self { sets: SetName::CONSTANT.into_iter().chain(parts.sets()).collect(), chains }
     }
 }
@@ -190,74 +202,39 @@ fn pick_name(list: EndpointList, class: SizeClass) -> ChainName {
     ChainName::from(format!("{}pick-{}", list.prefix(), class.slots()))
 }
 
-/// The chain of a list: sends a client back to its endpoint, or finds the frontend's size class.
+/// The chain of a list: finds the frontend's size class, or leads on if it has session affinity.
 fn by_class(family: Family, list: EndpointList, parts: &ProgramFeatures) -> Chain {
-    let node_port = list.is_node_port();
     let classes: Vec<SizeClass> = parts.classes_of(list).collect();
     let by_class = classes.iter().map(|class| {
         Rule::new(family, Action::Goto(pick_name(list, *class))).when(SetName::Slots(list, *class).into())
     });
-    // A list without classes has no endpoints.
-    let back = back_to_endpoint(family, parts, node_port).filter(|_| !classes.is_empty());
-    let rules = back.into_iter().chain(by_class).collect();
+    let with_affinity = parts.has_affinity(list).then(|| affinity::to_affinity(family, list));
+    let rules = by_class.chain(with_affinity).collect();
     Chain { classes, ..Chain::regular(list.chain(), rules) }
 }
 
-/// The rule that sends a client back to its endpoint; `None` without session affinity.
-fn back_to_endpoint(family: Family, parts: &ProgramFeatures, node_port: bool) -> Option<Rule> {
-    let clients = SetName::Clients { node_port };
-    let back = Rule::new(family, Action::DnatTo(Expr::key_of(clients), clients));
-    parts.has_affinity(node_port).then_some(back)
-}
-
-/// The chains that add the clients of frontends with session affinity to the affinity maps.
-///
-/// A nat chain sees the first packet of each connection, at these hooks after the destination was translated and before the source
-/// is. So the maps hold the endpoints that were chosen, and each new connection starts the timeout again.
-fn remembering(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chain; 2] {
-    let mut rules = Vec::new();
-    for affinity in &parts.affinity {
-        let clients = SetName::Clients { node_port: affinity.node_port };
-        let with_affinity = SetName::WithAffinity(*affinity);
-        let asked = |set| Expr::key_of(set).before_translation();
-        for protocol in Protocol::ALL {
-            let remember = Action::Remember(asked(clients), clients, affinity.seconds);
-            // nft reads a port only where it knows the protocol.
-            let mut rule = Rule::new(family, remember).when(Condition::L4Proto(protocol));
-            rule = rule.when(Condition::In(asked(with_affinity), with_affinity));
-            if affinity.node_port {
-                // A port of another address may have the same number.
-                let addresses = [SetName::ClusterIps, SetName::External, SetName::ExternalLocal];
-                rule = addresses.into_iter().fold(rule, |rule, set| rule.when(Condition::NotIn(asked(set), set)));
-                if !options.every_node_address.contains(&family) {
-                    rule = rule.when(Condition::In(asked(SetName::NodeportIps), SetName::NodeportIps));
-                }
-            }
-            rules.push(rule);
-        }
-    }
-    [
-        Chain::regular("remember-clients", rules),
-        Chain::base("nat-input", ChainType::Nat, Hook::Input, SRCNAT_PRIORITY, vec![remember(family)]),
-    ]
-}
-
-/// The rule that leads translated connections to `remember-clients`.
-fn remember(family: Family) -> Rule {
-    Rule::new(family, Action::Jump("remember-clients".into())).when(Condition::CtStatusDnat)
-}
-
 /// `from-internal-P`: decides whether a connection to a ClusterIP of this class is masqueraded, and sends it to an endpoint.
-fn from_internal(family: Family, options: &Options, parts: &ProgramFeatures, class: SizeClass) -> Chain {
+fn from_internal(family: Family, options: &Options, class: SizeClass) -> Chain {
+    let choose = Rule::new(family, Action::Goto(pick_name(EndpointList::Any, class)));
+    let rules = masquerade_to_cluster_ip(family, options).into_iter().chain([choose]).collect();
+    Chain::regular(from_internal_name(class), rules)
+}
+
+/// `from-internal-affinity`: the same for ClusterIPs with session affinity.
+fn from_internal_affinity(family: Family, options: &Options) -> Chain {
+    let choose = affinity::to_affinity(family, EndpointList::Any);
+    let rules = masquerade_to_cluster_ip(family, options).into_iter().chain([choose]).collect();
+    Chain::regular("from-internal-affinity", rules)
+}
+
+/// The rule that requests masquerade for connections to a ClusterIP; `None` if no connection needs it.
+fn masquerade_to_cluster_ip(family: Family, options: &Options) -> Option<Rule> {
     let masquerade = Rule::new(family, Action::Jump("mark-for-masquerade".into()));
-    let masquerade = match options.local_pods.conditions(family) {
+    match options.local_pods.conditions(family) {
         _ if options.masquerade_all => Some(masquerade),
         Some((_, other)) => Some(masquerade.when(other)),
         None => None,
-    };
-    let choose = Rule::new(family, Action::Goto(pick_name(EndpointList::Any, class)));
-    let rules = masquerade.into_iter().chain(back_to_endpoint(family, parts, false)).chain([choose]).collect();
-    Chain::regular(from_internal_name(class), rules)
+    }
 }
 
 fn from_internal_name(class: SizeClass) -> ChainName {
@@ -298,8 +275,11 @@ fn services(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chai
     let to = |chain: ChainName, set: SetName| Rule::new(family, Action::Goto(chain)).when(set.into());
     let to_class = |class: &SizeClass| to(from_internal_name(*class), SetName::Internal(*class));
     let (first, others) = parts.internal.split_at(parts.internal.len().min(1));
-    let to_cluster_ip =
-        Chain { classes: others.to_vec(), ..Chain::regular("to-cluster-ip", others.iter().map(to_class).collect()) };
+    // Last, so that packets to other ClusterIPs do not pay for it.
+    let with_affinity = parts.has_affinity(EndpointList::Any).then_some(SetName::InternalAffinity);
+    let with_affinity = with_affinity.map(|set| to("from-internal-affinity".into(), set));
+    let to_cluster_ip = Chain::regular("to-cluster-ip", others.iter().map(to_class).chain(with_affinity).collect());
+    let to_cluster_ip = Chain { classes: others.to_vec(), ..to_cluster_ip };
     let to_node =
         vec![to("from-nodeport".into(), SetName::Nodeports), to("from-nodeport-local".into(), SetName::NodeportsLocal)];
     let cluster_ip = Rule::new(family, Action::Jump("to-cluster-ip".into())).when(SetName::ClusterIps.into());
@@ -368,22 +348,27 @@ fn checking(family: Family, options: &Options) -> [Chain; 4] {
 }
 
 /// The chains that drop connections from sources that are not allowed. They come before translation, at hooks of their own.
-fn checking_sources(family: Family) -> [Chain; 3] {
+///
+/// Only connections to frontends with ranges pay for more than one look-up: one for each length of prefixes.
+fn checking_sources(family: Family, lengths: &BTreeSet<PrefixLength>) -> [Chain; 4] {
     let rule = |action| Rule::new(family, action);
-    let others = Condition::NotIn(Expr::key_of(SetName::AllowedSources), SetName::AllowedSources);
+    let allow = |length: &PrefixLength| rule(Action::Return).when(SetName::AllowedSources(*length).into());
+    let ranges = lengths.iter().map(allow).chain([rule(Action::Drop)]).collect();
+    let firewalled = rule(Action::Goto("check-ranges".into())).when(SetName::Firewalled.into());
     let at = |name: &'static str, hook| {
         let check = rule(Action::Jump("check-sources".into())).when(Condition::CtStateNew);
         Chain::base(name, ChainType::Filter, hook, BEFORE_DSTNAT_PRIORITY, vec![check])
     };
     [
-        Chain::regular("check-sources", vec![rule(Action::Drop).when(SetName::Firewalled.into()).when(others)]),
+        Chain::regular("check-ranges", ranges),
+        Chain::regular("check-sources", vec![firewalled]),
         at("filter-prerouting", Hook::Prerouting),
         at("filter-output-early", Hook::Output),
     ]
 }
 
 /// The base chains that every cluster needs, at kube-proxy's hooks and priorities.
-fn hooks(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chain; 6] {
+fn hooks(family: Family, options: &Options) -> [Chain; 6] {
     let rule = |action| Rule::new(family, action);
     let services = || vec![rule(Action::Jump("services".into()))];
     // A translated connection has found an endpoint.
@@ -395,8 +380,7 @@ fn hooks(family: Family, options: &Options, parts: &ProgramFeatures) -> [Chain; 
         rule(Action::ClearMarkAndMasquerade(mark(options))).when(Condition::Mark(mark(options))),
         rule(Action::Masquerade).when(Condition::CtStatusDnat).when(SetName::Hairpin.into()),
     ];
-    let remember = (!parts.affinity.is_empty()).then(|| remember(family));
-    let leaving = remember.into_iter().chain(masquerade).collect();
+    let leaving = masquerade.to_vec();
     let (for_host, passing) = (unanswered("check-nodeports"), || unanswered("check-cluster-ips"));
     [
         Chain::base("nat-prerouting", ChainType::Nat, Hook::Prerouting, DSTNAT_PRIORITY, services()),

@@ -1,12 +1,13 @@
 //! Rules: conditions and one action. They are built with words that read like nft.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::chain::ChainName;
 use super::key::{Family, Protocol};
-use super::set::{Field, SetName, SizeClass};
+use super::set::{Field, PrefixLength, SetName, SizeClass};
 
 /// A rule: if all conditions hold, it takes the action.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,13 @@ pub enum Condition {
     CtStatusNoDnat,
     /// The bit is set in the packet mark.
     Mark(u32),
+    /// The map has an id for the key made of these fields: it becomes the packet's priority.
+    Recalls(Expr, SetName),
+    /// The packet's priority becomes 0, which is the id of no endpoint. Always holds.
+    ForgetsId,
+    /// The map remembers the id in the packet's priority for its source address. The timeout, in seconds, starts again for a source that
+    /// it knows already. It does not hold for a new source if the map is full.
+    Remembers(SetName, u32),
 }
 
 /// An expression that makes a key from a packet.
@@ -61,6 +69,8 @@ pub struct Expr {
     pub fields: &'static [Field],
     /// The size class for [`Field::Slot`], which is a random number below it.
     pub class: Option<SizeClass>,
+    /// How much of [`Field::Saddr`] counts; `None` for the whole address.
+    pub prefix: Option<PrefixLength>,
 }
 
 /// What a rule does.
@@ -78,9 +88,12 @@ pub enum Action {
     Reject,
     /// Translates the connection to the endpoint that the map yields. Without one the next rule continues.
     DnatTo(Expr, SetName),
-    /// Adds the packet's present destination to the map, with a timeout in seconds. For a key that is there already the timeout starts
-    /// again.
-    Remember(Expr, SetName, u32),
+    /// Continues in the chain that the verdict map has for the key, and returns from it. Without one the next rule continues.
+    JumpByMap(Expr, SetName),
+    /// Returns to the chain that jumped here.
+    Return,
+    /// Deletes the packet's source address from the map.
+    Forget(SetName),
     /// Sets a bit of the packet mark.
     SetMark(u32),
     /// Clears a bit of the packet mark and rewrites the source address to this host's.
@@ -90,29 +103,19 @@ pub enum Action {
 }
 
 impl Expr {
-    /// A packet's present destination, which [`Action::Remember`] adds to a map.
-    pub const DESTINATION: &[Field] = &[Field::Daddr, Field::Dport];
-
     /// The key of `set`, taken from a packet.
     pub fn key_of(set: SetName) -> Self {
-        Self { fields: set.definition().key, class: None }
+        Self { fields: set.definition().key, class: None, prefix: set.prefix_length() }
     }
 
-    /// The same key, with the destination that the packet had before it was translated.
-    pub fn before_translation(self) -> Self {
-        let fields: &[Field] = match self.fields {
-            [Field::Daddr, Field::L4Proto, Field::Dport] => {
-                &[Field::OriginalDaddr, Field::L4Proto, Field::OriginalDport]
-            }
-            [Field::L4Proto, Field::Dport] => &[Field::L4Proto, Field::OriginalDport],
-            [Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport] => {
-                &[Field::Saddr, Field::OriginalDaddr, Field::L4Proto, Field::OriginalDport]
-            }
-            [Field::Saddr, Field::L4Proto, Field::Dport] => &[Field::Saddr, Field::L4Proto, Field::OriginalDport],
-            [Field::Daddr] => &[Field::OriginalDaddr],
-            others => others,
-        };
-        Self { fields, ..self }
+    /// The data of a map, taken from a packet.
+    pub fn data_of(map: SetName) -> Self {
+        Self { fields: map.definition().data, class: None, prefix: None }
+    }
+
+    /// The mask for a field of a packet of this family; `None` if the whole field counts.
+    pub fn mask(&self, field: Field, family: Family) -> Option<IpAddr> {
+        self.prefix.filter(|_| field == Field::Saddr)?.mask(family)
     }
 
     /// The same key with a random slot below `class`.
@@ -143,7 +146,7 @@ impl Field {
             Self::Daddr => format!("{} daddr", family.nft()),
             Self::L4Proto => "meta l4proto".to_owned(),
             Self::Dport => "th dport".to_owned(),
-            Self::OriginalDaddr => format!("ct original {} daddr", family.nft()),
+            Self::Id => "meta priority".to_owned(),
             Self::OriginalDport => "ct original proto-dst".to_owned(),
             Self::Slot => format!("numgen random mod {}", class.map_or(2, SizeClass::slots)),
         }
@@ -161,6 +164,9 @@ impl fmt::Display for InFamily<'_> {
                 f.write_str(" . ")?;
             }
             f.write_str(&field.nft(*family, expr.class))?;
+            if let Some(mask) = expr.mask(*field, *family) {
+                write!(f, " & {mask}")?;
+            }
         }
         Ok(())
     }
@@ -186,23 +192,27 @@ impl fmt::Display for Rule {
                 Condition::CtStatusDnat => f.write_str("ct status dnat ")?,
                 Condition::CtStatusNoDnat => f.write_str("ct status ! dnat ")?,
                 Condition::Mark(bit) => write!(f, "meta mark & {bit:#x} == {bit:#x} ")?,
+                Condition::Recalls(expr, map) => {
+                    write!(f, "meta priority set {} map @{map} ", InFamily(expr, family))?;
+                }
+                Condition::ForgetsId => f.write_str("meta priority set none ")?,
+                Condition::Remembers(map, seconds) => {
+                    let client = Expr::key_of(*map);
+                    write!(f, "update @{map} {{ {} timeout {seconds}s : meta priority }} ", InFamily(&client, family))?;
+                }
             }
         }
         match &self.action {
             Action::Jump(chain) => write!(f, "jump {chain}")?,
             Action::Goto(chain) => write!(f, "goto {chain}")?,
             Action::Drop => f.write_str("drop")?,
+            Action::Return => f.write_str("return")?,
             Action::RejectTcpReset => f.write_str("reject with tcp reset")?,
             Action::Reject => f.write_str("reject")?,
             Action::DnatTo(expr, map) => write!(f, "dnat {} to {} map @{map}", family.nft(), InFamily(expr, family))?,
-            Action::Remember(expr, map, seconds) => {
-                let to = Expr { fields: Expr::DESTINATION, class: None };
-                write!(
-                    f,
-                    "update @{map} {{ {} timeout {seconds}s : {} }}",
-                    InFamily(expr, family),
-                    InFamily(&to, family)
-                )?;
+            Action::JumpByMap(expr, map) => write!(f, "{} vmap @{map}", InFamily(expr, family))?,
+            Action::Forget(map) => {
+                write!(f, "delete @{map} {{ {} : meta priority }}", InFamily(&Expr::key_of(*map), family))?;
             }
             Action::SetMark(bit) => write!(f, "meta mark set meta mark | {bit:#x}")?,
             Action::ClearMarkAndMasquerade(bit) => {

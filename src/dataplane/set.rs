@@ -1,7 +1,12 @@
 //! The sets and maps of a table: their names, keys and meaning.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use super::key::{Family, Frontend, Protocol};
 
 /// A set or map of the program.
 ///
@@ -34,30 +39,35 @@ pub enum SetName {
     DropNodeports,
     /// Load-balancer frontends that only some sources may use.
     Firewalled,
-    /// The sources that may use each of these frontends.
-    AllowedSources,
+    /// The sources that may use each of these frontends, one set for each length of prefixes.
+    AllowedSources(PrefixLength),
     /// Endpoints on this node, as source and as destination: a connection from an endpoint to itself is masqueraded.
     Hairpin,
     /// All other frontends with endpoints, by list and size class.
     Slots(EndpointList, SizeClass),
     /// The endpoints of every frontend, numbered from 0 without gaps.
     Endpoints(EndpointList),
-    /// Frontends whose clients stay with their endpoint (`sessionAffinity: ClientIP`).
-    WithAffinity(Affinity),
-    /// The affinity map: the endpoint of each client. Packets add elements, which expire.
-    Clients {
-        /// Whether it is the map for NodePorts, and not the one for addresses.
-        node_port: bool,
-    },
+    /// ClusterIP frontends with endpoints whose clients stay with their endpoint (`sessionAffinity: ClientIP`).
+    InternalAffinity,
+    /// The chains of all frontends whose clients stay with their endpoint, for one step: of NodePorts, or of addresses.
+    AffinityChains(AffinityStep, bool),
+    /// The frontends of a list whose clients stay with their endpoint, by size class.
+    AffinitySlots(EndpointList, SizeClass),
+    /// The ids of the endpoints of these frontends, numbered from 0 without gaps.
+    EndpointIds(EndpointList),
+    /// The endpoints of these frontends by id. An endpoint keeps its id for as long as it stays.
+    EndpointsById(EndpointList),
+    /// The clients of one frontend, each with the id of its endpoint. Packets add elements, which expire.
+    Clients(Frontend),
 }
 
-/// A kind of session affinity.
+/// A step of session affinity that each frontend does in a chain of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Affinity {
-    /// Whether it is for NodePorts, and not for addresses.
-    pub node_port: bool,
-    /// How long a client keeps its endpoint after its last new connection, in seconds.
-    pub seconds: u32,
+pub enum AffinityStep {
+    /// The id of the client's endpoint is looked up, and the client's timeout starts again.
+    Recall,
+    /// The client is remembered with the id of an endpoint.
+    Remember,
 }
 
 /// A list of endpoints that a frontend may have.
@@ -78,6 +88,13 @@ pub enum EndpointList {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SizeClass(u32);
 
+/// The number of bits, 0 to 128, that the addresses of a network have in common.
+///
+/// The sources of a frontend are found by prefix: the rules cut a packet's source to each length in use, and look up what is left. So
+/// each range is one entry of a hash table, whatever else is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrefixLength(u8);
+
 /// The definition of a field of a key or of data: where a packet carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
@@ -91,8 +108,8 @@ pub enum Field {
     Dport,
     /// Slot number: a random number below the size class.
     Slot,
-    /// Destination address before translation.
-    OriginalDaddr,
+    /// The id of an endpoint: rules keep it in the packet's priority between two look-ups.
+    Id,
     /// Destination port before translation, and the type of any port in a map's data.
     ///
     /// With `th dport` in a map's data nft 1.1.3 creates the map, but no later process can add a rule that translates to it
@@ -105,8 +122,10 @@ pub enum Field {
 pub struct SetDefinition {
     /// The fields of the key.
     pub key: &'static [Field],
-    /// The fields of the data; empty for a plain set.
+    /// The fields of the data; empty for a plain set and for a verdict map.
     pub data: &'static [Field],
+    /// Whether the data is a verdict: where a packet goes on.
+    pub verdict: bool,
     /// Whether elements are ranges.
     pub interval: bool,
     /// Whether packets add elements, which expire.
@@ -139,8 +158,15 @@ impl SetName {
         Self::Endpoints(EndpointList::NodeportLocal),
     ];
 
-    /// The sets that exist while a frontend allows only some sources.
-    pub const SOURCES: [Self; 2] = [Self::Firewalled, Self::AllowedSources];
+    /// The sets of a list that exist while one of its frontends has session affinity, but for those of size classes.
+    pub fn affinity(list: EndpointList) -> [Self; 2] {
+        [Self::EndpointIds(list), Self::EndpointsById(list)]
+    }
+
+    /// The maps of the chains of all NodePorts with session affinity, or of all other frontends with it.
+    pub fn affinity_chains(node_port: bool) -> [Self; 2] {
+        AffinityStep::ALL.map(|step| Self::AffinityChains(step, node_port))
+    }
 
     /// The set's type, the same in both families.
     pub fn definition(self) -> SetDefinition {
@@ -154,28 +180,26 @@ impl SetName {
             | Self::RejectServices
             | Self::DropServices
             | Self::Firewalled
-            | Self::WithAffinity(Affinity { node_port: false, .. })
-            | Self::Slots(EndpointList::Any | EndpointList::Local, _) => (FRONTEND, &[], false),
-            Self::Nodeports
-            | Self::NodeportsLocal
-            | Self::RejectNodeports
-            | Self::DropNodeports
-            | Self::WithAffinity(Affinity { node_port: true, .. })
-            | Self::Slots(EndpointList::NodeportAny | EndpointList::NodeportLocal, _) => (NODE_PORT, &[], false),
-            Self::AllowedSources => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Saddr], &[], true),
+            | Self::InternalAffinity => (FRONTEND, &[], false),
+            Self::Nodeports | Self::NodeportsLocal | Self::RejectNodeports | Self::DropNodeports => {
+                (NODE_PORT, &[], false)
+            }
+            Self::Slots(list, _) | Self::AffinitySlots(list, _) => {
+                (if list.is_node_port() { NODE_PORT } else { FRONTEND }, &[], false)
+            }
+            Self::AffinityChains(_, node_port) => (if node_port { NODE_PORT } else { FRONTEND }, &[], false),
+            Self::AllowedSources(_) => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Saddr], &[], false),
             Self::Hairpin => (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], &[], false),
-            Self::Endpoints(EndpointList::Any | EndpointList::Local) => {
-                (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Slot], ENDPOINT, false)
+            Self::Endpoints(list) => (list.numbered_key(), ENDPOINT, false),
+            Self::EndpointIds(list) => (list.numbered_key(), &[Field::Id], false),
+            Self::EndpointsById(list) if list.is_node_port() => {
+                (&[Field::L4Proto, Field::Dport, Field::Id], ENDPOINT, false)
             }
-            Self::Endpoints(EndpointList::NodeportAny | EndpointList::NodeportLocal) => {
-                (&[Field::L4Proto, Field::Dport, Field::Slot], ENDPOINT, false)
-            }
-            Self::Clients { node_port: false } => {
-                (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], ENDPOINT, false)
-            }
-            Self::Clients { node_port: true } => (&[Field::Saddr, Field::L4Proto, Field::Dport], ENDPOINT, false),
+            Self::EndpointsById(_) => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Id], ENDPOINT, false),
+            Self::Clients(_) => (&[Field::Saddr], &[Field::Id], false),
         };
-        SetDefinition { key, data, interval, dynamic: self.is_dynamic() }
+        let verdict = matches!(self, Self::AffinityChains(..));
+        SetDefinition { key, data, verdict, interval, dynamic: self.is_dynamic() }
     }
 }
 
@@ -184,22 +208,30 @@ impl SetName {
     pub fn class(&self) -> Option<(EndpointList, SizeClass)> {
         match self {
             Self::Internal(class) => Some((EndpointList::Any, *class)),
-            Self::Slots(list, class) => Some((*list, *class)),
+            Self::Slots(list, class) | Self::AffinitySlots(list, class) => Some((*list, *class)),
             _ => None,
         }
     }
 
-    /// The session affinity of its members; `None` if the set does not decide it.
-    pub fn affinity(&self) -> Option<Affinity> {
+    /// The frontend that the set belongs to alone, with all its elements; `None` if it is shared.
+    pub fn frontend(&self) -> Option<Frontend> {
         match self {
-            Self::WithAffinity(affinity) => Some(*affinity),
+            Self::Clients(frontend) => Some(*frontend),
+            _ => None,
+        }
+    }
+
+    /// The length of the prefixes in it; `None` if it does not hold sources.
+    pub fn prefix_length(&self) -> Option<PrefixLength> {
+        match self {
+            Self::AllowedSources(length) => Some(*length),
             _ => None,
         }
     }
 
     /// Whether only packets add elements, which expire.
     pub fn is_dynamic(self) -> bool {
-        matches!(self, Self::Clients { .. })
+        matches!(self, Self::Clients(_))
     }
 }
 
@@ -214,6 +246,14 @@ impl EndpointList {
             (false, true) => Self::Local,
             (true, false) => Self::NodeportAny,
             (true, true) => Self::NodeportLocal,
+        }
+    }
+
+    /// The key of a map from its slots.
+    fn numbered_key(self) -> &'static [Field] {
+        match self.is_node_port() {
+            false => &[Field::Daddr, Field::L4Proto, Field::Dport, Field::Slot],
+            true => &[Field::L4Proto, Field::Dport, Field::Slot],
         }
     }
 
@@ -251,7 +291,20 @@ impl EndpointList {
 impl SetDefinition {
     /// Whether it maps keys to data.
     pub fn is_map(&self) -> bool {
-        !self.data.is_empty()
+        self.verdict || !self.data.is_empty()
+    }
+}
+
+impl AffinityStep {
+    /// Both steps, in the order in which a packet takes them.
+    pub const ALL: [Self; 2] = [Self::Recall, Self::Remember];
+
+    /// The beginning of the names of its chains.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recall => "recall",
+            Self::Remember => "remember",
+        }
     }
 }
 
@@ -283,6 +336,39 @@ impl SizeClass {
     }
 }
 
+impl PrefixLength {
+    /// The length of a network's prefix.
+    pub fn of_network(network: &IpNet) -> Self {
+        Self(network.prefix_len())
+    }
+
+    /// The number of bits.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The network of this length that an address is in; `None` if the address has fewer bits.
+    pub fn network_with(self, addr: IpAddr) -> Option<IpNet> {
+        IpNet::new(addr, self.0).ok().map(|network| network.trunc())
+    }
+
+    /// The mask that leaves these bits of an address; `None` if they are all that an address of this family has, or more.
+    pub fn mask(self, family: Family) -> Option<IpAddr> {
+        let network = IpNet::new(family.unspecified(), self.0).ok()?;
+        (network.prefix_len() < network.max_prefix_len()).then(|| network.netmask())
+    }
+}
+
+impl FromStr for PrefixLength {
+    type Err = ();
+
+    /// Parses a number of bits as `Display` writes it.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let bits: u8 = text.parse().map_err(|_| ())?;
+        (bits <= 128 && bits.to_string() == text).then_some(Self(bits)).ok_or(())
+    }
+}
+
 impl fmt::Display for SetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -299,18 +385,17 @@ impl fmt::Display for SetName {
             Self::RejectNodeports => "reject-nodeports",
             Self::DropNodeports => "drop-nodeports",
             Self::Firewalled => "firewalled",
-            Self::AllowedSources => "allowed-sources",
+            Self::AllowedSources(length) => return write!(f, "allowed-sources-{}", length.bits()),
             Self::Hairpin => "hairpin",
             Self::Slots(list, class) => return write!(f, "{}slots-{}", list.prefix(), class.slots()),
             Self::Endpoints(list) => return write!(f, "{}endpoints", list.prefix()),
-            Self::WithAffinity(Affinity { node_port: false, seconds }) => {
-                return write!(f, "affinity-services-{seconds}");
-            }
-            Self::WithAffinity(Affinity { node_port: true, seconds }) => {
-                return write!(f, "affinity-nodeports-{seconds}");
-            }
-            Self::Clients { node_port: false } => "affinity",
-            Self::Clients { node_port: true } => "nodeport-affinity",
+            Self::InternalAffinity => "internal-affinity",
+            Self::AffinityChains(step, false) => return write!(f, "{}-clients", step.name()),
+            Self::AffinityChains(step, true) => return write!(f, "nodeport-{}-clients", step.name()),
+            Self::AffinitySlots(list, class) => return write!(f, "{}affinity-slots-{}", list.prefix(), class.slots()),
+            Self::EndpointIds(list) => return write!(f, "{}endpoint-ids", list.prefix()),
+            Self::EndpointsById(list) => return write!(f, "{}endpoints-by-id", list.prefix()),
+            Self::Clients(frontend) => return write!(f, "clients-{}", FrontendName(*frontend)),
         })
     }
 }
@@ -328,20 +413,52 @@ impl FromStr for SetName {
             let slots: usize = slots.parse().map_err(|_| ())?;
             SizeClass::for_endpoints(slots).filter(|class| class.slots() as usize == slots).ok_or(())
         };
+        if text == "internal-affinity" {
+            return Ok(Self::InternalAffinity);
+        }
         if let Some(slots) = text.strip_prefix("internal-") {
             return class(slots).map(Self::Internal);
         }
-        if let Some((prefix, slots)) = text.split_once("slots-") {
-            let list = EndpointList::ALL.into_iter().find(|list| list.prefix() == prefix).ok_or(())?;
-            return class(slots).map(|class| Self::Slots(list, class));
+        if let Some(frontend) = text.strip_prefix("clients-") {
+            return FrontendName::parse(frontend).map(|frontend| Self::Clients(frontend.0)).ok_or(());
         }
-        let others = [false, true].into_iter().flat_map(|node_port| {
-            let kind = if node_port { "affinity-nodeports-" } else { "affinity-services-" };
-            let seconds = text.strip_prefix(kind).and_then(|seconds| seconds.parse().ok());
-            let frontends = seconds.map(|seconds| Self::WithAffinity(Affinity { node_port, seconds }));
-            frontends.into_iter().chain([Self::Clients { node_port }])
-        });
-        Self::CONSTANT.into_iter().chain(Self::SOURCES).chain(others).find(|set| set.to_string() == text).ok_or(())
+        if let Some(bits) = text.strip_prefix("allowed-sources-") {
+            return bits.parse().map(Self::AllowedSources);
+        }
+        if let Some((prefix, slots)) = text.split_once("slots-") {
+            let (prefix, with_affinity) =
+                prefix.strip_suffix("affinity-").map_or((prefix, false), |prefix| (prefix, true));
+            let list = EndpointList::ALL.into_iter().find(|list| list.prefix() == prefix).ok_or(())?;
+            let set = if with_affinity { Self::AffinitySlots } else { Self::Slots };
+            return class(slots).map(|class| set(list, class));
+        }
+        let affinity = EndpointList::ALL.into_iter().flat_map(Self::affinity);
+        let chains = [false, true].into_iter().flat_map(Self::affinity_chains);
+        let others = Self::CONSTANT.into_iter().chain([Self::Firewalled]).chain(affinity).chain(chains);
+        others.into_iter().find(|set| set.to_string() == text).ok_or(())
+    }
+}
+
+/// A frontend in the name of a set or chain: `10.96.0.10-tcp-80`. nft takes no colons in names: those of an IPv6 address become
+/// underscores. A NodePort has the unspecified address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FrontendName(pub Frontend);
+
+impl FrontendName {
+    /// Parses such a name; `None` if it is not exactly as it would be written.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '-');
+        let addr: IpAddr = parts.next()?.replace('_', ":").parse().ok()?;
+        let protocol: Protocol = parts.next()?.parse().ok()?;
+        let name = Self(Frontend { addr, protocol, port: parts.next()?.parse().ok()? });
+        (name.to_string() == text).then_some(name)
+    }
+}
+
+impl fmt::Display for FrontendName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Frontend { addr, protocol, port } = self.0;
+        write!(f, "{}-{protocol}-{port}", addr.to_string().replace(':', "_"))
     }
 }
 
@@ -366,11 +483,17 @@ mod tests {
         let slots = classes.flat_map(|class| {
             EndpointList::ALL.map(|list| SetName::Slots(list, class)).into_iter().chain([SetName::Internal(class)])
         });
-        let affinity = [false, true].into_iter().flat_map(|node_port| {
-            let set = |seconds| SetName::WithAffinity(Affinity { node_port, seconds });
-            [set(1), set(10_800), set(86_400), SetName::Clients { node_port }]
+        let affinity = EndpointList::ALL.into_iter().flat_map(|list| {
+            let classes = [1, 8, 65_536].into_iter().filter_map(SizeClass::for_endpoints);
+            classes.map(move |class| SetName::AffinitySlots(list, class)).chain(SetName::affinity(list))
         });
-        for set in SetName::CONSTANT.into_iter().chain(SetName::SOURCES).chain(slots).chain(affinity) {
+        let clients = ["10.96.0.1", "0.0.0.0", "fd00:96::1", "::", "::ffff:10.0.0.1"].map(|addr| {
+            SetName::Clients(Frontend { addr: addr.parse().unwrap(), protocol: Protocol::Sctp, port: 65_535 })
+        });
+        let chains = [false, true].into_iter().flat_map(SetName::affinity_chains);
+        let sources = [0, 1, 24, 32, 128].into_iter().map(|bits| SetName::AllowedSources(PrefixLength(bits)));
+        let others = [SetName::Firewalled, SetName::InternalAffinity].into_iter().chain(sources).chain(slots);
+        for set in SetName::CONSTANT.into_iter().chain(others).chain(affinity).chain(clients).chain(chains) {
             assert_eq!(set.to_string().parse(), Ok(set));
         }
         for name in [
@@ -381,10 +504,40 @@ mod tests {
             "slots-131072",
             "internal",
             "internal-9",
-            "affinity-services-",
-            "affinity-services-010",
+            "affinity",
+            "affinity-services-10",
+            "affinity-slots-9",
+            "clients-",
+            "clients-10.96.0.1-tcp",
+            "clients-10.96.0.1-TCP-80",
+            "clients-10.96.0.1-tcp-080",
+            "clients-fd00:96::1-tcp-80",
+            // The name of one set for all sources, in version 0.1.0.
+            "allowed-sources",
+            "allowed-sources-",
+            "allowed-sources-024",
+            "allowed-sources-129",
         ] {
             assert_eq!(name.parse::<SetName>(), Err(()), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_prefix_is_the_masked_address_and_a_whole_address_needs_no_mask() {
+        let addr = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (bits, family, mask) in [
+            (0, Family::Ip, Some("0.0.0.0")),
+            (25, Family::Ip, Some("255.255.255.128")),
+            (32, Family::Ip, None),
+            (33, Family::Ip, None),
+            (32, Family::Ip6, Some("ffff:ffff::")),
+            (127, Family::Ip6, Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe")),
+            (128, Family::Ip6, None),
+        ] {
+            assert_eq!(PrefixLength(bits).mask(family), mask.map(addr), "{bits} bits of {family}");
+        }
+        let network = PrefixLength(25).network_with(addr("192.0.2.200")).map(|network| network.to_string());
+        assert_eq!(network.as_deref(), Some("192.0.2.128/25"));
+        assert_eq!(PrefixLength(33).network_with(addr("192.0.2.1")), None);
     }
 }

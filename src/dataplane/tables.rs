@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::chain::{BaseChain, parse_stamp};
+use super::chain::{BaseChain, Stamp};
 use super::element::Element;
 use super::key::Family;
 use super::set::SizeClass;
@@ -37,6 +37,8 @@ pub struct ChainContents {
     pub fingerprint: Option<u64>,
     /// The classes in the order in which the chain tests them, from the same comment.
     pub classes: Vec<SizeClass>,
+    /// The timeout of session affinity in seconds, from the same comment.
+    pub affinity_seconds: Option<u32>,
 }
 
 /// The properties of a set that the program compares with its own.
@@ -66,10 +68,11 @@ impl ChainContents {
     /// Adds the next rule of the chain: counts it, and takes the stamp from the comment of the first one.
     pub fn push_rule(&mut self, comment: Option<&str>) {
         if self.rules == 0
-            && let Some((fingerprint, classes)) = comment.and_then(parse_stamp)
+            && let Some(stamp) = comment.and_then(Stamp::parse)
         {
-            self.fingerprint = Some(fingerprint);
-            self.classes = classes;
+            self.fingerprint = Some(stamp.fingerprint);
+            self.classes = stamp.classes;
+            self.affinity_seconds = stamp.affinity_seconds;
         }
         self.rules += 1;
     }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use im::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
+use super::affinity::InstalledAffinity;
 use super::features::{FrontendCounts, found};
+use super::gates::source_sets;
 use super::plan::Scope;
 use super::shared::SharedElement;
 use super::slots::Slots;
 use super::table::is_incompatible;
 use crate::dataplane::{
-    ChainContents, Element, Endpoint, EndpointList, Family, Frontend, Key, Options, ProgramFeatures, SetContents,
-    SetName, TableContents, Tables,
+    AffinityStep, ChainContents, ChainName, Element, Endpoint, EndpointId, EndpointList, Family, Frontend, Key,
+    Options, PrefixLength, ProgramFeatures, SetContents, SetName, TableContents, Tables, Value,
 };
 use crate::state::{TrafficPolicy, bulk_load_order};
 
@@ -44,10 +46,12 @@ pub struct Installed {
     /// Its endpoints on this node, for clients that a policy confines to them.
     pub local_slots: Slots,
     /// The sources that may use it, if it is a member of [`SetName::Firewalled`], in order.
-    pub sources: Box<[IpNet]>,
+    pub sources: Arc<[IpNet]>,
+    /// What it has of its own for session affinity. Its endpoints are there, and not in the slots above.
+    pub affinity: Option<Box<InstalledAffinity>>,
 }
 
-/// A table without its elements.
+/// A table without its elements, and without the chains and maps of single frontends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct InstalledTable {
     pub chains: BTreeMap<String, ChainContents>,
@@ -89,19 +93,26 @@ impl Acknowledged {
                     *counts.entry((frontend.family(), SetName::Endpoints(list))).or_default() += slots;
                 }
             }
-            if !installed.sources.is_empty() {
-                *counts.entry((frontend.family(), SetName::AllowedSources)).or_default() += installed.sources.len();
+            for (policy, affinity) in TrafficPolicy::ALL.iter().zip(installed.affinity.iter().cycle()) {
+                let (list, by_id) = (list_of(*frontend, *policy), affinity.list(*policy));
+                for (set, count) in [
+                    (SetName::EndpointIds(list), by_id.slots.len()),
+                    (SetName::EndpointsById(list), by_id.endpoints.len()),
+                ] {
+                    if count > 0 {
+                        *counts.entry((frontend.family(), set)).or_default() += count;
+                    }
+                }
+            }
+            for source in &*installed.sources {
+                let set = SetName::AllowedSources(PrefixLength::of_network(source));
+                *counts.entry((frontend.family(), set)).or_default() += 1;
             }
         }
         for shared in &self.shared {
             *counts.entry((shared.key.family(), shared.set)).or_default() += 1;
         }
         counts
-    }
-
-    /// Whether some frontend has session affinity.
-    pub fn has_affinity(&self) -> bool {
-        self.counts.iter().any(FrontendCounts::has_affinity)
     }
 
     /// Whether there is a table of this family.
@@ -141,6 +152,7 @@ impl From<Tables> for Acknowledged {
         let (mut frontends, mut shared) = (Vec::new(), Vec::new());
         for family in Family::ALL {
             let Some(table) = tables.get(family) else { continue };
+            let mut own = own_objects(family, table);
             let mut of_frontends: Vec<(Frontend, usize)> = Vec::with_capacity(table.elements.len());
             for (n, element) in table.elements.iter().enumerate() {
                 match Part::from_element(element) {
@@ -154,12 +166,15 @@ impl From<Tables> for Acknowledged {
                 for (_, part) in of_one.iter().filter_map(|(_, n)| Part::from_element(&table.elements[*n])) {
                     found.add(part);
                 }
-                let installed = found.take_sorted();
-                acknowledged.counts[family.index()].add(installed.sets());
+                let installed = found.take_sorted(own.remove(&of_one[0].0));
+                acknowledged.counts[family.index()].add(installed.counted_sets());
                 frontends.push((of_one[0].0, Arc::new(installed)));
             }
-            acknowledged.tables[family.index()] = Some(Arc::new(InstalledTable::from(table)));
+            let left = own.into_iter().map(|(frontend, own)| (frontend, Arc::new(found.take_sorted(Some(own)))));
+            frontends.extend(left);
+            acknowledged.tables[family.index()] = Some(Arc::new(InstalledTable::from_contents(family, table)));
         }
+        frontends.sort_by_key(|(frontend, _)| *frontend);
         shared.sort();
         acknowledged.frontends.extend(bulk_load_order(frontends));
         acknowledged.shared.extend(bulk_load_order(shared).map(|(shared, ())| shared));
@@ -171,15 +186,49 @@ impl From<Tables> for Acknowledged {
 enum Part {
     Membership(SetName, Option<Arc<str>>),
     Slot { local: bool, slot: u32, endpoint: Endpoint },
+    Id { local: bool, slot: u32, id: EndpointId },
+    ById { local: bool, id: EndpointId, endpoint: Endpoint },
     Source(IpNet),
+}
+
+/// The chains and maps of single frontends in a table.
+fn own_objects(family: Family, table: &TableContents) -> BTreeMap<Frontend, InstalledAffinity> {
+    let mut own: BTreeMap<Frontend, InstalledAffinity> = BTreeMap::new();
+    for (name, chain) in &table.chains {
+        if let Some((step, frontend)) = own_chain(family, name) {
+            own.entry(frontend).or_default().found_chain(step, frontend, chain);
+        }
+    }
+    for (name, set) in &table.sets {
+        if let Some(frontend) = own_map(family, name) {
+            own.entry(frontend).or_default().found_clients(set);
+        }
+    }
+    own
+}
+
+/// The step and frontend of a chain that belongs to one frontend of the table.
+fn own_chain(family: Family, name: &str) -> Option<(AffinityStep, Frontend)> {
+    ChainName::parse_with_affinity(name).filter(|(_, frontend)| frontend.family() == family)
+}
+
+/// The frontend of a map that belongs to one frontend of the table.
+fn own_map(family: Family, name: &str) -> Option<Frontend> {
+    name.parse::<SetName>().ok()?.frontend().filter(|frontend| frontend.family() == family)
 }
 
 impl Part {
     /// The frontend that an element belongs to, and what it says; `None` for a shared element.
     fn from_element(element: &Element) -> Option<(Frontend, Self)> {
         match (element.key, element.set, element.value) {
-            (Key::Slot(frontend, slot), SetName::Endpoints(list), Some(endpoint)) => {
+            (Key::Slot(frontend, slot), SetName::Endpoints(list), Some(Value::Endpoint(endpoint))) => {
                 Some((frontend, Self::Slot { local: list.is_local(), slot, endpoint }))
+            }
+            (Key::Slot(frontend, slot), SetName::EndpointIds(list), Some(Value::Id(id))) => {
+                Some((frontend, Self::Id { local: list.is_local(), slot, id }))
+            }
+            (Key::ById(frontend, id), SetName::EndpointsById(list), Some(Value::Endpoint(endpoint))) => {
+                Some((frontend, Self::ById { local: list.is_local(), id, endpoint }))
             }
             (Key::Frontend(frontend), set, None) => Some((frontend, Self::Membership(set, element.comment.clone()))),
             (Key::Source(frontend, source), _, None) => Some((frontend, Self::Source(source))),
@@ -194,6 +243,8 @@ struct Found {
     memberships: Vec<(SetName, Option<Arc<str>>)>,
     slots: Vec<(u32, Endpoint)>,
     local_slots: Vec<(u32, Endpoint)>,
+    ids: [Vec<(u32, EndpointId)>; 2],
+    by_id: [Vec<(EndpointId, Endpoint)>; 2],
     sources: Vec<IpNet>,
 }
 
@@ -203,12 +254,24 @@ impl Found {
             Part::Membership(set, comment) => self.memberships.push((set, comment)),
             Part::Slot { local: false, slot, endpoint } => self.slots.push((slot, endpoint)),
             Part::Slot { local: true, slot, endpoint } => self.local_slots.push((slot, endpoint)),
+            Part::Id { local, slot, id } => self.ids[usize::from(local)].push((slot, id)),
+            Part::ById { local, id, endpoint } => self.by_id[usize::from(local)].push((id, endpoint)),
             Part::Source(source) => self.sources.push(source),
         }
     }
 
-    /// What was found, and nothing is left.
-    fn take_sorted(&mut self) -> Installed {
+    /// What was found, with the chains and the map of the frontend. Nothing is left.
+    fn take_sorted(&mut self, own: Option<InstalledAffinity>) -> Installed {
+        let has_ids = self.ids.iter().any(|ids| !ids.is_empty()) || self.by_id.iter().any(|by_id| !by_id.is_empty());
+        let mut affinity = own.or_else(|| has_ids.then(InstalledAffinity::default));
+        if let Some(affinity) = &mut affinity {
+            for (list, (ids, by_id)) in affinity.lists.iter_mut().zip(self.ids.iter_mut().zip(&mut self.by_id)) {
+                ids.sort_unstable();
+                by_id.sort_unstable();
+                list.slots = ids.drain(..).collect();
+                list.endpoints = by_id.drain(..).collect();
+            }
+        }
         self.memberships.sort();
         self.slots.sort();
         self.local_slots.sort();
@@ -217,14 +280,22 @@ impl Found {
             memberships: self.memberships.drain(..).collect(),
             slots: self.slots.drain(..).collect(),
             local_slots: self.local_slots.drain(..).collect(),
-            sources: self.sources.drain(..).collect(),
+            sources: if self.sources.is_empty() { Arc::default() } else { self.sources.drain(..).collect() },
+            affinity: affinity.map(Box::new),
         }
     }
 }
 
-impl From<&TableContents> for InstalledTable {
-    fn from(table: &TableContents) -> Self {
-        Self { chains: table.chains.clone(), sets: table.sets.clone(), features: found(table), verified: None }
+impl InstalledTable {
+    fn from_contents(family: Family, table: &TableContents) -> Self {
+        let chains = table.chains.iter().filter(|(name, _)| own_chain(family, name).is_none());
+        let sets = table.sets.iter().filter(|(name, _)| own_map(family, name).is_none());
+        Self {
+            chains: chains.map(|(name, chain)| (name.clone(), chain.clone())).collect(),
+            sets: sets.map(|(name, set)| (name.clone(), *set)).collect(),
+            features: found(table),
+            verified: None,
+        }
     }
 }
 
@@ -239,20 +310,25 @@ impl Installed {
         self.memberships.iter().map(|(set, _)| *set)
     }
 
+    /// The sets that its elements keep in the program.
+    pub(super) fn counted_sets(&self) -> impl Iterator<Item = SetName> {
+        self.sets().chain(source_sets(&self.sources))
+    }
+
     /// The timeout of its session affinity in seconds, if it has that.
-    pub fn affinity(&self) -> Option<u32> {
-        self.sets().find_map(|set| set.affinity()).map(|affinity| affinity.seconds)
+    pub fn affinity_seconds(&self) -> Option<u32> {
+        self.affinity.as_ref()?.seconds()
     }
 
-    /// The sets that it is a member of, but for its session affinity and those that only tell the classes of its lists.
+    /// The sets that it is a member of, but for those behind its gates: they tell the classes of its lists, or lead to its own chains.
     pub fn gates(&self) -> impl Iterator<Item = SetName> {
-        self.memberships
-            .iter()
-            .map(|(set, _)| *set)
-            .filter(|set| !matches!(set, SetName::Slots(..) | SetName::WithAffinity(_)))
+        let is_behind = |set: &SetName| {
+            matches!(set, SetName::Slots(..) | SetName::AffinitySlots(..) | SetName::AffinityChains(..))
+        };
+        self.memberships.iter().map(|(set, _)| *set).filter(move |set| !is_behind(set))
     }
 
-    /// The slots that clients under this policy are balanced over.
+    /// The slots that clients under this policy are balanced over, without session affinity.
     pub fn slots(&self, policy: TrafficPolicy) -> &Slots {
         match policy {
             TrafficPolicy::Cluster => &self.slots,
@@ -260,20 +336,23 @@ impl Installed {
         }
     }
 
-    /// The endpoints that clients from outside this node are sent to (`Local`), and those that all others are sent to (`Cluster`).
-    pub fn reachable(&self, policy: TrafficPolicy) -> impl Iterator<Item = Endpoint> {
-        let is_confined = self.sets().any(|set| matches!(set, SetName::ExternalLocal | SetName::NodeportsLocal));
-        self.endpoints(if is_confined { policy } else { TrafficPolicy::Cluster })
+    /// The endpoints that clients under this policy are balanced over.
+    pub fn endpoints(&self, policy: TrafficPolicy) -> impl Iterator<Item = Endpoint> {
+        let by_id = self.affinity.iter().flat_map(move |affinity| &affinity.list(policy).endpoints);
+        self.slots(policy).iter().map(|(_, endpoint)| endpoint).chain(by_id.map(|(_, endpoint)| *endpoint))
     }
 
-    /// The endpoints that clients under this policy are balanced over, by slot.
-    pub fn endpoints(&self, policy: TrafficPolicy) -> impl Iterator<Item = Endpoint> {
-        self.slots(policy).iter().map(|(_, endpoint)| endpoint)
+    /// The id of the endpoint at an address, with session affinity.
+    #[cfg(test)]
+    pub(crate) fn id_of(&self, addr: std::net::IpAddr) -> Option<EndpointId> {
+        let by_id = &self.affinity.as_ref()?.list(TrafficPolicy::Cluster).endpoints;
+        by_id.iter().find(|(_, endpoint)| endpoint.addr == addr).map(|(id, _)| *id)
     }
 
     /// How many elements the frontend has.
     pub(super) fn size(&self) -> usize {
-        self.memberships.len() + self.slots.len() + self.local_slots.len() + self.sources.len()
+        let affinity = self.affinity.as_ref().map_or(0, |affinity| affinity.size());
+        self.memberships.len() + self.slots.len() + self.local_slots.len() + self.sources.len() + affinity
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::dataplane::{EndpointList, ProgramFeatures, SetName, SizeClass, TableContents};
+use crate::dataplane::{ChainName, EndpointList, ProgramFeatures, SetName, SizeClass, TableContents};
 
 /// How many frontends are in each set whose existence or place in the program follows from that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,11 +27,6 @@ impl FrontendCounts {
         }
     }
 
-    /// Whether some frontend has session affinity.
-    pub fn has_affinity(&self) -> bool {
-        self.0.keys().any(|set| set.affinity().is_some())
-    }
-
     fn count(&self, set: SetName) -> u32 {
         self.0.get(&set).copied().unwrap_or_default()
     }
@@ -44,15 +39,25 @@ enum ClassKind {
     Internal,
     /// All others with a list of their kind.
     List(EndpointList),
+    /// Those with session affinity and a list of their kind.
+    Affinity(EndpointList),
 }
 
 impl ClassKind {
-    const ALL: [Self; 5] = [
+    /// Those that every cluster may have.
+    const COMMON: [Self; 5] = [
         Self::Internal,
         Self::List(EndpointList::Any),
         Self::List(EndpointList::Local),
         Self::List(EndpointList::NodeportAny),
         Self::List(EndpointList::NodeportLocal),
+    ];
+    /// Those that there are with session affinity only.
+    const WITH_AFFINITY: [Self; 4] = [
+        Self::Affinity(EndpointList::Any),
+        Self::Affinity(EndpointList::Local),
+        Self::Affinity(EndpointList::NodeportAny),
+        Self::Affinity(EndpointList::NodeportLocal),
     ];
 
     /// The set of a class.
@@ -60,6 +65,7 @@ impl ClassKind {
         match self {
             Self::Internal => SetName::Internal(class),
             Self::List(list) => SetName::Slots(list, class),
+            Self::Affinity(list) => SetName::AffinitySlots(list, class),
         }
     }
 
@@ -69,10 +75,11 @@ impl ClassKind {
     }
 
     /// The chains that test the classes, in the order in which packets come to them.
-    fn chains(self) -> Vec<&'static str> {
+    fn chains(self) -> Vec<ChainName> {
         match self {
-            Self::Internal => vec!["services", "to-cluster-ip"],
-            Self::List(list) => vec![list.chain()],
+            Self::Internal => vec!["services".into(), "to-cluster-ip".into()],
+            Self::List(list) => vec![list.chain().into()],
+            Self::Affinity(list) => vec![ChainName::draw_id(list)],
         }
     }
 
@@ -80,7 +87,8 @@ impl ClassKind {
     fn classes(self, parts: &ProgramFeatures) -> Vec<SizeClass> {
         match self {
             Self::Internal => parts.internal.clone(),
-            Self::List(list) => parts.classes.iter().filter(|(of, _)| *of == list).map(|(_, class)| *class).collect(),
+            Self::List(list) => in_list(&parts.classes, list),
+            Self::Affinity(list) => in_list(&parts.affinity, list),
         }
     }
 
@@ -89,21 +97,34 @@ impl ClassKind {
         match self {
             Self::Internal => parts.internal = order,
             Self::List(list) => parts.classes.extend(order.into_iter().map(|class| (list, class))),
+            Self::Affinity(list) => parts.affinity.extend(order.into_iter().map(|class| (list, class))),
         }
     }
 }
 
+/// The classes of one list.
+fn in_list(classes: &[(EndpointList, SizeClass)], list: EndpointList) -> Vec<SizeClass> {
+    classes.iter().filter(|(of, _)| *of == list).map(|(_, class)| *class).collect()
+}
+
 /// Whether something follows from how many frontends are in the set.
 fn is_counted(set: SetName) -> bool {
-    matches!(set, SetName::Internal(_) | SetName::Slots(..) | SetName::WithAffinity(_) | SetName::Firewalled)
+    matches!(
+        set,
+        SetName::Internal(_)
+            | SetName::Slots(..)
+            | SetName::AffinitySlots(..)
+            | SetName::Firewalled
+            | SetName::AllowedSources(_)
+    )
 }
 
 /// The parts that a table has, as far as its sets and the notes in its rules tell.
 pub(super) fn found(table: &TableContents) -> ProgramFeatures {
     let mut parts = ProgramFeatures::default();
     let sets: Vec<SetName> = table.sets.keys().filter_map(|name| name.parse().ok()).collect();
-    let noted = |chain: &str| table.chains.get(chain).map_or(&[][..], |chain| &chain.classes);
-    for kind in ClassKind::ALL {
+    let noted = |chain: ChainName| table.chains.get(&*chain.0).map_or(&[][..], |chain| &chain.classes);
+    for kind in ClassKind::COMMON.into_iter().chain(ClassKind::WITH_AFFINITY) {
         let noted = kind.chains().into_iter().flat_map(noted).copied();
         let has_set = |class: &SizeClass| sets.contains(&kind.set(*class));
         let mut order: Vec<SizeClass> = Vec::new();
@@ -114,8 +135,8 @@ pub(super) fn found(table: &TableContents) -> ProgramFeatures {
         }
         kind.put(order, &mut parts);
     }
-    parts.affinity = sets.iter().filter_map(SetName::affinity).collect();
-    parts.sources = sets.iter().any(|set| SetName::SOURCES.contains(set));
+    parts.firewall = sets.contains(&SetName::Firewalled);
+    parts.sources = sets.iter().filter_map(SetName::prefix_length).collect();
     parts
 }
 
@@ -127,10 +148,14 @@ pub(super) fn found(table: &TableContents) -> ProgramFeatures {
 pub(super) fn needed(held: &ProgramFeatures, now: &FrontendCounts, upcoming: &FrontendCounts) -> ProgramFeatures {
     let used = || now.0.keys().chain(upcoming.0.keys());
     let count_of_set = |set| now.count(set) + upcoming.count(set);
-    let affinity = used().filter_map(SetName::affinity).collect();
-    let sources = count_of_set(SetName::Firewalled) > 0;
-    let mut features = ProgramFeatures { affinity, sources, ..ProgramFeatures::default() };
-    for kind in ClassKind::ALL {
+    let firewall = count_of_set(SetName::Firewalled) > 0;
+    let sources = used().filter_map(SetName::prefix_length).filter(|_| firewall).collect();
+    let mut features = ProgramFeatures { firewall, sources, ..ProgramFeatures::default() };
+    // Session affinity goes with its last frontend.
+    let has_affinity = used().any(|set| matches!(set, SetName::AffinitySlots(..)));
+    let with_affinity = ClassKind::WITH_AFFINITY.into_iter().filter(|_| has_affinity);
+    let with_affinity = with_affinity.filter(|kind| used().any(|set| kind.class(set).is_some()));
+    for kind in ClassKind::COMMON.into_iter().chain(with_affinity) {
         let count_of = |class: SizeClass| count_of_set(kind.set(class));
         let mut order = kind.classes(held);
         let held_count = order.len();
@@ -162,7 +187,6 @@ fn is_good(order: &[SizeClass], counts: impl Fn(SizeClass) -> u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::Affinity;
 
     fn class(endpoints: usize) -> SizeClass {
         SizeClass::for_endpoints(endpoints).unwrap()
@@ -204,23 +228,26 @@ mod tests {
     #[test]
     fn source_ranges_go_with_their_last_frontend() {
         let mut counts = FrontendCounts::default();
-        assert!(!needed(&ProgramFeatures::default(), &counts, &FrontendCounts::default()).sources);
-        counts.add([SetName::Firewalled, SetName::External].into_iter());
-        assert!(needed(&ProgramFeatures::default(), &counts, &FrontendCounts::default()).sources);
-        counts.remove([SetName::Firewalled].into_iter());
-        assert_eq!(
-            needed(
-                &ProgramFeatures { sources: true, ..ProgramFeatures::default() },
-                &counts,
-                &FrontendCounts::default()
-            ),
-            ProgramFeatures::default()
-        );
+        let upcoming = FrontendCounts::default();
+        let [short, long] = ["8", "24"].map(|bits| SetName::AllowedSources(bits.parse().unwrap()));
+        let lengths = |counts: &FrontendCounts| {
+            let needed = needed(&ProgramFeatures::default(), counts, &upcoming);
+            (needed.firewall, needed.sources.iter().map(|length| length.bits()).collect::<Vec<_>>())
+        };
+        assert_eq!(lengths(&counts), (false, vec![]));
+        counts.add([SetName::Firewalled, SetName::External, long].into_iter());
+        counts.add([SetName::Firewalled, short, long].into_iter());
+        assert_eq!(lengths(&counts), (true, vec![8, 24]));
+        counts.remove([SetName::Firewalled, short, long].into_iter());
+        assert_eq!(lengths(&counts), (true, vec![24]));
+        counts.remove([SetName::Firewalled, SetName::External, long].into_iter());
+        let held = ProgramFeatures { firewall: true, sources: ["24".parse().unwrap()].into(), ..Default::default() };
+        assert_eq!(needed(&held, &counts, &upcoming), ProgramFeatures::default());
     }
 
     #[test]
     fn affinity_goes_with_its_last_frontend() {
-        let set = SetName::WithAffinity(Affinity { node_port: false, seconds: 10 });
+        let set = SetName::AffinitySlots(EndpointList::Local, class(3));
         let mut counts = FrontendCounts::default();
         counts.add([set, SetName::External].into_iter());
         counts.add([set].into_iter());

@@ -4,22 +4,33 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::acknowledged::{Installed, list_of};
+use super::affinity;
 use super::gates::{classes, gates};
 use super::slots::Slots;
-use crate::dataplane::{Element, Endpoint, Frontend, Key, SetName};
+use crate::dataplane::{Element, Endpoint, Frontend, Key, Options};
 use crate::sorted::{Side, differences};
 use crate::state::{FrontendSpec, TrafficPolicy};
 
 /// What should be installed for a claim, given what is installed now: endpoints that stay keep their slots where they can.
-pub(super) fn target(frontend: Frontend, installed: Option<&Installed>, spec: &FrontendSpec) -> Installed {
+pub(super) fn target(
+    frontend: Frontend,
+    installed: Option<&Installed>,
+    spec: &FrontendSpec,
+    options: &Options,
+) -> Installed {
     let comment = |set| (set, Some(Arc::clone(&spec.owner)));
     let classes = classes(frontend, spec).map(|class| (class, None));
     let mut memberships: Vec<_> = gates(frontend, spec).map(comment).chain(classes).collect();
     memberships.sort_unstable();
-    let [slots, local_slots] = TrafficPolicy::ALL
-        .map(|policy| place(installed.map(|installed| installed.slots(policy)), spec.endpoints(policy)));
-    let sources = spec.sources.as_deref().unwrap_or_default().into();
-    Installed { memberships: memberships.into(), slots, local_slots, sources }
+    let affinity = affinity::target(installed.and_then(|installed| installed.affinity.as_deref()), spec, options);
+    let [slots, local_slots] = match affinity {
+        // Its endpoints have ids.
+        Some(_) => [Slots::default(), Slots::default()],
+        None => TrafficPolicy::ALL
+            .map(|policy| place(installed.map(|installed| installed.slots(policy)), spec.endpoints(policy))),
+    };
+    let sources = spec.sources.clone().unwrap_or_default();
+    Installed { memberships: memberships.into(), slots, local_slots, sources, affinity }
 }
 
 /// Gives every wanted endpoint a slot in `0..wanted.len()`.
@@ -64,25 +75,10 @@ pub(super) fn changes(
         let [old, new] = both.map(|installed| installed.into_iter().flat_map(|it| it.slots(policy).iter()));
         differences(old, new, |side, (slot, endpoint)| each(side, Element::slot(list, frontend, slot, endpoint)));
     }
-    let [old, new] = both.map(|installed| installed.into_iter().flat_map(|installed| &installed.sources));
-    differences(old, new, |side, source| {
-        each(side, Element::member(SetName::AllowedSources, Key::Source(frontend, *source)));
-    });
-}
-
-/// The endpoints that clients with session affinity may have been sent to before and are not sent to afterwards.
-///
-/// A remembered client does not tell which list it was balanced over. So an endpoint that leaves one list counts, even if the other
-/// list still has it.
-pub(super) fn vacated_endpoints(before: Option<&Arc<Installed>>, after: Option<&Installed>) -> BTreeSet<Endpoint> {
-    let Some(before) = before.filter(|before| before.affinity().is_some()) else { return BTreeSet::new() };
-    let after = after.filter(|after| after.affinity().is_some());
-    let mut vacated = BTreeSet::new();
-    for policy in TrafficPolicy::ALL {
-        let stays: BTreeSet<Endpoint> = after.into_iter().flat_map(|after| after.reachable(policy)).collect();
-        vacated.extend(before.reachable(policy).filter(|endpoint| !stays.contains(endpoint)));
-    }
-    vacated
+    let [old, new] = both.map(|installed| installed.and_then(|installed| installed.affinity.as_deref()));
+    affinity::changed_elements(frontend, old, new, &mut each);
+    let [old, new] = both.map(|installed| installed.into_iter().flat_map(|installed| &*installed.sources));
+    differences(old, new, |side, source| each(side, Element::source(frontend, *source)));
 }
 
 #[cfg(test)]
@@ -129,23 +125,5 @@ mod tests {
         let installed = [(0, endpoint(1)), (2, endpoint(1)), (7, endpoint(2)), (4_000_000_000, endpoint(3))];
         let slots = place(Some(&installed.into_iter().collect()), &[endpoint(1), endpoint(2), endpoint(3)].into());
         assert_eq!(slots.iter().collect::<Vec<_>>(), [(0, endpoint(1)), (1, endpoint(2)), (2, endpoint(3))]);
-    }
-
-    #[test]
-    fn a_policy_that_confines_clients_makes_them_leave_the_endpoints_of_other_nodes() {
-        use crate::dataplane::Affinity;
-        let sticky = SetName::WithAffinity(Affinity { node_port: true, seconds: 60 });
-        let installed = |gate, local_slots: &[u8]| Installed {
-            memberships: [gate, sticky].map(|set| (set, None)).into(),
-            slots: [(0, endpoint(1)), (1, endpoint(2))].into_iter().collect(),
-            local_slots: (0..).zip(local_slots.iter().map(|n| endpoint(*n))).collect(),
-            ..Installed::default()
-        };
-        let everywhere = Arc::new(installed(SetName::Nodeports, &[]));
-        let confined = Arc::new(installed(SetName::NodeportsLocal, &[1]));
-        assert_eq!(vacated_endpoints(Some(&everywhere), Some(&confined)), BTreeSet::from([endpoint(2)]));
-        assert_eq!(vacated_endpoints(Some(&confined), Some(&everywhere)), BTreeSet::new());
-        assert_eq!(vacated_endpoints(Some(&confined), None).len(), 2);
-        assert_eq!(vacated_endpoints(None, Some(&confined)), BTreeSet::new());
     }
 }

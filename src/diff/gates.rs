@@ -1,16 +1,23 @@
 //! The sets that a frontend is a member of: where the state's words become names of sets.
 
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
 use super::acknowledged::list_of;
-use crate::dataplane::{Affinity, Frontend, SetName, SizeClass};
+use super::affinity::kept_seconds;
+use crate::dataplane::{Frontend, PrefixLength, SetName, SizeClass};
 use crate::state::{Exposure, FrontendSpec, Outcome, TrafficPolicy};
 
 /// The sets through which packets reach a frontend: by what happens to connections, whether clients keep their endpoint, and whether
 /// only some sources may connect.
 pub(super) fn gates(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<Item = SetName> {
     let node_port = frontend.is_node_port();
+    let keeps_clients = kept_seconds(spec).is_some();
     let by_kind = |address: SetName, port: SetName| if node_port { port } else { address };
     let drop = by_kind(SetName::DropServices, SetName::DropNodeports);
     let (gate, fallback) = match (&spec.outcome, spec.exposure) {
+        (Outcome::Balance(_), Exposure::Internal) if keeps_clients => (Some(SetName::InternalAffinity), None),
         (Outcome::Balance(any), Exposure::Internal) => {
             (SizeClass::for_endpoints(any.len()).map(SetName::Internal), None)
         }
@@ -22,22 +29,33 @@ pub(super) fn gates(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<It
         (Outcome::Reject, _) => (Some(by_kind(SetName::RejectServices, SetName::RejectNodeports)), None),
         (Outcome::Drop, _) => (Some(drop), None),
     };
-    // Without endpoints there is none to keep.
-    let keeps = spec.affinity.filter(|_| !spec.endpoints(TrafficPolicy::Cluster).is_empty());
-    let affinity = keeps.map(|seconds| SetName::WithAffinity(Affinity { node_port, seconds: seconds.get() }));
     let firewalled = spec.sources.is_some().then_some(SetName::Firewalled);
-    [gate, fallback, affinity, firewalled].into_iter().flatten()
+    [gate, fallback, firewalled].into_iter().flatten()
 }
 
-/// The sets that tell the classes of the lists of a frontend outside the cluster. The gate of a ClusterIP tells its class itself.
+/// The sets behind the gates: they tell the classes of a frontend's lists, and lead a frontend with session affinity to its own chains. The
+/// gate of another ClusterIP tells its class itself.
 pub(super) fn classes(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<Item = SetName> {
-    TrafficPolicy::ALL.into_iter().filter(|_| spec.exposure == Exposure::External).filter_map(move |policy| {
-        let class = SizeClass::for_endpoints(spec.endpoints(policy).len())?;
-        Some(SetName::Slots(list_of(frontend, policy), class))
-    })
+    let keeps_clients = kept_seconds(spec).is_some();
+    let has_classes = keeps_clients || spec.exposure == Exposure::External;
+    let classes = TrafficPolicy::ALL.into_iter().filter(move |_| has_classes).filter_map(move |policy| {
+        let list = list_of(frontend, policy);
+        let class = SizeClass::for_endpoints(spec.endpoints(policy).len());
+        let set = if keeps_clients { SetName::AffinitySlots } else { SetName::Slots };
+        class.map(|class| set(list, class))
+    });
+    let own_chains = SetName::affinity_chains(frontend.is_node_port()).into_iter().filter(move |_| keeps_clients);
+    classes.chain(own_chains)
 }
 
-/// Every set that a frontend is a member of.
-pub(crate) fn memberships(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<Item = SetName> {
-    gates(frontend, spec).chain(classes(frontend, spec))
+/// The sets that hold sources, each once.
+pub(super) fn source_sets(sources: &[IpNet]) -> impl Iterator<Item = SetName> {
+    let lengths: BTreeSet<PrefixLength> = sources.iter().map(PrefixLength::of_network).collect();
+    lengths.into_iter().map(SetName::AllowedSources)
+}
+
+/// The sets that a frontend keeps in the program.
+pub(crate) fn program_sets(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<Item = SetName> {
+    let sources = source_sets(spec.sources.as_deref().unwrap_or_default());
+    gates(frontend, spec).chain(classes(frontend, spec)).chain(sources)
 }

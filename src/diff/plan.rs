@@ -1,15 +1,16 @@
 //! The plan: operations, what they mean, and the state after them.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::acknowledged::{Acknowledged, Installed};
+use super::affinity::{self, OwnOperations};
 use super::features::FrontendCounts;
-use super::frontend::{changes, target, vacated_endpoints};
+use super::frontend::{changes, target};
 use super::shared::SharedElement;
 use super::table::{keeps_lookups, program_change};
-use crate::dataplane::{Element, Endpoint, Family, Frontend, LocalPods, Object, Operation, Options, SetName};
+use crate::dataplane::{Element, Family, Frontend, LocalPods, Object, Operation, Options, SetName};
 use crate::sorted::Side;
 use crate::state::{Desired, FrontendSpec, Node, SharedDemand, bulk_load_order};
 
@@ -37,9 +38,6 @@ pub struct Plan {
     pub shared: Vec<SharedChange>,
     /// The tables whose program changes.
     pub tables: Vec<TableChange>,
-    /// Endpoints that clients with session affinity may have been sent to and no longer are: these clients must be forgotten
-    /// once the operations are committed.
-    pub vacated: BTreeSet<(Frontend, Endpoint)>,
 }
 
 /// A frontend that changes.
@@ -143,13 +141,14 @@ pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Pl
 impl Acknowledged {
     /// The same as [`diff`] for these keys alone, and [`Plan::next`] in place of this state: what no clone shares is changed in place.
     pub(crate) fn plan(self, desired: &Desired, scope: &Scope, keys: &Keys, upcoming: &Upcoming) -> Plan {
-        let mut draft =
-            PlanDraft { plan: Plan { next: self, ..Plan::default() }, gone: Buckets::new(), new: Buckets::new() };
+        let mut draft = PlanDraft { plan: Plan { next: self, ..Plan::default() }, ..PlanDraft::default() };
         draft.frontends(desired, scope, keys);
         draft.shared(desired, scope, keys);
+        draft.plan.operations.append(&mut draft.own.flushes);
         draft.programs(scope, upcoming);
-        let PlanDraft { mut plan, gone, new } = draft;
+        let PlanDraft { mut plan, gone, new, own } = draft;
         plan.operations.extend(gone.into_values().flatten().map(Operation::delete_element));
+        plan.operations.extend(own.chains_gone.into_iter().chain(own.maps_gone).chain(own.additions));
         plan.operations.extend(new.into_values().flatten().map(Operation::add_element));
         plan
     }
@@ -170,6 +169,7 @@ impl Acknowledged {
     pub(crate) fn differing_frontends(
         &self,
         desired: &Desired,
+        options: &Options,
         mut each: impl FnMut(Frontend, usize, Option<&FrontendSpec>),
     ) {
         let (mut held, mut wanted) = (self.frontends.iter().peekable(), desired.frontends.iter().peekable());
@@ -187,10 +187,11 @@ impl Acknowledged {
             let spec = claims.map(|(_, claims)| &**claims.winner());
             let operations = match (installed, spec) {
                 (Some(installed), Some(spec)) => {
-                    let target = target(frontend, Some(installed), spec);
+                    let target = target(frontend, Some(installed), spec, options);
                     let mut operations = 0;
                     if target != *installed {
                         changes(frontend, Some(installed), Some(&target), |_, _| operations += 1);
+                        operations += affinity::own_operations(installed, &target);
                     }
                     operations
                 }
@@ -213,8 +214,9 @@ impl Acknowledged {
 
 /// An upper bound of the elements of a frontend.
 fn size(spec: &FrontendSpec) -> usize {
-    const MAX_MEMBERSHIPS: usize = 6;
-    MAX_MEMBERSHIPS + spec.endpoint_count() + spec.sources.as_ref().map_or(0, |sources| sources.len())
+    const MAX_MEMBERSHIPS: usize = 8;
+    let affinity = if spec.affinity.is_some() { affinity::MAX_OWN_OPERATIONS + spec.endpoint_count() } else { 0 };
+    MAX_MEMBERSHIPS + spec.endpoint_count() + affinity + spec.sources.as_ref().map_or(0, |sources| sources.len())
 }
 
 /// Whether a shared element is asked for, or has to stay until more is known.
@@ -224,10 +226,12 @@ pub(crate) fn is_wanted(element: SharedElement, desired: &Desired) -> bool {
 }
 
 /// A plan in the making.
+#[derive(Default)]
 struct PlanDraft {
     plan: Plan,
     gone: Buckets,
     new: Buckets,
+    own: OwnOperations,
 }
 
 impl PlanDraft {
@@ -238,7 +242,7 @@ impl PlanDraft {
         for frontend in keys.frontends.iter().copied().filter(|key| scope.families.contains(&key.family())) {
             let before = next.frontends.get(&frontend).cloned();
             let spec = desired.frontends.get(&frontend).map(|claims| claims.winner());
-            let after = spec.map(|spec| target(frontend, before.as_deref(), spec));
+            let after = spec.map(|spec| target(frontend, before.as_deref(), spec, &scope.options));
             if before.as_deref() == after.as_ref() {
                 continue;
             }
@@ -246,11 +250,14 @@ impl PlanDraft {
                 let buckets = if side == Side::Before { &mut self.gone } else { &mut self.new };
                 push(buckets, element);
             });
-            let vacated = vacated_endpoints(before.as_ref(), after.as_ref());
-            self.plan.vacated.extend(vacated.into_iter().map(|endpoint| (frontend, endpoint)));
+            self.own.add(
+                frontend,
+                before.as_deref().and_then(|before| before.affinity.as_deref()),
+                after.as_ref().and_then(|after| after.affinity.as_deref()),
+            );
             let counts = &mut next.counts[frontend.family().index()];
-            counts.remove(before.iter().flat_map(|before| before.sets()));
-            counts.add(after.iter().flat_map(Installed::sets));
+            counts.remove(before.iter().flat_map(|before| before.counted_sets()));
+            counts.add(after.iter().flat_map(Installed::counted_sets));
             let after = after.map(Arc::new);
             match (&after, &mut first) {
                 (Some(after), Some(first)) => first.push((frontend, Arc::clone(after))),

@@ -16,14 +16,11 @@ pub(super) struct ProgramChange {
     pub table: Arc<InstalledTable>,
 }
 
-/// Whether the table cannot be mended in place: a set has the name of one of ours and another type or capacity.
+/// Whether the table cannot be mended in place: a set has the name of one of ours and another type.
 pub(super) fn is_incompatible(table: &InstalledTable, options: &Options) -> bool {
     // What was verified was compatible with these very options.
     table.verified.as_ref() != Some(options)
-        && table.sets.iter().any(|(name, set)| match name.parse::<SetName>() {
-            Ok(ours) => !set.recognised || (ours.is_dynamic() && set.capacity != Some(options.affinity_capacity)),
-            Err(()) => false,
-        })
+        && table.sets.iter().any(|(name, set)| name.parse::<SetName>().is_ok() && !set.recognised)
 }
 
 /// Brings a table's program up to date, with the features that its frontends need.
@@ -48,7 +45,7 @@ pub(super) fn program_change(
         operations.push(Operation::add(family, Object::Table));
     }
     operations.extend(removals(family, &old, &program));
-    operations.extend(additions(family, &old, &program, options));
+    operations.extend(additions(family, &old, &program));
     ProgramChange { operations, table: Arc::new(table_of(&program, options, features)) }
 }
 
@@ -66,9 +63,13 @@ pub(super) fn keeps_lookups(operations: &[Operation]) -> bool {
             | Object::Set(
                 SetName::Internal(_)
                 | SetName::Slots(..)
-                | SetName::WithAffinity(_)
+                | SetName::InternalAffinity
+                | SetName::AffinityChains(..)
+                | SetName::AffinitySlots(..)
+                | SetName::EndpointIds(_)
+                | SetName::EndpointsById(_)
                 | SetName::Firewalled
-                | SetName::AllowedSources,
+                | SetName::AllowedSources(_),
             ),
         ) => true,
         (Verb::Add, Object::Set(_)) => is_new,
@@ -114,11 +115,11 @@ fn removals(family: Family, old: &InstalledTable, program: &Program) -> Vec<Oper
 }
 
 /// What has to come: sets, then chains, then rules, which may refer to all of them.
-fn additions(family: Family, old: &InstalledTable, program: &Program, options: &Options) -> Vec<Operation> {
+fn additions(family: Family, old: &InstalledTable, program: &Program) -> Vec<Operation> {
     let mut operations = Vec::new();
     for set in &program.sets {
         if !old.sets.contains_key(&set.to_string()) {
-            operations.push(Operation::add(family, options.set(*set)));
+            operations.push(Operation::add(family, Object::Set(*set)));
         }
     }
     let installed = |chain: &Chain| old.chains.get(&*chain.name.0);
@@ -157,12 +158,12 @@ fn table_of(program: &Program, options: &Options, features: ProgramFeatures) -> 
             rules: chain.rules.len(),
             fingerprint: if chain.rules.is_empty() { None } else { Some(chain.fingerprint()) },
             classes: chain.classes.clone(),
+            affinity_seconds: None,
         };
         (chain.name.to_string(), contents)
     });
     let sets = program.sets.iter().map(|set| {
-        let capacity = set.is_dynamic().then_some(options.affinity_capacity);
-        (set.to_string(), SetContents { is_map: set.definition().is_map(), recognised: true, capacity })
+        (set.to_string(), SetContents { is_map: set.definition().is_map(), recognised: true, capacity: None })
     });
     InstalledTable { chains: chains.collect(), sets: sets.collect(), features, verified: Some(options.clone()) }
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use super::quarantine::Quarantine;
 use super::queue::Queue;
 use crate::dataplane::{Family, Frontend, SetName};
-use crate::diff::{Acknowledged, Keys, Scope, SharedElement, Upcoming, gates, is_wanted};
+use crate::diff::{Acknowledged, Keys, Scope, SharedElement, Upcoming, is_wanted, program_sets};
 use crate::state::{ChangedFrontend, ChangedKeys, Desired, FrontendSpec, SharedDemand, Weight};
 
 /// So many keys are noted one by one, or a quarter of all frontends. Beyond that they are sorted, so that repetitions go.
@@ -210,7 +210,9 @@ impl Backlog {
         let mut selection = Selection { has_all_new: true, ..Selection::default() };
         let Self { everything, new, queue, needed, shared, .. } = std::mem::take(self);
         if everything {
-            with.held.differing_frontends(with.desired, |frontend, _, _| selection.frontends.push(frontend));
+            with.held.differing_frontends(with.desired, &with.scope.options, |frontend, _, _| {
+                selection.frontends.push(frontend)
+            });
             selection.shared.extend(with.held.differing_shared(with.desired));
         }
         let new_frontends = new.frontends.iter().map(|changed| changed.frontend);
@@ -225,7 +227,7 @@ impl Backlog {
         if std::mem::take(&mut self.everything) {
             let Comparison { held, desired, scope, .. } = with;
             let is_ours = |family: Family| scope.families.contains(&family);
-            held.differing_frontends(desired, |frontend, operations, spec| {
+            held.differing_frontends(desired, &scope.options, |frontend, operations, spec| {
                 if is_ours(frontend.family()) {
                     let elements = u32::try_from(operations).unwrap_or(u32::MAX);
                     let is_urgent = spec.is_some_and(|spec| spec.is_urgent(frontend));
@@ -374,6 +376,6 @@ impl Comparison<'_> {
 
 fn add_upcoming(upcoming: &mut Upcoming, frontend: Frontend, spec: Option<&FrontendSpec>) {
     if let Some(spec) = spec {
-        upcoming[frontend.family().index()].add(gates(frontend, spec));
+        upcoming[frontend.family().index()].add(program_sets(frontend, spec));
     }
 }

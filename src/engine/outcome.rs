@@ -39,8 +39,6 @@ pub struct Committed {
     pub after_reading: bool,
     /// How far it brought the kernel.
     pub progress: SyncProgress,
-    /// Some frontend has session affinity.
-    pub has_affinity: bool,
     /// What newly went into quarantine, because the kernel refuses it.
     pub refused: Vec<Skipped>,
 }

@@ -81,12 +81,12 @@ pub const LOCALHOST_LISTENER_FAILURES: &str = "kubeproxy_nftables_localhost_node
 /// Connections to pages that were closed early.
 pub const CONNECTIONS_CLOSED: &str = "pointsman_connections_closed_total";
 
-/// Clients of Services with session affinity that were deleted because their endpoint is gone.
-pub const CLIENTS_FORGOTTEN: &str = "pointsman_affinity_forgotten_total";
 /// Clients of Services with session affinity that the kernel remembers.
 pub const CLIENTS: &str = "pointsman_affinity_clients";
-/// How many clients the kernel may remember.
+/// How many clients of one frontend the kernel may remember.
 pub const CLIENTS_CAPACITY: &str = "pointsman_affinity_capacity";
+/// Frontends that can remember no further client.
+pub const CLIENTS_FULL: &str = "pointsman_affinity_full_frontends";
 /// Duration of one search for stale UDP flows.
 pub const CONNTRACK_DURATION: &str = "kubeproxy_conntrack_reconciler_sync_duration_seconds";
 /// Stale UDP flows that were removed.
@@ -140,9 +140,9 @@ pub const ALL: [Metric; 45] = [
     Metric { name: LOCALHOST_LISTENERS, kind: MetricType::Gauge, labels: "ip_family", help: "TCP NodePorts that are served on the loopback address." },
     Metric { name: LOCALHOST_LISTENER_FAILURES, kind: MetricType::Counter, labels: "ip_family", help: "Attempts to serve a TCP NodePort on the loopback address that failed, because another program has the port." },
     Metric { name: CONNECTIONS_CLOSED, kind: MetricType::Counter, labels: "port, reason", help: "Connections that were closed early, by port (health, metrics, service_health) and reason: too_many (for a newer one), timeout (the client was silent for too long)." },
-    Metric { name: CLIENTS, kind: MetricType::Gauge, labels: "ip_family, map", help: "Clients of Services with session affinity that the kernel remembers, by map; including expired ones that it has not removed yet. Read from the kernel at each scrape; absent where it cannot be read." },
-    Metric { name: CLIENTS_CAPACITY, kind: MetricType::Gauge, labels: "ip_family, map", help: "How many clients the map may hold: when it is full, further clients are balanced without affinity." },
-    Metric { name: CLIENTS_FORGOTTEN, kind: MetricType::Counter, labels: "ip_family", help: "Clients of Services with session affinity that were deleted because their endpoint left, or the affinity was switched off." },
+    Metric { name: CLIENTS, kind: MetricType::Gauge, labels: "ip_family, service_port", help: "Clients of a service port with session affinity that the kernel remembers, in all its frontends; including expired ones that it has not removed yet. Read from the kernel at each scrape; absent where it cannot be read, and after the service port is gone." },
+    Metric { name: CLIENTS_CAPACITY, kind: MetricType::Gauge, labels: "", help: "How many clients each frontend with session affinity may remember: further clients are balanced without affinity until others expire." },
+    Metric { name: CLIENTS_FULL, kind: MetricType::Gauge, labels: "", help: "Frontends with session affinity that remember as many clients as they may. Read from the kernel at each scrape." },
     Metric { name: CONNTRACK_FAILURES, kind: MetricType::Counter, labels: "ip_family", help: "Searches for stale UDP flows that failed. They are repeated." },
     Metric { name: SERVICES, kind: MetricType::Gauge, labels: "", help: "Services known." },
     Metric { name: WITHOUT_SERVICE, kind: MetricType::Gauge, labels: "", help: "Services that EndpointSlices name and that do not exist, or that are not proxied. For moments, while a Service comes or goes, that is usual." },

@@ -65,3 +65,11 @@ fn evenly_spaced((first, last, step): (f64, f64, f64)) -> impl Iterator<Item = f
     std::iter::successors(Some(first), move |bound| Some(bound + step))
         .take_while(move |bound| *bound < last + step / 2.0)
 }
+
+impl Metric {
+    /// The lines before the values of this metric, in Prometheus' text format.
+    pub fn header(&self) -> String {
+        let kind = if self.kind == MetricType::Counter { "counter" } else { "gauge" };
+        format!("# HELP {name} {help}\n# TYPE {name} {kind}\n", name = self.name, help = self.help)
+    }
+}

@@ -48,9 +48,8 @@ pub fn render() -> String {
     let mut page = String::new();
     for (name, value) in values {
         if let (Some(value), Some(metric)) = (value, ALL.iter().find(|metric| metric.name == name)) {
-            let kind = if metric.kind == MetricType::Counter { "counter" } else { "gauge" };
             // Writing to a String cannot fail.
-            let _ = write!(page, "# HELP {name} {}\n# TYPE {name} {kind}\n{name} {value}\n\n", metric.help);
+            let _ = write!(page, "{}{name} {value}\n\n", metric.header());
         }
     }
     page

@@ -85,6 +85,11 @@ impl<'a> Attributes<'a> {
         self.find(kind)?.try_into().ok().map(u32::from_be_bytes)
     }
 
+    /// The signed number in the first attribute of this kind, which is in network byte order.
+    pub fn i32(self, kind: u16) -> Option<i32> {
+        self.find(kind)?.try_into().ok().map(i32::from_be_bytes)
+    }
+
     /// The name in the first attribute of this kind, without the final zero.
     pub fn name(self, kind: u16) -> Option<&'a str> {
         text(self.find(kind)?)

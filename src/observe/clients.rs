@@ -1,42 +1,78 @@
 //! How many clients of Services with session affinity the kernel remembers, counted at each scrape.
 
-use metrics::gauge;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::apply::Netlink;
-use crate::dataplane::{Family, SetName};
-use crate::metrics::{CLIENTS, CLIENTS_CAPACITY};
+use crate::dataplane::{Family, Frontend};
+use crate::metrics::{CLIENTS, CLIENTS_CAPACITY, CLIENTS_FULL, header};
+
+/// The frontends with session affinity, each with its service port. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct AffinityFrontends(Arc<Mutex<BTreeMap<Frontend, Arc<str>>>>);
 
 /// Asks the kernel for the number of remembered clients.
 #[derive(Debug)]
 pub struct ClientCounts {
-    /// `None` where netlink cannot be opened: then the gauges are absent.
+    /// `None` where netlink cannot be opened: then the metrics are absent.
     netlink: Option<Netlink>,
     families: Vec<Family>,
+    frontends: AffinityFrontends,
     capacity: u32,
 }
 
-impl ClientCounts {
-    /// Counts in the tables of these families, whose maps hold at most `capacity` clients each.
-    pub fn new(families: &[Family], capacity: u32) -> Self {
-        Self { netlink: Netlink::open().ok(), families: families.to_vec(), capacity }
+impl AffinityFrontends {
+    /// Notes that a frontend has session affinity for this service port, or has none any more.
+    pub fn set(&self, frontend: Frontend, owner: Option<Arc<str>>) {
+        let mut frontends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match owner {
+            Some(owner) => drop(frontends.insert(frontend, owner)),
+            None => drop(frontends.remove(&frontend)),
+        }
     }
 
-    /// Updates the gauges. Blocks. A map exists only while some Service has session affinity.
-    pub fn refresh(&mut self) {
-        let Some(netlink) = &mut self.netlink else { return };
+    /// Forgets all frontends.
+    pub fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl ClientCounts {
+    /// Counts the clients of these frontends in the tables of these families. Each frontend remembers at most `capacity` clients.
+    pub fn new(families: &[Family], frontends: AffinityFrontends, capacity: u32) -> Self {
+        Self { netlink: Netlink::open().ok(), families: families.to_vec(), frontends, capacity }
+    }
+
+    /// The metrics as text for Prometheus. Blocks. A service port is there only while it has session affinity.
+    pub fn render(&mut self) -> String {
+        let Some(netlink) = &mut self.netlink else { return String::new() };
+        let frontends = self.frontends.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut clients: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        let mut full = 0;
         for family in &self.families {
-            for node_port in [false, true] {
-                let labels =
-                    [("ip_family", family.label().to_owned()), ("map", SetName::Clients { node_port }.to_string())];
-                match netlink.count_clients(*family, node_port) {
-                    Ok(Some(count)) => {
-                        gauge!(CLIENTS, &labels).set(f64::from(count));
-                        gauge!(CLIENTS_CAPACITY, &labels).set(f64::from(self.capacity));
+            if !frontends.keys().any(|frontend| frontend.family() == *family) {
+                continue;
+            }
+            match netlink.count_clients(*family) {
+                Ok(counts) => {
+                    for (frontend, count) in counts {
+                        if let Some(owner) = frontends.get(&frontend) {
+                            *clients.entry((family.label(), owner)).or_default() += u64::from(count);
+                            full += u32::from(count >= self.capacity);
+                        }
                     }
-                    Ok(None) => gauge!(CLIENTS, &labels).set(0.0),
-                    Err(error) => tracing::debug!(%error, "the number of remembered clients is not known"),
                 }
+                Err(error) => tracing::debug!(%error, "the number of remembered clients is not known"),
             }
         }
+        let mut page = header(CLIENTS);
+        for ((family, owner), count) in clients {
+            // The text of an owner has no character that would have to be escaped. A write to a string cannot fail.
+            let _ = writeln!(page, "{CLIENTS}{{ip_family=\"{family}\",service_port=\"{owner}\"}} {count}");
+        }
+        let _ = write!(page, "{}{CLIENTS_CAPACITY} {}\n", header(CLIENTS_CAPACITY), self.capacity);
+        let _ = write!(page, "{}{CLIENTS_FULL} {full}\n", header(CLIENTS_FULL));
+        page
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::guards::Guards;
 use crate::dataplane::Family;
 
 /// The place that the cluster is seen from.
@@ -19,6 +20,8 @@ pub struct View {
     pub node_ip: Option<IpAddr>,
     /// Whether external IPs are left out (Kubernetes' feature gate `AllowServiceExternalIPs`, off).
     pub ignore_external_ips: bool,
+    /// What Services may not ask for.
+    pub guards: Guards,
 }
 
 /// Which of the node's addresses accept NodePorts (kube-proxy's `nodePortAddresses`): all that one of these says.

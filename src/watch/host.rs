@@ -8,8 +8,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use futures::StreamExt;
-use rtnetlink::{MulticastGroup, new_multicast_connection};
+use futures::{FutureExt, Stream, StreamExt};
+use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -46,21 +46,7 @@ pub enum HostError {
 /// Sends all addresses at once and again after every change, until the receiver is gone. Says through `tried` that the first attempt
 /// was made. A failure is logged, shown by `connection`, and tried again.
 async fn follow_addresses(events: EventSender, connection: Connection, tried: oneshot::Sender<()>) {
-    let mut follower = AddressFollower {
-        events,
-        connection,
-        tried: Some(tried),
-        known: None,
-        failures: 0,
-        reminder: Reminder::new(REMIND_EVERY),
-    };
-    while let Err(error) = follower.follow().await {
-        follower.failed(&error);
-        tokio::select! {
-            () = tokio::time::sleep(RETRY.pause(follower.failures)) => {}
-            () = follower.events.closed() => return,
-        }
-    }
+    AddressFollower::new(open_socket, events, connection, tried).run().await;
 }
 
 /// Follows this host's addresses once the Node object turns out to have addresses of one family only: then NodePorts of the other family
@@ -109,8 +95,17 @@ fn has_one_family(node: &Node) -> bool {
     !has_both && !node.addresses.is_empty()
 }
 
-/// Follows the addresses.
-struct AddressFollower {
+/// A socket to list addresses with, and what the kernel reports of their changes.
+fn open_socket() -> io::Result<(Handle, impl Stream + Unpin)> {
+    let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let (connection, handle, changes) = new_multicast_connection(&groups)?;
+    tokio::spawn(connection);
+    Ok((handle, changes))
+}
+
+/// Follows the addresses over sockets that `open` gives.
+struct AddressFollower<O> {
+    open: O,
     events: EventSender,
     connection: Connection,
     /// Dropped after the first attempt.
@@ -122,12 +117,30 @@ struct AddressFollower {
     reminder: Reminder,
 }
 
-impl AddressFollower {
+impl<O, C> AddressFollower<O>
+where
+    O: FnMut() -> io::Result<(Handle, C)>,
+    C: Stream + Unpin,
+{
+    fn new(open: O, events: EventSender, connection: Connection, tried: oneshot::Sender<()>) -> Self {
+        let reminder = Reminder::new(REMIND_EVERY);
+        Self { open, events, connection, tried: Some(tried), known: None, failures: 0, reminder }
+    }
+
+    /// Follows the addresses until the receiver of the events is gone. After a failure it tries again.
+    async fn run(mut self) {
+        while let Err(error) = self.follow().await {
+            self.failed(&error);
+            tokio::select! {
+                () = tokio::time::sleep(RETRY.pause(self.failures)) => {}
+                () = self.events.closed() => return,
+            }
+        }
+    }
+
     /// Follows the addresses until the receiver of the events is gone, or until a failure.
     async fn follow(&mut self) -> Result<(), HostError> {
-        let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let (connection, handle, mut changes) = new_multicast_connection(&groups).map_err(HostError::Socket)?;
-        tokio::spawn(connection);
+        let (handle, mut changes) = (self.open)().map_err(HostError::Socket)?;
         loop {
             let listed = list_addresses(&handle).await.map_err(HostError::List)?;
             self.succeeded();
@@ -145,7 +158,7 @@ impl AddressFollower {
                 () = self.events.closed() => return Ok(()),
             }
             tokio::time::sleep(SETTLE_PAUSE).await;
-            while changes.try_recv().is_ok() {}
+            while changes.next().now_or_never().flatten().is_some() {}
         }
     }
 
@@ -165,5 +178,72 @@ impl AddressFollower {
             tracing::error!(%error, failures, "NodePorts on addresses of this host wait for them, or miss their changes; trying again");
         }
         self.tried.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// The reason that is shown after the first of `attempts` failed, and the events that follow once they succeed.
+    async fn after_failures(
+        open: impl FnMut() -> io::Result<(Handle, Changes)> + Send + 'static,
+    ) -> (Vec<String>, Event) {
+        let (events, mut received) = mpsc::channel(1);
+        let (tried, first_try) = oneshot::channel();
+        let connection = Connection::default();
+        tokio::spawn(AddressFollower::new(open, events, connection.clone(), tried).run());
+        // A start waits for this.
+        let _ = first_try.await;
+        let missing = connection.missing();
+        assert!(received.try_recv().is_err(), "nothing is known");
+        let event = timeout(Duration::from_secs(10), received.recv()).await.unwrap().unwrap().event;
+        assert_eq!(connection.missing(), [""; 0], "what was found is not missing");
+        (missing, event)
+    }
+
+    type Changes = Box<dyn Stream<Item = ()> + Send + Unpin>;
+
+    /// A socket that works.
+    fn works() -> io::Result<(Handle, Changes)> {
+        let (handle, changes) = open_socket()?;
+        Ok((handle, Box::new(changes.map(drop))))
+    }
+
+    fn has_loopback(event: &Event) -> bool {
+        matches!(event, Event::HostAddresses(all) if all.contains(&IpAddr::from([127, 0, 0, 1])))
+    }
+
+    #[tokio::test]
+    async fn addresses_that_cannot_be_listed_do_not_hold_up_the_start_and_are_listed_later() {
+        let mut attempts = 0;
+        let open = move || {
+            attempts += 1;
+            if attempts > 1 {
+                return works();
+            }
+            let (connection, handle, _) = rtnetlink::new_connection()?;
+            // Without it no request is sent.
+            drop(connection);
+            Ok((handle, Box::new(futures::stream::pending()) as Changes))
+        };
+        let (missing, event) = after_failures(open).await;
+        assert!(missing.len() == 1 && missing[0].starts_with("cannot list this host's addresses: "), "{missing:?}");
+        assert!(has_loopback(&event), "{event:?}");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_the_system_refuses_is_asked_for_again() {
+        let mut attempts = 0;
+        let open = move || {
+            attempts += 1;
+            if attempts > 1 { works() } else { Err(io::Error::other("too many open files")) }
+        };
+        let (missing, event) = after_failures(open).await;
+        assert_eq!(missing, ["cannot open a netlink socket to follow this host's addresses: too many open files"]);
+        assert!(has_loopback(&event), "{event:?}");
     }
 }

@@ -86,7 +86,7 @@ impl Backend for Encoder {
         std::future::ready(Ok(Tables::default()))
     }
 
-    async fn clients(&mut self, _: Family, _: bool) -> Result<Vec<Element>, Error> {
+    async fn clients(&mut self, _: pointsman::dataplane::Frontend) -> Result<Vec<Element>, Error> {
         Ok(Vec::new())
     }
 

@@ -167,6 +167,28 @@ fn a_taken_port_is_reported_and_served_when_it_is_free() {
 }
 
 #[test]
+fn an_ipv6_address_that_is_tentative_at_the_start_is_served_by_itself_when_it_is_usable() {
+    let Some(world) = world(true) else { return };
+    let host = &world.node.host;
+    let addr = node_ip(Family::V6);
+    let listed = || host.command("ip").args(["-6", "-oneline", "addr", "show", "to", &addr.to_string()]).output();
+    let listed = || String::from_utf8_lossy(&listed().expect("ip runs").stdout).into_owned();
+    // Duplicate address detection takes seconds, in which nothing can be bound to the address.
+    host.sysctl("ipv6/conf/client/accept_dad", "1");
+    host.sysctl("ipv6/conf/client/dad_transmits", "4");
+    host.ip_batch(&format!("addr del {addr}/64 dev client\naddr add {addr}/64 dev client\n"));
+    let proxy = world.start();
+    let deadline = Instant::now() + WAIT_TIMEOUT;
+    while !proxy.log().contains("cannot listen on [fd00:192::1]:32000") {
+        assert!(listed().contains("tentative") && Instant::now() < deadline, "{}\n{}", listed(), proxy.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // No sync follows.
+    until_answered(&world, &proxy, CHECK_PORT, Some((200, 1)));
+    assert!(proxy.log().contains("the health check is served now"), "{}", proxy.log());
+}
+
+#[test]
 fn one_sync_and_dry_runs_listen_nowhere() {
     let Some(world) = world(true) else { return };
     // Both would fail with a warning if they tried to listen.

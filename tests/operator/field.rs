@@ -100,7 +100,10 @@ const CASES: &[Case] = &[
     ),
     file(
         "field/userspace.yaml",
-        Refused(&["mode: \"userspace\" is not allowed: expected one of iptables, ipvs, nftables"]),
+        Refused(&[
+            "mode: \"userspace\" is not allowed: expected one of iptables, ipvs, nftables (userspace was removed in Kubernetes \
+             1.26, use nftables)",
+        ]),
     ),
     file(
         "field/kubeadm-dump.yaml",
@@ -172,7 +175,11 @@ const CASES: &[Case] = &[
         &["--cluster-cidr=10.1.0.0/16", "--healthz-bind-address=127.0.0.1", "--profiling=false"],
         Taken(&["clusterCIDR: 10.1.0.0/16"], &[]),
     ),
-    flags("an old microk8s", &["--proxy-mode=userspace"], Refused(&["--proxy-mode: \"userspace\""])),
+    flags(
+        "an old microk8s",
+        &["--proxy-mode=userspace"],
+        Refused(&["--proxy-mode: \"userspace\"", "(userspace was removed in Kubernetes 1.26, use nftables)"]),
+    ),
     flags("an old cluster", &["--conntrack-max=0"], Refused(&["--conntrack-max was removed in Kubernetes 1.15"])),
 ];
 

@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{MemoryKernel, MemoryTable};
+use super::{MemoryKernel, MemorySet, MemoryTable};
 use crate::dataplane::{
-    Action, ChainName, ChainType, Condition, Endpoint, Expr, Family, Field, Hook, Key, KeyField, Protocol, Rule,
-    SetName,
+    Action, ChainName, ChainType, Condition, Element, Endpoint, EndpointId, Expr, Family, Field, Hook, Key, KeyField,
+    Protocol, Rule, SetName, Value,
 };
 
 /// A packet with ports.
@@ -71,6 +71,7 @@ struct PacketState {
     translated: bool,
     masqueraded: bool,
     mark: u32,
+    priority: EndpointId,
 }
 
 /// How a packet leaves a chain.
@@ -95,7 +96,7 @@ struct PacketWalk<'a> {
 impl PacketState {
     fn from_packet(packet: &Packet) -> Self {
         let to = Endpoint { addr: packet.daddr, port: packet.dport };
-        Self { to, translated: false, masqueraded: false, mark: 0 }
+        Self { to, translated: false, masqueraded: false, mark: 0, priority: EndpointId(0) }
     }
 
     fn translated_to(self, to: Endpoint) -> Self {
@@ -157,12 +158,11 @@ impl PacketWalk<'_> {
         let mut here = BTreeSet::from([state]);
         for rule in rules {
             let mut next = BTreeSet::new();
+            for condition in &rule.conditions {
+                here = here.into_iter().flat_map(|state| self.meets(condition, state, &mut next)).collect();
+            }
             for state in here {
-                if rule.conditions.iter().all(|condition| self.holds(condition, state)) {
-                    self.act(&rule.action, state, &mut next, &mut left);
-                } else {
-                    next.insert(state);
-                }
+                self.act(&rule.action, state, &mut next, &mut left);
             }
             here = next;
         }
@@ -179,34 +179,76 @@ impl PacketWalk<'_> {
         left: &mut BTreeSet<(ChainExit, PacketState)>,
     ) {
         match action {
-            Action::Jump(ChainName(chain)) => {
-                for (leaves, state) in self.chain(chain, state) {
-                    match leaves {
-                        ChainExit::Back => drop(next.insert(state)),
-                        ChainExit::Accepted => drop(left.insert((leaves, state))),
-                    }
-                }
-            }
+            Action::Jump(ChainName(chain)) => self.jump(chain, state, next, left),
             Action::Goto(ChainName(chain)) => left.extend(self.chain(chain, state)),
+            Action::Return => drop(left.insert((ChainExit::Back, state))),
             Action::Drop => drop(self.outcomes.insert(PacketOutcome::Dropped)),
             Action::RejectTcpReset => drop(self.outcomes.insert(PacketOutcome::Reset)),
             Action::Reject => drop(self.outcomes.insert(PacketOutcome::Refused)),
             Action::DnatTo(expr, map) => {
-                for slot in 0..expr.class.map_or(1, |class| class.slots()) {
-                    match self.value(expr, *map, slot, state) {
+                for value in self.values(expr, *map, state) {
+                    match value.and_then(Value::endpoint) {
                         Some(to) => drop(left.insert((ChainExit::Accepted, state.translated_to(to)))),
                         None => drop(next.insert(state)),
                     }
                 }
             }
-            // An affinity map matters for the next connection only.
-            Action::Remember(..) => drop(next.insert(state)),
+            Action::JumpByMap(expr, map) => {
+                let key = self.key(expr, *map, 0, state);
+                let found = key.filter(|key| self.set(*map).is_some_and(|set| set.elements.contains_key(key)));
+                match found.and_then(|key| Element::member(*map, key).chain()) {
+                    Some(ChainName(chain)) => self.jump(&chain, state, next, left),
+                    None => drop(next.insert(state)),
+                }
+            }
+            // A map of clients matters for the next connection only.
+            Action::Forget(_) => drop(next.insert(state)),
             Action::SetMark(bit) => drop(next.insert(PacketState { mark: state.mark | bit, ..state })),
             Action::ClearMarkAndMasquerade(bit) => {
                 left.insert((ChainExit::Accepted, PacketState { mark: state.mark ^ bit, masqueraded: true, ..state }));
             }
             Action::Masquerade => drop(left.insert((ChainExit::Accepted, PacketState { masqueraded: true, ..state }))),
         }
+    }
+
+    /// Runs a chain, and goes on to the next rule if the packet returns from it.
+    fn jump(
+        &mut self,
+        chain: &str,
+        state: PacketState,
+        next: &mut BTreeSet<PacketState>,
+        left: &mut BTreeSet<(ChainExit, PacketState)>,
+    ) {
+        for (leaves, state) in self.chain(chain, state) {
+            match leaves {
+                ChainExit::Back => drop(next.insert(state)),
+                ChainExit::Accepted => drop(left.insert((leaves, state))),
+            }
+        }
+    }
+
+    /// The states in which a packet meets a condition; those in which it does not are added to `others`.
+    fn meets(
+        &self,
+        condition: &Condition,
+        state: PacketState,
+        others: &mut BTreeSet<PacketState>,
+    ) -> BTreeSet<PacketState> {
+        let mut met = BTreeSet::new();
+        match condition {
+            Condition::Recalls(expr, map) => {
+                for value in self.values(expr, *map, state) {
+                    match value.and_then(Value::id) {
+                        Some(priority) => met.insert(PacketState { priority, ..state }),
+                        None => others.insert(state),
+                    };
+                }
+            }
+            Condition::ForgetsId => drop(met.insert(PacketState { priority: EndpointId(0), ..state })),
+            condition if self.holds(condition, state) => drop(met.insert(state)),
+            _ => drop(others.insert(state)),
+        }
+        met
     }
 
     fn holds(&self, condition: &Condition, state: PacketState) -> bool {
@@ -226,39 +268,47 @@ impl PacketWalk<'_> {
             Condition::CtStatusDnat => state.translated,
             Condition::CtStatusNoDnat => !state.translated,
             Condition::Mark(bit) => state.mark & bit == *bit,
+            Condition::Recalls(expr, map) => self.values(expr, *map, state).iter().any(Option::is_some),
+            Condition::ForgetsId => true,
+            Condition::Remembers(map, _) => self.set(*map).is_some_and(|clients| {
+                clients.elements.contains_key(&Key::Client(self.packet.saddr)) || !clients.is_full()
+            }),
         }
     }
 
     /// Whether the key made of these fields is in a set, or in one of its ranges.
     fn is_in(&self, expr: &Expr, set: SetName, state: PacketState) -> bool {
         let Some(key) = self.key(expr, set, 0, state) else { return false };
-        let Some(held) = self.table.sets.get(&set.to_string()) else { return false };
+        let Some(held) = self.set(set) else { return false };
         match key {
             Key::Network(one) => {
                 held.elements.keys().any(|held| matches!(held, Key::Network(range) if range.contains(&one)))
             }
-            Key::Source(frontend, one) => held
-                .elements
-                .keys()
-                .any(|held| matches!(held, Key::Source(of, range) if *of == frontend && range.contains(&one))),
             key => held.elements.contains_key(&key),
         }
     }
 
-    /// The data of a map for the key made of these fields.
-    fn value(&self, expr: &Expr, map: SetName, slot: u32, state: PacketState) -> Option<Endpoint> {
-        let key = self.key(expr, map, slot, state)?;
-        self.table.sets.get(&map.to_string())?.elements.get(&key)?.value
+    fn set(&self, set: SetName) -> Option<&MemorySet> {
+        self.table.sets.get(&set.to_string())
+    }
+
+    /// What a map can have for the key made of these fields: over all random numbers, if there is one among them.
+    fn values(&self, expr: &Expr, map: SetName, state: PacketState) -> BTreeSet<Option<Value>> {
+        let value = |slot| self.set(map)?.elements.get(&self.key(expr, map, slot, state)?)?.value;
+        (0..expr.class.map_or(1, |class| class.slots())).map(value).collect()
     }
 
     /// The key made of these fields; `None` if no element of the set can have it.
     fn key(&self, expr: &Expr, set: SetName, slot: u32, state: PacketState) -> Option<Key> {
         let field = |field: &Field| match field {
-            Field::Saddr => KeyField::Addr(self.packet.saddr),
+            Field::Saddr => KeyField::Addr(match expr.prefix {
+                Some(length) => length.network_with(self.packet.saddr).map_or(self.packet.saddr, |it| it.addr()),
+                None => self.packet.saddr,
+            }),
             Field::Daddr => KeyField::Addr(state.to.addr),
             Field::L4Proto => KeyField::Protocol(self.packet.protocol),
             Field::Dport => KeyField::Port(state.to.port),
-            Field::OriginalDaddr => KeyField::Addr(self.packet.daddr),
+            Field::Id => KeyField::Id(state.priority),
             Field::OriginalDport => KeyField::Port(self.packet.dport),
             Field::Slot => KeyField::Slot(slot),
         };
@@ -275,7 +325,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::{Element, Operation};
+    use crate::dataplane::Operation;
     use crate::fixtures::{World, ip, service, service_cidr, slice};
     use crate::state::Event;
 
@@ -314,13 +364,16 @@ mod tests {
         world.apply(service("shop/web").affinity(60));
         world.sync();
         let frontend = crate::fixtures::frontend("10.96.0.1 80/tcp");
-        let value = Some(Endpoint { addr: ip("10.1.0.2"), port: 8080 });
-        let key = Key::Client(frontend, ip("192.0.2.2"));
-        let client = Element { value, ..Element::member(SetName::Clients { node_port: false }, key) };
-        assert_eq!(world.kernel.apply(&[Operation::add_element(client)]), Ok(()));
+        let id = world.acknowledged().frontends[&frontend].id_of(ip("10.1.0.2")).unwrap();
+        let client = |addr, id| {
+            let clients = Element::member(SetName::Clients(frontend), Key::Client(ip(addr)));
+            Operation::add_element(Element { value: Some(Value::Id(id)), ..clients })
+        };
+        assert_eq!(world.kernel.apply(&[client("192.0.2.2", id), client("192.0.2.4", EndpointId(7))]), Ok(()));
         let outcomes = |from| outcomes(&world, from, "10.96.0.1", 80, Protocol::Tcp);
         assert_eq!(outcomes("192.0.2.2"), ["10.1.0.2:8080 translated"]);
         assert_eq!(outcomes("192.0.2.3").len(), 3);
+        assert_eq!(outcomes("192.0.2.4").len(), 3, "its endpoint is gone");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::dataplane::{EndpointList, Protocol, SizeClass};
+use crate::dataplane::{Endpoint, EndpointList, Protocol, SizeClass};
 use crate::fixtures::{World, frontend, ip, service, slice};
 
 /// A kernel with a table, the sets `external`, `service-cidrs` and the map `endpoints`, and the chains `a`, which goes to `b` if

@@ -62,10 +62,7 @@ pub const NFT_SET_INTERVAL: u32 = 0x4;
 pub const NFT_SET_MAP: u32 = 0x8;
 pub const NFT_SET_TIMEOUT: u32 = 0x10;
 pub const NFT_SET_EVAL: u32 = 0x20;
-pub const NFT_SET_CONCAT: u32 = 0x80;
 pub const NFTA_SET_DESC_SIZE: u16 = 1;
-pub const NFTA_SET_DESC_CONCAT: u16 = 2;
-pub const NFTA_SET_FIELD_LEN: u16 = 1;
 
 pub const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 pub const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
@@ -82,6 +79,9 @@ pub const NFTA_VERDICT_CODE: u16 = 1;
 pub const NFTA_VERDICT_CHAIN: u16 = 2;
 pub const NFT_JUMP: i32 = -3;
 pub const NFT_GOTO: i32 = -4;
+pub const NFT_RETURN: i32 = -5;
+/// The type of a verdict map's data.
+pub const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
 
 pub const NFTA_EXPR_NAME: u16 = 1;
 pub const NFTA_EXPR_DATA: u16 = 2;
@@ -124,6 +124,7 @@ pub const NFT_PAYLOAD_TRANSPORT_HEADER: u32 = 2;
 pub const NFTA_META_DREG: u16 = 1;
 pub const NFTA_META_KEY: u16 = 2;
 pub const NFTA_META_SREG: u16 = 3;
+pub const NFT_META_PRIORITY: u32 = 2;
 pub const NFT_META_MARK: u32 = 3;
 pub const NFT_META_IIFNAME: u32 = 6;
 pub const NFT_META_L4PROTO: u32 = 16;
@@ -134,8 +135,6 @@ pub const NFTA_CT_DIRECTION: u16 = 3;
 pub const NFT_CT_STATE: u32 = 0;
 pub const NFT_CT_STATUS: u32 = 2;
 pub const NFT_CT_PROTO_DST: u32 = 12;
-pub const NFT_CT_DST_IP: u32 = 20;
-pub const NFT_CT_DST_IP6: u32 = 22;
 
 pub const NFTA_DYNSET_SET_NAME: u16 = 1;
 pub const NFTA_DYNSET_OP: u16 = 3;
@@ -143,6 +142,7 @@ pub const NFTA_DYNSET_SREG_KEY: u16 = 4;
 pub const NFTA_DYNSET_SREG_DATA: u16 = 5;
 pub const NFTA_DYNSET_TIMEOUT: u16 = 6;
 pub const NFT_DYNSET_OP_UPDATE: u32 = 1;
+pub const NFT_DYNSET_OP_DELETE: u32 = 2;
 
 /// `NF_CT_STATE_BIT(IP_CT_NEW)`
 pub const CT_STATE_NEW: u32 = 1 << 3;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::abi::{
-    NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY,
-    NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA,
+    NFT_JUMP, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS,
+    NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
 };
 use super::elements::protocol_number;
 use super::types::{comment, type_of};
-use crate::dataplane::{Element, Endpoint, Family, Field, Key, KeyField, KeyFields, Protocol, SetName};
+use crate::dataplane::{Element, EndpointId, Family, Field, Key, KeyField, KeyFields, Protocol, SetName, Value};
 use crate::netlink::{Attributes, host_u32};
 
 /// Decodes the elements of one set, entry by entry.
@@ -38,10 +38,8 @@ struct RangeBound {
 impl ElementDecoder {
     /// A decoder for a set without entries so far.
     pub fn new(family: Family, set: SetName) -> Self {
-        let definition = set.definition();
-        // A range among several fields is one entry with two keys.
-        let bounds = definition.interval && definition.key.len() == 1;
-        Self { family, set, has_bounds: bounds, elements: Vec::new(), bounds: Vec::new(), malformed: false }
+        let has_bounds = set.definition().interval;
+        Self { family, set, has_bounds, elements: Vec::new(), bounds: Vec::new(), malformed: false }
     }
 
     /// Decodes an entry of the kernel's list.
@@ -85,36 +83,40 @@ impl ElementDecoder {
     /// Decodes an entry that is an element.
     fn element(&mut self, entry: Attributes<'_>) -> Option<()> {
         let definition = self.set.definition();
-        let (mut key, mut key_end, mut value, mut note) = (None, None, None, None);
+        let (mut key, mut value, mut note) = (None, None, None);
         for (kind, contents) in entry {
             match kind {
                 NFTA_SET_ELEM_KEY => key = Some(contents),
-                NFTA_SET_ELEM_KEY_END => key_end = Some(contents),
                 NFTA_SET_ELEM_DATA => value = Some(contents),
                 NFTA_SET_ELEM_USERDATA => note = comment(contents),
-                // A catch-all element, for example.
-                NFTA_SET_ELEM_FLAGS => return None,
+                // A catch-all element or a range, for example.
+                NFTA_SET_ELEM_FLAGS | NFTA_SET_ELEM_KEY_END => return None,
                 _ => {}
             }
         }
-        let mut first = decode_fields(self.family, definition.key, Attributes(key?).find(NFTA_DATA_VALUE)?)?;
-        if let Some(key_end) = key_end {
-            join(&mut first, &decode_fields(self.family, definition.key, Attributes(key_end).find(NFTA_DATA_VALUE)?)?)?;
-        }
-        let key = Key::from_fields(self.family, self.set, &first)?;
-        let value = match value {
-            None => None,
-            Some(value) => {
-                match *decode_fields(self.family, definition.data, Attributes(value).find(NFTA_DATA_VALUE)?)? {
-                    [KeyField::Addr(addr), KeyField::Port(port)] => Some(Endpoint { addr, port }),
-                    _ => return None,
-                }
-            }
-        };
+        let fields = decode_fields(self.family, definition.key, Attributes(key?).find(NFTA_DATA_VALUE)?)?;
+        let key = Key::from_fields(self.family, self.set, &fields)?;
         if value.is_some() != definition.is_map() {
             return None;
         }
-        self.elements.push(Element { set: self.set, key, value, comment: note.map(Arc::from) });
+        let mut element = Element { comment: note.map(Arc::from), ..Element::member(self.set, key) };
+        match value.map(Attributes) {
+            Some(value) if definition.verdict => {
+                let verdict = value.nest(NFTA_DATA_VERDICT)?;
+                let leads_to = element.chain();
+                if verdict.i32(NFTA_VERDICT_CODE) != Some(NFT_JUMP)
+                    || verdict.name(NFTA_VERDICT_CHAIN) != leads_to.as_ref().map(|chain| &*chain.0)
+                {
+                    return None;
+                }
+            }
+            Some(value) => {
+                let fields = decode_fields(self.family, definition.data, value.find(NFTA_DATA_VALUE)?)?;
+                element.value = Some(Value::from_fields(&fields)?);
+            }
+            None => {}
+        }
+        self.elements.push(element);
         Some(())
     }
 
@@ -128,15 +130,6 @@ impl ElementDecoder {
         self.bounds.push(RangeBound { addr, start, comment: note.map(Arc::from) });
         (flags & !NFT_SET_ELEM_INTERVAL_END == 0).then_some(())
     }
-}
-
-/// Joins two keys: addresses that differ become networks; `None` if another field differs.
-fn join(first: &mut KeyFields, last: &KeyFields) -> Option<()> {
-    for (first, last) in first.iter_mut().zip(last.iter()).filter(|(first, last)| first != last) {
-        let (KeyField::Addr(from), KeyField::Addr(to)) = (*first, *last) else { return None };
-        *first = KeyField::Network(network(from, to)?);
-    }
-    Some(())
 }
 
 /// Decodes fields; `None` if their length is wrong, or a protocol is none of Services.
@@ -155,7 +148,7 @@ fn decode_fields(family: Family, definition: &[Field], mut bytes: &[u8]) -> Opti
 
 fn decode_field(field: Field, bytes: &[u8]) -> Option<KeyField> {
     Some(match field {
-        Field::Saddr | Field::Daddr | Field::OriginalDaddr => KeyField::Addr(match bytes.len() {
+        Field::Saddr | Field::Daddr => KeyField::Addr(match bytes.len() {
             4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
             _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
         }),
@@ -165,6 +158,7 @@ fn decode_field(field: Field, bytes: &[u8]) -> Option<KeyField> {
         }
         Field::Dport | Field::OriginalDport => KeyField::Port(u16::from_be_bytes(bytes.try_into().ok()?)),
         Field::Slot => KeyField::Slot(host_u32(bytes)?),
+        Field::Id => KeyField::Id(EndpointId(host_u32(bytes)?)),
     })
 }
 
@@ -200,7 +194,7 @@ fn network(first: IpAddr, last: IpAddr) -> Option<IpNet> {
 mod tests {
     use super::*;
     use crate::apply::netlink::elements::put;
-    use crate::dataplane::{EndpointList, Frontend};
+    use crate::dataplane::{Endpoint, EndpointList, Frontend};
     use crate::netlink::MessageWriter;
 
     /// Encodes elements and decodes them.
@@ -262,13 +256,18 @@ mod tests {
             ("2001:db8::1", ["fd00::/61", "::/0", "fd01::1/128"]),
         ] {
             let frontend = Frontend { addr: addr.parse().unwrap(), protocol: Protocol::Udp, port: 53 };
-            let source =
-                |text: &str| Element::member(SetName::AllowedSources, Key::Source(frontend, text.parse().unwrap()));
-            for element in sources.map(source) {
-                let read = round_trip(SetName::AllowedSources, std::slice::from_ref(&element));
-                assert_eq!(read, Some(vec![element]));
+            for source in sources.map(|text| text.parse().unwrap()) {
+                let element = Element::source(frontend, source);
+                assert_eq!(round_trip(element.set, std::slice::from_ref(&element)), Some(vec![element]));
             }
         }
+    }
+
+    #[test]
+    fn a_source_that_is_no_prefix_of_its_sets_length_is_malformed() {
+        let frontend = Frontend { addr: [192, 0, 2, 1].into(), protocol: Protocol::Tcp, port: 80 };
+        let element = Element::source(frontend, "10.0.0.128/25".parse().unwrap());
+        assert_eq!(round_trip(SetName::AllowedSources("24".parse().unwrap()), &[element]), None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::abi::{
-    NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_LIST_ELEM, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS,
-    NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA,
+    NFT_JUMP, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_LIST_ELEM, NFTA_SET_ELEM_DATA,
+    NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
 };
 use super::types::{put_comment, put_open_interval};
 use crate::dataplane::{Element, KeyField, Protocol};
@@ -29,22 +29,18 @@ pub(super) fn put(out: &mut MessageWriter, element: &Element, adding: bool) {
     }
 }
 
-/// Writes one entry. If one of several fields is a range, the entry has two keys, with the first and with the last address.
+/// Writes one entry.
 fn put_entry(out: &mut MessageWriter, element: &Element, key: &[KeyField], adding: bool, open: bool) {
     let entry = out.begin_nest(NFTA_LIST_ELEM);
     put_value(out, NFTA_SET_ELEM_KEY, key);
-    if key.iter().any(|field| matches!(field, KeyField::Network(_))) {
-        let mut last = element.key.fields();
-        for field in last.iter_mut() {
-            if let KeyField::Network(network) = field {
-                *field = KeyField::Addr(network.broadcast());
-            }
-        }
-        put_value(out, NFTA_SET_ELEM_KEY_END, &last);
-    }
     if adding {
-        if let Some(to) = element.value {
-            put_value(out, NFTA_SET_ELEM_DATA, &[KeyField::Addr(to.addr), KeyField::Port(to.port)]);
+        if element.value.is_some() {
+            put_value(out, NFTA_SET_ELEM_DATA, &element.value_fields());
+        }
+        if let Some(chain) = element.chain() {
+            let data = out.begin_nest(NFTA_SET_ELEM_DATA);
+            put_verdict(out, NFT_JUMP, Some(&chain.0));
+            out.end(data);
         }
         if open || element.comment.is_some() {
             let userdata = out.begin(NFTA_SET_ELEM_USERDATA);
@@ -58,6 +54,16 @@ fn put_entry(out: &mut MessageWriter, element: &Element, key: &[KeyField], addin
         }
     }
     out.end(entry);
+}
+
+/// Writes a verdict, and the chain that it leads to.
+pub(super) fn put_verdict(out: &mut MessageWriter, code: i32, chain: Option<&str>) {
+    let verdict = out.begin_nest(NFTA_DATA_VERDICT);
+    out.put(NFTA_VERDICT_CODE, &code.to_be_bytes());
+    if let Some(chain) = chain {
+        out.put_name(NFTA_VERDICT_CHAIN, chain);
+    }
+    out.end(verdict);
 }
 
 fn put_value(out: &mut MessageWriter, kind: u16, fields: &[KeyField]) {
@@ -89,6 +95,7 @@ fn put_field(out: &mut MessageWriter, field: &KeyField) {
         KeyField::Port(port) => bytes.extend_from_slice(&port.to_be_bytes()),
         // The type of `numgen`: an integer in the host's byte order.
         KeyField::Slot(slot) => bytes.extend_from_slice(&slot.to_ne_bytes()),
+        KeyField::Id(id) => bytes.extend_from_slice(&id.0.to_ne_bytes()),
     }
 }
 

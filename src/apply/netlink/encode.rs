@@ -2,9 +2,9 @@
 
 use super::abi::*;
 use super::message::begin_message;
-use super::types::{DataType, put_comment, set_userdata, type_of};
+use super::types::{DataType, put_comment, set_userdata};
 use super::{elements, rules};
-use crate::dataplane::{BaseChain, Element, Family, Field, Hook, Object, Operation, Rule, SetName, Verb};
+use crate::dataplane::{BaseChain, Element, Family, Hook, Object, Operation, Rule, SetName, Verb};
 use crate::netlink::MessageWriter;
 use crate::netlink::abi::{
     NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE,
@@ -154,7 +154,10 @@ impl BatchEncoder<'_> {
                 let (set, capacity) = operation.object.set()?;
                 self.message(n, family, NFT_MSG_NEWSET, NLM_F_CREATE, |this| this.set(family, set, capacity));
             }
-            (Verb::Delete, Object::Set(set)) => self.delete_set(n, family, &set.to_string()),
+            (Verb::Delete, Object::Set(_) | Object::Clients { .. }) => {
+                let (set, _) = operation.object.set()?;
+                self.delete_set(n, family, &set.to_string());
+            }
             (Verb::Delete, Object::UnknownSet { name, .. }) => self.delete_set(n, family, name),
             _ => return None,
         }
@@ -193,13 +196,13 @@ impl BatchEncoder<'_> {
         let key = DataType::of_fields(family, definition.key);
         self.out.put_u32(NFTA_SET_KEY_TYPE, key.number);
         self.out.put_u32(NFTA_SET_KEY_LEN, number(key.length));
-        if definition.is_map() {
+        if definition.verdict {
+            self.out.put_u32(NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT);
+            self.out.put_u32(NFTA_SET_DATA_LEN, 0);
+        } else if definition.is_map() {
             let data = DataType::of_fields(family, definition.data);
             self.out.put_u32(NFTA_SET_DATA_TYPE, data.number);
             self.out.put_u32(NFTA_SET_DATA_LEN, number(data.length));
-        }
-        if is_ranges_of_several_fields(set) {
-            self.set_fields(family, definition.key);
         }
         if let Some(capacity) = capacity {
             let description = self.out.begin_nest(NFTA_SET_DESC);
@@ -208,19 +211,6 @@ impl BatchEncoder<'_> {
         }
         self.out.put_u32(NFTA_SET_ID, self.sets);
         self.out.put(NFTA_SET_USERDATA, &set_userdata(family, &definition));
-    }
-
-    /// Writes the lengths of a key's fields. The kernel needs them only for ranges.
-    fn set_fields(&mut self, family: Family, fields: &[Field]) {
-        let description = self.out.begin_nest(NFTA_SET_DESC);
-        let concatenation = self.out.begin_nest(NFTA_SET_DESC_CONCAT);
-        for field in fields {
-            let entry = self.out.begin_nest(NFTA_LIST_ELEM);
-            self.out.put_u32(NFTA_SET_FIELD_LEN, u32::try_from(type_of(family, *field).length).unwrap_or(u32::MAX));
-            self.out.end(entry);
-        }
-        self.out.end(concatenation);
-        self.out.end(description);
     }
 
     fn delete_set(&mut self, n: usize, family: Family, name: &str) {
@@ -269,15 +259,8 @@ pub(super) fn set_flags(set: SetName) -> u32 {
     let definition = set.definition();
     let interval = if definition.interval { NFT_SET_INTERVAL } else { 0 };
     let map = if definition.is_map() { NFT_SET_MAP } else { 0 };
-    let fields = if is_ranges_of_several_fields(set) { NFT_SET_CONCAT } else { 0 };
     let dynamic = if definition.dynamic { NFT_SET_TIMEOUT | NFT_SET_EVAL } else { 0 };
-    interval | map | fields | dynamic
-}
-
-/// Whether a set's keys have several fields, each a range. The kernel has another kind of set for these.
-pub(super) fn is_ranges_of_several_fields(set: SetName) -> bool {
-    let definition = set.definition();
-    definition.interval && definition.key.len() > 1
+    interval | map | dynamic
 }
 
 /// The kernel's number for a hook.

@@ -14,7 +14,7 @@ use super::encode::{hook_number, set_flags};
 use super::keyed_read;
 use super::message::{begin_message, generation};
 use super::types::{DataType, comment, same_types};
-use crate::dataplane::{BaseChain, ChainContents, ChainType, Element, Family, Hook, SetContents, SetName};
+use crate::dataplane::{BaseChain, ChainContents, ChainType, Element, Family, Frontend, Hook, SetContents, SetName};
 use crate::netlink::abi::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage};
 
@@ -23,25 +23,29 @@ const MAX_ATTEMPTS_WHILE_RESIZING: usize = 8;
 /// How long to wait before the second attempt. The pause doubles with each further one.
 const FIRST_RESIZE_PAUSE: Duration = Duration::from_millis(10);
 
-/// Reads an affinity map, which packets fill; empty if there is no such map.
-pub(super) fn clients(socket: &mut NetfilterSocket, family: Family, name: &str, set: SetName) -> Result<Vec<Element>> {
-    match TableReader::new(socket, family, name).elements(set) {
+/// Reads the clients that a frontend remembers; none if it has no map of clients.
+pub(super) fn clients(socket: &mut NetfilterSocket, frontend: Frontend, name: &str) -> Result<Vec<Element>> {
+    match TableReader::new(socket, frontend.family(), name).elements(SetName::Clients(frontend)) {
         Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(Vec::new()),
         elements => Ok(elements?.unwrap_or_default()),
     }
 }
 
-/// The number of elements of a set, including expired ones that the kernel has not removed yet; `None` if there is no such set, or
-/// the kernel does not count.
-pub(super) fn count(socket: &mut NetfilterSocket, family: Family, name: &str, set: SetName) -> Result<Option<u32>> {
-    let mut count = None;
-    let answer =
-        TableReader::new(socket, family, name).ask(NFT_MSG_GETSET, NLM_F_ACK, Some(&set.to_string()), |message| {
-            count = message.attributes().u32(NFTA_SET_COUNT);
-        });
+/// The number of clients of each frontend, including expired ones that the kernel has not removed yet. None if there is no table, or the
+/// kernel does not count.
+pub(super) fn count_clients(
+    socket: &mut NetfilterSocket,
+    family: Family,
+    name: &str,
+) -> Result<BTreeMap<Frontend, u32>> {
+    let mut counts = BTreeMap::new();
+    let answer = TableReader::new(socket, family, name).dump(NFT_MSG_GETSET, None, |set| {
+        let frontend = set.name(NFTA_SET_NAME).and_then(|name| name.parse::<SetName>().ok()?.frontend());
+        counts.extend(frontend.zip(set.u32(NFTA_SET_COUNT)));
+    });
     match answer {
-        Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(None),
-        answer => answer.map(|()| count),
+        Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(BTreeMap::new()),
+        answer => answer.map(|()| counts),
     }
 }
 
@@ -227,7 +231,11 @@ fn has_type_of(set: Attributes<'_>, family: Family, name: SetName) -> bool {
     };
     set.u32(NFTA_SET_FLAGS).unwrap_or(0) == set_flags(name)
         && has(definition.key, NFTA_SET_KEY_TYPE, NFTA_SET_KEY_LEN)
-        && (!definition.is_map() || has(definition.data, NFTA_SET_DATA_TYPE, NFTA_SET_DATA_LEN))
+        && match (definition.verdict, definition.is_map()) {
+            (true, _) => set.u32(NFTA_SET_DATA_TYPE) == Some(NFT_DATA_VERDICT),
+            (false, true) => has(definition.data, NFTA_SET_DATA_TYPE, NFTA_SET_DATA_LEN),
+            (false, false) => true,
+        }
         && same_types(set.find(NFTA_SET_USERDATA).unwrap_or_default(), family, &definition)
 }
 

@@ -3,10 +3,12 @@
 //! A key is loaded into neighbouring registers from the first one on, where a lookup expects its fields. The data that a map
 //! yields takes the same place.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::abi::*;
-use super::elements::protocol_number;
+use super::elements::{protocol_number, put_verdict};
 use super::types::type_of;
 use crate::dataplane::{Action, Condition, Expr, Family, Field, Protocol, Rule, SetName, SizeClass};
 use crate::netlink::{MessageWriter, nfproto};
@@ -27,6 +29,8 @@ enum LookupUse {
     NotFound,
     /// The rule goes on with the key's data.
     Data,
+    /// The packet goes on where the key's verdict leads.
+    Verdict,
 }
 
 /// Writes expressions for a table of one family.
@@ -59,9 +63,24 @@ impl ExpressionWriter<'_> {
             Condition::CtStatusNoDnat => self.ct_bit(NFT_CT_STATUS, CT_STATUS_DNAT, NFT_CMP_EQ),
             Condition::Mark(bit) => {
                 self.load_mark();
-                self.bitwise(&bit.to_ne_bytes(), &[0; 4]);
+                self.bitwise(NFT_REG_1, &bit.to_ne_bytes(), &[0; 4]);
                 self.compare(NFT_CMP_EQ, &bit.to_ne_bytes());
             }
+            Condition::Recalls(key, map) => {
+                self.key(key);
+                self.lookup(*map, LookupUse::Data);
+                self.set_meta(NFT_META_PRIORITY);
+            }
+            Condition::ForgetsId => {
+                self.expression("immediate", |out| {
+                    out.put_u32(NFTA_IMMEDIATE_DREG, NFT_REG_1);
+                    let data = out.begin_nest(NFTA_IMMEDIATE_DATA);
+                    out.put(NFTA_DATA_VALUE, &[0; 4]);
+                    out.end(data);
+                });
+                self.set_meta(NFT_META_PRIORITY);
+            }
+            Condition::Remembers(map, seconds) => self.change_by_packet(NFT_DYNSET_OP_UPDATE, *map, Some(*seconds)),
         }
     }
 
@@ -70,6 +89,7 @@ impl ExpressionWriter<'_> {
             Action::Jump(chain) => self.verdict(NFT_JUMP, Some(&chain.0)),
             Action::Goto(chain) => self.verdict(NFT_GOTO, Some(&chain.0)),
             Action::Drop => self.verdict(NF_DROP, None),
+            Action::Return => self.verdict(NFT_RETURN, None),
             Action::RejectTcpReset => self.reject(NFT_REJECT_TCP_RST, 0),
             Action::Reject => {
                 let code = match self.family {
@@ -83,7 +103,11 @@ impl ExpressionWriter<'_> {
                 self.lookup(*map, LookupUse::Data);
                 self.dnat();
             }
-            Action::Remember(key, map, seconds) => self.remember(key, *map, *seconds),
+            Action::JumpByMap(key, map) => {
+                self.key(key);
+                self.lookup(*map, LookupUse::Verdict);
+            }
+            Action::Forget(map) => self.change_by_packet(NFT_DYNSET_OP_DELETE, *map, None),
             Action::SetMark(bit) => self.change_mark(!bit, *bit),
             Action::ClearMarkAndMasquerade(bit) => {
                 self.change_mark(u32::MAX, *bit);
@@ -103,21 +127,30 @@ impl ExpressionWriter<'_> {
         for field in key.fields {
             let length = type_of(self.family, *field).length;
             self.load(*field, key, register(words), length);
+            if let Some(mask) = key.mask(*field, self.family) {
+                let mask = match mask {
+                    IpAddr::V4(mask) => mask.octets().to_vec(),
+                    IpAddr::V6(mask) => mask.octets().to_vec(),
+                };
+                self.bitwise(register(words), &mask, &vec![0; mask.len()]);
+            }
             words += length.div_ceil(4);
         }
         words
     }
 
-    /// Adds the key with the packet's destination to a map. If the map has the key already, its timeout starts again.
-    fn remember(&mut self, key: &Expr, map: SetName, seconds: u32) {
-        let data = self.fields(key, 0);
-        self.fields(&Expr { fields: Expr::DESTINATION, class: None }, data);
+    /// Changes what a map has for the packet. With a timeout in seconds, which starts again if the map has the key already.
+    fn change_by_packet(&mut self, operation: u32, map: SetName, seconds: Option<u32>) {
+        let data = self.fields(&Expr::key_of(map), 0);
+        self.fields(&Expr::data_of(map), data);
         self.expression("dynset", |out| {
             out.put_name(NFTA_DYNSET_SET_NAME, &map.to_string());
-            out.put_u32(NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+            out.put_u32(NFTA_DYNSET_OP, operation);
             out.put_u32(NFTA_DYNSET_SREG_KEY, NFT_REG_1);
             out.put_u32(NFTA_DYNSET_SREG_DATA, register(data));
-            out.put(NFTA_DYNSET_TIMEOUT, &(u64::from(seconds) * 1000).to_be_bytes());
+            if let Some(seconds) = seconds {
+                out.put(NFTA_DYNSET_TIMEOUT, &(u64::from(seconds) * 1000).to_be_bytes());
+            }
         });
     }
 
@@ -128,12 +161,8 @@ impl ExpressionWriter<'_> {
             }
             // In the headers of TCP, UDP and SCTP the destination port follows the source port.
             Field::Dport => self.payload(register, NFT_PAYLOAD_TRANSPORT_HEADER, length, length),
-            Field::L4Proto => self.expression("meta", |out| {
-                out.put_u32(NFTA_META_KEY, NFT_META_L4PROTO);
-                out.put_u32(NFTA_META_DREG, register);
-            }),
-            Field::OriginalDaddr if self.family == Family::Ip => self.ct_original(NFT_CT_DST_IP, register),
-            Field::OriginalDaddr => self.ct_original(NFT_CT_DST_IP6, register),
+            Field::L4Proto => self.load_meta(NFT_META_L4PROTO, register),
+            Field::Id => self.load_meta(NFT_META_PRIORITY, register),
             Field::OriginalDport => self.ct_original(NFT_CT_PROTO_DST, register),
             Field::Slot => self.expression("numgen", |out| {
                 out.put_u32(NFTA_NG_DREG, register);
@@ -173,16 +202,13 @@ impl ExpressionWriter<'_> {
         let length = if whole_bytes { bits / 8 } else { prefix.len() };
         self.payload(NFT_REG_1, NFT_PAYLOAD_NETWORK_HEADER, address_offset(self.family, field), length);
         if !whole_bytes {
-            self.bitwise(&mask, &vec![0; mask.len()]);
+            self.bitwise(NFT_REG_1, &mask, &vec![0; mask.len()]);
         }
         self.compare(operator, prefix.get(..length).unwrap_or(&prefix));
     }
 
     fn l4proto(&mut self, protocol: Protocol) {
-        self.expression("meta", |out| {
-            out.put_u32(NFTA_META_KEY, NFT_META_L4PROTO);
-            out.put_u32(NFTA_META_DREG, NFT_REG_1);
-        });
+        self.load_meta(NFT_META_L4PROTO, NFT_REG_1);
         self.compare(NFT_CMP_EQ, &[protocol_number(protocol)]);
     }
 
@@ -192,7 +218,7 @@ impl ExpressionWriter<'_> {
             out.put_u32(NFTA_CT_KEY, key);
             out.put_u32(NFTA_CT_DREG, NFT_REG_1);
         });
-        self.bitwise(&bit.to_ne_bytes(), &[0; 4]);
+        self.bitwise(NFT_REG_1, &bit.to_ne_bytes(), &[0; 4]);
         self.compare(operator, &[0; 4]);
     }
 
@@ -208,10 +234,7 @@ impl ExpressionWriter<'_> {
 
     /// Compares the name of the interface by which the packet came in: the whole name, or the part before a final `*`.
     fn iifname(&mut self, name: &str, operator: u32) {
-        self.expression("meta", |out| {
-            out.put_u32(NFTA_META_KEY, NFT_META_IIFNAME);
-            out.put_u32(NFTA_META_DREG, NFT_REG_1);
-        });
+        self.load_meta(NFT_META_IIFNAME, NFT_REG_1);
         match name.strip_suffix('*') {
             Some(start) => self.compare(operator, start.as_bytes()),
             None => {
@@ -223,26 +246,37 @@ impl ExpressionWriter<'_> {
     }
 
     fn load_mark(&mut self) {
+        self.load_meta(NFT_META_MARK, NFT_REG_1);
+    }
+
+    /// Loads a property of the packet into a register.
+    fn load_meta(&mut self, key: u32, register: u32) {
         self.expression("meta", |out| {
-            out.put_u32(NFTA_META_KEY, NFT_META_MARK);
-            out.put_u32(NFTA_META_DREG, NFT_REG_1);
+            out.put_u32(NFTA_META_KEY, key);
+            out.put_u32(NFTA_META_DREG, register);
+        });
+    }
+
+    /// Sets a property of the packet from the first register.
+    fn set_meta(&mut self, key: u32) {
+        self.expression("meta", |out| {
+            out.put_u32(NFTA_META_KEY, key);
+            out.put_u32(NFTA_META_SREG, NFT_REG_1);
         });
     }
 
     /// The packet mark becomes `(mark & mask) ^ flip`.
     fn change_mark(&mut self, mask: u32, flip: u32) {
         self.load_mark();
-        self.bitwise(&mask.to_ne_bytes(), &flip.to_ne_bytes());
-        self.expression("meta", |out| {
-            out.put_u32(NFTA_META_KEY, NFT_META_MARK);
-            out.put_u32(NFTA_META_SREG, NFT_REG_1);
-        });
+        self.bitwise(NFT_REG_1, &mask.to_ne_bytes(), &flip.to_ne_bytes());
+        self.set_meta(NFT_META_MARK);
     }
 
-    fn bitwise(&mut self, mask: &[u8], flip: &[u8]) {
+    /// What is in the register becomes `(it & mask) ^ flip`.
+    fn bitwise(&mut self, register: u32, mask: &[u8], flip: &[u8]) {
         self.expression("bitwise", |out| {
-            out.put_u32(NFTA_BITWISE_SREG, NFT_REG_1);
-            out.put_u32(NFTA_BITWISE_DREG, NFT_REG_1);
+            out.put_u32(NFTA_BITWISE_SREG, register);
+            out.put_u32(NFTA_BITWISE_DREG, register);
             out.put_u32(NFTA_BITWISE_LEN, number(mask.len()));
             for (kind, value) in [(NFTA_BITWISE_MASK, mask), (NFTA_BITWISE_XOR, flip)] {
                 let data = out.begin_nest(kind);
@@ -270,6 +304,7 @@ impl ExpressionWriter<'_> {
                 LookupUse::Found => {}
                 LookupUse::NotFound => out.put_u32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV),
                 LookupUse::Data => out.put_u32(NFTA_LOOKUP_DREG, NFT_REG_1),
+                LookupUse::Verdict => out.put_u32(NFTA_LOOKUP_DREG, NFT_REG_VERDICT),
             }
         });
     }
@@ -301,12 +336,7 @@ impl ExpressionWriter<'_> {
         self.expression("immediate", |out| {
             out.put_u32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
             let data = out.begin_nest(NFTA_IMMEDIATE_DATA);
-            let verdict = out.begin_nest(NFTA_DATA_VERDICT);
-            out.put(NFTA_VERDICT_CODE, &code.to_be_bytes());
-            if let Some(chain) = chain {
-                out.put_name(NFTA_VERDICT_CHAIN, chain);
-            }
-            out.end(verdict);
+            put_verdict(out, code, chain);
             out.end(data);
         });
     }

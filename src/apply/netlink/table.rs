@@ -106,7 +106,11 @@ fn endpoints(
 
 /// The members of the size classes of a list.
 fn class_members(read: &[(FoundSet, Option<Vec<Element>>)], list: EndpointList) -> Vec<(Frontend, SizeClass)> {
-    let class = |set: &FoundSet| set.known?.class().filter(|(of, _)| *of == list).map(|(_, class)| class);
+    let class = |set: &FoundSet| match set.known? {
+        // Their endpoints are in other maps.
+        SetName::AffinitySlots(..) => None,
+        set => set.class().filter(|(of, _)| *of == list).map(|(_, class)| class),
+    };
     let of_list = read.iter().filter_map(|(set, elements)| Some((class(set)?, elements.as_ref()?)));
     let frontend = |element: &Element| match element.key {
         Key::Frontend(frontend) => Some(frontend),

@@ -4,7 +4,7 @@
 //! `libnftnl/udata.h` and of nft's own `include/datatype.h`, `include/expression.h` and `include/proto.h`. This module writes what
 //! nft 1.1.3 writes.
 
-use super::abi::{CT_ORIGINAL, NFT_CT_DST_IP, NFT_CT_DST_IP6, NFT_CT_PROTO_DST, NFT_META_L4PROTO, NFT_NG_RANDOM};
+use super::abi::{CT_ORIGINAL, NFT_CT_PROTO_DST, NFT_META_L4PROTO, NFT_META_PRIORITY, NFT_NG_RANDOM};
 use crate::dataplane::{Family, Field, SetDefinition};
 use crate::netlink::text;
 
@@ -14,6 +14,7 @@ const TYPE_IPADDR: u32 = 7;
 const TYPE_IP6ADDR: u32 = 8;
 const TYPE_INET_PROTOCOL: u32 = 12;
 const TYPE_INET_SERVICE: u32 = 13;
+const TYPE_CLASSID: u32 = 23;
 /// Width of a type's number in the number of a concatenation.
 const TYPE_BITS: u32 = 6;
 
@@ -23,6 +24,7 @@ const BYTEORDER_HOST_ENDIAN: u32 = 1;
 const BYTEORDER_BIG_ENDIAN: u32 = 2;
 
 /// `enum expr_types` of nft.
+const EXPR_VERDICT: u32 = 1;
 const EXPR_PAYLOAD: u32 = 7;
 const EXPR_META: u32 = 9;
 const EXPR_CT: u32 = 12;
@@ -83,11 +85,12 @@ impl DataType {
 /// The type of one field.
 pub(super) fn type_of(family: Family, field: Field) -> DataType {
     let (number, length) = match (field, family) {
-        (Field::Saddr | Field::Daddr | Field::OriginalDaddr, Family::Ip) => (TYPE_IPADDR, 4),
-        (Field::Saddr | Field::Daddr | Field::OriginalDaddr, Family::Ip6) => (TYPE_IP6ADDR, 16),
+        (Field::Saddr | Field::Daddr, Family::Ip) => (TYPE_IPADDR, 4),
+        (Field::Saddr | Field::Daddr, Family::Ip6) => (TYPE_IP6ADDR, 16),
         (Field::L4Proto, _) => (TYPE_INET_PROTOCOL, 1),
         (Field::Dport | Field::OriginalDport, _) => (TYPE_INET_SERVICE, 2),
         (Field::Slot, _) => (TYPE_INTEGER, 4),
+        (Field::Id, _) => (TYPE_CLASSID, 4),
     };
     DataType { number, length }
 }
@@ -101,7 +104,11 @@ pub(super) fn set_userdata(family: Family, definition: &SetDefinition) -> Vec<u8
     }
     put(&mut out, UDATA_SET_KEY_TYPEOF, &typeof_fields(family, definition.key));
     if definition.is_map() {
-        put(&mut out, UDATA_SET_DATA_TYPEOF, &typeof_fields(family, definition.data));
+        let data = match definition.verdict {
+            true => typeof_expression(EXPR_VERDICT, &[]),
+            false => typeof_fields(family, definition.data),
+        };
+        put(&mut out, UDATA_SET_DATA_TYPEOF, &data);
         put_u32(&mut out, UDATA_SET_DATA_INTERVAL, 0);
     }
     out
@@ -135,7 +142,7 @@ pub(super) fn comment(userdata: &[u8]) -> Option<&str> {
 
 fn byteorder(fields: &[Field]) -> u32 {
     match fields {
-        [Field::Slot | Field::L4Proto] => BYTEORDER_HOST_ENDIAN,
+        [Field::Slot | Field::L4Proto | Field::Id] => BYTEORDER_HOST_ENDIAN,
         [_] => BYTEORDER_BIG_ENDIAN,
         _ => BYTEORDER_INVALID,
     }
@@ -167,8 +174,7 @@ fn typeof_field(family: Family, field: Field) -> Vec<u8> {
         (Field::Dport, _) => payload(PROTO_DESC_TH, THDR_DPORT),
         (Field::L4Proto, _) => typeof_expression(EXPR_META, &numbers(&[NFT_META_L4PROTO])),
         (Field::OriginalDport, _) => ct(NFT_CT_PROTO_DST),
-        (Field::OriginalDaddr, Family::Ip) => ct(NFT_CT_DST_IP),
-        (Field::OriginalDaddr, Family::Ip6) => ct(NFT_CT_DST_IP6),
+        (Field::Id, _) => typeof_expression(EXPR_META, &numbers(&[NFT_META_PRIORITY])),
         // The slots of every size class are integers: 2 stands for all classes.
         (Field::Slot, _) => typeof_expression(EXPR_NUMGEN, &numbers(&[NFT_NG_RANDOM, 2, 0])),
     }

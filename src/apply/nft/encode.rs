@@ -6,7 +6,7 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::rules::{RuleStatement, key, rule_statements};
+use super::rules::{RuleStatement, field_types, rule_statements};
 use crate::dataplane::{
     BaseChain, Element, Family, KeyField, Object, Operation, Rule, SetDefinition, SetName, TABLE, Verb,
 };
@@ -80,13 +80,16 @@ impl Serialize for TargetJson<'_> {
             Object::Set(_) | Object::Clients { .. } => {
                 let Some((set, capacity)) = self.first.object.set() else { return target.end() };
                 let definition = set.definition();
-                let typed = |fields| adding.then(|| TypeofJson { r#typeof: key(family, fields, None) });
+                let typed = |fields| adding.then(|| TypeofJson { r#typeof: field_types(family, fields) });
                 let json = SetJson {
                     family: family.nft(),
                     table: TABLE,
                     name: &set.to_string(),
                     r#type: typed(definition.key),
-                    map: typed(definition.data).filter(|_| definition.is_map()),
+                    map: match definition.verdict {
+                        true => adding.then_some(DataTypeJson::Verdict { r#typeof: VerdictJson { accept: () } }),
+                        false => typed(definition.data).filter(|_| definition.is_map()).map(DataTypeJson::Typeof),
+                    },
                     flags: if adding { flags(&definition) } else { &[] },
                     size: capacity.filter(|_| adding),
                 };
@@ -185,6 +188,34 @@ struct TypeofJson {
     r#typeof: nftables::expr::Expression<'static>,
 }
 
+/// The type of a map's data.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum DataTypeJson {
+    Typeof(TypeofJson),
+    /// With the name `verdict` nft keeps the lengths of the key's fields but forgets their meaning. Any verdict stands for the type.
+    Verdict {
+        /// The type.
+        r#typeof: VerdictJson,
+    },
+}
+
+#[derive(Serialize)]
+struct VerdictJson {
+    accept: (),
+}
+
+/// `{"jump": {"target": CHAIN}}`
+#[derive(Serialize)]
+struct JumpJson<'a> {
+    jump: JumpTargetJson<'a>,
+}
+
+#[derive(Serialize)]
+struct JumpTargetJson<'a> {
+    target: &'a str,
+}
+
 #[derive(Serialize)]
 struct SetJson<'a> {
     family: &'a str,
@@ -193,7 +224,7 @@ struct SetJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     r#type: Option<TypeofJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    map: Option<TypeofJson>,
+    map: Option<DataTypeJson>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     flags: &'a [&'a str],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -227,7 +258,10 @@ impl Serialize for ElementListJson<'_> {
             let value = element.value_fields();
             let key = KeyJson { element, with_comment: self.adding };
             // The key is enough to delete an element.
-            if self.adding && !value.is_empty() {
+            let chain = element.chain().filter(|_| self.adding);
+            if let Some(chain) = chain {
+                list.serialize_element(&(key, JumpJson { jump: JumpTargetJson { target: &chain.0 } }))?;
+            } else if self.adding && !value.is_empty() {
                 list.serialize_element(&(key, ConcatJson(&value)))?;
             } else {
                 list.serialize_element(&key)?;
@@ -293,6 +327,7 @@ impl Serialize for KeyFieldJson<'_> {
             KeyField::Protocol(protocol) => protocol.nft().serialize(serializer),
             KeyField::Port(port) => port.serialize(serializer),
             KeyField::Slot(slot) => slot.serialize(serializer),
+            KeyField::Id(id) => id.to_string().serialize(serializer),
             KeyField::Network(network) => {
                 let mut outer = serializer.serialize_map(Some(1))?;
                 outer.serialize_entry("prefix", &PrefixJson { addr: network.addr(), len: network.prefix_len() })?;

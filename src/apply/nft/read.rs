@@ -12,9 +12,9 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::encode::flags;
-use super::rules::key;
+use super::rules::field_types;
 use crate::dataplane::{
-    BaseChain, ChainContents, ChainType, Element, Endpoint, Family, Hook, Key, KeyField, SetContents, SetName,
+    BaseChain, ChainContents, ChainType, Element, Family, Hook, Key, KeyField, SetContents, SetDefinition, SetName,
     TableContents,
 };
 
@@ -67,7 +67,7 @@ pub(super) fn clients(family: Family, json: &[u8]) -> Result<Vec<Element>, serde
 fn read_set(family: Family, set: ListedSet, is_map: bool, elements: &mut Vec<Element>) -> bool {
     let Ok(name) = set.name.parse::<SetName>() else { return false };
     let definition = name.definition();
-    let expected = serde_json::to_value(key(family, definition.key, None)).ok();
+    let expected = serde_json::to_value(field_types(family, definition.key)).ok();
     let flags = flags(&definition);
     let same_flags = match &set.flags {
         None => flags.is_empty(),
@@ -102,21 +102,24 @@ fn element(family: Family, set: SetName, node: &ListedValue) -> Option<Element> 
         ListedValue::Elem { val, comment } => (&**val, comment.as_deref()),
         plain => (plain, None),
     };
-    let value = match value.map(fields) {
-        None => None,
-        Some(fields) => match fields?.as_slice() {
-            [KeyField::Addr(addr), KeyField::Port(port)] => Some(Endpoint { addr: *addr, port: *port }),
-            _ => return None,
-        },
-    };
     let key = key_from_fields(family, set, &fields(node)?)?;
-    (value.is_some() == set.definition().is_map()).then(|| Element { set, key, value, comment: comment.map(Arc::from) })
+    let element = Element { comment: comment.map(Arc::from), ..Element::member(set, key) };
+    match (value, set.definition()) {
+        (Some(ListedValue::Jump(target)), SetDefinition { verdict: true, .. }) => {
+            element.chain().is_some_and(|chain| chain.0 == *target).then_some(element)
+        }
+        (Some(value), SetDefinition { verdict: false, data: [_, ..], .. }) => {
+            Some(Element { value: Some(crate::dataplane::Value::from_fields(&fields(value)?)?), ..element })
+        }
+        (None, definition) if !definition.is_map() => Some(element),
+        _ => None,
+    }
 }
 
 /// The key with these fields. A listing has numbers for slots and for ports: the set tells which is which.
 fn key_from_fields(family: Family, set: SetName, fields: &[KeyField]) -> Option<Key> {
     match (set, fields) {
-        (SetName::Endpoints(_), [others @ .., KeyField::Port(slot)]) => {
+        (SetName::Endpoints(_) | SetName::EndpointIds(_), [others @ .., KeyField::Port(slot)]) => {
             let slot = KeyField::Slot(u32::from(*slot));
             Key::from_fields(family, set, &[others, &[slot]].concat())
         }
@@ -134,14 +137,19 @@ fn fields(value: &ListedValue) -> Option<Vec<KeyField>> {
 fn field(value: &ListedValue) -> Option<KeyField> {
     match value {
         ListedValue::Text(text) => {
-            text.parse().map(KeyField::Addr).ok().or_else(|| text.parse().map(KeyField::Protocol).ok())
+            let others = || text.parse().map(KeyField::Protocol).ok().or_else(|| text.parse().map(KeyField::Id).ok());
+            text.parse().map(KeyField::Addr).ok().or_else(others)
         }
         // Slot numbers end at 65,535 as ports do: the largest class has 65,536 slots.
         ListedValue::Number(number) => u16::try_from(*number).ok().map(KeyField::Port),
         ListedValue::Prefix { addr, len } => {
             IpNet::new(addr.parse().ok()?, u8::try_from(*len).ok()?).ok().map(KeyField::Network)
         }
-        ListedValue::Concat(_) | ListedValue::Elem { .. } | ListedValue::List(_) | ListedValue::Other => None,
+        ListedValue::Concat(_)
+        | ListedValue::Elem { .. }
+        | ListedValue::Jump(_)
+        | ListedValue::List(_)
+        | ListedValue::Other => None,
     }
 }
 
@@ -206,6 +214,7 @@ enum ListedValue {
     Concat(Vec<ListedValue>),
     Prefix { addr: String, len: u64 },
     Elem { val: Box<ListedValue>, comment: Option<String> },
+    Jump(String),
     List(Vec<ListedValue>),
     Other,
 }
@@ -270,6 +279,10 @@ impl<'de> Visitor<'de> for ListedValueVisitor {
                     let elem: ListedElem = map.next_value()?;
                     ListedValue::Elem { val: Box::new(elem.val), comment: elem.comment }
                 }
+                "jump" => {
+                    let jump: ListedJump = map.next_value()?;
+                    ListedValue::Jump(jump.target)
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     ListedValue::Other
@@ -278,6 +291,11 @@ impl<'de> Visitor<'de> for ListedValueVisitor {
         }
         Ok(node)
     }
+}
+
+#[derive(Deserialize)]
+struct ListedJump {
+    target: String,
 }
 
 #[derive(Deserialize)]

@@ -16,23 +16,42 @@ use crate::dataplane::{Action, Condition, Expr, Family, Field, Rule, SetName, Si
 pub(super) enum RuleStatement {
     /// One that the crate can express.
     Known(Statement<'static>),
-    /// A packet adds an element to a map, or refreshes it: the crate has this for sets only.
+    /// A packet changes an element of a map: the crate has this for sets only.
     Map {
         /// The statement.
-        map: MapUpdate,
+        map: MapChange,
     },
+    /// A verdict map decides.
+    Vmap {
+        /// The statement.
+        vmap: VerdictMap,
+    },
+}
+
+/// `{"vmap": {…}}`: the crate has this with a map in place only.
+#[derive(Serialize)]
+pub(super) struct VerdictMap {
+    key: Expression<'static>,
+    data: String,
 }
 
 /// `{"map": {…}}`
 #[derive(Serialize)]
-pub(super) struct MapUpdate {
+pub(super) struct MapChange {
     op: &'static str,
-    elem: Expiring,
+    elem: ChangedElement,
     data: Expression<'static>,
     map: String,
 }
 
-/// An element with a timeout in seconds: the crate's own type writes `null` for each unset member.
+/// The key of an element, with a timeout in seconds or without: the crate's own type writes `null` for each unset member.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ChangedElement {
+    Expiring(Expiring),
+    Key(Expression<'static>),
+}
+
 #[derive(Serialize)]
 struct Expiring {
     elem: ExpiringValue,
@@ -47,26 +66,39 @@ struct ExpiringValue {
 /// The statements of a rule.
 pub(super) fn rule_statements(rule: &Rule) -> Vec<RuleStatement> {
     let family = rule.family;
-    let mut all: Vec<RuleStatement> = statements(rule).into_iter().map(RuleStatement::Known).collect();
-    if let Action::Remember(expr, map, seconds) = &rule.action {
-        let val = key(family, expr.fields, expr.class);
-        let map = MapUpdate {
-            op: "update",
-            elem: Expiring { elem: ExpiringValue { val, timeout: *seconds } },
-            data: key(family, Expr::DESTINATION, None),
-            map: format!("@{map}"),
-        };
-        all.push(RuleStatement::Map { map });
+    let conditions = rule.conditions.iter().map(|condition| match condition {
+        Condition::Remembers(map, seconds) => map_change(family, "update", *map, Some(*seconds)),
+        condition => RuleStatement::Known(condition_of(family, condition)),
+    });
+    let mut all: Vec<RuleStatement> = conditions.collect();
+    match &rule.action {
+        Action::Forget(map) => all.push(map_change(family, "delete", *map, None)),
+        Action::JumpByMap(expr, map) => {
+            let vmap = VerdictMap { key: key(family, expr), data: format!("@{map}") };
+            all.push(RuleStatement::Vmap { vmap });
+        }
+        action => all.extend(statements(family, action).into_iter().map(RuleStatement::Known)),
     }
     all
 }
 
-/// The conditions of a rule, and its action if the crate can express it.
-fn statements(rule: &Rule) -> Vec<Statement<'static>> {
-    let family = rule.family;
-    let mut statements: Vec<_> = rule.conditions.iter().map(|condition| condition_of(family, condition)).collect();
-    match &rule.action {
-        Action::Remember(..) => {}
+/// The statement with which a packet changes its element of a map.
+fn map_change(family: Family, op: &'static str, map: SetName, seconds: Option<u32>) -> RuleStatement {
+    let val = key(family, &Expr::key_of(map));
+    let elem = match seconds {
+        Some(timeout) => ChangedElement::Expiring(Expiring { elem: ExpiringValue { val, timeout } }),
+        None => ChangedElement::Key(val),
+    };
+    let data = key(family, &Expr::data_of(map));
+    RuleStatement::Map { map: MapChange { op, elem, data, map: format!("@{map}") } }
+}
+
+/// The statements of an action that the crate can express.
+fn statements(family: Family, action: &Action) -> Vec<Statement<'static>> {
+    let mut statements = Vec::new();
+    match action {
+        Action::Forget(..) | Action::JumpByMap(..) => {}
+        Action::Return => statements.push(Statement::Return(None)),
         Action::Jump(chain) => statements.push(Statement::Jump(JumpTarget { target: chain.0.clone() })),
         Action::Goto(chain) => statements.push(Statement::Goto(JumpTarget { target: chain.0.clone() })),
         Action::Drop => statements.push(Statement::Drop(None)),
@@ -82,7 +114,7 @@ fn statements(rule: &Rule) -> Vec<Statement<'static>> {
         }
         Action::DnatTo(expr, map) => statements.push(Statement::DNAT(Some(NAT {
             addr: Some(Expression::Named(NamedExpression::Map(Box::new(Map {
-                key: key(family, expr.fields, expr.class),
+                key: key(family, expr),
                 data: reference(*map),
             })))),
             family: Some(match family {
@@ -108,8 +140,8 @@ fn statements(rule: &Rule) -> Vec<Statement<'static>> {
 fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
     let is = |left, right| (left, Operator::EQ, right);
     let (left, op, right) = match condition {
-        Condition::In(Expr { fields, class }, set) => is(key(family, fields, *class), reference(*set)),
-        Condition::NotIn(Expr { fields, class }, set) => (key(family, fields, *class), Operator::NEQ, reference(*set)),
+        Condition::In(expr, set) => is(key(family, expr), reference(*set)),
+        Condition::NotIn(expr, set) => (key(family, expr), Operator::NEQ, reference(*set)),
         Condition::DaddrNotIn(network) => (field(family, Field::Daddr, None), Operator::NEQ, prefix(network)),
         Condition::FibSaddrLocal => is(fib_type(FibFlag::Saddr), text("local")),
         Condition::FibDaddrLocal => is(fib_type(FibFlag::Daddr), text("local")),
@@ -124,6 +156,16 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
             let masked = BinaryOperation::AND(ct("status"), text("dnat"));
             is(Expression::BinaryOperation(Box::new(masked)), Expression::Number(0))
         }
+        Condition::Recalls(expr, map) => {
+            let id = Map { key: key(family, expr), data: reference(*map) };
+            let value = Expression::Named(NamedExpression::Map(Box::new(id)));
+            return Statement::Mangle(Mangle { key: field(family, Field::Id, None), value });
+        }
+        Condition::ForgetsId => {
+            return Statement::Mangle(Mangle { key: field(family, Field::Id, None), value: text("none") });
+        }
+        // A statement of its own.
+        Condition::Remembers(map, _) => is(field(family, Field::Id, None), reference(*map)),
         Condition::Mark(bit) => {
             let masked = BinaryOperation::AND(mark(), Expression::Number(*bit));
             is(Expression::BinaryOperation(Box::new(masked)), Expression::Number(*bit))
@@ -132,11 +174,34 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
     Statement::Match(Match { left, right, op })
 }
 
-/// A concatenation of these fields, or a single field.
-pub(super) fn key(family: Family, fields: &[Field], class: Option<SizeClass>) -> Expression<'static> {
-    match fields {
-        [single] => field(family, *single, class),
-        _ => Expression::Named(NamedExpression::Concat(fields.iter().map(|f| field(family, *f, class)).collect())),
+/// The key that a rule makes from a packet.
+fn key(family: Family, expr: &Expr) -> Expression<'static> {
+    concatenation(expr.fields.iter().map(|one| {
+        let whole = field(family, *one, expr.class);
+        match expr.mask(*one, family) {
+            None => whole,
+            Some(mask) => {
+                let masked = BinaryOperation::AND(whole, Expression::String(mask.to_string().into()));
+                Expression::BinaryOperation(Box::new(masked))
+            }
+        }
+    }))
+}
+
+/// The fields of a set's type.
+pub(super) fn field_types(family: Family, fields: &[Field]) -> Expression<'static> {
+    concatenation(fields.iter().map(|one| field(family, *one, None)))
+}
+
+/// Several fields as a concatenation, or a single field.
+fn concatenation(fields: impl Iterator<Item = Expression<'static>>) -> Expression<'static> {
+    let mut fields: Vec<_> = fields.collect();
+    match fields.pop() {
+        Some(single) if fields.is_empty() => single,
+        last => {
+            fields.extend(last);
+            Expression::Named(NamedExpression::Concat(fields))
+        }
     }
 }
 
@@ -149,11 +214,7 @@ fn field(family: Family, field: Field, class: Option<SizeClass>) -> Expression<'
         Field::Daddr => payload(family.nft(), "daddr"),
         Field::L4Proto => NamedExpression::Meta(Meta { key: MetaKey::L4proto }),
         Field::Dport => payload("th", "dport"),
-        Field::OriginalDaddr => NamedExpression::CT(CT {
-            key: format!("{} daddr", family.nft()).into(),
-            family: None,
-            dir: Some(CTDir::Original),
-        }),
+        Field::Id => NamedExpression::Meta(Meta { key: MetaKey::Priority }),
         Field::OriginalDport => {
             NamedExpression::CT(CT { key: "proto-dst".into(), family: None, dir: Some(CTDir::Original) })
         }

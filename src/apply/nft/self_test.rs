@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::rules::{key, rule_statements};
+use super::rules::{field_types, rule_statements};
 use super::{Nft, run};
 use crate::apply::{Error, SCRATCH_TABLE};
 use crate::dataplane::{Action, EndpointList, Expr, Family, Rule, SetName, SizeClass};
@@ -43,7 +43,7 @@ pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
     let (family, definition) = (Family::Ip, SetName::Endpoints(EndpointList::Any).definition());
     let map_name = SetName::Endpoints(EndpointList::Any).to_string();
     let table = json!({"family": family.nft(), "name": SCRATCH_TABLE});
-    let typed = |fields| serde_json::to_value(key(family, fields, None));
+    let typed = |fields| serde_json::to_value(field_types(family, fields));
     let unreadable = |source| Error::Unreadable { doing, source };
     let map = json!({
         "family": family.nft(), "table": SCRATCH_TABLE, "name": map_name,

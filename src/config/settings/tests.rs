@@ -196,7 +196,15 @@ fn a_value_of_the_wrong_type_is_refused_with_the_expected_one() {
 fn every_validation_rule_of_kube_proxy_is_enforced() {
     for (lines, expected) in [
         ("bindAddress: 1.2.3", "bindAddress: \"1.2.3\": an IP address"),
-        ("mode: userspace", "mode: \"userspace\": one of iptables, ipvs, nftables"),
+        (
+            "mode: userspace",
+            "mode: \"userspace\": one of iptables, ipvs, nftables (userspace was removed in Kubernetes 1.26, use nftables)",
+        ),
+        (
+            "mode: kernelspace",
+            "mode: \"kernelspace\": one of iptables, ipvs, nftables (kernelspace is for Windows, use nftables)",
+        ),
+        ("mode: user-space", "mode: \"user-space\": one of iptables, ipvs, nftables"),
         (
             "detectLocalMode: Magic",
             "detectLocalMode: \"Magic\": one of ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix",
@@ -271,6 +279,10 @@ fn a_file_of_another_kind_or_without_content_is_refused() {
          kubeproxy.config.k8s.io/v1alpha1; KubeProxyConfiguration.kind: \"ConfigMap\" is not allowed: expected \
          KubeProxyConfiguration"
     );
+    let old = "apiVersion: componentconfig/v1alpha1\nkind: KubeProxyConfiguration\n";
+    let error = resolve(Some(old), &[]).unwrap_err().to_string();
+    let hint = "expected kubeproxy.config.k8s.io/v1alpha1 (componentconfig/v1alpha1 was removed in Kubernetes 1.9,";
+    assert!(error.contains(hint), "{error}");
     let parts = [("", "it is empty"), ("# a\n", "is empty"), ("- a", "it contains a list"), ("a: [", "line ")];
     for (text, part) in parts {
         let error = resolve(Some(text), &[]).unwrap_err().to_string();

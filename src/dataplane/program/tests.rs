@@ -1,4 +1,5 @@
 use super::*;
+use crate::dataplane::{AffinityStep, Frontend};
 
 fn text(program: &Program, chain: &str) -> Vec<String> {
     let chain = program.chains.iter().find(|c| c.name.0 == chain).expect("chain");
@@ -157,66 +158,110 @@ fn only_untranslated_connections_are_checked() {
 
 #[test]
 fn sources_are_checked_only_if_a_service_restricts_them() {
-    let early = ["check-sources", "filter-prerouting", "filter-output-early"];
+    let early = ["check-ranges", "check-sources", "filter-prerouting", "filter-output-early"];
     let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
     assert!(without.chains.iter().all(|chain| !early.contains(&&*chain.name.0)));
-    assert!(SetName::SOURCES.iter().all(|set| !without.sets.contains(set)));
-    let with = Program::new(Family::Ip, &Options::default(), &ProgramFeatures { sources: true, ..classes(&[1]) });
-    assert_eq!(with.chains.len(), without.chains.len() + 3);
-    assert!(SetName::SOURCES.iter().all(|set| with.sets.contains(set)));
+    let kept = |sets: &[SetName]| sets.iter().filter(|set| set.to_string().starts_with("allowed-")).count();
+    assert!(!without.sets.contains(&SetName::Firewalled) && kept(&without.sets) == 0);
+    let sources = [8, 25, 32].map(|bits: u8| bits.to_string().parse().unwrap()).into();
+    let parts = ProgramFeatures { firewall: true, sources, ..classes(&[1]) };
+    let with = Program::new(Family::Ip, &Options::default(), &parts);
+    assert_eq!(with.chains.len(), without.chains.len() + 4);
+    assert!(with.sets.contains(&SetName::Firewalled) && kept(&with.sets) == 3);
+    assert_eq!(text(&with, "check-sources"), ["ip daddr . meta l4proto . th dport @firewalled goto check-ranges"]);
+    // One look-up for each length of prefixes.
     assert_eq!(
-        text(&with, "check-sources"),
+        text(&with, "check-ranges"),
         [
-            "ip daddr . meta l4proto . th dport @firewalled ip daddr . meta l4proto . th dport . ip saddr != @allowed-sources drop"
+            "ip daddr . meta l4proto . th dport . ip saddr & 255.0.0.0 @allowed-sources-8 return",
+            "ip daddr . meta l4proto . th dport . ip saddr & 255.255.255.128 @allowed-sources-25 return",
+            "ip daddr . meta l4proto . th dport . ip saddr @allowed-sources-32 return",
+            "drop",
         ]
+    );
+    let six = Program::new(Family::Ip6, &Options::default(), &parts);
+    assert_eq!(
+        text(&six, "check-ranges")[2],
+        "ip6 daddr . meta l4proto . th dport . ip6 saddr & ffff:ffff:: @allowed-sources-32 return"
     );
     assert_eq!(text(&with, "filter-prerouting"), ["ct state new jump check-sources"]);
 }
 
-#[test]
-fn clients_are_remembered_only_with_session_affinity() {
-    let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
-    let chain = |name: &'static str| without.chains.iter().find(|chain| chain.name.0 == name);
-    assert!(chain("remember-clients").is_none() && chain("nat-input").is_none());
-    assert_eq!(text(&without, "endpoints-any").len(), 1);
-    assert_eq!(text(&without, "nat-postrouting").len(), 2);
+fn affinity(classes: &[(EndpointList, usize)]) -> ProgramFeatures {
+    let class = |(list, endpoints): &(EndpointList, usize)| Some((*list, SizeClass::for_endpoints(*endpoints)?));
+    ProgramFeatures { affinity: classes.iter().filter_map(class).collect(), ..self::classes(&[1, 2]) }
+}
 
-    let affinity = BTreeSet::from([Affinity { node_port: false, seconds: 10 }]);
-    let with = Program::new(Family::Ip, &Options::default(), &ProgramFeatures { affinity, ..classes(&[1]) });
+#[test]
+fn only_frontends_with_session_affinity_pay_for_it() {
+    let without = Program::new(Family::Ip, &Options::default(), &classes(&[1, 2]));
+    let with =
+        Program::new(Family::Ip, &Options::default(), &affinity(&[(EndpointList::Any, 3), (EndpointList::Any, 9)]));
+    for chain in ["services", "from-internal-1", "from-internal-2", "pick-1", "nat-postrouting", "nat-prerouting"] {
+        assert_eq!(text(&with, chain), text(&without, chain), "{chain}");
+    }
+    let key = "ip daddr . meta l4proto . th dport";
+    let last = |chain: &str| text(&with, chain).last().cloned().unwrap();
+    assert_eq!(last("to-cluster-ip"), format!("{key} @internal-affinity goto from-internal-affinity"));
+    assert_eq!(text(&with, "from-internal-affinity"), ["goto affinity"]);
+    assert_eq!(last("endpoints-any"), "goto affinity");
+    assert_eq!(text(&with, "endpoints-local"), text(&without, "endpoints-local"));
+    let sets = |program: &Program| program.sets.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let expected = [
+        "affinity-slots-16",
+        "affinity-slots-3",
+        "endpoint-ids",
+        "endpoints-by-id",
+        "internal-affinity",
+        "recall-clients",
+        "remember-clients",
+    ];
+    assert!(sets(&with).difference(&sets(&without)).eq(expected));
+}
+
+#[test]
+fn an_id_is_drawn_as_an_endpoint_is() {
+    let program =
+        Program::new(Family::Ip, &Options::default(), &affinity(&[(EndpointList::Any, 3), (EndpointList::Any, 9)]));
+    let key = "ip daddr . meta l4proto . th dport";
     assert_eq!(
-        text(&with, "endpoints-any")[0],
-        "dnat ip to ip saddr . ip daddr . meta l4proto . th dport map @affinity"
+        text(&program, "draw-id"),
+        [format!("{key} @affinity-slots-3 goto draw-id-3"), format!("{key} @affinity-slots-16 goto draw-id-16"),]
     );
-    assert_eq!(text(&with, "from-internal-1").len(), text(&without, "from-internal-1").len() + 1);
-    assert_eq!(text(&with, "from-internal-1")[0], text(&with, "endpoints-any")[0]);
-    assert_eq!(text(&with, "nat-postrouting")[0], "ct status dnat jump remember-clients");
-    assert_eq!(text(&with, "nat-input"), ["ct status dnat jump remember-clients"]);
-    let remember = text(&with, "remember-clients");
-    assert_eq!(remember.len(), 3);
     assert_eq!(
-        remember[0],
-        "meta l4proto tcp ct original ip daddr . meta l4proto . ct original proto-dst @affinity-services-10 \
-         update @affinity { ip saddr . ct original ip daddr . meta l4proto . ct original proto-dst timeout 10s : \
-         ip daddr . th dport }"
+        text(&program, "draw-id-3"),
+        [format!("meta priority set {key} . numgen random mod 3 map @endpoint-ids return")]
+    );
+    assert_eq!(text(&program, "draw-id-16").len(), UNBIASED_DRAWS + 1);
+    assert!(text(&program, "draw-id-16")[UNBIASED_DRAWS].contains("mod 8"));
+    let by_id = format!("dnat ip to {key} . meta priority map @endpoints-by-id");
+    assert_eq!(
+        text(&program, "affinity"),
+        [
+            format!("meta priority set none {key} vmap @recall-clients"),
+            by_id.clone(),
+            "jump draw-id".to_owned(),
+            format!("{key} vmap @remember-clients"),
+            by_id.clone(),
+            "jump draw-id".to_owned(),
+            by_id
+        ]
     );
 }
 
 #[test]
-fn only_connections_to_a_node_address_are_clients_of_a_node_port() {
-    let affinity = BTreeSet::from([Affinity { node_port: true, seconds: 60 }]);
-    let program =
-        Program::new(Family::Ip6, &Options::default(), &ProgramFeatures { affinity, ..ProgramFeatures::default() });
-    let to = "ct original ip6 daddr";
-    let asked = "ct original ip6 daddr . meta l4proto . ct original proto-dst";
-    assert_eq!(
-        text(&program, "remember-clients")[1],
-        format!(
-            "meta l4proto udp meta l4proto . ct original proto-dst @affinity-nodeports-60 \
-             {to} != @cluster-ips {asked} != @external {asked} != @external-local \
-             {to} @nodeport-ips \
-             update @nodeport-affinity {{ ip6 saddr . meta l4proto . ct original proto-dst timeout 60s : \
-             ip6 daddr . th dport }}"
-        )
-    );
-    assert!(!program.sets.contains(&SetName::Clients { node_port: false }));
+fn the_chains_of_a_frontend_refer_to_its_own_map_alone() {
+    let port = Frontend::node_port(Family::Ip6, Protocol::Udp, 30_053);
+    let rules = |step| {
+        let chain = Chain::with_affinity(step, port, 60);
+        let stamp = format!(" comment \"program {:016x} timeout 60\"", chain.fingerprint());
+        let rules = chain.stamped_rules();
+        assert!(rules[0].to_string().ends_with(&stamp), "{}", rules[0]);
+        chain.rules.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let remember = "update @clients-__-udp-30053 { ip6 saddr timeout 60s : meta priority } return";
+    let recall = format!("meta priority set ip6 saddr map @clients-__-udp-30053 {remember}");
+    assert_eq!(rules(AffinityStep::Recall), [recall]);
+    let forget = "delete @clients-__-udp-30053 { ip6 saddr : meta priority }";
+    assert_eq!(rules(AffinityStep::Remember), [forget, remember]);
 }

@@ -112,7 +112,9 @@ fn a_frontend_whose_newer_version_is_accepted_during_the_search_is_not_put_into_
     let bad = crate::fixtures::ip("10.1.7.1");
     let refuses = |plan: &Plan| {
         let is_bad = |operation: &Operation| match &operation.object {
-            Object::Element(element) => element.value.is_some_and(|endpoint| endpoint.addr == bad),
+            Object::Element(element) => {
+                element.value.and_then(crate::dataplane::Value::endpoint).is_some_and(|endpoint| endpoint.addr == bad)
+            }
             _ => false,
         };
         plan.operations.iter().any(is_bad)
@@ -197,10 +199,11 @@ fn a_table_that_has_to_be_rebuilt_keeps_its_content_while_that_is_refused() {
     let mut driven = Driven::new(50);
     driven.world.apply(small(1).affinity(10));
     driven.run(1, |_| false, |_| {});
-    let engine = &mut driven.world.engine;
-    engine.scope.options.affinity_capacity += 1;
-    engine.settings.scope = engine.scope.clone();
-    engine.read_back(Acknowledged::from(driven.world.kernel.contents(&Family::ALL)), at(1));
+    let mut tables = driven.world.kernel.contents(&Family::ALL);
+    let mut table = tables.get(Family::Ip).cloned().unwrap();
+    table.sets.get_mut("hairpin").unwrap().recognised = false;
+    tables.set(Family::Ip, Some(table));
+    driven.world.engine.read_back(Acknowledged::from(tables), at(1));
     let mut least = usize::MAX;
     driven.run(
         10,

@@ -72,8 +72,9 @@ async fn metrics(about: Arc<About>, rendering: Arc<Semaphore>) -> Response {
 
 /// The page of all metrics. Blocks while the kernel answers.
 fn metrics_page(about: &About) -> String {
-    about.clients.lock().unwrap_or_else(PoisonError::into_inner).refresh();
+    let clients = about.clients.lock().unwrap_or_else(PoisonError::into_inner).render();
     let mut page = about.metrics.render();
+    page.push_str(&clients);
     page.push_str(&process::render());
     page
 }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::metrics::HEALTHZ;
-use crate::observe::ClientCounts;
+use crate::observe::{AffinityFrontends, ClientCounts};
 use crate::watch::Connection;
 use jiff::Timestamp;
 use metrics::counter;
@@ -62,7 +62,7 @@ fn about(metrics: PrometheusHandle) -> Pages {
     Pages::Metrics(Arc::new(About {
         connection: Connection::default(),
         metrics,
-        clients: Mutex::new(ClientCounts::new(&[], 0)),
+        clients: Mutex::new(ClientCounts::new(&[], AffinityFrontends::default(), 0)),
         configuration,
         command_line,
         started: Timestamp::now(),

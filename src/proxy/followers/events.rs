@@ -15,7 +15,7 @@ impl Follower for EventsFollower {
     }
 
     fn compiled(&mut self, compiled: &Compiled, _: &Snapshot, _: bool) {
-        self.0.left_out(&compiled.lost_claims);
+        self.0.left_out(&compiled.skipped);
     }
 
     fn committed(&mut self, committed: &Committed, _: &Snapshot, _: Effort) {

@@ -19,7 +19,7 @@ impl Follower for LogFollower {
     }
 
     fn compiled(&mut self, compiled: &Compiled, _: &Snapshot, _: bool) {
-        compiled.lost_claims.iter().for_each(log_skipped);
+        compiled.skipped.iter().for_each(log_skipped);
     }
 
     fn read_failed(&mut self, failure: &Failure, failures: u32) {
@@ -62,7 +62,7 @@ impl Follower for LogFollower {
     }
 }
 
-/// Logs one thing that was left out.
+/// Logs one thing that was left out, or noticed.
 pub(crate) fn log_skipped(skipped: &Skipped) {
     let (object, problem) = (&skipped.object, &skipped.problem);
     tracing::warn!(
@@ -70,7 +70,8 @@ pub(crate) fn log_skipped(skipped: &Skipped) {
         object = %object.name,
         field = problem.field,
         reason = problem.reason.label(),
-        "left out: {}",
+        "{}: {}",
+        if problem.reason.leaves_out() { "left out" } else { "noticed" },
         problem.explanation()
     );
 }

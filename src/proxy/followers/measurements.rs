@@ -88,7 +88,7 @@ impl Follower for MetricsFollower {
     }
 
     fn compiled(&mut self, compiled: &Compiled, snapshot: &Snapshot, is_due: bool) {
-        compiled.lost_claims.iter().for_each(names::skipped);
+        compiled.skipped.iter().for_each(names::skipped);
         self.pending.show();
         if is_due && snapshot.cluster().is_complete() {
             self.families_at(names::SYNC_QUEUED, Timestamp::now());

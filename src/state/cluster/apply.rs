@@ -1,5 +1,6 @@
 //! Applying events to the cluster.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -120,7 +121,11 @@ impl ClusterDraft<'_> {
 
     /// Reports the problems of a new version of an object that its old version did not have.
     fn report_new(&mut self, kind: Kind, new: &impl Named, old: Option<&impl Named>) {
-        let reported = old.map_or(&[][..], Named::problems);
+        if new.problems().is_empty() {
+            return;
+        }
+        // There may be thousands.
+        let reported: BTreeSet<&Problem> = old.map_or(&[][..], Named::problems).iter().collect();
         for problem in new.problems().iter().filter(|problem| !reported.contains(problem)) {
             self.report(kind, new.name(), problem.clone());
         }

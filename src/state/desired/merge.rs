@@ -42,11 +42,17 @@ pub(super) fn changed_claims(
 
 /// The most memberships of sets, and their comments, that a frontend may change: four that go and four that come.
 const MAX_MEMBERSHIPS: usize = 8;
+/// The most operations that a frontend with session affinity takes besides: two more memberships, and its own chains and map.
+const MAX_OWN_OPERATIONS: usize = 20;
 
 /// An upper bound of the elements that have to be written when this is asked of a frontend instead of that.
 pub(super) fn changed_elements(before: Option<&FrontendSpec>, after: Option<&FrontendSpec>) -> usize {
     let sources = |spec: &FrontendSpec| spec.sources.as_ref().map_or(0, |sources| sources.len());
-    let all = |spec: &FrontendSpec| MAX_MEMBERSHIPS / 2 + spec.endpoint_count() + sources(spec);
+    let own = |spec: &FrontendSpec| if spec.affinity.is_some() { MAX_OWN_OPERATIONS } else { 0 };
+    let for_each_endpoint = |spec: &FrontendSpec| if spec.affinity.is_some() { 2 } else { 1 };
+    let all = |spec: &FrontendSpec| {
+        MAX_MEMBERSHIPS / 2 + own(spec) + spec.endpoint_count() * for_each_endpoint(spec) + sources(spec)
+    };
     let (Some(before), Some(after)) = (before, after) else { return before.or(after).map_or(0, all) };
     let lists = TrafficPolicy::ALL.map(|policy| (before.endpoints(policy), after.endpoints(policy)));
     let same_sets = before.owner == after.owner
@@ -68,7 +74,8 @@ pub(super) fn changed_elements(before: Option<&FrontendSpec>, after: Option<&Fro
             _ => 2 * gone + (come - gone),
         }
     });
-    memberships + ranges + slots.sum::<usize>()
+    let own_changes = if before.affinity == after.affinity { 0 } else { own(before) + own(after) };
+    memberships + own_changes + ranges + slots.sum::<usize>() * for_each_endpoint(before).max(for_each_endpoint(after))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ fn read_one(object: &Value) -> TableContents {
 
 /// Whether a set of the type of `external` with these members is recognised, and its elements.
 fn read_external(elements: &Value, more: &[(&str, Value)]) -> (bool, Vec<Element>) {
-    let key = key(Family::Ip, SetName::External.definition().key, None);
+    let key = field_types(Family::Ip, SetName::External.definition().key);
     let mut set =
         json!({"family": "ip", "name": "external", "table": "pointsman", "type": {"typeof": key}, "elem": elements});
     for (name, value) in more {
@@ -113,7 +113,7 @@ fn a_set_of_another_type_or_with_other_flags_is_not_recognised() {
 
 #[test]
 fn interval_sets_need_their_flag_in_either_form() {
-    let ty = json!({"typeof": key(Family::Ip, SetName::ServiceCidrs.definition().key, None)});
+    let ty = json!({"typeof": field_types(Family::Ip, SetName::ServiceCidrs.definition().key)});
     let with_flags = |flags| {
         let set = json!({"set": {"name": "service-cidrs", "type": ty, "flags": flags, "elem": ["10.96.0.1"]}});
         read_one(&set).sets["service-cidrs"].recognised
@@ -124,7 +124,7 @@ fn interval_sets_need_their_flag_in_either_form() {
 
 #[test]
 fn a_set_in_place_of_a_map_is_not_recognised() {
-    let ty = json!({"typeof": key(Family::Ip, SetName::Endpoints(EndpointList::Any).definition().key, None)});
+    let ty = json!({"typeof": field_types(Family::Ip, SetName::Endpoints(EndpointList::Any).definition().key)});
     let endpoints = |kind: &str| read_one(&json!({kind: {"name": "endpoints", "type": ty}})).sets["endpoints"];
     assert_eq!(endpoints("map"), SetContents { is_map: true, recognised: true, capacity: None });
     assert_eq!(endpoints("set"), SetContents { is_map: false, recognised: false, capacity: None });
