@@ -34,7 +34,7 @@ pub(super) async fn start(
     let objects = match api {
         Some(api) => {
             let options = KubernetesOptions { connection: connection.clone(), ..kubernetes_options(args)? };
-            ObjectSource::ApiServer { api, options }
+            ObjectSource::ApiServer { api, options: Box::new(options) }
         }
         None => {
             let paths = args.manifests.clone();

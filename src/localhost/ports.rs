@@ -72,7 +72,7 @@ impl LoopbackPorts {
         let changed =
             changes.into_iter().filter_map(|(key, spec)| Some((key, spec.filter(|spec| has_endpoints(spec))?, None)));
         for (key, spec, said) in again.chain(changed) {
-            self.open(key, spec, said, &mut listening);
+            self.open(key, spec, said.as_deref(), &mut listening);
         }
         for family in Family::ALL {
             let listening =
@@ -82,7 +82,7 @@ impl LoopbackPorts {
     }
 
     /// Listens, unless so many ports are listened on that no further one may be. `said` is what the log says about the port.
-    fn open(&mut self, key: PortKey, spec: Arc<FrontendSpec>, said: Option<String>, listening: &mut usize) {
+    fn open(&mut self, key: PortKey, spec: Arc<FrontendSpec>, said: Option<&str>, listening: &mut usize) {
         let port = self
             .ports
             .entry(key)
@@ -103,7 +103,7 @@ impl LoopbackPorts {
             Ok(()) => {}
             Err(reason) => {
                 counter!(LOCALHOST_LISTENER_FAILURES, "ip_family" => key.0.label()).increment(1);
-                if said.as_ref() != Some(&reason) {
+                if said != Some(reason.as_str()) {
                     self.tell(key, &spec, &reason);
                 }
                 self.failed.insert(key, (spec, reason));
