@@ -77,11 +77,14 @@ fn setup() -> impl Strategy<Value = Setup> {
         Just(LocalPods::Interface("cni*".to_owned())),
     ];
     let node_ports = prop_oneof![
-        3 => Just(NodePortAddresses::Primary),
-        1 => Just(NodePortAddresses::Networks(networks(&["192.0.2.0/31", "fd00:192::/64"]))),
-        1 => Just(NodePortAddresses::Networks(networks(&["192.0.2.0/24"]))),
-        1 => Just(NodePortAddresses::Networks(networks(&["0.0.0.0/0", "fd00:192::/64"]))),
-        1 => Just(NodePortAddresses::Networks(Vec::new())),
+        3 => Just(NodePortAddresses::default()),
+        1 => Just(NodePortAddresses::networks(networks(&["192.0.2.0/31", "fd00:192::/64"]))),
+        1 => Just(NodePortAddresses::networks(networks(&["192.0.2.0/24"]))),
+        1 => Just(NodePortAddresses::networks(networks(&["0.0.0.0/0", "fd00:192::/64"]))),
+        1 => Just(NodePortAddresses::networks(Vec::new())),
+        1 => proptest::sample::select(vec!["192.0.2.0/31", "fd00:192::/64", "::/0"])
+            .prop_map(|text| NodePortAddresses { networks: networks(&[text]), ..NodePortAddresses::default() }),
+        1 => Just(NodePortAddresses { primary: false, localhost: Family::ALL.into(), networks: Vec::new() }),
     ];
     (local_pods, any::<bool>(), prop_oneof![Just(14u8), 0u8..32], node_ports, any::<bool>()).prop_map(
         |(local_pods, masquerade_all, masquerade_bit, node_ports, has_external_ip)| Setup {
@@ -406,22 +409,16 @@ impl Model {
     }
 
     fn accepts_node_ports(&self, addr: IpAddr) -> bool {
-        match &self.setup.node_ports {
-            // A family in which the Node has no address accepts NodePorts on every address of the host.
-            NodePortAddresses::Primary => {
-                let own = &self.node.addresses;
-                own.contains(&addr)
-                    || (!own.is_empty()
-                        && own.iter().all(|own| own.is_ipv4() != addr.is_ipv4())
-                        && self.setup.host().contains(&addr)
-                        && !addr.is_loopback())
-            }
-            NodePortAddresses::Networks(networks) => {
-                let of_family: Vec<_> = networks.iter().filter(|net| net.addr().is_ipv4() == addr.is_ipv4()).collect();
-                let fits = of_family.is_empty() || of_family.iter().any(|net| net.contains(&addr));
-                fits && self.setup.host().contains(&addr) && !addr.is_loopback()
-            }
-        }
+        let NodePortAddresses { primary, localhost, networks } = &self.setup.node_ports;
+        let is_host = self.setup.host().contains(&addr) && !addr.is_loopback();
+        let own = &self.node.addresses;
+        // A family in which the Node has no address accepts NodePorts on every address of the host.
+        let lacks_family = !own.is_empty() && own.iter().all(|own| own.is_ipv4() != addr.is_ipv4());
+        let by_node = *primary && (own.contains(&addr) || (lacks_family && is_host));
+        let of_family: Vec<_> = networks.iter().filter(|net| net.addr().is_ipv4() == addr.is_ipv4()).collect();
+        let only_networks = !primary && localhost.is_empty();
+        let fits = (of_family.is_empty() && only_networks) || of_family.iter().any(|net| net.contains(&addr));
+        by_node || (fits && is_host)
     }
 
     /// Whether a packet comes from a pod on this node; `None` if that cannot be told.

@@ -19,6 +19,7 @@ pub mod engine;
 mod fixtures;
 pub mod follow;
 pub mod host;
+pub mod localhost;
 pub mod metrics;
 mod netlink;
 pub mod observe;

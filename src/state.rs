@@ -33,7 +33,7 @@ pub use cluster::{Applied, Cluster};
 #[cfg(test)]
 pub(crate) use compile::compilations;
 pub use compile::{Exposure, FrontendSpec, Outcome, SharedDemand, TrafficPolicy};
-pub use desired::{ChangedFrontend, ChangedKeys, Compiled, Desired, Weight};
+pub use desired::{ChangedFrontend, ChangedKeys, ChangedNodePorts, Compiled, Desired, Weight};
 pub use event::{Decoded, Event, Kind, Received, UnreadableObject};
 pub use few::Few;
 pub use guards::Guards;

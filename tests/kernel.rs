@@ -33,6 +33,8 @@ mod exposition;
 mod input;
 #[path = "kernel/loads.rs"]
 mod loads;
+#[path = "kernel/localhost.rs"]
+mod localhost;
 #[path = "kernel/no_ops.rs"]
 mod no_ops;
 #[path = "kernel/node_ports.rs"]

@@ -46,7 +46,8 @@ const CORE: [&str; 4] = ["dataplane", "state", "diff", "engine"];
 const PURE: &str = "std::time::Duration";
 
 /// Files that spawn tasks by themselves, beside `tasks`, and why no such task can end in silence.
-const SPAWNING: [(&str, &str); 6] = [
+const SPAWNING: [(&str, &str); 7] = [
+    ("src/localhost/listener.rs", "one port or one connection each; an end concerns its clients"),
     ("src/observe/serve.rs", "one connection each; an end concerns its client"),
     ("src/proxy/reading.rs", "the loop awaits it"),
     ("src/takeover/interfaces.rs", "serves one listing, which fails without it"),

@@ -49,6 +49,8 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         ),
     }
     drop(waiting);
+    // The source has told everything. Its end is no failure from now on.
+    supervisor.shutdown().cancel();
     let now = Moment::default();
     let plan = loop {
         match engine.next(now) {

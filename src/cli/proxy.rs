@@ -1,5 +1,6 @@
 //! The proxy itself: `pointsman` and `pointsman --once`.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,8 +13,10 @@ use super::logging::Progress;
 use super::{RECONFIGURED, configuration, pages, signal, source, take_over};
 use crate::apply::AnyBackend;
 use crate::conntrack::{ConntrackFollower, ConntrackSocket};
+use crate::dataplane::Family;
 use crate::engine::EngineSettings;
 use crate::host::raise_descriptor_limit;
+use crate::localhost::{LocalhostFollower, LoopbackLimits};
 use crate::observe::{AffinityFrontends, EventNote, EventType, Health, PortLimits, ServiceHealth};
 use crate::proxy::{AffinityFollower, FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
 use crate::tasks::Supervisor;
@@ -44,7 +47,8 @@ async fn passed(timeout: Option<Duration>) -> Duration {
 }
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
-    let limits = PortLimits::for_descriptors(raise_descriptor_limit());
+    let descriptors = raise_descriptor_limit();
+    let limits = PortLimits::for_descriptors(descriptors);
     let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
     // Before anything is changed, and before the health port is ours.
     let (decision, _lock) = take_over::begin(args, &node_name).await?;
@@ -114,6 +118,12 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         .with(AffinityFollower(affinity))
         .with(conntrack)
         .with(first_sync);
+    let loopback: BTreeSet<Family> =
+        settings.node_ports.localhost.iter().filter(|family| families.contains(family)).copied().collect();
+    if !args.once && !loopback.is_empty() {
+        let limits = LoopbackLimits::for_descriptors(descriptors);
+        proxy = proxy.with(LocalhostFollower::start(loopback, limits, events.clone(), &supervisor));
+    }
     if !args.once {
         let service_health = ServiceHealth::new(health, &families, &settings.node_ports.unrestricted());
         let service_health = service_health.with_events(events).bounded(limits, supervisor.clone());

@@ -74,6 +74,10 @@ pub const LIVEZ: &str = "kubeproxy_proxy_livez_total";
 pub const WITHOUT_LOCAL: &str = "kubeproxy_sync_proxy_rules_no_local_endpoints_total";
 /// Health-check ports of Services that could not be listened on.
 pub const HEALTH_CHECK_FAILURES: &str = "pointsman_health_check_listen_failures_total";
+/// NodePorts that are served on the loopback addresses.
+pub const LOCALHOST_LISTENERS: &str = "kubeproxy_nftables_localhost_nodeport_listeners";
+/// NodePorts that could not be served there.
+pub const LOCALHOST_LISTENER_FAILURES: &str = "kubeproxy_nftables_localhost_nodeport_listener_creation_failures_total";
 /// Connections to pages that were closed early.
 pub const CONNECTIONS_CLOSED: &str = "pointsman_connections_closed_total";
 
@@ -106,7 +110,7 @@ const REST: MetricType = MetricType::Histogram(HistogramBuckets::Listed(&[
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 43] = [
+pub const ALL: [Metric; 45] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync, full or partial, in seconds, failed syncs included." },
     Metric { name: FULL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a full sync, in seconds: the kernel is read and compared as a whole, at the start and after a failure." },
     Metric { name: PARTIAL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a partial sync that wrote to the family's table, in seconds: diff of what changed, commit and acknowledgement." },
@@ -133,6 +137,8 @@ pub const ALL: [Metric; 43] = [
     Metric { name: SYNCS, kind: MetricType::Counter, labels: "result", help: "Syncs by result: committed, unchanged (the diff was empty), failed." },
     Metric { name: READ_BACKS, kind: MetricType::Counter, labels: "cause", help: "Times that our tables were read from the kernel: start, failure." },
     Metric { name: HEALTH_CHECK_FAILURES, kind: MetricType::Counter, labels: "ip_family", help: "Attempts to listen on a Service's healthCheckNodePort that failed on some address." },
+    Metric { name: LOCALHOST_LISTENERS, kind: MetricType::Gauge, labels: "ip_family", help: "TCP NodePorts that are served on the loopback address." },
+    Metric { name: LOCALHOST_LISTENER_FAILURES, kind: MetricType::Counter, labels: "ip_family", help: "Attempts to serve a TCP NodePort on the loopback address that failed, because another program has the port." },
     Metric { name: CONNECTIONS_CLOSED, kind: MetricType::Counter, labels: "port, reason", help: "Connections that were closed early, by port (health, metrics, service_health) and reason: too_many (for a newer one), timeout (the client was silent for too long)." },
     Metric { name: CLIENTS, kind: MetricType::Gauge, labels: "ip_family, service_port", help: "Clients of a service port with session affinity that the kernel remembers, in all its frontends; including expired ones that it has not removed yet. Read from the kernel at each scrape; absent where it cannot be read, and after the service port is gone." },
     Metric { name: CLIENTS_CAPACITY, kind: MetricType::Gauge, labels: "", help: "How many clients each frontend with session affinity may remember: further clients are balanced without affinity until others expire." },

@@ -48,6 +48,8 @@ pub struct Desired {
 pub struct Compiled {
     /// The frontends and shared demands that may have changed.
     pub changed: ChangedKeys,
+    /// The NodePorts that may have changed.
+    pub node_ports: ChangedNodePorts,
     /// What Services newly ask for and do not get: frontends that others hold, and what the operator does not let them ask for.
     pub skipped: Vec<Skipped>,
     /// UDP frontends whose Service still exists but that lost endpoints which flows may stay at.
@@ -70,6 +72,15 @@ pub enum ChangedKeys {
     },
 }
 
+/// NodePorts that may have changed, for those who serve them by other means than rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangedNodePorts {
+    /// All of them.
+    Everything,
+    /// These and no others.
+    These(Vec<Frontend>),
+}
+
 /// A frontend that may have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangedFrontend {
@@ -83,6 +94,25 @@ pub struct ChangedFrontend {
 
 /// The size of a change: at most so many elements of the Service's frontends may have to be written. 0 if the change is urgent.
 pub type Weight = u32;
+
+impl Default for ChangedNodePorts {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
+impl ChangedKeys {
+    /// The NodePorts among these keys.
+    pub(super) fn node_ports(&self) -> ChangedNodePorts {
+        match self {
+            Self::Everything => ChangedNodePorts::Everything,
+            Self::These { frontends, .. } => {
+                let changed = frontends.iter().map(|changed| changed.frontend);
+                ChangedNodePorts::These(changed.filter(|frontend| frontend.addr.is_unspecified()).collect())
+            }
+        }
+    }
+}
 
 impl Default for ChangedKeys {
     fn default() -> Self {
@@ -134,7 +164,7 @@ impl Desired {
         let contested = self.fill(frontends, shared);
         skipped.extend(contested.iter().flat_map(|frontend| self.newly_lost(frontend, &None)));
         skipped.extend(self.newly_hidden_anywhere());
-        Compiled { changed: ChangedKeys::Everything, skipped, lost_flows: BTreeSet::new() }
+        Compiled { changed: ChangedKeys::Everything, skipped, ..Compiled::default() }
     }
 
     /// Compiles the Services that changed, each once, given the cluster after the changes.
@@ -177,14 +207,14 @@ impl Desired {
             std::mem::replace(&mut self.knows_node_port_addresses, cluster.knows_node_port_addresses());
         if !knew_addresses && self.knows_node_port_addresses {
             // Those that were kept are compared now.
-            return Compiled { changed: ChangedKeys::Everything, skipped, lost_flows };
+            return Compiled { changed: ChangedKeys::Everything, skipped, lost_flows, ..Compiled::default() };
         }
         let changed = ChangedKeys::These {
             elements: touched.elements + touched.shared.len(),
             frontends: touched.frontends,
             shared: touched.shared,
         };
-        Compiled { changed, skipped, lost_flows }
+        Compiled { changed, skipped, lost_flows, ..Compiled::default() }
     }
 
     /// Takes over everything that is asked for, where nothing was asked for before. Returns the frontends with several claims.

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn where_every_address_accepts_node_ports_the_hosts_are_those() {
         let networks = ["192.0.2.0/24", "::/0"].map(|network| network.parse().unwrap()).to_vec();
-        let view = View { node_ports: NodePortAddresses::Networks(networks), ..View::default() };
+        let view = View { node_ports: NodePortAddresses::networks(networks), ..View::default() };
         let addresses = ["127.0.0.1", "192.0.2.1", "198.51.100.1", "::1", "fd00::1"].map(ip).to_vec();
         let mut cluster = Cluster::seen_from(view);
         cluster.apply(Event::HostAddresses(addresses));

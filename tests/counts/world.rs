@@ -43,7 +43,7 @@ impl World {
     pub fn new(services: u32) -> Self {
         let network = "192.0.2.0/24".parse().expect("a network");
         let view =
-            View { node_name: NODE.into(), node_ports: NodePortAddresses::Networks(vec![network]), ..View::default() };
+            View { node_name: NODE.into(), node_ports: NodePortAddresses::networks(vec![network]), ..View::default() };
         let scope = Scope::dual_stack(Options::default());
         let (events, received) = mpsc::channel(64);
         let mut world = Self {

@@ -11,7 +11,6 @@ use crate::state::names::{HashedName, ObjectName};
 use crate::state::object::{EndpointSlice, Node, Service, ServiceCidr};
 use crate::state::service_state::ServiceState;
 use crate::state::skipped::{ObjectRef, Problem, Reason, Skipped};
-use crate::state::view::NodePortAddresses;
 
 mod first;
 mod named;
@@ -279,8 +278,8 @@ impl ClusterDraft<'_> {
     fn put_host_addresses(&mut self, all: Vec<IpAddr>) {
         if self.cluster.host_addresses.as_deref() != Some(&*all) {
             // Without networks most that come and go do not matter: those of pods' interfaces, say.
-            let is_primary = self.cluster.view.node_ports == NodePortAddresses::Primary;
-            let before = is_primary.then(|| self.cluster.node_port_addresses());
+            let has_networks = self.cluster.view.node_ports.needs_host();
+            let before = (!has_networks).then(|| self.cluster.node_port_addresses());
             self.cluster.host_addresses = Some(all.into());
             self.changes.node_port_addresses |=
                 before.is_none_or(|before| before != self.cluster.node_port_addresses());
