@@ -1,6 +1,7 @@
 # make demo    builds Pointsman and plans examples/; as root also programs a scratch network namespace and sends real requests
 # make test    runs all tests; as root also those against the real kernel
 # make bench   runs the benchmarks and writes the tables of docs/performance.md; needs root
+# make image   builds the image archives without a container engine, on Debian and its relatives
 # make check   checks formatting, lints, documentation, dependencies and deploy/
 #
 # demo and test install or report missing packages first (scripts/prerequisites.sh).
@@ -9,7 +10,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 prerequisites = nft=$$(scripts/prerequisites.sh); [ -z "$$nft" ] || export NFT="$$nft"
 
-.PHONY: demo test bench check fmt clippy doc deny check-deploy
+.PHONY: demo test bench image check fmt clippy doc deny check-deploy
 
 demo:
 	@$(prerequisites); exec scripts/demo.sh
@@ -19,6 +20,9 @@ test:
 
 bench:
 	@scripts/bench.sh
+
+image:
+	@scripts/image.sh
 
 check: fmt clippy doc deny check-deploy
 

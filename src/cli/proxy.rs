@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::Args;
 use super::logging::Progress;
+use super::version::{COMMIT, VERSION};
 use super::{RECONFIGURED, configuration, pages, signal, source, take_over};
 use crate::affinity::{self, AffinityFollower};
 use crate::apply::AnyBackend;
@@ -68,7 +69,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let interrupted = signal::shutdown_signal();
     let StartedSource { events: mut received, ready: begun } =
         source::start(args, progress, health.connection(), &supervisor).await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
+    tracing::info!(version = VERSION, commit = COMMIT, backend = backend.description(), node = node_name, "started");
     events.note(EventNote::about_node(
         &node_name,
         EventType::Normal,

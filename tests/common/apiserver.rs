@@ -9,6 +9,7 @@ mod object;
 mod query;
 mod serve;
 mod store;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,20 +24,52 @@ pub use object::{headless, node, service, service_cidr, slice};
 use serve::Shared;
 pub use store::Resource;
 use store::Store;
+use tls::Identity;
 
 /// A running server. Dropping it ends it.
 pub struct ApiServer {
     shared: Arc<Shared>,
     addr: SocketAddr,
+    identity: Option<Identity>,
     runtime: Option<Runtime>,
 }
 
 impl ApiServer {
     /// Starts an empty server on a free port.
     pub fn start() -> Self {
-        let mut server = Self { shared: Arc::default(), addr: SocketAddr::from(([127, 0, 0, 1], 0)), runtime: None };
+        Self::start_as(None)
+    }
+
+    /// Starts one that speaks TLS with a certificate of a CA of its own, and answers only to [`accepted tokens`](Self::accept_tokens).
+    pub fn start_with_tls() -> Self {
+        Self::start_as(Some(Identity::new()))
+    }
+
+    fn start_as(identity: Option<Identity>) -> Self {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self { shared: Arc::default(), addr, identity, runtime: None };
         server.up();
         server
+    }
+
+    /// The bearer tokens that it answers to from now on.
+    pub fn accept_tokens(&self, tokens: &[&str]) {
+        *self.shared.tokens.lock().unwrap() = Some(tokens.iter().map(|token| format!("Bearer {token}")).collect());
+    }
+
+    /// How many requests came with this token.
+    pub fn requests_with_token(&self, token: &str) -> usize {
+        self.shared.seen_tokens.lock().unwrap().get(&format!("Bearer {token}")).copied().unwrap_or_default()
+    }
+
+    /// The certificate of its CA, as PEM.
+    pub fn ca(&self) -> &str {
+        self.identity.as_ref().map_or("", Identity::ca)
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.addr.port()
     }
 
     /// Listens again, on the same port as before.
@@ -54,7 +87,8 @@ impl ApiServer {
         listener.set_nonblocking(true).unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        runtime.spawn(serve::serve(listener, Arc::clone(&self.shared)));
+        let config = self.identity.as_ref().map(Identity::config);
+        runtime.spawn(serve::serve(listener, Arc::clone(&self.shared), config));
         self.runtime = Some(runtime);
     }
 

@@ -1,5 +1,6 @@
 //! From requests to answers.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,10 +12,12 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_rustls::rustls::ServerConfig;
 
 use super::fault::{Fault, Faults, Verb};
 use super::query::Query;
 use super::store::{Resource, Store, event};
+use super::tls::TlsListener;
 
 /// The state that requests, faults and tests share.
 #[derive(Default)]
@@ -29,6 +32,10 @@ pub struct Shared {
     pub refuse_events: Mutex<Option<u16>>,
     /// How many such requests there were.
     pub event_requests: Mutex<usize>,
+    /// The only values of `Authorization` that are answered, if there is a limit.
+    pub tokens: Mutex<Option<Vec<String>>>,
+    /// How many requests came with each value of `Authorization`.
+    pub seen_tokens: Mutex<BTreeMap<String, usize>>,
     changes: watch::Sender<()>,
 }
 
@@ -43,13 +50,26 @@ impl Shared {
 }
 
 /// Serves until the runtime is shut down.
-pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) {
+pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, tls: Option<Arc<ServerConfig>>) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
     let router = Router::new().fallback(answer).with_state(shared);
-    axum::serve(listener, router).await.expect("serving");
+    match tls {
+        None => axum::serve(listener, router).await.expect("serving"),
+        Some(config) => axum::serve(TlsListener::new(listener, config), router).await.expect("serving"),
+    }
+}
+
+/// Whether a request has an accepted token. Counts it.
+fn is_authorized(shared: &Shared, request: &Request) -> bool {
+    let header = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    *shared.seen_tokens.lock().unwrap().entry(header.to_owned()).or_default() += 1;
+    shared.tokens.lock().unwrap().as_ref().is_none_or(|tokens| tokens.iter().any(|token| token == header))
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    if !is_authorized(&shared, &request) {
+        return status(401, "Unauthorized");
+    }
     if let Some(namespace) = events_namespace(request.uri().path()) {
         return create_event(&shared, namespace.to_owned(), request).await;
     }
