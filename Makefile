@@ -2,6 +2,7 @@
 # make test    runs all tests; as root also those against the real kernel
 # make bench   runs the benchmarks and writes the tables of docs/performance.md; needs root
 # make image   builds the image archives without a container engine, on Debian and its relatives
+# make dist    builds everything that a release has: images, packages, the chart, bills of materials
 # make kernels runs the tests with packets on other kernels in emulated machines, and writes the table of docs/kernels.md
 # make check   checks formatting, lints, documentation, dependencies and deploy/
 #
@@ -11,7 +12,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 prerequisites = nft=$$(scripts/prerequisites.sh); [ -z "$$nft" ] || export NFT="$$nft"
 
-.PHONY: demo test bench image kernels check fmt clippy doc deny check-deploy
+.PHONY: demo test bench image dist kernels check fmt clippy doc deny check-deploy
 
 demo:
 	@$(prerequisites); exec scripts/demo.sh
@@ -24,6 +25,9 @@ bench:
 
 image:
 	@scripts/image.sh
+
+dist:
+	@scripts/dist.sh
 
 kernels:
 	@scripts/kernels.sh
