@@ -49,5 +49,7 @@ mod refusals;
 mod restarts;
 #[path = "kernel/service_health.rs"]
 mod service_health;
+#[path = "kernel/upstream.rs"]
+mod upstream;
 #[path = "kernel/world.rs"]
 mod world;
