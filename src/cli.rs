@@ -20,12 +20,13 @@ mod replay;
 mod signal;
 mod source;
 mod take_over;
+mod version;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser};
 
 use crate::config::removed_flag;
 use args::{Args, OutputFormat, Subcommand, VersionFormat};
@@ -62,6 +63,12 @@ pub fn main() -> ExitCode {
         result
     });
     exit_code(result, &progress)
+}
+
+/// The definition of the command line, from which man pages and completions are generated.
+#[must_use]
+pub fn command() -> clap::Command {
+    Args::command()
 }
 
 /// Makes a panic in any task end the process: a supervisor starts it again, and until then the rules serve. Without this the task would be

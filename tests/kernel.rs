@@ -53,5 +53,7 @@ mod restarts;
 mod service_health;
 #[path = "kernel/source_ranges.rs"]
 mod source_ranges;
+#[path = "kernel/upstream.rs"]
+mod upstream;
 #[path = "kernel/world.rs"]
 mod world;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::Args;
 use super::logging::Progress;
+use super::version::{COMMIT, VERSION};
 use super::{RECONFIGURED, configuration, pages, signal, source, take_over};
 use crate::apply::AnyBackend;
 use crate::conntrack::{ConntrackFollower, ConntrackSocket};
@@ -73,7 +74,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let interrupted = signal::shutdown_signal();
     let StartedSource { events: mut received, ready: begun } =
         source::start(args, api, progress, health.connection(), &supervisor).await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
+    tracing::info!(version = VERSION, commit = COMMIT, backend = backend.description(), node = node_name, "started");
     events.note(EventNote::about_node(
         &node_name,
         EventType::Normal,

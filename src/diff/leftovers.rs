@@ -276,10 +276,12 @@ impl TransitionDraft<'_> {
         let (held, of, prolongs) = (held.list(policy), list_of(frontend, policy), self.prolongs);
         let (ids, by_id) = (SetName::EndpointIds(of), SetName::EndpointsById(of));
         if list.endpoints.is_empty() {
-            let stays =
-                |endpoint: &Endpoint| spec.is_some_and(|spec| spec.endpoints(policy).binary_search(endpoint).is_ok());
+            let wanted = spec.map(|spec| &**spec.endpoints(policy)).unwrap_or_default();
+            let stays = |endpoint: &Endpoint| wanted.binary_search(endpoint).is_ok();
+            // If none of them stays, packets on their way still get one of those that were there.
+            let all_leave = !wanted.is_empty() && !held.endpoints.iter().any(|(_, endpoint)| stays(endpoint));
             let mut keeps = |(id, endpoint): &&(EndpointId, Endpoint)| {
-                stays(endpoint) && self.keeps(by_id, Key::ById(frontend, *id), prolongs)
+                (all_leave || stays(endpoint)) && self.keeps(by_id, Key::ById(frontend, *id), prolongs)
             };
             list.endpoints = held.endpoints.iter().filter(|entry| keeps(entry)).copied().collect();
         }

@@ -1,5 +1,6 @@
 //! From requests to answers.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,6 +36,10 @@ pub struct Shared {
     pub refuse_events: Mutex<Option<u16>>,
     /// How many such requests there were.
     pub event_requests: Mutex<usize>,
+    /// The only values of `Authorization` that are answered, if there is a limit.
+    pub tokens: Mutex<Option<Vec<String>>>,
+    /// How many requests came with each value of `Authorization`.
+    pub seen_tokens: Mutex<BTreeMap<String, usize>>,
     changes: watch::Sender<()>,
 }
 
@@ -60,7 +65,17 @@ pub fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(answer).with_state(shared)
 }
 
+/// Whether a request has an accepted token. Counts it.
+fn is_authorized(shared: &Shared, request: &Request) -> bool {
+    let header = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    *shared.seen_tokens.lock().unwrap().entry(header.to_owned()).or_default() += 1;
+    shared.tokens.lock().unwrap().as_ref().is_none_or(|tokens| tokens.iter().any(|token| token == header))
+}
+
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    if !is_authorized(&shared, &request) {
+        return status(Format::Json, 401, "Unauthorized");
+    }
     if let Some(namespace) = events_namespace(request.uri().path()) {
         return create_event(&shared, namespace.to_owned(), request).await;
     }
