@@ -77,7 +77,7 @@ impl Goal {
 impl Driver {
     fn new(at_once: bool) -> Self {
         let network = "192.0.2.0/24".parse().expect("a network");
-        let node_ports = NodePortAddresses::Networks(vec![network]);
+        let node_ports = NodePortAddresses::networks(vec![network]);
         let view = View { node_name: NODE.into(), node_ports, ..View::default() };
         let scope = Scope { families: vec![Family::Ip], ..Scope::dual_stack(Options::default()) };
         let mut settings = EngineSettings::new(scope, view);
