@@ -23,6 +23,7 @@
 //! packets record is not an element that a Service asks for, and is deleted by other means.
 
 mod acknowledged;
+mod deviations;
 mod features;
 mod frontend;
 mod gates;
@@ -33,6 +34,7 @@ mod stale_clients;
 mod table;
 
 pub use acknowledged::{Acknowledged, Installed};
+pub use deviations::{Deviation, Differing};
 pub(crate) use gates::memberships as gates;
 pub use plan::{FrontendChange, Keys, Plan, Scope, SharedChange, TableChange, diff};
 pub(crate) use plan::{Upcoming, is_wanted};

@@ -15,6 +15,7 @@ pub mod conntrack;
 pub mod dataplane;
 pub mod diff;
 pub mod doctor;
+pub mod drift;
 pub mod engine;
 #[cfg(test)]
 mod fixtures;

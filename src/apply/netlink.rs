@@ -12,13 +12,15 @@
 use std::io;
 
 use super::{Backend, Error, Receipt};
-use crate::dataplane::{Element, Family, Operation, SetName, TABLE, Tables};
+use crate::dataplane::{Element, Family, Operation, Outline, SetName, TABLE, Tables};
 use crate::netlink::NetfilterSocket;
 use encode::EncodedBatch;
 
+pub use commits::{CommitListener, ForeignNews};
 pub use foreign::{ForeignChain, ForeignHook, ForeignRule, ForeignTable, Removal};
 
 mod abi;
+mod commits;
 mod element_decoder;
 mod elements;
 mod encode;
@@ -27,6 +29,7 @@ mod foreign;
 mod keyed_read;
 mod message;
 mod read;
+mod rule_decoder;
 mod rules;
 mod self_test;
 mod table;
@@ -188,6 +191,21 @@ impl Backend for Netlink {
         read_tables(families, TABLE, "reading Pointsman's tables")
     }
 
+    async fn outline(&mut self, families: &[Family]) -> Result<Option<Outline>, Error> {
+        let doing = "looking at Pointsman's tables";
+        let (mut socket, families) = (self.take_socket(doing)?, families.to_vec());
+        let read = move || {
+            let mut outline = Outline::default();
+            for family in families {
+                outline.set(family, table::outline(&mut socket, family, TABLE)?);
+            }
+            Ok((socket, outline))
+        };
+        let (socket, outline) = in_thread(read).await.flatten().map_err(|error| errors::for_socket(doing, error))?;
+        self.socket = Some(socket);
+        Ok(Some(outline))
+    }
+
     async fn clients(&mut self, family: Family, node_port: bool) -> Result<Vec<Element>, Error> {
         let doing = "reading the clients of Services with session affinity";
         let mut socket = self.take_socket(doing)?;
@@ -199,6 +217,10 @@ impl Backend for Netlink {
         let clients = clients.map_err(|error| errors::for_socket(doing, error))?;
         self.socket = Some(socket);
         Ok(clients)
+    }
+
+    fn listen(&self) -> Result<Option<CommitListener>, Error> {
+        CommitListener::open().map(Some)
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

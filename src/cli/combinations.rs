@@ -34,12 +34,13 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
     }
     let has_manifests = !args.manifests.is_empty();
     // A dry run takes all options of the proxy that it stands for, so that an operator can add --dry-run to them.
-    let scoped: [Scoped; 8] = [
+    let scoped: [Scoped; 9] = [
         ("--against", args.against.is_some(), &["--dry-run"]),
         ("--force", args.force, &["--cleanup"]),
         ("--timeout", args.timeout.is_some(), &["--dry-run", "--once"]),
         ("--take-over", args.take_over.is_some(), &[PROXYING, "--once", "--watch", "--dry-run"]),
         ("--beside-other-proxy", args.beside_other_proxy, &[PROXYING, "--once", "--watch", "--dry-run"]),
+        ("--drift", args.drift.is_some(), &[PROXYING, "--watch", "--dry-run"]),
         ("--record", args.record.is_some(), &[PROXYING, "--once", "--watch", "--dry-run"]),
         ("--manifests", has_manifests, &[PROXYING, "--once", "--watch", "--dry-run", "--init-only"]),
         ("--master", args.flags.value("master").is_some(), &[PROXYING, "--once", "--dry-run", "--init-only"]),

@@ -115,6 +115,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         .with(affinity)
         .with(conntrack)
         .with(first_sync);
+    if let Some(reaction) = args.reaction().filter(|_| !args.once) {
+        proxy = proxy.watching_over(reaction);
+    }
     if !args.once {
         let service_health = ServiceHealth::new(health, &families, &settings.node_ports.unrestricted());
         let service_health = service_health.with_events(events).bounded(limits, supervisor.clone());

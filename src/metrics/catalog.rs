@@ -18,6 +18,14 @@ pub const ELEMENTS: &str = "pointsman_elements";
 pub const SYNCS: &str = "pointsman_syncs_total";
 /// Times that the kernel's state was read back.
 pub const READ_BACKS: &str = "pointsman_read_backs_total";
+/// Commits of other programs to the kernel's ruleset.
+pub const FOREIGN_COMMITS: &str = "pointsman_foreign_commits_total";
+/// Changes of our tables by other programs.
+pub const DRIFTS: &str = "pointsman_drifts_total";
+/// How long a change of our tables by another program lasted.
+pub const DRIFT_DURATION: &str = "pointsman_drift_repair_duration_seconds";
+/// Whether our tables deviate from what was written.
+pub const DRIFTED: &str = "pointsman_drifted";
 /// Watches that ended and were started again.
 pub const WATCH_RESTARTS: &str = "pointsman_watch_restarts_total";
 /// Requests to the API server.
@@ -97,6 +105,8 @@ const PROGRAMMING: MetricType = MetricType::Histogram(HistogramBuckets::Ranges(&
     (60.0, 115.0, 5.0),
     (120.0, 300.0, 30.0),
 ]));
+/// From 1 ms to about a minute.
+const DRIFT: MetricType = MetricType::Histogram(HistogramBuckets::Quadrupling { first: 0.001, count: 9 });
 /// From 5 ms to a minute, as Kubernetes' clients.
 const REST: MetricType = MetricType::Histogram(HistogramBuckets::Listed(&[
     0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0,
@@ -104,7 +114,7 @@ const REST: MetricType = MetricType::Histogram(HistogramBuckets::Listed(&[
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 42] = [
+pub const ALL: [Metric; 46] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync, full or partial, in seconds, failed syncs included." },
     Metric { name: FULL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a full sync, in seconds: the kernel is read and compared as a whole, at the start and after a failure." },
     Metric { name: PARTIAL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a partial sync that wrote to the family's table, in seconds: diff of what changed, commit and acknowledgement." },
@@ -129,7 +139,7 @@ pub const ALL: [Metric; 42] = [
     Metric { name: BATCH_BYTES, kind: MetricType::Histogram(HistogramBuckets::Quadrupling { first: 64.0, count: 11 }), labels: "", help: "Bytes sent for one diff, in one batch or several." },
     Metric { name: ELEMENTS, kind: MetricType::Gauge, labels: "ip_family, set", help: "Elements that the kernel acknowledged, by set or map." },
     Metric { name: SYNCS, kind: MetricType::Counter, labels: "result", help: "Syncs by result: committed, unchanged (the diff was empty), failed." },
-    Metric { name: READ_BACKS, kind: MetricType::Counter, labels: "cause", help: "Times that our tables were read from the kernel: start, failure." },
+    Metric { name: READ_BACKS, kind: MetricType::Counter, labels: "cause", help: "Times that our tables were read from the kernel and compared as a whole: at the start, after a failure, or because another program changed them (drift)." },
     Metric { name: HEALTH_CHECK_FAILURES, kind: MetricType::Counter, labels: "ip_family", help: "Attempts to listen on a Service's healthCheckNodePort that failed on some address." },
     Metric { name: CONNECTIONS_CLOSED, kind: MetricType::Counter, labels: "port, reason", help: "Connections that were closed early, by port (health, metrics, service_health) and reason: too_many (for a newer one), timeout (the client was silent for too long)." },
     Metric { name: CLIENTS, kind: MetricType::Gauge, labels: "ip_family, map", help: "Clients of Services with session affinity that the kernel remembers, by map; including expired ones that it has not removed yet. Read from the kernel at each scrape; absent where it cannot be read." },
@@ -138,6 +148,10 @@ pub const ALL: [Metric; 42] = [
     Metric { name: CONNTRACK_FAILURES, kind: MetricType::Counter, labels: "ip_family", help: "Searches for stale UDP flows that failed. They are repeated." },
     Metric { name: SERVICES, kind: MetricType::Gauge, labels: "", help: "Services known." },
     Metric { name: WITHOUT_SERVICE, kind: MetricType::Gauge, labels: "", help: "Services that EndpointSlices name and that do not exist, or that are not proxied. For moments, while a Service comes or goes, that is usual." },
+    Metric { name: FOREIGN_COMMITS, kind: MetricType::Counter, labels: "program", help: "Commits of other programs to the kernel's ruleset, to whatever table, by the name of the program (other, after 20 of them)." },
+    Metric { name: DRIFTS, kind: MetricType::Counter, labels: "program, kind", help: "Changes of our tables by other programs: by program (several where any of some may have done it, unknown where none was heard) and kind of what was changed first: table, rules, elements." },
+    Metric { name: DRIFT_DURATION, kind: DRIFT, labels: "", help: "Time from hearing of a foreign change of our tables until they are as they should be again, in seconds." },
+    Metric { name: DRIFTED, kind: MetricType::Gauge, labels: "", help: "1 while our tables are known to deviate from what was written, 0 otherwise." },
     Metric { name: WATCH_RESTARTS, kind: MetricType::Counter, labels: "kind", help: "Watches that ended, for whatever reason, and were started again." },
     Metric { name: CONNECTED, kind: MetricType::Gauge, labels: "kind", help: "1 while the watch on this kind is open, as far as the client can tell; 0 otherwise, while the known state grows old." },
     Metric { name: LAST_HEARD, kind: MetricType::Gauge, labels: "kind", help: "Unix time at which anything was last received in the watch on this kind, in seconds; a server sends bookmarks where there are no changes." },
