@@ -91,6 +91,11 @@ pub trait Follower: Send {
         let _ = news;
     }
 
+    /// Our tables were seen to be as expected: all elements, or all but those that were replaced.
+    fn verified(&mut self, all_elements: bool) {
+        let _ = all_elements;
+    }
+
     /// The plan was not acknowledged; making and sending it took so long.
     fn failed(&mut self, failed: &Failed, failure: &Failure, took: Duration) {
         let _ = (failed, failure, took);

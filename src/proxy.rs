@@ -15,7 +15,7 @@ use crate::diff::Plan;
 use crate::drift::Reaction;
 use crate::engine::{Engine, EngineSettings, Failure, Moment, Next};
 use crate::follow::{Effort, Follower, ReadBack, ReadCause};
-use crate::observe::{Events, Health};
+use crate::observe::{Events, Health, Inquiry};
 use crate::state::Received;
 use guard::{Guard, GuardNews};
 use reading::Reading;
@@ -52,13 +52,22 @@ pub struct Proxy<B> {
     reading: Option<Reading>,
     /// Watches over the tables, if other programs' changes matter.
     guard: Option<Guard>,
+    /// Questions to the loop.
+    inquiries: Option<mpsc::Receiver<Inquiry>>,
 }
 
 impl<B: Backend> Proxy<B> {
     /// A proxy of an empty cluster, before an unknown kernel.
     pub fn new(backend: B, settings: EngineSettings) -> Self {
         let settings = EngineSettings { slice_goal: Some(backend.longest_commit()), ..settings };
-        Self { engine: Engine::new(settings), backend, followers: Vec::new(), reading: None, guard: None }
+        Self {
+            engine: Engine::new(settings),
+            backend,
+            followers: Vec::new(),
+            reading: None,
+            guard: None,
+            inquiries: None,
+        }
     }
 
     /// Tells this follower, too, after those that were added before.
@@ -70,8 +79,10 @@ impl<B: Backend> Proxy<B> {
 
     /// Tells those who observe: the log, the metrics, the proxy's health, and the owners of objects by Events.
     #[must_use]
-    pub fn with_observers(self, health: Health, events: Events) -> Self {
+    pub fn with_observers(mut self, health: Health, events: Events) -> Self {
+        self.inquiries = health.board().take_inquiries();
         let measurements = MetricsFollower::new(self.engine.families());
+        health.board().report_to(events.clone(), self.engine.settings().view.node_name.clone());
         let events = EventsFollower::new(events, self.engine.settings().view.node_name.clone());
         self.with(LogFollower).with(measurements).with(events).with(HealthFollower(health))
     }
@@ -179,6 +190,11 @@ impl<B: Backend> Proxy<B> {
                 (Err(error), Until::FirstSync) => Err(error),
                 _ => Ok(ControlFlow::Continue(())),
             },
+            inquiry = inquiry(&mut self.inquiries) => {
+                // Who asked may be gone.
+                let _ = inquiry.send(self.engine.snapshot().clone());
+                Ok(ControlFlow::Continue(()))
+            }
             news = Guard::news(&mut self.guard) => {
                 self.take_news(news);
                 Ok(ControlFlow::Continue(()))
@@ -281,6 +297,15 @@ impl<B: Backend> Proxy<B> {
             done = self.backend.commit(&plan.operations) => Some(done),
             () = at_end => None,
         }
+    }
+}
+
+/// Waits for a question; for ever without a board.
+async fn inquiry(inquiries: &mut Option<mpsc::Receiver<Inquiry>>) -> Inquiry {
+    let Some(open) = inquiries else { return std::future::pending().await };
+    match open.recv().await {
+        Some(inquiry) => inquiry,
+        None => std::future::pending().await,
     }
 }
 

@@ -51,5 +51,7 @@ mod refusals;
 mod restarts;
 #[path = "kernel/service_health.rs"]
 mod service_health;
+#[path = "kernel/status.rs"]
+mod status;
 #[path = "kernel/world.rs"]
 mod world;

@@ -78,8 +78,8 @@ pub(super) struct Args {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Output format of --dry-run and replay: text by Service, a JSON batch for `nft -j -f -`, or nft commands. doctor prints text or
-    /// json
+    /// Output format of --dry-run and replay: text by Service, a JSON batch for `nft -j -f -`, or nft commands. doctor and
+    /// status print text or json
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub output: OutputFormat,
 
@@ -164,6 +164,10 @@ pub(super) enum Subcommand {
     ///
     /// Exit codes: 0 no blockers, 1 warnings or problems, 2 the node cannot be inspected.
     Doctor(DoctorArgs),
+    /// Show what the proxy of this node knows about itself: SYNCED, BEHIND, STALE, DRIFTED or STARTING, since when, and why
+    ///
+    /// Asks the local pages (--metrics-bind-address). Exit codes: 0 SYNCED, 1 another state, 2 no answer.
+    Status,
 }
 
 #[derive(Debug, clap::Args)]

@@ -26,6 +26,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         ("--write-config-to", args.write_config_to.is_some()),
         ("replay", matches!(args.command, Some(Subcommand::Replay(_)))),
         ("doctor", matches!(args.command, Some(Subcommand::Doctor(_)))),
+        ("status", matches!(args.command, Some(Subcommand::Status))),
     ];
     let mut given = commands.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
     let command = given.next().unwrap_or(PROXYING);
@@ -81,10 +82,26 @@ mod tests {
     use super::*;
 
     /// Every command, and every option that belongs to some of them.
-    const COMMANDS: [&str; 8] =
-        ["--once", "--dry-run", "--watch", "--cleanup", "--init-only", "--write-config-to=f", "replay j", "doctor"];
-    const OPTIONS: [&str; 6] =
-        ["--against=empty", "--force", "--timeout=5s", "--take-over=never", "--beside-other-proxy", "--record=r"];
+    const COMMANDS: [&str; 9] = [
+        "--once",
+        "--dry-run",
+        "--watch",
+        "--cleanup",
+        "--init-only",
+        "--write-config-to=f",
+        "replay j",
+        "doctor",
+        "status",
+    ];
+    const OPTIONS: [&str; 7] = [
+        "--against=empty",
+        "--force",
+        "--timeout=5s",
+        "--take-over=never",
+        "--beside-other-proxy",
+        "--record=r",
+        "--drift=observe",
+    ];
 
     fn refused(line: &str) -> bool {
         match Args::try_parse_from(format!("pointsman {line}").split_whitespace()) {
@@ -118,6 +135,8 @@ mod tests {
             ("--record=r", "--once"),
             ("--record=r", "--watch"),
             ("--record=r", "--dry-run"),
+            ("--drift=observe", "--watch"),
+            ("--drift=observe", "--dry-run"),
         ];
         for option in OPTIONS {
             for command in COMMANDS {
@@ -142,6 +161,7 @@ mod tests {
             "--write-config-to=f",
             "replay j",
             "doctor",
+            "status",
             "--take-over=force --record r --beside-other-proxy",
             "--cleanup=false --once",
             "--init-only=false --once",

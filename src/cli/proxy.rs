@@ -15,7 +15,7 @@ use crate::apply::AnyBackend;
 use crate::conntrack::{ConntrackFollower, ConntrackSocket};
 use crate::engine::EngineSettings;
 use crate::host::raise_descriptor_limit;
-use crate::observe::{EventNote, EventType, Health, PortLimits, ServiceHealth};
+use crate::observe::{EventNote, EventType, FlowCounters, Health, PortLimits, ServiceHealth, watch_flows};
 use crate::proxy::{FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
 use crate::tasks::Supervisor;
 use crate::watch::StartedSource;
@@ -57,13 +57,27 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let supervisor = Supervisor::new(shutdown.clone());
     let (events, writing) = source::start_events(args, &supervisor).await?;
     if !args.once {
-        let refused = pages::serve(args, &health, &scope.families, &limits, &supervisor, &events, &decision).await;
+        let refused = pages::serve(
+            args,
+            &health,
+            &scope.families,
+            &limits,
+            &supervisor,
+            &events,
+            &decision,
+            backend.description(),
+        )
+        .await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writing).await;
             return refused.map(|()| ExitCode::SUCCESS);
         }
         refused?;
+    }
+    if !args.once {
+        let watching = watch_flows(FlowCounters::of_this_namespace(), health.board().clone());
+        supervisor.spawn("the watch over connection tracking", watching);
     }
     let interrupted = signal::shutdown_signal();
     let StartedSource { events: mut received, ready: begun } =

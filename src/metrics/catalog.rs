@@ -26,6 +26,24 @@ pub const DRIFTS: &str = "pointsman_drifts_total";
 pub const DRIFT_DURATION: &str = "pointsman_drift_repair_duration_seconds";
 /// Whether our tables deviate from what was written.
 pub const DRIFTED: &str = "pointsman_drifted";
+/// The node's state.
+pub const STATE: &str = "pointsman_node_state";
+/// Since when the node is in its state.
+pub const STATE_SINCE: &str = "pointsman_node_state_since_timestamp_seconds";
+/// When our tables were last seen to be as expected.
+pub const VERIFIED: &str = "pointsman_tables_verified_timestamp_seconds";
+/// Entries of connection tracking.
+pub const CONNTRACK_ENTRIES: &str = "pointsman_conntrack_entries";
+/// The most entries of connection tracking.
+pub const CONNTRACK_LIMIT: &str = "pointsman_conntrack_limit";
+/// When connection tracking is full.
+pub const CONNTRACK_FILLS_IN: &str = "pointsman_conntrack_seconds_to_full";
+/// Entries of connection tracking that could not be inserted.
+pub const CONNTRACK_INSERT_FAILURES: &str = "pointsman_conntrack_insert_failures_total";
+/// Packets dropped because connection tracking was full.
+pub const CONNTRACK_DROPS: &str = "pointsman_conntrack_drops_total";
+/// Entries of connection tracking that were dropped early.
+pub const CONNTRACK_EARLY_DROPS: &str = "pointsman_conntrack_early_drops_total";
 /// Watches that ended and were started again.
 pub const WATCH_RESTARTS: &str = "pointsman_watch_restarts_total";
 /// Requests to the API server.
@@ -114,7 +132,7 @@ const REST: MetricType = MetricType::Histogram(HistogramBuckets::Listed(&[
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 46] = [
+pub const ALL: [Metric; 55] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync, full or partial, in seconds, failed syncs included." },
     Metric { name: FULL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a full sync, in seconds: the kernel is read and compared as a whole, at the start and after a failure." },
     Metric { name: PARTIAL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a partial sync that wrote to the family's table, in seconds: diff of what changed, commit and acknowledgement." },
@@ -152,6 +170,15 @@ pub const ALL: [Metric; 46] = [
     Metric { name: DRIFTS, kind: MetricType::Counter, labels: "program, kind", help: "Changes of our tables by other programs: by program (several where any of some may have done it, unknown where none was heard) and kind of what was changed first: table, rules, elements." },
     Metric { name: DRIFT_DURATION, kind: DRIFT, labels: "", help: "Time from hearing of a foreign change of our tables until they are as they should be again, in seconds." },
     Metric { name: DRIFTED, kind: MetricType::Gauge, labels: "", help: "1 while our tables are known to deviate from what was written, 0 otherwise." },
+    Metric { name: STATE, kind: MetricType::Gauge, labels: "state", help: "1 for the state that the node is in, 0 for the others: STARTING, SYNCED, BEHIND, STALE, DRIFTED. Derived at each scrape." },
+    Metric { name: STATE_SINCE, kind: MetricType::Gauge, labels: "", help: "Unix time since which the node is in its state, in seconds." },
+    Metric { name: VERIFIED, kind: MetricType::Gauge, labels: "extent", help: "Unix time at which our tables were last seen to be as expected, in seconds: outline (but for elements that were replaced), elements (all)." },
+    Metric { name: CONNTRACK_ENTRIES, kind: MetricType::Gauge, labels: "", help: "Entries in connection tracking, looked up every minute; absent where it cannot be read." },
+    Metric { name: CONNTRACK_LIMIT, kind: MetricType::Gauge, labels: "", help: "The most entries that connection tracking may have (nf_conntrack_max)." },
+    Metric { name: CONNTRACK_FILLS_IN, kind: MetricType::Gauge, labels: "", help: "Seconds until connection tracking is full at the rate of the last minute; infinite while it does not grow." },
+    Metric { name: CONNTRACK_INSERT_FAILURES, kind: MetricType::Counter, labels: "", help: "Entries that connection tracking could not insert, since the boot." },
+    Metric { name: CONNTRACK_DROPS, kind: MetricType::Counter, labels: "", help: "Packets that were dropped because connection tracking was full, since the boot." },
+    Metric { name: CONNTRACK_EARLY_DROPS, kind: MetricType::Counter, labels: "", help: "Entries that connection tracking dropped early to make room, since the boot." },
     Metric { name: WATCH_RESTARTS, kind: MetricType::Counter, labels: "kind", help: "Watches that ended, for whatever reason, and were started again." },
     Metric { name: CONNECTED, kind: MetricType::Gauge, labels: "kind", help: "1 while the watch on this kind is open, as far as the client can tell; 0 otherwise, while the known state grows old." },
     Metric { name: LAST_HEARD, kind: MetricType::Gauge, labels: "kind", help: "Unix time at which anything was last received in the watch on this kind, in seconds; a server sends bookmarks where there are no changes." },

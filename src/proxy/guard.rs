@@ -16,12 +16,12 @@ pub(super) struct Guard {
     pub watch: DriftWatch,
     pub counts: ElementCounts,
     listener: Option<CommitListener>,
-    comparison: Option<Comparison>,
+    comparison: Option<RunningComparison>,
     is_synced: bool,
 }
 
 /// A comparison in progress. Dropped, it ends.
-struct Comparison {
+struct RunningComparison {
     /// What the kernel had acknowledged when it began.
     held: Acknowledged,
     began: Moment,
@@ -49,8 +49,8 @@ impl Guard {
         }
     }
 
-    /// Everything is programmed: the first time, the guard begins to listen. Not before, because a commit takes longer where somebody
-    /// listens.
+    /// Everything is programmed: the first time, the guard begins to listen. Not before, because a commit takes longer while a
+    /// listener is open.
     pub fn caught_up(&mut self, backend: &impl Backend) {
         if !std::mem::replace(&mut self.is_synced, true) {
             self.listen(backend);
@@ -92,7 +92,9 @@ impl Guard {
             heard = heard => return heard,
             ended = compared => ended,
         };
-        let Some(Comparison { held, began, .. }) = comparison.take() else { return std::future::pending().await };
+        let Some(RunningComparison { held, began, .. }) = comparison.take() else {
+            return std::future::pending().await;
+        };
         let broken_off = |error| Error::Io { doing: "comparing our tables", source: std::io::Error::other(error) };
         let differing = ended.map_err(broken_off).flatten();
         GuardNews::Compared { held, differing, took: clock::now().since(began) }
@@ -118,6 +120,6 @@ impl Guard {
             differing.map_err(|error| Error::Io { doing: "comparing our tables", source: std::io::Error::other(error) })
         };
         let differing = AbortOnDropHandle::new(tokio::spawn(compare));
-        self.comparison = Some(Comparison { held, began: clock::now(), differing });
+        self.comparison = Some(RunningComparison { held, began: clock::now(), differing });
     }
 }

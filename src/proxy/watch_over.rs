@@ -3,7 +3,7 @@
 use super::{Guard, GuardNews, Proxy};
 use crate::apply::{Backend, ForeignNews};
 use crate::clock;
-use crate::drift::{DriftNews, DriftStep};
+use crate::drift::{DriftNews, DriftStep, DriftWatch};
 use crate::engine::{Committed, Moment};
 use crate::follow::Follower;
 
@@ -35,7 +35,11 @@ impl<B: Backend> Proxy<B> {
         hear(guard, &mut self.followers);
         let now = clock::now();
         let news = match outline {
-            Ok(Some(outline)) => guard.watch.looked(&outline, (held, &guard.counts, families), now.since(began), now),
+            Ok(Some(outline)) => {
+                let news = guard.watch.looked(&outline, (held, &guard.counts, families), now.since(began), now);
+                tell_verified(&mut self.followers, &guard.watch, now);
+                news
+            }
             Ok(None) => {
                 guard.watch.cannot_look(now);
                 None
@@ -70,7 +74,9 @@ impl<B: Backend> Proxy<B> {
                         None
                     }
                 };
-                let news = guard.watch.compared(deviations, took, clock::now());
+                let now = clock::now();
+                let news = guard.watch.compared(deviations, took, now);
+                tell_verified(&mut self.followers, &guard.watch, now);
                 news.iter().for_each(|news| tell(&mut self.followers, news));
             }
         }
@@ -92,6 +98,7 @@ impl<B: Backend> Proxy<B> {
         if committed.is_caught_up() {
             guard.caught_up(&self.backend);
         }
+        tell_verified(&mut self.followers, &guard.watch, now);
         news.iter().for_each(|news| tell(&mut self.followers, news));
     }
 
@@ -119,6 +126,14 @@ fn take_heard(guard: &mut Guard, followers: &mut [Box<dyn Follower>], news: Fore
             tracing::debug!("other programs commit faster than is heard");
             guard.watch.lost(now);
         }
+    }
+}
+
+/// Tells that the tables were seen to be as expected, if that was now.
+fn tell_verified(followers: &mut [Box<dyn Follower>], watch: &DriftWatch, now: Moment) {
+    let (outline, elements) = watch.verified();
+    if outline == Some(now) {
+        followers.iter_mut().for_each(|follower| follower.verified(elements == Some(now)));
     }
 }
 

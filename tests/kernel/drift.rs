@@ -5,6 +5,10 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use pointsman::apply::{Backend, Netlink};
+use pointsman::dataplane::Family::{Ip, Ip6};
+use pointsman::dataplane::{Element, Key, Object, Operation, SetName};
+
 use crate::cluster::{Cluster, until};
 use crate::common::apiserver;
 use crate::common::manifests::{service, slice_of};
@@ -374,6 +378,57 @@ fn an_observer_tells_and_repairs_nothing_and_without_a_watch_nothing_is_told() {
     nft(&world, "delete element ip pointsman cluster-ips { 10.96.0.10 }");
     std::thread::sleep(Duration::from_millis(1_500));
     assert_eq!((count(&proxy, FOUND), world.dry_run().code), (0, Some(1)), "{}", proxy.log());
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn a_commit_costs_little_more_while_other_programs_are_heard() {
+    let Some(world) = World::new() else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let median = |mut times: Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2]
+    };
+    world.node.host.enter(|| {
+        runtime.block_on(async {
+            let mut netlink = Netlink::open().expect("a socket");
+            let set = SetName::ClusterIps;
+            let begin = [Operation::add(Ip, Object::Table), Operation::add(Ip, Object::Set(set))];
+            netlink.commit(&begin).await.expect("committed");
+            let element = |n: u8| Element::member(set, Key::Addr([10, 96, 0, n].into()));
+            for round in 0..4 {
+                let listener = (round % 2 == 1).then(|| netlink.listen().expect("a socket").expect("it can listen"));
+                let mut times = Vec::new();
+                for n in 0..40_000_u32 {
+                    let element = element((n / 2 % 250) as u8);
+                    let operation =
+                        if n % 2 == 0 { Operation::add_element(element) } else { Operation::delete_element(element) };
+                    let began = Instant::now();
+                    netlink.commit(&[operation]).await.expect("committed");
+                    times.push(began.elapsed());
+                }
+                let heard = listener.is_some();
+                println!("heard: {heard}; a commit of one element takes {:?} (p50)", median(times));
+                if let Some(mut listener) = listener {
+                    assert_eq!(listener.waiting_news().expect("open"), None, "own commits are not heard");
+                }
+            }
+        });
+    });
+    let world = World::with_web(&[11, 12, 13]).expect("as before");
+    world.sync();
+    world.node.host.enter(|| {
+        runtime.block_on(async {
+            let mut netlink = Netlink::open().expect("a socket");
+            let mut times = Vec::new();
+            for _ in 0..200 {
+                let began = Instant::now();
+                netlink.outline(&[Ip, Ip6]).await.expect("read").expect("an outline");
+                times.push(began.elapsed());
+            }
+            println!("a look at both tables takes {:?} (p50)", median(times));
+        });
+    });
 }
 
 #[test]
