@@ -26,6 +26,7 @@
 
 mod acknowledged;
 mod affinity;
+mod deviations;
 mod features;
 mod frontend;
 mod gates;
@@ -36,6 +37,7 @@ mod table;
 
 pub use acknowledged::{Acknowledged, Installed};
 pub use affinity::{ClientMap, EndpointsById, InstalledAffinity, OwnChain};
+pub use deviations::{Deviation, Differing};
 pub(crate) use gates::program_sets;
 pub use plan::{FrontendChange, Keys, Plan, Scope, SharedChange, TableChange, diff};
 pub(crate) use plan::{Upcoming, is_wanted};

@@ -16,6 +16,7 @@ mod desired;
 mod event;
 mod few;
 mod flows;
+mod input_hash;
 mod local;
 mod names;
 mod object;
@@ -34,6 +35,7 @@ pub use compile::{Exposure, FrontendSpec, Outcome, SharedDemand, TrafficPolicy};
 pub use desired::{ChangedFrontend, ChangedKeys, Compiled, Desired, Weight};
 pub use event::{Decoded, Event, Kind, Received, UnreadableObject};
 pub use few::Few;
+pub use input_hash::InputHash;
 pub use local::{HealthCheck, HealthChecks, WithoutLocal};
 pub use names::{ObjectName, owner_tag};
 pub use object::{

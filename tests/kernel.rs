@@ -27,6 +27,10 @@ mod configuration;
 mod conntrack;
 #[path = "kernel/crashes.rs"]
 mod crashes;
+#[path = "kernel/drift.rs"]
+mod drift;
+#[path = "kernel/drift_with_affinity.rs"]
+mod drift_with_affinity;
 #[path = "kernel/exposition.rs"]
 mod exposition;
 #[path = "kernel/input.rs"]
@@ -49,5 +53,7 @@ mod refusals;
 mod restarts;
 #[path = "kernel/service_health.rs"]
 mod service_health;
+#[path = "kernel/status.rs"]
+mod status;
 #[path = "kernel/world.rs"]
 mod world;

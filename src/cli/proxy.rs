@@ -14,7 +14,9 @@ use crate::apply::AnyBackend;
 use crate::conntrack::{ConntrackFollower, ConntrackSocket};
 use crate::engine::EngineSettings;
 use crate::host::raise_descriptor_limit;
-use crate::observe::{AffinityFrontends, EventNote, EventType, Health, PortLimits, ServiceHealth};
+use crate::observe::{
+    AffinityFrontends, EventNote, EventType, FlowCounters, Health, PortLimits, ServiceHealth, watch_flows,
+};
 use crate::proxy::{AffinityFollower, FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
 use crate::tasks::Supervisor;
 use crate::watch::StartedSource;
@@ -55,15 +57,28 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let (events, writing) = source::start_events(args, &supervisor).await?;
     let affinity = AffinityFrontends::default();
     if !args.once {
-        let refused =
-            pages::serve(args, &health, &scope.families, affinity.clone(), &limits, &supervisor, &events, &decision)
-                .await;
+        let refused = pages::serve(
+            args,
+            &health,
+            &scope.families,
+            affinity.clone(),
+            &limits,
+            &supervisor,
+            &events,
+            &decision,
+            backend.description(),
+        )
+        .await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writing).await;
             return refused.map(|()| ExitCode::SUCCESS);
         }
         refused?;
+    }
+    if !args.once {
+        let watching = watch_flows(FlowCounters::of_this_namespace(), health.board().clone());
+        supervisor.spawn("the watch over connection tracking", watching);
     }
     let interrupted = signal::shutdown_signal();
     let StartedSource { events: mut received, ready: begun } =
@@ -113,6 +128,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         .with(AffinityFollower(affinity))
         .with(conntrack)
         .with(first_sync);
+    if let Some(reaction) = args.reaction().filter(|_| !args.once) {
+        proxy = proxy.watching_over(reaction);
+    }
     if !args.once {
         let service_health = ServiceHealth::new(health, &families, &settings.node_ports.unrestricted());
         let service_health = service_health.with_events(events).bounded(limits, supervisor.clone());
