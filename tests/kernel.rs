@@ -29,6 +29,8 @@ mod conntrack;
 mod crashes;
 #[path = "kernel/drift.rs"]
 mod drift;
+#[path = "kernel/drift_costs.rs"]
+mod drift_costs;
 #[path = "kernel/exposition.rs"]
 mod exposition;
 #[path = "kernel/input.rs"]

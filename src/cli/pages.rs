@@ -23,7 +23,6 @@ pub(super) async fn serve(
     supervisor: &Supervisor,
     events: &Events,
     take_over: &TakeOverDecision,
-    backend: String,
 ) -> anyhow::Result<()> {
     let recorder = metrics::recorder().context("cannot set up metrics")?;
     let metrics = recorder.handle();
@@ -42,7 +41,6 @@ pub(super) async fn serve(
         command_line,
         connection,
         node: args.node_name()?,
-        backend,
         board: health.board().clone(),
         started: Timestamp::now(),
     };

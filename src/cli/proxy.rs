@@ -57,17 +57,8 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let supervisor = Supervisor::new(shutdown.clone());
     let (events, writing) = source::start_events(args, &supervisor).await?;
     if !args.once {
-        let refused = pages::serve(
-            args,
-            &health,
-            &scope.families,
-            &limits,
-            &supervisor,
-            &events,
-            &decision,
-            backend.description(),
-        )
-        .await;
+        health.board().programs_by(backend.description());
+        let refused = pages::serve(args, &health, &scope.families, &limits, &supervisor, &events, &decision).await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writing).await;

@@ -15,7 +15,7 @@ use super::keyed_read;
 use super::message::{begin_message, generation};
 use super::rule_decoder;
 use super::types::{DataType, comment, same_types};
-use crate::dataplane::{BaseChain, Chain, ChainContents, ChainType, Element, Family, Hook, Rule, SetContents, SetName};
+use crate::dataplane::{BaseChain, ChainContents, ChainType, Element, Family, Hook, Rule, SetContents, SetName};
 use crate::netlink::abi::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage};
 
@@ -135,8 +135,8 @@ impl<'a> TableReader<'a> {
             }
         })?;
         for (name, chain) in &mut chains {
-            let found = rules.remove(name).flatten().map(|rules| Chain::fingerprint_of(&rules));
-            chain.fingerprint = chain.fingerprint.filter(|stamped| found == Some(*stamped));
+            let rules = rules.remove(name).flatten();
+            chain.fingerprint = rule_decoder::confirmed(chain.fingerprint, rules.as_deref());
         }
         Ok(chains)
     }
