@@ -4,6 +4,7 @@
 //! state it sleeps until an event comes: nothing is listed, polled or rebuilt.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -82,8 +83,9 @@ impl<B: Backend> Proxy<B> {
     pub fn with_observers(mut self, health: Health, events: Events) -> Self {
         self.inquiries = health.board().take_inquiries();
         let measurements = MetricsFollower::new(self.engine.families());
-        health.board().report_to(events.clone(), self.engine.settings().view.node_name.clone());
-        let events = EventsFollower::new(events, self.engine.settings().view.node_name.clone());
+        let node_name = &self.engine.settings().view.node_name;
+        health.board().report_to(events.clone(), Arc::clone(node_name));
+        let events = EventsFollower::new(events, Arc::clone(node_name));
         self.with(LogFollower).with(measurements).with(events).with(HealthFollower(health))
     }
 
@@ -263,6 +265,7 @@ impl<B: Backend> Proxy<B> {
     async fn commit(&mut self, plan: Plan, began: Moment, shutdown: &CancellationToken) -> Option<Result<bool, Error>> {
         let snapshot = self.engine.snapshot();
         self.followers.iter_mut().for_each(|follower| follower.committing(snapshot));
+        self.guard_committing(plan.operations.len());
         let sent = clock::now();
         let done = if plan.is_empty() { Ok(Receipt::default()) } else { self.send(&plan, shutdown).await? };
         let now = clock::now();

@@ -91,7 +91,7 @@ impl Backend for Hanging {
         self.kernel.read(families)
     }
 
-    async fn clients(&mut self, _: Family, _: bool) -> Result<Vec<Element>, Error> {
+    async fn clients(&mut self, _: pointsman::dataplane::Frontend) -> Result<Vec<Element>, Error> {
         Ok(Vec::new())
     }
 

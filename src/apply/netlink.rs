@@ -104,6 +104,26 @@ impl Netlink {
         encoded.map(|batch| batch.bytes).map_err(|n| errors::for_missing_message("encoding a batch", &operations[n]))
     }
 
+    /// The outline of the tables of this name.
+    async fn outline_of(
+        &mut self,
+        families: &[Family],
+        name: &'static str,
+        doing: &'static str,
+    ) -> Result<Outline, Error> {
+        let (mut socket, families) = (self.take_socket(doing)?, families.to_vec());
+        let read = move || {
+            let mut outline = Outline::default();
+            for family in families {
+                outline.set(family, table::outline(&mut socket, family, name)?);
+            }
+            Ok((socket, outline))
+        };
+        let (socket, outline) = in_thread(read).await.flatten().map_err(|error| errors::for_socket(doing, error))?;
+        self.socket = Some(socket);
+        Ok(outline)
+    }
+
     fn take_socket(&mut self, doing: &'static str) -> Result<NetfilterSocket, Error> {
         match self.socket.take() {
             Some(socket) => Ok(socket),
@@ -193,18 +213,7 @@ impl Backend for Netlink {
     }
 
     async fn outline(&mut self, families: &[Family]) -> Result<Option<Outline>, Error> {
-        let doing = "looking at Pointsman's tables";
-        let (mut socket, families) = (self.take_socket(doing)?, families.to_vec());
-        let read = move || {
-            let mut outline = Outline::default();
-            for family in families {
-                outline.set(family, table::outline(&mut socket, family, TABLE)?);
-            }
-            Ok((socket, outline))
-        };
-        let (socket, outline) = in_thread(read).await.flatten().map_err(|error| errors::for_socket(doing, error))?;
-        self.socket = Some(socket);
-        Ok(Some(outline))
+        self.outline_of(families, TABLE, "looking at Pointsman's tables").await.map(Some)
     }
 
     async fn clients(&mut self, frontend: Frontend) -> Result<Vec<Element>, Error> {

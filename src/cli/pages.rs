@@ -26,7 +26,6 @@ pub(super) async fn serve(
     supervisor: &Supervisor,
     events: &Events,
     take_over: &TakeOverDecision,
-    backend: String,
 ) -> anyhow::Result<()> {
     let recorder = metrics::recorder().context("cannot set up metrics")?;
     let metrics = recorder.handle();
@@ -45,7 +44,6 @@ pub(super) async fn serve(
         command_line,
         connection,
         node: args.node_name()?,
-        backend,
         board: health.board().clone(),
         started: Timestamp::now(),
     };

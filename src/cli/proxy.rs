@@ -57,18 +57,10 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let (events, writing) = source::start_events(args, &supervisor).await?;
     let affinity = AffinityFrontends::default();
     if !args.once {
-        let refused = pages::serve(
-            args,
-            &health,
-            &scope.families,
-            affinity.clone(),
-            &limits,
-            &supervisor,
-            &events,
-            &decision,
-            backend.description(),
-        )
-        .await;
+        health.board().programs_by(backend.description());
+        let refused =
+            pages::serve(args, &health, &scope.families, affinity.clone(), &limits, &supervisor, &events, &decision)
+                .await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, writing).await;

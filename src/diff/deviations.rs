@@ -265,3 +265,6 @@ fn shared(element: &Element) -> SharedElement {
 fn is_same(shared: &SharedElement, element: &Element) -> bool {
     shared.set == element.set && shared.key == element.key
 }
+
+#[cfg(test)]
+mod tests;

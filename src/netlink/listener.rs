@@ -22,7 +22,7 @@ pub(crate) struct MessageFilter {
 }
 
 /// What was heard.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Heard<'a> {
     /// A datagram, with one message or more.
     Datagram(&'a [u8]),

@@ -36,6 +36,8 @@ pub struct StatusBoard {
 pub struct Notes {
     /// The facts that decide.
     facts: NodeFacts,
+    /// How the kernel is programmed.
+    pub backend: String,
     /// How many batches were committed.
     pub commits: u64,
     /// How many commits or readings failed.
@@ -95,6 +97,11 @@ impl StatusBoard {
     /// Writes Events about changes of the state on the Node of this name.
     pub fn report_to(&self, events: Events, node_name: Arc<str>) {
         self.lock().events = Some((events, node_name));
+    }
+
+    /// The kernel is programmed by this backend.
+    pub fn programs_by(&self, backend: String) {
+        self.lock().backend = backend;
     }
 
     /// Something waits to be programmed.

@@ -11,11 +11,16 @@ use crate::diff::{Acknowledged, Differing};
 use crate::drift::{DriftWatch, Reaction};
 use crate::pacing::Moment;
 
+/// From this number of operations on a commit is made without a listener.
+pub(super) const MAX_HEARD_OPERATIONS: usize = 5_000;
+
 /// The watch, its ears and its running comparison.
 pub(super) struct Guard {
     pub watch: DriftWatch,
     pub counts: ElementCounts,
     listener: Option<CommitListener>,
+    /// The listener is closed while a large commit is made.
+    is_closed: bool,
     comparison: Option<RunningComparison>,
     is_synced: bool,
 }
@@ -44,6 +49,7 @@ impl Guard {
             watch: DriftWatch::new(reaction),
             counts: ElementCounts::default(),
             listener: None,
+            is_closed: false,
             comparison: None,
             is_synced: false,
         }
@@ -71,6 +77,19 @@ impl Guard {
                 None
             }
         };
+    }
+
+    /// Closes the listener for a large commit, which would take nearly twice as long.
+    pub fn close(&mut self) {
+        self.is_closed |= self.listener.take().is_some();
+    }
+
+    /// Opens the listener again, if it was closed. What was committed meanwhile was not heard, and has to be looked for.
+    pub fn open_again(&mut self, backend: &impl Backend) {
+        if std::mem::take(&mut self.is_closed) {
+            self.listen(backend);
+            self.watch.lost(clock::now());
+        }
     }
 
     /// Waits for news; for ever without a guard.

@@ -1,5 +1,6 @@
 //! What the loop does for its [`Guard`]: looks, comparisons and repairs, between its commits.
 
+use super::guard::MAX_HEARD_OPERATIONS;
 use super::{Guard, GuardNews, Proxy};
 use crate::apply::{Backend, ForeignNews};
 use crate::clock;
@@ -85,14 +86,26 @@ impl<B: Backend> Proxy<B> {
     /// A commit failed, or the tables could not be read: another program may be the cause.
     pub(super) fn take_failure(&mut self) {
         if let Some(guard) = &mut self.guard {
+            guard.open_again(&self.backend);
             hear(guard, &mut self.followers);
             guard.watch.failed(clock::now());
+        }
+    }
+
+    /// A plan of so many operations is about to be committed.
+    pub(super) fn guard_committing(&mut self, operations: usize) {
+        if let Some(guard) = &mut self.guard
+            && operations >= MAX_HEARD_OPERATIONS
+        {
+            hear(guard, &mut self.followers);
+            guard.close();
         }
     }
 
     /// A plan was committed.
     pub(super) fn guard_committed(&mut self, committed: &Committed, now: Moment) {
         let Some(guard) = &mut self.guard else { return };
+        guard.open_again(&self.backend);
         guard.counts.follow(&committed.plan.operations, |_, _| {});
         let news = guard.watch.committed(&committed.plan, committed.after_reading, committed.is_caught_up(), now);
         if committed.is_caught_up() {

@@ -1,13 +1,8 @@
 //! Other programs change the proxy's tables: noticed, named, repaired, with packets flowing.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-use pointsman::apply::{Backend, Netlink};
-use pointsman::dataplane::Family::{Ip, Ip6};
-use pointsman::dataplane::{Element, Key, Object, Operation, SetName};
 
 use crate::cluster::{Cluster, until};
 use crate::common::apiserver;
@@ -60,7 +55,7 @@ pub fn count(proxy: &Proxy, text: &str) -> usize {
 
 /// Asks the Service over UDP, again and again, while `work` runs and until it is answered after that. Returns the longest time from the end
 /// of `work` to an answer, for the families.
-fn outage(world: &World, proxy: &Proxy, work: impl FnOnce()) -> Duration {
+pub fn outage(world: &World, proxy: &Proxy, work: impl FnOnce()) -> Duration {
     work();
     let began = Instant::now();
     for family in Family::ALL {
@@ -282,6 +277,39 @@ fn own_commits_and_commits_to_other_tables_are_no_drift() {
 }
 
 #[test]
+fn tables_with_every_kind_of_set_are_as_expected_after_commits_of_others() {
+    if !can_hear() {
+        return;
+    }
+    let Some(world) = World::with_web(&[11, 12, 13]) else { return };
+    let every = service("shop/every").dual_stack(40).port("http", 80).session_affinity(600).node_port("http", 30_080);
+    let mut every: serde_json::Value = every.external_ip("203.0.113.10").into();
+    every["spec"]["type"] = serde_json::json!("LoadBalancer");
+    every["spec"]["externalTrafficPolicy"] = serde_json::json!("Local");
+    every["spec"]["loadBalancerSourceRanges"] = serde_json::json!(["192.0.2.0/24", "10.0.0.0/8", "2001:db8::/32"]);
+    every["status"] = serde_json::json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.11"}]}});
+    world.manifests.apply(every);
+    world.manifests.apply(service("shop/none").dual_stack(41).port("http", 80));
+    for family in Family::ALL {
+        let slice = slice_of("shop/every", family).port("http", 8080);
+        world.manifests.apply(slice.endpoints((11..=20).map(|pod| family.pod_ip(pod))));
+    }
+    let proxy = watching(&world, &[]);
+    nft(&world, "add table inet other");
+    let is_compared = || {
+        let metrics = proxy.metrics(&world.node.host);
+        metrics.contains("pointsman_tables_verified_timestamp_seconds{extent=\"elements\"}")
+    };
+    until(&proxy, "everything was compared", is_compared);
+    assert_eq!(count(&proxy, FOUND), 0, "{}", proxy.log());
+    let listing = world.node.nft(&["list", "table", "ip", "pointsman"]);
+    for set in ["allowed-sources", "affinity-services-600", "slots-16", "local-endpoints", "hairpin"] {
+        assert!(listing.contains(set), "{set} is not in {listing}");
+    }
+    world.assert_no_difference();
+}
+
+#[test]
 fn under_changes_a_flush_is_repaired_as_well() {
     if !can_hear() {
         return;
@@ -374,109 +402,8 @@ fn an_observer_tells_and_repairs_nothing_and_without_a_watch_nothing_is_told() {
     until(&proxy, "it is over", || count(&proxy, REPAIRED) == 1);
     drop(proxy);
     let proxy = world.node.start_pointsman(&["--manifests", world.manifests.path(), "--watch", "--drift", "off"]);
-    world.settle();
+    until(&proxy, "it has synced", || proxy.log().contains("nothing had to change"));
     nft(&world, "delete element ip pointsman cluster-ips { 10.96.0.10 }");
     std::thread::sleep(Duration::from_millis(1_500));
     assert_eq!((count(&proxy, FOUND), world.dry_run().code), (0, Some(1)), "{}", proxy.log());
-}
-
-#[test]
-#[ignore = "a measurement"]
-fn a_commit_costs_little_more_while_other_programs_are_heard() {
-    let Some(world) = World::new() else { return };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let median = |mut times: Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2]
-    };
-    world.node.host.enter(|| {
-        runtime.block_on(async {
-            let mut netlink = Netlink::open().expect("a socket");
-            let set = SetName::ClusterIps;
-            let begin = [Operation::add(Ip, Object::Table), Operation::add(Ip, Object::Set(set))];
-            netlink.commit(&begin).await.expect("committed");
-            let element = |n: u8| Element::member(set, Key::Addr([10, 96, 0, n].into()));
-            for round in 0..4 {
-                let listener = (round % 2 == 1).then(|| netlink.listen().expect("a socket").expect("it can listen"));
-                let mut times = Vec::new();
-                for n in 0..40_000_u32 {
-                    let element = element((n / 2 % 250) as u8);
-                    let operation =
-                        if n % 2 == 0 { Operation::add_element(element) } else { Operation::delete_element(element) };
-                    let began = Instant::now();
-                    netlink.commit(&[operation]).await.expect("committed");
-                    times.push(began.elapsed());
-                }
-                let heard = listener.is_some();
-                println!("heard: {heard}; a commit of one element takes {:?} (p50)", median(times));
-                if let Some(mut listener) = listener {
-                    assert_eq!(listener.waiting_news().expect("open"), None, "own commits are not heard");
-                }
-            }
-        });
-    });
-    let world = World::with_web(&[11, 12, 13]).expect("as before");
-    world.sync();
-    world.node.host.enter(|| {
-        runtime.block_on(async {
-            let mut netlink = Netlink::open().expect("a socket");
-            let mut times = Vec::new();
-            for _ in 0..200 {
-                let began = Instant::now();
-                netlink.outline(&[Ip, Ip6]).await.expect("read").expect("an outline");
-                times.push(began.elapsed());
-            }
-            println!("a look at both tables takes {:?} (p50)", median(times));
-        });
-    });
-}
-
-#[test]
-#[ignore = "takes minutes in a debug build: a measurement"]
-fn a_large_quiet_node_is_back_after_a_flush() {
-    if !can_hear() {
-        return;
-    }
-    let Some(world) = World::with_web(&[11, 12, 13]) else { return };
-    let (services, endpoints) = (10_000_u32, 5_u32);
-    let mut text = String::new();
-    for n in 0..services {
-        let ip = format!("10.96.{}.{}", 1 + n / 250, 1 + n % 250);
-        text.push_str(&format!(
-            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{n}, namespace: many}}\nspec: {{clusterIP: {ip}, clusterIPs: [{ip}], \
-             ports: [{{name: http, port: 80, protocol: TCP}}]}}\n---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: \
-             {{name: s{n}-1, namespace: many, labels: {{kubernetes.io/service-name: s{n}}}}}\naddressType: IPv4\nports: [{{name: http, port: \
-             8080, protocol: TCP}}]\nendpoints:\n"
-        ));
-        for e in 0..endpoints {
-            let address: IpAddr =
-                [10, 128, u8::try_from(n / 250).expect("small"), u8::try_from(10 + e).expect("small")].into();
-            text.push_str(&format!("- {{addresses: [{address}], conditions: {{ready: true}}}}\n"));
-        }
-    }
-    world.manifests.apply_text("many.yaml", &text);
-    let proxy = world.node.start_pointsman(&["--manifests", world.manifests.path(), "--watch"]);
-    let deadline = Instant::now() + Duration::from_secs(300);
-    while !proxy.log().contains("watching over our tables") {
-        assert!(Instant::now() < deadline, "{}", proxy.log());
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    std::thread::sleep(Duration::from_secs(1));
-    for (name, commands) in [
-        ("flush ruleset", "flush ruleset".to_owned()),
-        ("one element deleted", "delete element ip pointsman cluster-ips { 10.96.0.10 }".to_owned()),
-        ("one map flushed", "flush map ip pointsman endpoints".to_owned()),
-    ] {
-        let before = count(&proxy, REPAIRED);
-        let outage = outage(&world, &proxy, || nft(&world, &commands));
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while count(&proxy, REPAIRED) == before {
-            assert!(Instant::now() < deadline, "{}", proxy.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        println!("{name} at 10,000 x 5: the Service answers after {outage:?}");
-        std::thread::sleep(Duration::from_secs(20));
-    }
-    let log = proxy.log();
-    log.lines().filter(|line| line.contains(FOUND) || line.contains(REPAIRED)).for_each(|line| println!("{line}"));
 }

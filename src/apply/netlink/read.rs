@@ -16,7 +16,7 @@ use super::message::{begin_message, generation};
 use super::rule_decoder;
 use super::types::{DataType, comment, same_types};
 use crate::dataplane::{
-    BaseChain, Chain, ChainContents, ChainType, Element, Family, Frontend, Hook, Rule, SetContents, SetName,
+    BaseChain, ChainContents, ChainType, Element, Family, Frontend, Hook, Rule, SetContents, SetName,
 };
 use crate::netlink::abi::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage};
@@ -141,8 +141,8 @@ impl<'a> TableReader<'a> {
             }
         })?;
         for (name, chain) in &mut chains {
-            let found = rules.remove(name).flatten().map(|rules| Chain::fingerprint_of(&rules));
-            chain.fingerprint = chain.fingerprint.filter(|stamped| found == Some(*stamped));
+            let rules = rules.remove(name).flatten();
+            chain.fingerprint = rule_decoder::confirmed(chain.fingerprint, rules.as_deref());
         }
         Ok(chains)
     }

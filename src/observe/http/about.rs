@@ -39,8 +39,6 @@ pub struct About {
     pub connection: Connection,
     /// This node's name.
     pub node: String,
-    /// How the kernel is programmed.
-    pub backend: String,
     /// What is known about the node.
     pub board: StatusBoard,
     /// When it started.

@@ -117,7 +117,7 @@ impl StatusPage {
             why: report.verdict.why.clone(),
             node: about.node.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            backend: about.backend.clone(),
+            backend: notes.backend.clone(),
             started: about.started,
             now,
             api_server,
@@ -206,4 +206,58 @@ pub(super) async fn page(about: &About, headers: &HeaderMap) -> Response {
         page.version
     );
     (headers, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn the_sample_of_the_documentation_is_what_is_printed() {
+        let now: Timestamp = "2026-11-26T06:30:00Z".parse().unwrap();
+        let before = |seconds: f64| now - SignedDuration::from_secs_f64(seconds);
+        let repaired: Timestamp = "2026-11-26T03:01:58Z".parse().unwrap();
+        let text = "\"nft\" (pid 8812) changed our tables: table ip pointsman is missing; it lasted 84.2ms";
+        let page = StatusPage {
+            state: NodeState::Synced,
+            since: repaired,
+            why: String::new(),
+            node: "node-a".to_owned(),
+            version: "0.1.0".to_owned(),
+            backend: "netlink".to_owned(),
+            started: before(12.5 * 86_400.0),
+            now,
+            api_server: Some(ApiServerPage { connected: true, since: before(250.0), last_heard: Some(before(0.8)) }),
+            waiting_since: None,
+            kernel: KernelPage {
+                commits: 41_022,
+                failures: 0,
+                verified: Some(before(2.0)),
+                compared: Some(before(400.0)),
+                drifts: 1,
+                drift: None,
+                last_repair: Some((repaired, text.to_owned())),
+            },
+            input: Some(InputPage { services: 10_214, hash: "9f31c06b11d0a4e7".to_owned() }),
+            conntrack: Some(PressureReport {
+                used: 217_000,
+                limit: 262_144,
+                per_second: 84.0,
+                seconds_to_full: Some(537),
+                insert_failed: 12,
+                dropped: 0,
+                early_dropped: 0,
+            }),
+            missing: Vec::new(),
+        };
+        let documented = include_str!("../../../docs/at-3-am.md");
+        let sample = documented.split("# pointsman status\n").nth(1).and_then(|rest| rest.split("```").next());
+        assert_eq!(sample, Some(page.text().as_str()));
+        let json = serde_json::to_string(&page).unwrap();
+        let read: StatusPage = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.text(), page.text());
+        assert!(json.starts_with(r#"{"state":"SYNCED","since":"2026-11-26T03:01:58Z""#), "{json}");
+    }
 }

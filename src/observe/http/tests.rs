@@ -62,7 +62,6 @@ fn about(metrics: PrometheusHandle) -> Pages {
     Pages::Metrics(Arc::new(About {
         connection: Connection::default(),
         node: "node-a".to_owned(),
-        backend: "netlink".to_owned(),
         board: good().board().clone(),
         metrics,
         clients: Mutex::new(ClientCounts::new(&[], AffinityFrontends::default(), 0)),
