@@ -1,7 +1,7 @@
 //! The command line: it parses options, calls the modules that do the work, and prints.
 //!
 //! Exit codes are those of `kubectl diff`: 0 for success or no differences, 1 for differences found by `--dry-run`, 2 for errors. 1 also
-//! means that `--cleanup` failed in part (as in kube-proxy), that `doctor` has warnings or problems, or that the proxy ended because
+//! means that `--cleanup` failed in part (as in kube-proxy), that `doctor` has warnings or problems, that `status` is not SYNCED, or that the proxy ended because
 //! its configuration file changed.
 
 mod args;
@@ -19,6 +19,7 @@ mod proxy;
 mod replay;
 mod signal;
 mod source;
+mod status;
 mod take_over;
 mod version;
 
@@ -112,6 +113,7 @@ async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCo
     match &args.command {
         Some(Subcommand::Replay(replay)) => replay::run(args, replay),
         Some(Subcommand::Doctor(doctor)) => doctor::run(args, doctor).await,
+        Some(Subcommand::Status) => status::run(args).await,
         None if !args.dry_run && args.output != OutputFormat::Text => {
             anyhow::bail!("--output has no effect here: give --dry-run as well, or leave --output out")
         }

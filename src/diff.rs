@@ -39,6 +39,7 @@
 
 mod acknowledged;
 mod affinity;
+mod deviations;
 mod features;
 mod frontend;
 mod gates;
@@ -51,6 +52,7 @@ mod table;
 
 pub use acknowledged::{Acknowledged, Installed};
 pub use affinity::{ClientMap, EndpointsById, InstalledAffinity, OwnChain};
+pub use deviations::{Deviation, Differing};
 pub(crate) use gates::program_sets;
 pub use leftovers::Left;
 pub(crate) use leftovers::{Deletion, Round};

@@ -403,6 +403,15 @@ impl Engine {
         self.kernel = Kernel::Known { held: Box::new(held.for_scope(&self.scope)), read_at: Some(now) };
     }
 
+    /// Another program may have written to the tables: they are read and compared, and what differs is committed. Does nothing while a
+    /// commit or a reading is on its way.
+    pub fn distrust(&mut self) {
+        if matches!(self.kernel, Kernel::Known { .. }) {
+            self.kernel = Kernel::Unknown;
+            self.schedule.heard(true);
+        }
+    }
+
     /// The tables could not be read. Returns how many attempts failed in a row.
     pub fn read_failed(&mut self, now: Moment) -> u32 {
         self.kernel = Kernel::Unknown;

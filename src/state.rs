@@ -17,6 +17,7 @@ mod event;
 mod few;
 mod flows;
 mod guards;
+mod input_hash;
 mod local;
 mod names;
 mod object;
@@ -37,6 +38,7 @@ pub use desired::{ChangedFrontend, ChangedKeys, ChangedNodePorts, Compiled, Desi
 pub use event::{Decoded, Event, Kind, Received, UnreadableObject};
 pub use few::Few;
 pub use guards::Guards;
+pub use input_hash::InputHash;
 pub use local::{HealthCheck, HealthChecks, WithoutLocal};
 pub use names::{ObjectName, owner_tag};
 pub use object::{

@@ -68,7 +68,8 @@ fn options_that_are_named_exist() {
     let program = options(&["--help"]);
     let replay = options(&["replay", "--help"]);
     let doctor = options(&["doctor", "--help"]);
-    let pages = ["architecture", "configuration", "dataplane", "health", "metrics", "performance", "take-over"];
+    let pages =
+        ["architecture", "at-3-am", "configuration", "dataplane", "health", "metrics", "performance", "take-over"];
     let pages = pages.map(|page| format!("docs/{page}.md"));
     for page in std::iter::once("README.md").chain(pages.iter().map(String::as_str)) {
         for usage in usages(&read(&root().join(page))) {

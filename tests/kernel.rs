@@ -27,6 +27,12 @@ mod configuration;
 mod conntrack;
 #[path = "kernel/crashes.rs"]
 mod crashes;
+#[path = "kernel/drift.rs"]
+mod drift;
+#[path = "kernel/drift_costs.rs"]
+mod drift_costs;
+#[path = "kernel/drift_with_affinity.rs"]
+mod drift_with_affinity;
 #[path = "kernel/exposition.rs"]
 mod exposition;
 #[path = "kernel/input.rs"]
@@ -53,6 +59,8 @@ mod restarts;
 mod service_health;
 #[path = "kernel/source_ranges.rs"]
 mod source_ranges;
+#[path = "kernel/status.rs"]
+mod status;
 #[path = "kernel/upstream.rs"]
 mod upstream;
 #[path = "kernel/world.rs"]

@@ -26,6 +26,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         ("--write-config-to", args.write_config_to.is_some()),
         ("replay", matches!(args.command, Some(Subcommand::Replay(_)))),
         ("doctor", matches!(args.command, Some(Subcommand::Doctor(_)))),
+        ("status", matches!(args.command, Some(Subcommand::Status))),
     ];
     let mut given = commands.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
     let command = given.next().unwrap_or(PROXYING);
@@ -34,12 +35,13 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
     }
     let has_manifests = !args.manifests.is_empty();
     // A dry run takes all options of the proxy that it stands for, so that an operator can add --dry-run to them.
-    let scoped: [Scoped; 8] = [
+    let scoped: [Scoped; 9] = [
         ("--against", args.against.is_some(), &["--dry-run"]),
         ("--force", args.force, &["--cleanup"]),
         ("--timeout", args.timeout.is_some(), &["--dry-run", "--once"]),
         ("--take-over", args.take_over.is_some(), &[PROXYING, "--once", "--watch", "--dry-run"]),
         ("--beside-other-proxy", args.beside_other_proxy, &[PROXYING, "--once", "--watch", "--dry-run"]),
+        ("--drift", args.drift.is_some(), &[PROXYING, "--watch", "--dry-run"]),
         ("--record", args.record.is_some(), &[PROXYING, "--once", "--watch", "--dry-run"]),
         ("--manifests", has_manifests, &[PROXYING, "--once", "--watch", "--dry-run", "--init-only"]),
         ("--master", args.flags.value("master").is_some(), &[PROXYING, "--once", "--dry-run", "--init-only"]),
@@ -80,10 +82,26 @@ mod tests {
     use super::*;
 
     /// Every command, and every option that belongs to some of them.
-    const COMMANDS: [&str; 8] =
-        ["--once", "--dry-run", "--watch", "--cleanup", "--init-only", "--write-config-to=f", "replay j", "doctor"];
-    const OPTIONS: [&str; 6] =
-        ["--against=empty", "--force", "--timeout=5s", "--take-over=never", "--beside-other-proxy", "--record=r"];
+    const COMMANDS: [&str; 9] = [
+        "--once",
+        "--dry-run",
+        "--watch",
+        "--cleanup",
+        "--init-only",
+        "--write-config-to=f",
+        "replay j",
+        "doctor",
+        "status",
+    ];
+    const OPTIONS: [&str; 7] = [
+        "--against=empty",
+        "--force",
+        "--timeout=5s",
+        "--take-over=never",
+        "--beside-other-proxy",
+        "--record=r",
+        "--drift=observe",
+    ];
 
     fn refused(line: &str) -> bool {
         match Args::try_parse_from(format!("pointsman {line}").split_whitespace()) {
@@ -117,6 +135,8 @@ mod tests {
             ("--record=r", "--once"),
             ("--record=r", "--watch"),
             ("--record=r", "--dry-run"),
+            ("--drift=observe", "--watch"),
+            ("--drift=observe", "--dry-run"),
         ];
         for option in OPTIONS {
             for command in COMMANDS {
@@ -141,6 +161,7 @@ mod tests {
             "--write-config-to=f",
             "replay j",
             "doctor",
+            "status",
             "--take-over=force --record r --beside-other-proxy",
             "--cleanup=false --once",
             "--init-only=false --once",

@@ -18,7 +18,9 @@ use crate::dataplane::Family;
 use crate::engine::EngineSettings;
 use crate::host::raise_descriptor_limit;
 use crate::localhost::{LocalhostFollower, LoopbackLimits};
-use crate::observe::{AffinityFrontends, EventNote, EventType, Health, PortLimits, ServiceHealth};
+use crate::observe::{
+    AffinityFrontends, EventNote, EventType, FlowCounters, Health, PortLimits, ServiceHealth, watch_flows,
+};
 use crate::proxy::{AffinityFollower, FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
 use crate::tasks::Supervisor;
 use crate::watch::StartedSource;
@@ -61,6 +63,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let (events, writing) = source::start_events(args, api.as_ref(), &supervisor)?;
     let affinity = AffinityFrontends::default();
     if !args.once {
+        health.board().programs_by(backend.description());
         let refused =
             pages::serve(args, &health, &scope.families, affinity.clone(), &limits, &supervisor, &events, &decision)
                 .await;
@@ -70,6 +73,10 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
             return refused.map(|()| ExitCode::SUCCESS);
         }
         refused?;
+    }
+    if !args.once {
+        let watching = watch_flows(FlowCounters::of_this_namespace(), health.board().clone());
+        supervisor.spawn("the watch over connection tracking", watching);
     }
     let interrupted = signal::shutdown_signal();
     let StartedSource { events: mut received, ready: begun } =
@@ -124,6 +131,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     if !args.once && !loopback.is_empty() {
         let limits = LoopbackLimits::for_descriptors(descriptors);
         proxy = proxy.with(LocalhostFollower::start(loopback, limits, events.clone(), &supervisor));
+    }
+    if let Some(reaction) = args.reaction().filter(|_| !args.once) {
+        proxy = proxy.watching_over(reaction);
     }
     if !args.once {
         let service_health = ServiceHealth::new(health, &families, &settings.node_ports.unrestricted());

@@ -207,7 +207,7 @@ enum Part {
 }
 
 /// The chains and maps of single frontends in a table.
-fn own_objects(family: Family, table: &TableContents) -> BTreeMap<Frontend, InstalledAffinity> {
+pub(super) fn own_objects(family: Family, table: &TableContents) -> BTreeMap<Frontend, InstalledAffinity> {
     let mut own: BTreeMap<Frontend, InstalledAffinity> = BTreeMap::new();
     for (name, chain) in &table.chains {
         if let Some((step, frontend)) = own_chain(family, name) {
@@ -223,12 +223,12 @@ fn own_objects(family: Family, table: &TableContents) -> BTreeMap<Frontend, Inst
 }
 
 /// The step and frontend of a chain that belongs to one frontend of the table.
-fn own_chain(family: Family, name: &str) -> Option<(AffinityStep, Frontend)> {
+pub(super) fn own_chain(family: Family, name: &str) -> Option<(AffinityStep, Frontend)> {
     ChainName::parse_with_affinity(name).filter(|(_, frontend)| frontend.family() == family)
 }
 
 /// The frontend of a map that belongs to one frontend of the table.
-fn own_map(family: Family, name: &str) -> Option<Frontend> {
+pub(super) fn own_map(family: Family, name: &str) -> Option<Frontend> {
     name.parse::<SetName>().ok()?.frontend().filter(|frontend| frontend.family() == family)
 }
 

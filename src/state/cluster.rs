@@ -96,6 +96,16 @@ impl Cluster {
         self.existing_services().map(|(name, _)| &name.0)
     }
 
+    /// Services with their slices.
+    pub(super) fn services(&self) -> &OrdMap<HashedName, ServiceState> {
+        &self.services
+    }
+
+    /// The ranges of ClusterIPs.
+    pub(super) fn service_cidrs(&self) -> &OrdMap<ObjectName, Arc<ServiceCidr>> {
+        &self.service_cidrs
+    }
+
     /// Every Service that exists, ordered by the hash of its name.
     pub(super) fn existing_services(&self) -> impl Iterator<Item = (&HashedName, &ServiceState)> {
         self.services.iter().filter(|(_, state)| state.service.is_some())

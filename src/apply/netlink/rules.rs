@@ -358,7 +358,7 @@ fn register(words: usize) -> u32 {
 }
 
 /// The offset of an address in the network header, in bytes.
-fn address_offset(family: Family, field: Field) -> usize {
+pub(super) fn address_offset(family: Family, field: Field) -> usize {
     match (family, field) {
         (Family::Ip, Field::Saddr) => 12,
         (Family::Ip, _) => 16,

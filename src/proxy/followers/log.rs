@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::drift::DriftNews;
 use crate::engine::{Committed, Failed, Failure};
 use crate::follow::{Effort, Follower};
 use crate::state::{Compiled, Folded, Skipped, Snapshot};
@@ -52,6 +53,10 @@ impl Follower for LogFollower {
         );
     }
 
+    fn drift(&mut self, news: &DriftNews) {
+        log_drift(news);
+    }
+
     fn failed(&mut self, failed: &Failed, failure: &Failure, _: Duration) {
         if failed.is_search {
             let operations = failed.plan.operations.len();
@@ -63,6 +68,31 @@ impl Follower for LogFollower {
         } else {
             log_failure(failure, failed.failures);
         }
+    }
+}
+
+/// Logs that another program wrote to our tables, or that this is repaired.
+fn log_drift(news: &DriftNews) {
+    match news {
+        DriftNews::Found { report, pause, repairs } => {
+            let (by, what) = (report.writers(), report.deviations());
+            match *pause {
+                None => {
+                    tracing::error!("our tables were changed by {by}: {what}. They are only observed (--drift observe)")
+                }
+                Some(Duration::ZERO) => tracing::warn!("our tables were changed by {by}: {what}. Repairing them"),
+                Some(pause) => tracing::error!(
+                    "our tables were changed by {by} again, soon after each of {repairs} repairs: {what}. The next repair waits {pause:?}. \
+                     Stop that program from changing table ip pointsman and ip6 pointsman"
+                ),
+            }
+        }
+        DriftNews::Repaired { report, lasted, operations } => tracing::info!(
+            operations,
+            milliseconds = (lasted.as_secs_f64() * 1e6).round() / 1e3,
+            "our tables are as they should be again, after the change by {}",
+            report.writers()
+        ),
     }
 }
 
