@@ -20,8 +20,7 @@ use crate::tasks::Supervisor;
 pub(super) async fn serve(
     args: &Args,
     health: &Health,
-    families: &[Family],
-    affinity: AffinityFrontends,
+    (families, affinity): (&[Family], AffinityFrontends),
     limits: &PortLimits,
     supervisor: &Supervisor,
     events: &Events,

@@ -28,8 +28,6 @@ use crate::watch::StartedSource;
 /// The time that open HTTP requests and unwritten Events get when the process ends.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The time that the purge of remembered clients gets when the process ends.
-
 /// `--init-only`: what takes more permission than the rest.
 pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
     let backend = AnyBackend::open_tested(&args.backend_options(), &args.scope().families).await?;
@@ -65,7 +63,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     if !args.once {
         health.board().programs_by(backend.description());
         let refused =
-            pages::serve(args, &health, &scope.families, affinity.clone(), &limits, &supervisor, &events, &decision)
+            pages::serve(args, &health, (&scope.families, affinity.clone()), &limits, &supervisor, &events, &decision)
                 .await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);

@@ -40,7 +40,7 @@ pub(super) enum GuardNews {
     /// The listener failed, and has to be opened again.
     Deaf(Error),
     /// A comparison ended.
-    Compared { held: Acknowledged, differing: Result<Differing, Error>, took: Duration },
+    Compared { held: Box<Acknowledged>, differing: Result<Differing, Error>, took: Duration },
 }
 
 impl Guard {
@@ -116,7 +116,7 @@ impl Guard {
         };
         let broken_off = |error| Error::Io { doing: "comparing our tables", source: std::io::Error::other(error) };
         let differing = ended.map_err(broken_off).flatten();
-        GuardNews::Compared { held, differing, took: clock::now().since(began) }
+        GuardNews::Compared { held: Box::new(held), differing, took: clock::now().since(began) }
     }
 
     /// What was heard and is waiting.

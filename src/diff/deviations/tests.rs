@@ -34,12 +34,15 @@ const RECALL: &str = "recall-10.96.0.1-tcp-80";
 const REMEMBER: &str = "remember-10.96.0.1-tcp-80";
 const CLIENTS: &str = "clients-10.96.0.1-tcp-80";
 
+/// What another program does to a table.
+type Change = Box<dyn FnOnce(&mut TableContents)>;
+
 #[test]
 fn the_chains_and_maps_of_frontends_are_compared_with_what_these_have() {
     let world = world();
     assert_eq!(found(&world, |_| {}), [""; 0]);
     let edited = |name: &str| format!("chain {name} of ip was edited or is missing");
-    let mut changes: Vec<(&str, Box<dyn FnOnce(&mut TableContents)>, Vec<String>)> = Vec::new();
+    let mut changes: Vec<(&str, Change, Vec<String>)> = Vec::new();
     changes.push(("a chain is missing", Box::new(|table| drop(table.chains.remove(RECALL))), vec![edited(RECALL)]));
     let edit = |table: &mut TableContents| table.chains.get_mut(REMEMBER).expect("a chain").fingerprint = None;
     changes.push(("a rule was edited", Box::new(edit), vec![edited(REMEMBER)]));

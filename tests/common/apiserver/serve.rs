@@ -108,7 +108,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
         fault => match list(&shared, resource, &query, format, fault) {
             Ok(body) => body,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         },
     };
     Response::builder().header("content-type", format.content_type(watch)).body(body).unwrap()
@@ -178,12 +178,12 @@ fn list(
     query: &Query,
     format: Format,
     fault: Option<Fault>,
-) -> Result<Body, Response> {
+) -> Result<Body, Box<Response>> {
     let store = shared.store.lock().unwrap();
     let token = query.get("continue").and_then(|token| token.split_once('~'));
     let revision = token.map_or(store.revision(), |(revision, _)| revision.parse().unwrap());
     if store.is_expired(revision) {
-        return Err(status(format, 410, "Expired"));
+        return Err(Box::new(status(format, 410, "Expired")));
     }
     let mut items = store.list(resource, &query.selection(), token.map(|(_, after)| after));
     let limit = query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
