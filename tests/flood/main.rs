@@ -11,7 +11,6 @@
 
 mod cluster;
 #[path = "../common/mod.rs"]
-#[allow(dead_code, reason = "other tests use more of it")]
 mod common;
 mod traffic;
 
@@ -158,7 +157,8 @@ fn run(goal: &Goal, nft: &Path) -> Done {
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 host.enter(|| drive(goal, &mut flooded, (&ready, &focus), || traffic::counts(&host, nft)))
             }));
-            (ready.store(true, Ordering::Relaxed), ends.store(true, Ordering::Relaxed));
+            ready.store(true, Ordering::Relaxed);
+            ends.store(true, Ordering::Relaxed);
             done
         });
         while !ready.load(Ordering::Relaxed) {
