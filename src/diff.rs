@@ -28,7 +28,7 @@
 //!
 //! Call a set that leads somewhere a *gate* (a class, `external`, `reject-services`, …), and what is found behind it *content* (slots,
 //! allowed sources, `hairpin`). `P` is divided: a batch adds and replaces everything, and deletes what no packet can need. What is
-//! left is deleted in later batches, when no packet is among the rules that began before ([`Deletion`], `lookups` and `leftovers`).
+//! left is deleted in later batches, when no packet is among the rules that began before (`lookups` and `leftovers`).
 //! What is left over is part of `P.next`; after the last batch laws 1 to 3 hold for all of them together. [`diff`] plans everything at once.
 //!
 //! A plan for some of the keys that differ is a smaller plan of the same kind: so the [engine](crate::engine) commits a large change in

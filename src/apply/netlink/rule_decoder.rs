@@ -388,9 +388,9 @@ fn key(family: Family, loads: &[Step<'_>], set: SetName) -> Option<Expr> {
 /// Whether these expressions load exactly the key of a map and then its data, which begins so many words after the first register.
 fn is_element(family: Family, loads: &[Step<'_>], map: SetName, data: u32) -> bool {
     let (mut expected, words) = loads_of(family, &Expr::key_of(map), 0);
-    expected.extend(loads_of(family, &Expr::data_of(map), data).0);
-    // nft begins with the next register of 16 bytes.
-    (data == words || data == words.next_multiple_of(4)) && loads == expected
+    let words = words.next_multiple_of(4);
+    expected.extend(loads_of(family, &Expr::data_of(map), words).0);
+    words == data && loads == expected
 }
 
 /// The expressions that load a key into the registers from so many words after the first on, and the number of the next free word.

@@ -141,7 +141,8 @@ impl ExpressionWriter<'_> {
 
     /// Changes what a map has for the packet. With a timeout in seconds, which starts again if the map has the key already.
     fn change_by_packet(&mut self, operation: u32, map: SetName, seconds: Option<u32>) {
-        let data = self.fields(&Expr::key_of(map), 0);
+        // The data begins in a register of 16 bytes, as nft writes it.
+        let data = self.fields(&Expr::key_of(map), 0).next_multiple_of(4);
         self.fields(&Expr::data_of(map), data);
         self.expression("dynset", |out| {
             out.put_name(NFTA_DYNSET_SET_NAME, &map.to_string());

@@ -72,21 +72,3 @@ fn a_rule_with_one_bit_changed_is_another_rule_or_none() {
         }
     }
 }
-
-#[test]
-fn data_in_the_register_that_nft_takes_is_the_same_rule_and_in_any_other_none() {
-    let rule = own_chains().swap_remove(0).rules.swap_remove(0);
-    let mut writer = MessageWriter::default();
-    put(&mut writer, &rule);
-    for (register, expected) in [(NFT_REG_1 + 1, Some(&rule)), (NFT_REG_1 + 2, None)] {
-        let bytes = writer.bytes.clone();
-        // The second word, where the program has the data.
-        let ours = (NFT_REG32_00 + 1).to_be_bytes();
-        let mut moved = bytes.clone();
-        for at in (0..bytes.len() - 4).step_by(4).filter(|at| bytes[*at..at + 4] == ours) {
-            moved[at..at + 4].copy_from_slice(&register.to_be_bytes());
-        }
-        assert_ne!(moved, bytes);
-        assert_eq!(decode(rule.family, Attributes(&moved)).as_ref(), expected);
-    }
-}
