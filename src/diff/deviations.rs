@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::acknowledged::{Acknowledged, InstalledTable, own_chain, own_map, own_objects};
+use super::acknowledged::{Acknowledged, Installed, InstalledTable, own_chain, own_map, own_objects};
 use super::affinity::InstalledAffinity;
 use super::plan::Plan;
 use super::shared::SharedElement;
@@ -44,8 +44,34 @@ pub enum Deviation {
 pub struct Differing {
     /// By [`Family::index`].
     programs: [Vec<Deviation>; 2],
-    frontends: Vec<Frontend>,
+    frontends: Vec<DifferingFrontend>,
     shared: Vec<SharedElement>,
+}
+
+/// Where a frontend differs.
+#[derive(Clone, Debug)]
+struct DifferingFrontend {
+    frontend: Frontend,
+    /// Its own chains and map of clients.
+    own: Vec<Deviation>,
+    /// Its elements differ.
+    in_elements: bool,
+}
+
+impl DifferingFrontend {
+    fn new(frontend: Frontend, held: Option<&Installed>, read: Option<&Installed>) -> Self {
+        let (nothing, mut own) = (InstalledAffinity::default(), Vec::new());
+        let affinity = |it: Option<&'_ Installed>| it.and_then(|it| it.affinity.as_deref()).cloned();
+        let [held_own, read_own] = [held, read].map(|it| affinity(it).unwrap_or_else(|| nothing.clone()));
+        compare_own_objects(frontend, &held_own, &read_own, &mut own);
+        // The same objects of its own on both sides.
+        let alike = |it: Option<&Installed>, lists| {
+            let affinity = Some(Box::new(InstalledAffinity { lists, ..nothing.clone() }));
+            Installed { affinity, ..it.cloned().unwrap_or_default() }
+        };
+        let in_elements = alike(held, held_own.lists) != alike(read, read_own.lists);
+        Self { frontend, own, in_elements }
+    }
 }
 
 impl Acknowledged {
@@ -119,7 +145,13 @@ impl Acknowledged {
         let other = self.frontends.iter().filter(|(frontend, held)| read.frontends.get(*frontend) != Some(*held));
         let unknown = read.frontends.keys().filter(|frontend| !self.frontends.contains_key(*frontend));
         let frontends = other.map(|(frontend, _)| frontend).chain(unknown);
-        differing.frontends = frontends.filter(|frontend| families.contains(&frontend.family())).copied().collect();
+        let frontends = frontends.filter(|frontend| families.contains(&frontend.family()));
+        let installed = |of: &Self, frontend: &Frontend| of.frontends.get(frontend).cloned();
+        let compare = |frontend: &Frontend| {
+            let (held, read) = (installed(self, frontend), installed(read, frontend));
+            DifferingFrontend::new(*frontend, held.as_deref(), read.as_deref())
+        };
+        differing.frontends = frontends.map(compare).collect();
         differences(self.shared.iter(), read.shared.iter(), |_, element| {
             if families.contains(&element.key.family()) {
                 differing.shared.push(*element);
@@ -145,12 +177,15 @@ impl Differing {
                 found.append(&mut self.programs[family.index()]);
             }
         }
-        self.frontends.retain(|frontend| match (before.frontends.get(frontend), now.frontends.get(frontend)) {
+        let is_as_before = |frontend: &Frontend| match (before.frontends.get(frontend), now.frontends.get(frontend)) {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),
             (before, now) => before.is_none() && now.is_none(),
-        });
-        if let Some(first) = self.frontends.first() {
-            found.push(Deviation::Frontends(self.frontends.len(), *first));
+        };
+        self.frontends.retain(|differing| is_as_before(&differing.frontend));
+        found.extend(self.frontends.iter_mut().flat_map(|differing| differing.own.drain(..)));
+        let mut in_elements = self.frontends.iter().filter(|differing| differing.in_elements);
+        if let Some(first) = in_elements.next() {
+            found.push(Deviation::Frontends(1 + in_elements.count(), first.frontend));
         }
         self.shared.retain(|element| before.shared.contains(element) == now.shared.contains(element));
         if let Some(first) = self.shared.first() {

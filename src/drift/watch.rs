@@ -16,6 +16,8 @@ const COMPARE_SHARE: u32 = 400;
 const MIN_COMPARE_PAUSE: Duration = Duration::from_secs(1);
 /// The time from one comparison to the next while nothing is suspected.
 const QUIET_COMPARE_PAUSE: Duration = Duration::from_secs(600);
+/// The longest time from the repair to its end: under many changes something always waits to be deleted.
+const MAX_TIDYING: Duration = Duration::from_secs(1);
 /// The most processes that are named.
 const MAX_WRITERS: usize = 4;
 
@@ -89,6 +91,8 @@ struct Drift {
 enum Stage {
     RepairAt(Moment),
     Repairing,
+    /// Everything is programmed, and what is not asked for is deleted when no packet can need it, at the latest then.
+    Tidying(Moment),
     Observed,
 }
 
@@ -168,8 +172,10 @@ impl DriftWatch {
             drift.stage = Stage::Repairing;
             return DriftStep::Repair;
         }
-        if self.is_repairing() {
-            return DriftStep::Wait(None);
+        match self.drift.as_ref().map(|drift| drift.stage) {
+            Some(Stage::Repairing) => return DriftStep::Wait(None),
+            Some(Stage::Tidying(at)) => return DriftStep::Wait(Some(at)),
+            _ => {}
         }
         if self.wants_look && self.look_at <= now {
             return DriftStep::Look;
@@ -273,20 +279,30 @@ impl DriftWatch {
         }
     }
 
-    /// A plan was committed. `after_reading`: the tables were read before it; `is_last`: everything is programmed.
-    pub fn committed(&mut self, plan: &Plan, after_reading: bool, is_last: bool, now: Moment) -> Vec<DriftNews> {
+    /// A plan was committed. `after_reading`: the tables were read before it; `is_last`: everything is programmed; `has_leftovers`: what is
+    /// not asked for waits to be deleted.
+    pub fn committed(
+        &mut self,
+        plan: &Plan,
+        (after_reading, is_last, has_leftovers): (bool, bool, bool),
+        now: Moment,
+    ) -> Vec<DriftNews> {
         for change in plan.tables.iter().filter(|change| change.created || change.rebuilt) {
             self.handles[change.family.index()] = None;
             // Learns the new number.
             self.wants_look = true;
         }
-        let Some(drift) = self.drift.as_mut().filter(|drift| drift.stage == Stage::Repairing) else {
-            return Vec::new();
-        };
-        let mut news = Vec::new();
+        let is_own = |drift: &&mut Drift| matches!(drift.stage, Stage::Repairing | Stage::Tidying(_));
+        let Some(drift) = self.drift.as_mut().filter(is_own) else { return Vec::new() };
         drift.operations += plan.operations.len();
+        if drift.stage != Stage::Repairing {
+            return self.tidied(has_leftovers, now).into_iter().collect();
+        }
+        let mut news = Vec::new();
         if after_reading && !drift.is_told {
-            if plan.is_empty() {
+            // Of a failure nothing but our own leftovers may be there.
+            let is_nothing = !has_leftovers || drift.report.deviations.is_empty();
+            if plan.is_empty() && is_nothing {
                 self.drift = None;
                 (self.verified, self.compared) = (Some(now), Some(now));
                 return news;
@@ -299,11 +315,19 @@ impl DriftWatch {
             news.push(DriftNews::Found { report: drift.report.clone(), pause: Some(Duration::ZERO), repairs });
         }
         if is_last {
-            let operations = drift.operations;
+            drift.stage = Stage::Tidying(now + MAX_TIDYING);
             self.pace.repaired(now);
-            news.extend(self.is_over(operations, now));
+            news.extend(self.tidied(has_leftovers, now));
         }
         news
+    }
+
+    /// Ends a repair when nothing waits to be deleted any more.
+    pub fn tidied(&mut self, has_leftovers: bool, now: Moment) -> Option<DriftNews> {
+        let drift = self.drift.as_ref()?;
+        let Stage::Tidying(at) = drift.stage else { return None };
+        let operations = drift.operations;
+        (!has_leftovers || at <= now).then(|| self.is_over(operations, now)).flatten()
     }
 
     fn found(&mut self, suspicion: Option<Suspicion>, deviations: Vec<Deviation>, now: Moment) -> Option<DriftNews> {

@@ -13,6 +13,8 @@ impl<B: Backend> Proxy<B> {
     pub(super) async fn watch_over(&mut self) -> Option<Moment> {
         loop {
             let guard = self.guard.as_mut()?;
+            let over = guard.watch.tidied(self.engine.has_leftovers(), clock::now());
+            over.iter().for_each(|news| tell(&mut self.followers, news));
             let held = self.engine.acknowledged();
             match (guard.watch.next(held.is_some(), clock::now()), held) {
                 (DriftStep::Wait(at), _) => return at,
@@ -107,7 +109,8 @@ impl<B: Backend> Proxy<B> {
         let Some(guard) = &mut self.guard else { return };
         guard.open_again(&self.backend);
         guard.counts.follow(&committed.plan.operations, |_, _| {});
-        let news = guard.watch.committed(&committed.plan, committed.after_reading, committed.is_caught_up(), now);
+        let progress = (committed.after_reading, committed.is_caught_up(), self.engine.has_leftovers());
+        let news = guard.watch.committed(&committed.plan, progress, now);
         if committed.is_caught_up() {
             guard.caught_up(&self.backend);
         }

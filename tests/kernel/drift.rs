@@ -303,7 +303,16 @@ fn tables_with_every_kind_of_set_are_as_expected_after_commits_of_others() {
     until(&proxy, "everything was compared", is_compared);
     assert_eq!(count(&proxy, FOUND), 0, "{}", proxy.log());
     let listing = world.node.nft(&["list", "table", "ip", "pointsman"]);
-    for set in ["allowed-sources", "clients-10.96.0.40-tcp-80", "slots-16", "local-endpoints", "hairpin"] {
+    for set in [
+        "set allowed-sources-24 ",
+        "map recall-clients ",
+        "map nodeport-remember-clients ",
+        "affinity-slots-16 ",
+        "map endpoint-ids ",
+        "map endpoints-by-id ",
+        "map clients-10.96.0.40-tcp-80 ",
+        "set hairpin ",
+    ] {
         assert!(listing.contains(set), "{set} is not in {listing}");
     }
     world.settle();

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use pointsman::apply::{Backend, Netlink};
 use pointsman::dataplane::Family::{Ip, Ip6};
-use pointsman::dataplane::{Element, Key, Object, Operation, SetName};
+use pointsman::dataplane::{Element, ElementCounts, Key, Object, Operation, SetName};
+use pointsman::diff::Acknowledged;
 
 use crate::drift::{FOUND, REPAIRED, can_hear, count, nft, outage};
 use crate::world::World;
@@ -59,6 +60,43 @@ fn a_commit_costs_little_more_while_other_programs_are_heard() {
                 times.push(began.elapsed());
             }
             println!("a look at both tables takes {:?} (p50)", median(times));
+        });
+    });
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn a_look_at_many_frontends_with_session_affinity() {
+    let Some(world) = World::with_web(&[11, 12, 13]) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let text: String = (0..5_000)
+        .map(|n| {
+            let ip = format!("10.96.{}.{}", 1 + n / 250, 1 + n % 250);
+            format!(
+                "---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{n}, namespace: many}}\nspec: {{clusterIP: {ip}, clusterIPs: \
+                 [{ip}], sessionAffinity: ClientIP, ports: [{{name: http, port: 80, protocol: TCP}}]}}\n---\napiVersion: \
+                 discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s{n}-1, namespace: many, labels: \
+                 {{kubernetes.io/service-name: s{n}}}}}\naddressType: IPv4\nports: [{{name: http, port: 8080, protocol: TCP}}]\n\
+                 endpoints: [{{addresses: [10.128.0.11], conditions: {{ready: true}}}}]\n"
+            )
+        })
+        .collect();
+    world.manifests.apply_text("many.yaml", &text);
+    world.sync();
+    world.node.host.enter(|| {
+        runtime.block_on(async {
+            let mut netlink = Netlink::open().expect("a socket");
+            let tables = netlink.read(&[Ip, Ip6]).await.expect("read");
+            let held = Acknowledged::from(tables);
+            let mut counts = ElementCounts::default();
+            counts.restart(&held.count_elements());
+            for _ in 0..5 {
+                let began = Instant::now();
+                let outline = netlink.outline(&[Ip, Ip6]).await.expect("read").expect("an outline");
+                let read = began.elapsed();
+                assert_eq!(held.deviations(&outline, &counts, &[Ip, Ip6]), []);
+                println!("5,000 frontends with affinity: read in {read:?}, compared in {:?}", began.elapsed() - read);
+            }
         });
     });
 }

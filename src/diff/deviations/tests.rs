@@ -93,8 +93,17 @@ fn a_comparison_finds_a_missing_chain_of_a_frontend() {
     assert!(differing(tables.clone()).is_empty());
     let mut table = tables.get(Family::Ip).expect("a table").clone();
     table.chains.remove(RECALL);
-    tables.set(Family::Ip, Some(table));
+    let mut changed = tables.clone();
+    changed.set(Family::Ip, Some(table));
     let held = world.acknowledged();
+    let found = differing(changed).deviations(&held, &held);
+    let found: Vec<String> = found.iter().map(Deviation::to_string).collect();
+    assert_eq!(found, [format!("chain {RECALL} of ip was edited or is missing")]);
+    let mut table = tables.get(Family::Ip).expect("a table").clone();
+    let by_id = SetName::EndpointsById(crate::dataplane::EndpointList::Any);
+    let first = table.elements.iter().position(|element| element.set == by_id).expect("an element");
+    table.elements.remove(first);
+    tables.set(Family::Ip, Some(table));
     let found = differing(tables).deviations(&held, &held);
     assert!(matches!(found.as_slice(), [Deviation::Frontends(1, _)]), "{found:?}");
 }

@@ -71,7 +71,19 @@ impl Watched {
     fn settle(&mut self, operations: usize) -> Vec<DriftNews> {
         let operation = crate::dataplane::Operation::add(Family::Ip, crate::dataplane::Object::Table);
         let plan = Plan { operations: vec![operation; operations], ..Plan::default() };
-        self.watch.committed(&plan, true, true, self.now)
+        self.watch.committed(&plan, (true, true, false), self.now)
+    }
+
+    /// The same, and what is not asked for waits to be deleted.
+    fn settle_later(&mut self) -> Vec<DriftNews> {
+        self.watch.committed(&Plan::default(), (true, true, true), self.now)
+    }
+
+    /// A commit of this many operations which deletes what waited.
+    fn tidy(&mut self, operations: usize, has_leftovers: bool) -> Vec<DriftNews> {
+        let operation = crate::dataplane::Operation::add(Family::Ip, crate::dataplane::Object::Table);
+        let plan = Plan { operations: vec![operation; operations], ..Plan::default() };
+        self.watch.committed(&plan, (false, false, has_leftovers), self.now)
     }
 }
 
@@ -222,4 +234,48 @@ fn messages_that_were_lost_are_a_cause_to_look_and_to_compare() {
     watched.watch.lost(watched.now);
     assert_eq!((watched.step(), watched.look()), (DriftStep::Look, None));
     assert_eq!(watched.step(), DriftStep::Compare);
+}
+
+#[test]
+fn a_repair_is_over_when_what_is_not_asked_for_is_deleted() {
+    let mut watched = Watched::new(Reaction::Repair);
+    let found = vec![Deviation::Elements(Family::Ip, SetName::RejectServices, 1)];
+    for confirmed_by_look in [true, false] {
+        watched.pass(120_000);
+        watched.hear("nft");
+        if confirmed_by_look {
+            let kept = watched.world.kernel.clone();
+            watched.world.kernel.remove_table(Family::Ip);
+            assert!(watched.look().is_some());
+            watched.world.kernel = kept;
+        } else {
+            watched.look();
+            watched.step();
+            assert_eq!(watched.watch.compared(Some(found.clone()), TOOK, watched.now), None);
+        }
+        assert_eq!(watched.step(), DriftStep::Repair);
+        let news = watched.settle_later();
+        assert_eq!(news.len(), usize::from(!confirmed_by_look), "found, and not repaired yet: {news:?}");
+        assert!(watched.watch.drift().is_some());
+        watched.pass(50);
+        let news = watched.tidy(1, false);
+        assert!(matches!(news.as_slice(), [DriftNews::Repaired { operations: 1, .. }]), "{news:?}");
+    }
+}
+
+#[test]
+fn under_changes_that_always_leave_something_a_repair_is_over_after_a_second() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.hear("nft");
+    let kept = watched.world.kernel.clone();
+    watched.world.kernel.remove_table(Family::Ip);
+    watched.look();
+    watched.world.kernel = kept;
+    assert_eq!(watched.step(), DriftStep::Repair);
+    assert!(watched.settle_later().is_empty());
+    watched.pass(999);
+    assert!(watched.tidy(1, true).is_empty());
+    assert!(matches!(watched.step(), DriftStep::Wait(Some(_))));
+    watched.pass(1);
+    assert!(matches!(watched.watch.tidied(true, watched.now), Some(DriftNews::Repaired { .. })));
 }
