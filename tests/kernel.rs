@@ -29,8 +29,6 @@ mod conntrack;
 mod crashes;
 #[path = "kernel/drift.rs"]
 mod drift;
-#[path = "kernel/drift_costs.rs"]
-mod drift_costs;
 #[path = "kernel/drift_with_affinity.rs"]
 mod drift_with_affinity;
 #[path = "kernel/exposition.rs"]
