@@ -15,6 +15,7 @@ pub mod dataplane;
 pub mod diff;
 pub mod doctor;
 pub mod engine;
+pub mod explain;
 #[cfg(test)]
 mod fixtures;
 pub mod follow;

@@ -27,6 +27,8 @@ mod configuration;
 mod conntrack;
 #[path = "kernel/crashes.rs"]
 mod crashes;
+#[path = "kernel/explain.rs"]
+mod explain;
 #[path = "kernel/exposition.rs"]
 mod exposition;
 #[path = "kernel/input.rs"]

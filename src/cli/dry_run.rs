@@ -11,7 +11,7 @@ use super::args::{Against, Args};
 use super::logging::Progress;
 use super::{DIFFERENCES, output, signal, source};
 use crate::apply::{AnyBackend, Backend};
-use crate::diff::Acknowledged;
+use crate::diff::{Acknowledged, Scope};
 use crate::engine::{Engine, EngineSettings, Moment, Next};
 use crate::proxy::log_skipped;
 use crate::tasks::Supervisor;
@@ -30,23 +30,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         Against::Kernel => Some(AnyBackend::open_for_reading(&args.backend_options()).await?),
         Against::Empty => None,
     };
-    let view = args.view(&args.node_name()?);
-    let timeout = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let supervisor = Supervisor::default();
-    let StartedSource { mut events, ready } =
-        source::start(args, source::api_client(args).await?, progress, &Connection::default(), &supervisor).await?;
-    ready.await?;
-    let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
-    let mut engine = Engine::new(EngineSettings { slice_goal: None, ..EngineSettings::new(scope, view) });
-    tokio::select! {
-        complete = fold_until_complete(&mut engine, &mut events) => complete?,
-        () = supervisor.shutdown().cancelled() => supervisor.check()?,
-        () = signal::shutdown_signal() => bail!("interrupted before the lists were complete"),
-        () = sleep(timeout) => bail!(
-            "there were no complete lists within {timeout:?}. The warnings above say why; --timeout sets how long to wait"
-        ),
-    }
-    drop(waiting);
+    let mut engine = complete_engine(args, scope, progress).await?;
     let now = Moment::default();
     let plan = loop {
         match engine.next(now) {
@@ -66,6 +50,28 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     Ok(ExitCode::from(if plan.is_empty() { 0 } else { DIFFERENCES }))
 }
 
+/// An engine that has heard and compiled the complete cluster, before an unknown kernel.
+pub(super) async fn complete_engine(args: &Args, scope: Scope, progress: &Progress) -> anyhow::Result<Engine> {
+    let view = args.view(&args.node_name()?);
+    let timeout = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let supervisor = Supervisor::default();
+    let StartedSource { mut events, ready } =
+        source::start(args, source::api_client(args).await?, progress, &Connection::default(), &supervisor).await?;
+    ready.await?;
+    let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
+    let mut engine = Engine::new(EngineSettings { slice_goal: None, ..EngineSettings::new(scope, view) });
+    tokio::select! {
+        complete = fold_until_complete(&mut engine, &mut events) => complete?,
+        () = supervisor.shutdown().cancelled() => supervisor.check()?,
+        () = signal::shutdown_signal() => bail!("interrupted before the lists were complete"),
+        () = sleep(timeout) => bail!(
+            "there were no complete lists within {timeout:?}. The warnings above say why; --timeout sets how long to wait"
+        ),
+    }
+    drop(waiting);
+    Ok(engine)
+}
+
 /// Folds events until all lists are complete, compiles them, and logs what was left out.
 async fn fold_until_complete(engine: &mut Engine, events: &mut mpsc::Receiver<Received>) -> anyhow::Result<()> {
     while !engine.snapshot().cluster().is_complete() {
@@ -82,7 +88,6 @@ async fn fold_until_complete(engine: &mut Engine, events: &mut mpsc::Receiver<Re
 mod tests {
     use super::*;
     use crate::dataplane::Options;
-    use crate::diff::Scope;
     use crate::fixtures::{NODE, empty_lists, name, service, slice};
     use crate::state::{Cluster, Event, View};
 

@@ -115,6 +115,11 @@ impl Acknowledged {
         counts
     }
 
+    /// The features of the program that the table of a family has; `None` if there is no table.
+    pub fn features(&self, family: Family) -> Option<&ProgramFeatures> {
+        self.tables[family.index()].as_ref().map(|table| &table.features)
+    }
+
     /// Whether there is a table of this family.
     pub fn has_table(&self, family: Family) -> bool {
         self.tables[family.index()].is_some()

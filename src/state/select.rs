@@ -7,6 +7,10 @@ use std::sync::Arc;
 use super::object::{EndpointPlace, EndpointSlice, ServicePort, SliceEndpoint};
 use crate::dataplane::{Endpoint, Family, SizeClass};
 
+mod judge;
+
+pub use judge::{EndpointReason, JudgedEndpoint};
+
 /// Endpoints of one service port and family after selection; each list in order, without repetitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ChosenEndpoints {

@@ -1,331 +1,52 @@
 //! Running the rules of a kernel in memory on a packet.
-//!
-//! A packet passes the hooks as in a real kernel, as far as it matters here: the first packet of a connection decides its
-//! destination translation, and a packet that this host sends to itself leaves by the loopback interface and arrives again.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{MemoryKernel, MemorySet, MemoryTable};
+use super::{MemoryKernel, MemoryTable};
 use crate::dataplane::{
-    Action, ChainName, ChainType, Condition, Element, Endpoint, EndpointId, Expr, Family, Field, Hook, Key, KeyField,
-    Protocol, Rule, SetName, Value,
+    BaseChain, Family, Key, Packet, PacketOutcome, PacketTable, Rule, SetName, Value, packet_outcomes, untouched,
 };
-
-/// A packet with ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packet {
-    /// The source address.
-    pub saddr: IpAddr,
-    /// The destination address.
-    pub daddr: IpAddr,
-    /// The transport protocol.
-    pub protocol: Protocol,
-    /// The destination port.
-    pub dport: u16,
-    /// The interface by which it arrives; `None` if this host sends it.
-    pub iif: Option<String>,
-    /// Whether it opens a connection.
-    pub opens: bool,
-}
-
-/// What the rules do with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PacketOutcome {
-    /// It goes on.
-    Goes {
-        /// Its destination.
-        to: Endpoint,
-        /// Whether this is another destination than the packet had.
-        translated: bool,
-        /// Whether its source address becomes one of this host's.
-        masqueraded: bool,
-    },
-    /// It is dropped.
-    Dropped,
-    /// It is answered with a TCP reset.
-    Reset,
-    /// It is answered with ICMP or ICMPv6 port unreachable.
-    Refused,
-}
 
 impl MemoryKernel {
     /// Every outcome that a packet can have, over all random numbers, on a host with these addresses.
     pub fn outcomes(&self, packet: &Packet, host: &BTreeSet<IpAddr>) -> BTreeSet<PacketOutcome> {
-        let family = Family::from_addr(packet.daddr);
-        let sent = PacketState::from_packet(packet);
-        let Some(table) = &self.tables[family.index()] else { return BTreeSet::from([sent.outcome()]) };
-        let mut walk = PacketWalk { table, packet, host, family, outcomes: BTreeSet::new() };
-        let states = BTreeSet::from([sent]);
-        let left = if packet.iif.is_some() { walk.arrives(states) } else { walk.is_sent(states) };
-        let mut outcomes = walk.outcomes;
-        outcomes.extend(left.into_iter().map(PacketState::outcome));
-        outcomes
+        match &self.tables[Family::from_addr(packet.daddr).index()] {
+            Some(table) => packet_outcomes(table, packet, host),
+            None => BTreeSet::from([untouched(packet)]),
+        }
     }
 }
 
-/// What rules can change about a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct PacketState {
-    to: Endpoint,
-    translated: bool,
-    masqueraded: bool,
-    mark: u32,
-    priority: EndpointId,
-}
-
-/// How a packet leaves a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum ChainExit {
-    /// It returns to the chain that it came from.
-    Back,
-    /// It is accepted: no other chain at this priority of the hook sees it.
-    Accepted,
-}
-
-/// The way of one packet through the hooks.
-struct PacketWalk<'a> {
-    table: &'a MemoryTable,
-    packet: &'a Packet,
-    host: &'a BTreeSet<IpAddr>,
-    family: Family,
-    /// The outcomes of the ways that ended.
-    outcomes: BTreeSet<PacketOutcome>,
-}
-
-impl PacketState {
-    fn from_packet(packet: &Packet) -> Self {
-        let to = Endpoint { addr: packet.daddr, port: packet.dport };
-        Self { to, translated: false, masqueraded: false, mark: 0, priority: EndpointId(0) }
+impl PacketTable for MemoryTable {
+    fn base_chains(&self) -> Vec<(BaseChain, &str)> {
+        self.chains.iter().filter_map(|(name, chain)| Some((chain.base?, name.as_str()))).collect()
     }
 
-    fn translated_to(self, to: Endpoint) -> Self {
-        Self { to, translated: true, ..self }
+    fn rules(&self, chain: &str) -> &[Rule] {
+        self.chains.get(chain).map_or(&[], |chain| &chain.rules)
     }
 
-    fn outcome(self) -> PacketOutcome {
-        PacketOutcome::Goes { to: self.to, translated: self.translated, masqueraded: self.masqueraded }
-    }
-}
-
-impl PacketWalk<'_> {
-    /// Runs the hooks for a packet that arrives: for this host, or to be forwarded.
-    fn arrives(&mut self, states: BTreeSet<PacketState>) -> BTreeSet<PacketState> {
-        let states = self.hook(Hook::Prerouting, true, states);
-        let (here, elsewhere) = self.by_route(states);
-        let mut left = self.hook(Hook::Input, true, here);
-        let passing = self.hook(Hook::Forward, true, elsewhere);
-        left.extend(self.hook(Hook::Postrouting, true, passing));
-        left
-    }
-
-    /// Runs the hooks for a packet that this host sends: to another host, or to itself.
-    fn is_sent(&mut self, states: BTreeSet<PacketState>) -> BTreeSet<PacketState> {
-        let states = self.hook(Hook::Output, true, states);
-        let states = self.hook(Hook::Postrouting, true, states);
-        let (here, mut left) = self.by_route(states);
-        // The connection is tracked by now, and its translation decided.
-        let here = self.hook(Hook::Prerouting, false, here);
-        left.extend(self.hook(Hook::Input, false, here));
-        left
-    }
-
-    /// Splits by the destination: this host, and others.
-    fn by_route(&self, states: BTreeSet<PacketState>) -> (BTreeSet<PacketState>, BTreeSet<PacketState>) {
-        states.into_iter().partition(|state| self.host.contains(&state.to.addr))
-    }
-
-    /// All base chains of a hook, in order of their priorities.
-    fn hook(&mut self, hook: Hook, translates: bool, mut states: BTreeSet<PacketState>) -> BTreeSet<PacketState> {
-        let of_hook = |base: &crate::dataplane::BaseChain| {
-            base.hook == hook && (base.kind == ChainType::Filter || (translates && self.packet.opens))
-        };
-        let chains = self.table.chains.iter();
-        let mut chains: Vec<(i32, &str)> =
-            chains.filter_map(|(name, chain)| Some((chain.base.filter(of_hook)?.priority, name.as_str()))).collect();
-        chains.sort_unstable();
-        for (_, name) in chains {
-            // The policy is to accept, so it makes no difference how the packet leaves.
-            states = states.into_iter().flat_map(|state| self.chain(name, state)).map(|(_, state)| state).collect();
-        }
-        states
-    }
-
-    /// The states in which a packet can leave a chain.
-    fn chain(&mut self, name: &str, state: PacketState) -> BTreeSet<(ChainExit, PacketState)> {
-        let rules: &[Rule] = self.table.chains.get(name).map_or(&[], |chain| &chain.rules);
-        let mut left = BTreeSet::new();
-        let mut here = BTreeSet::from([state]);
-        for rule in rules {
-            let mut next = BTreeSet::new();
-            for condition in &rule.conditions {
-                here = here.into_iter().flat_map(|state| self.meets(condition, state, &mut next)).collect();
-            }
-            for state in here {
-                self.act(&rule.action, state, &mut next, &mut left);
-            }
-            here = next;
-        }
-        left.extend(here.into_iter().map(|state| (ChainExit::Back, state)));
-        left
-    }
-
-    /// Does what a rule says. The packet then goes on to the `next` rule, has `left` the chain, or has ended.
-    fn act(
-        &mut self,
-        action: &Action,
-        state: PacketState,
-        next: &mut BTreeSet<PacketState>,
-        left: &mut BTreeSet<(ChainExit, PacketState)>,
-    ) {
-        match action {
-            Action::Jump(ChainName(chain)) => self.jump(chain, state, next, left),
-            Action::Goto(ChainName(chain)) => left.extend(self.chain(chain, state)),
-            Action::Return => drop(left.insert((ChainExit::Back, state))),
-            Action::Drop => drop(self.outcomes.insert(PacketOutcome::Dropped)),
-            Action::RejectTcpReset => drop(self.outcomes.insert(PacketOutcome::Reset)),
-            Action::Reject => drop(self.outcomes.insert(PacketOutcome::Refused)),
-            Action::DnatTo(expr, map) => {
-                for value in self.values(expr, *map, state) {
-                    match value.and_then(Value::endpoint) {
-                        Some(to) => drop(left.insert((ChainExit::Accepted, state.translated_to(to)))),
-                        None => drop(next.insert(state)),
-                    }
-                }
-            }
-            Action::JumpByMap(expr, map) => {
-                let key = self.key(expr, *map, 0, state);
-                let found = key.filter(|key| self.set(*map).is_some_and(|set| set.elements.contains_key(key)));
-                match found.and_then(|key| Element::member(*map, key).chain()) {
-                    Some(ChainName(chain)) => self.jump(&chain, state, next, left),
-                    None => drop(next.insert(state)),
-                }
-            }
-            // A map of clients matters for the next connection only.
-            Action::Forget(_) => drop(next.insert(state)),
-            Action::SetMark(bit) => drop(next.insert(PacketState { mark: state.mark | bit, ..state })),
-            Action::ClearMarkAndMasquerade(bit) => {
-                left.insert((ChainExit::Accepted, PacketState { mark: state.mark ^ bit, masqueraded: true, ..state }));
-            }
-            Action::Masquerade => drop(left.insert((ChainExit::Accepted, PacketState { masqueraded: true, ..state }))),
-        }
-    }
-
-    /// Runs a chain, and goes on to the next rule if the packet returns from it.
-    fn jump(
-        &mut self,
-        chain: &str,
-        state: PacketState,
-        next: &mut BTreeSet<PacketState>,
-        left: &mut BTreeSet<(ChainExit, PacketState)>,
-    ) {
-        for (leaves, state) in self.chain(chain, state) {
-            match leaves {
-                ChainExit::Back => drop(next.insert(state)),
-                ChainExit::Accepted => drop(left.insert((leaves, state))),
-            }
-        }
-    }
-
-    /// The states in which a packet meets a condition; those in which it does not are added to `others`.
-    fn meets(
-        &self,
-        condition: &Condition,
-        state: PacketState,
-        others: &mut BTreeSet<PacketState>,
-    ) -> BTreeSet<PacketState> {
-        let mut met = BTreeSet::new();
-        match condition {
-            Condition::Recalls(expr, map) => {
-                for value in self.values(expr, *map, state) {
-                    match value.and_then(Value::id) {
-                        Some(priority) => met.insert(PacketState { priority, ..state }),
-                        None => others.insert(state),
-                    };
-                }
-            }
-            Condition::ForgetsId => drop(met.insert(PacketState { priority: EndpointId(0), ..state })),
-            condition if self.holds(condition, state) => drop(met.insert(state)),
-            _ => drop(others.insert(state)),
-        }
-        met
-    }
-
-    fn holds(&self, condition: &Condition, state: PacketState) -> bool {
-        let iif = self.packet.iif.as_deref();
-        match condition {
-            Condition::In(expr, set) => self.is_in(expr, *set, state),
-            Condition::NotIn(expr, set) => !self.is_in(expr, *set, state),
-            Condition::SaddrIn(network) => network.contains(&self.packet.saddr),
-            Condition::SaddrNotIn(network) => !network.contains(&self.packet.saddr),
-            Condition::DaddrNotIn(network) => !network.contains(&state.to.addr),
-            Condition::FibSaddrLocal => self.host.contains(&self.packet.saddr),
-            Condition::FibDaddrLocal => self.host.contains(&state.to.addr),
-            Condition::Iifname(pattern) => iif.is_some_and(|iif| matches(pattern, iif)),
-            Condition::IifnameNot(pattern) => !iif.is_some_and(|iif| matches(pattern, iif)),
-            Condition::L4Proto(protocol) => *protocol == self.packet.protocol,
-            Condition::CtStateNew => self.packet.opens,
-            Condition::CtStatusDnat => state.translated,
-            Condition::CtStatusNoDnat => !state.translated,
-            Condition::Mark(bit) => state.mark & bit == *bit,
-            Condition::Recalls(expr, map) => self.values(expr, *map, state).iter().any(Option::is_some),
-            Condition::ForgetsId => true,
-            Condition::Remembers(map, _) => self.set(*map).is_some_and(|clients| {
-                clients.elements.contains_key(&Key::Client(self.packet.saddr)) || !clients.is_full()
-            }),
-        }
-    }
-
-    /// Whether the key made of these fields is in a set, or in one of its ranges.
-    fn is_in(&self, expr: &Expr, set: SetName, state: PacketState) -> bool {
-        let Some(key) = self.key(expr, set, 0, state) else { return false };
-        let Some(held) = self.set(set) else { return false };
-        match key {
+    fn find(&self, set: SetName, key: &Key) -> Option<(Key, Option<Value>)> {
+        let held = self.sets.get(&set.to_string())?;
+        let (key, data) = match key {
             Key::Network(one) => {
-                held.elements.keys().any(|held| matches!(held, Key::Network(range) if range.contains(&one)))
+                held.elements.iter().find(|(key, _)| matches!(key, Key::Network(range) if range.contains(one)))?
             }
-            key => held.elements.contains_key(&key),
-        }
-    }
-
-    fn set(&self, set: SetName) -> Option<&MemorySet> {
-        self.table.sets.get(&set.to_string())
-    }
-
-    /// What a map can have for the key made of these fields: over all random numbers, if there is one among them.
-    fn values(&self, expr: &Expr, map: SetName, state: PacketState) -> BTreeSet<Option<Value>> {
-        let value = |slot| self.set(map)?.elements.get(&self.key(expr, map, slot, state)?)?.value;
-        (0..expr.class.map_or(1, |class| class.slots())).map(value).collect()
-    }
-
-    /// The key made of these fields; `None` if no element of the set can have it.
-    fn key(&self, expr: &Expr, set: SetName, slot: u32, state: PacketState) -> Option<Key> {
-        let field = |field: &Field| match field {
-            Field::Saddr => KeyField::Addr(match expr.prefix {
-                Some(length) => length.network_with(self.packet.saddr).map_or(self.packet.saddr, |it| it.addr()),
-                None => self.packet.saddr,
-            }),
-            Field::Daddr => KeyField::Addr(state.to.addr),
-            Field::L4Proto => KeyField::Protocol(self.packet.protocol),
-            Field::Dport => KeyField::Port(state.to.port),
-            Field::Id => KeyField::Id(state.priority),
-            Field::OriginalDport => KeyField::Port(self.packet.dport),
-            Field::Slot => KeyField::Slot(slot),
+            key => held.elements.get_key_value(key)?,
         };
-        let fields: Vec<KeyField> = expr.fields.iter().map(field).collect();
-        Key::from_fields(self.family, set, &fields)
+        Some((*key, data.value))
     }
-}
 
-/// Whether an interface has this name; a pattern that ends in `*` matches the beginning.
-fn matches(pattern: &str, name: &str) -> bool {
-    pattern.strip_suffix('*').map_or(name == pattern, |prefix| name.starts_with(prefix))
+    fn is_full(&self, set: SetName) -> bool {
+        self.sets.get(&set.to_string()).is_none_or(super::MemorySet::is_full)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::Operation;
+    use crate::dataplane::{Element, Endpoint, EndpointId, Operation, Protocol};
     use crate::fixtures::{World, ip, service, service_cidr, slice};
     use crate::state::Event;
 
