@@ -41,7 +41,7 @@ fn sentence(explanation: &Explanation) -> String {
 /// The share of each of so many endpoints.
 fn percent(endpoints: usize) -> String {
     let tenths = (1000 + endpoints / 2) / endpoints.max(1);
-    if tenths % 10 == 0 { format!("{} %", tenths / 10) } else { format!("{}.{} %", tenths / 10, tenths % 10) }
+    if tenths.is_multiple_of(10) { format!("{} %", tenths / 10) } else { format!("{}.{} %", tenths / 10, tenths % 10) }
 }
 
 fn write_path(text: &mut String, explanation: &Explanation, ruleset: &Ruleset) -> std::fmt::Result {

@@ -28,7 +28,7 @@ pub(super) fn ways<T: PacketTable>(
     for (state, trace) in left {
         ended.entry(state.outcome()).or_insert(trace);
     }
-    ended.into_iter().map(|(outcome, trace)| (outcome, steps(trace))).collect()
+    ended.into_iter().map(|(outcome, trace)| (outcome, steps(&trace))).collect()
 }
 
 /// The last step of a way, and the one before.
@@ -43,7 +43,7 @@ struct TracedStep {
 type States = BTreeMap<PacketState, Trace>;
 
 /// The steps of a way, in order.
-fn steps(trace: Trace) -> Vec<PacketStep> {
+fn steps(trace: &Trace) -> Vec<PacketStep> {
     let mut steps = Vec::new();
     let mut next = trace.as_ref();
     while let Some(traced) = next {
