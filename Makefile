@@ -1,6 +1,11 @@
 # make demo    builds Pointsman and plans examples/; as root also programs a scratch network namespace and sends real requests
 # make test    runs all tests; as root also those against the real kernel
 # make bench   runs the benchmarks and writes the tables of docs/performance.md; needs root
+# make flood   sends new flows over changes of every kind and counts those that fall between two; needs root
+#              FLOWS=10000000 TRANSITIONS=20000 say how many at least
+# make image   builds the image archives without a container engine, on Debian and its relatives
+# make dist    builds everything that a release has: images, packages, the chart, bills of materials
+# make kernels runs the tests with packets on other kernels in emulated machines, and writes the table of docs/kernels.md
 # make check   checks formatting, lints, documentation, dependencies and deploy/
 #
 # demo and test install or report missing packages first (scripts/prerequisites.sh).
@@ -9,7 +14,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 prerequisites = nft=$$(scripts/prerequisites.sh); [ -z "$$nft" ] || export NFT="$$nft"
 
-.PHONY: demo test bench check fmt clippy doc deny check-deploy
+.PHONY: demo test bench flood image dist kernels check fmt clippy doc deny check-deploy
 
 demo:
 	@$(prerequisites); exec scripts/demo.sh
@@ -19,6 +24,21 @@ test:
 
 bench:
 	@scripts/bench.sh
+
+FLOWS ?= 10000000
+TRANSITIONS ?= 20000
+
+flood:
+	@$(prerequisites); cargo test --locked --test flood -- --flows $(FLOWS) --transitions $(TRANSITIONS)
+
+image:
+	@scripts/image.sh
+
+dist:
+	@scripts/dist.sh
+
+kernels:
+	@scripts/kernels.sh
 
 check: fmt clippy doc deny check-deploy
 

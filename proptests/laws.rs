@@ -70,7 +70,11 @@ fn orders(endpoints: &[Endpoint]) -> Vec<Vec<Endpoint>> {
 }
 
 fn slots(installed: Option<&Installed>, policy: TrafficPolicy) -> Vec<Endpoint> {
-    installed.map_or_else(Vec::new, |installed| installed.endpoints(policy).collect())
+    let Some(installed) = installed else { return Vec::new() };
+    let Some(affinity) = &installed.affinity else { return installed.endpoints(policy).collect() };
+    let list = affinity.list(policy);
+    let endpoint = |id| list.endpoints.iter().find(|(of, _)| of == id).map(|(_, endpoint)| *endpoint);
+    list.slots.iter().filter_map(|(_, id)| endpoint(id)).collect()
 }
 
 proptest! {
@@ -237,7 +241,7 @@ proptest! {
     /// them, and what restricts their addresses is not.
     #[test]
     fn slices_never_leave_a_frontend_in_between(history in history(), operations in 1..20usize) {
-        let mut proxy = Proxy::with_settings(EngineSettings { max_slice: operations, ..settings() });
+        let mut proxy = Proxy::with_settings(EngineSettings { max_slice: operations, grace: None, ..settings() });
         for step in history.into_iter().chain([common::Move::Sync]) {
             match step {
                 // Some slices, so that what follows arrives while others wait.

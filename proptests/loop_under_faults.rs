@@ -384,6 +384,26 @@ fn a_restart_over_the_same_content_commits_nothing() {
 }
 
 #[test]
+fn once_ends_when_what_it_left_is_deleted_and_another_one_finds_nothing_to_do() {
+    paused(async {
+        let mut kernel = FaultyKernel::new(0, Duration::ZERO);
+        // Everything at once, then the removal of two Services in two batches.
+        for (services, commits) in [(3, 1), (1, 3), (1, 3)] {
+            let (sender, mut receiver) = mpsc::channel(10);
+            for event in many(services) {
+                sender.send(Received::now(event)).await.expect("room");
+            }
+            let mut proxy = proxy_over(kernel, Health::default());
+            proxy.run(&mut receiver, Until::FirstSync, &CancellationToken::new()).await.expect("a sync");
+            assert_eq!(proxy.backend().commits, commits);
+            assert!(!proxy.engine().has_leftovers());
+            assert_eq!(addresses(proxy.backend()).len(), usize::from(services));
+            kernel = proxy.into_backend();
+        }
+    });
+}
+
+#[test]
 fn with_once_a_failure_is_the_result() {
     paused(async {
         let mut kernel = FaultyKernel::new(0, Duration::ZERO);

@@ -6,6 +6,8 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout, reason = "a test may stop, and may print")]
 
+#[path = "packets/between.rs"]
+mod between;
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,11 +78,14 @@ fn setup() -> impl Strategy<Value = Setup> {
         Just(LocalPods::Interface("cni*".to_owned())),
     ];
     let node_ports = prop_oneof![
-        3 => Just(NodePortAddresses::Primary),
-        1 => Just(NodePortAddresses::Networks(networks(&["192.0.2.0/31", "fd00:192::/64"]))),
-        1 => Just(NodePortAddresses::Networks(networks(&["192.0.2.0/24"]))),
-        1 => Just(NodePortAddresses::Networks(networks(&["0.0.0.0/0", "fd00:192::/64"]))),
-        1 => Just(NodePortAddresses::Networks(Vec::new())),
+        3 => Just(NodePortAddresses::default()),
+        1 => Just(NodePortAddresses::networks(networks(&["192.0.2.0/31", "fd00:192::/64"]))),
+        1 => Just(NodePortAddresses::networks(networks(&["192.0.2.0/24"]))),
+        1 => Just(NodePortAddresses::networks(networks(&["0.0.0.0/0", "fd00:192::/64"]))),
+        1 => Just(NodePortAddresses::networks(Vec::new())),
+        1 => proptest::sample::select(vec!["192.0.2.0/31", "fd00:192::/64", "::/0"])
+            .prop_map(|text| NodePortAddresses { networks: networks(&[text]), ..NodePortAddresses::default() }),
+        1 => Just(NodePortAddresses { primary: false, localhost: Family::ALL.into(), networks: Vec::new() }),
     ];
     (local_pods, any::<bool>(), prop_oneof![Just(14u8), 0u8..32], node_ports, any::<bool>()).prop_map(
         |(local_pods, masquerade_all, masquerade_bit, node_ports, has_external_ip)| Setup {
@@ -172,37 +177,50 @@ fn shot() -> impl Strategy<Value = Shot> {
     (packet(), aim, any::<bool>()).prop_map(|(packet, aim, to_itself)| Shot { packet, aim, to_itself })
 }
 
-/// A Node, Services and slices, and then whatever may happen. Slices are many and serve every port that a Service can have:
-/// otherwise few Services would have endpoints.
-fn events() -> impl Strategy<Value = Vec<Event>> {
-    fn applied(mut slice: EndpointSlice) -> Event {
-        let (port, names) = (slice.ports[0].port, ["", "http"].map(Arc::<str>::from));
-        let all = names.iter().flat_map(|name| Protocol::ALL.map(|protocol| (Arc::clone(name), protocol)));
-        slice.ports = all.map(|(name, protocol)| SlicePort { name, protocol, port }).collect();
-        Event::SliceApplied(Decoded::Object(Arc::new(slice)))
-    }
-    let node = node().prop_map(|node| Event::NodeApplied(Decoded::Object(Arc::new(node))));
-    // Ranges that contain the node, and an address that the host may have: rare by chance.
-    let service = (service(), prop::bool::weighted(0.2)).prop_map(|(mut service, near)| {
+/// A slice that serves every port that a Service can have: otherwise few Services would have endpoints.
+fn applied(mut slice: EndpointSlice) -> Event {
+    let (port, names) = (slice.ports[0].port, ["", "http"].map(Arc::<str>::from));
+    let all = names.iter().flat_map(|name| Protocol::ALL.map(|protocol| (Arc::clone(name), protocol)));
+    slice.ports = all.map(|(name, protocol)| SlicePort { name, protocol, port }).collect();
+    Event::SliceApplied(Decoded::Object(Arc::new(slice)))
+}
+
+/// A Service comes or changes. Ranges that contain the node, and an address that the host may have, are rare by chance.
+fn service_event() -> impl Strategy<Value = Event> {
+    (service(), prop::bool::weighted(0.2)).prop_map(|(mut service, near)| {
         if near {
             service.source_ranges = networks(&["192.0.2.0/24"]).into();
             service.load_balancer_ips = vec![ip("198.51.100.1")].into();
         }
         Event::ServiceApplied(Decoded::Object(Arc::new(service)))
-    });
-    let slice = (slice(), 0u8..2).prop_map(|(mut slice, n)| {
+    })
+}
+
+/// A slice comes or changes.
+fn slice_event() -> impl Strategy<Value = Event> {
+    (slice(), 0u8..2).prop_map(|(mut slice, n)| {
         slice.name = ObjectName::new(slice.name.namespace(), format!("{}-{}-{n}", slice.service, slice.family));
         applied(slice)
-    });
-    let later = event().prop_map(|event| match event {
+    })
+}
+
+/// Whatever may happen.
+fn later_event() -> impl Strategy<Value = Event> {
+    event().prop_map(|event| match event {
         Event::SliceApplied(Decoded::Object(slice)) => applied((*slice).clone()),
         other => other,
-    });
-    (node, vec(service, 1..16), vec(slice, 1..25), vec(later, 0..8))
+    })
+}
+
+/// A Node, many Services and slices, and then whatever may happen.
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let node = node().prop_map(|node| Event::NodeApplied(Decoded::Object(Arc::new(node))));
+    (node, vec(service_event(), 1..16), vec(slice_event(), 1..25), vec(later_event(), 0..8))
         .prop_map(|(node, services, slices, later)| [vec![node], services, slices, later].concat())
 }
 
 /// The objects, and what a proxy on this node must do with a packet.
+#[derive(Clone)]
 struct Model {
     setup: Setup,
     services: BTreeMap<ObjectName, Service>,
@@ -285,6 +303,20 @@ impl Model {
 
     /// Everything that may become of a packet.
     fn outcomes(&self, packet: &Packet) -> BTreeSet<PacketOutcome> {
+        if packet.opens && self.forbids(packet) {
+            return BTreeSet::from([PacketOutcome::Dropped]);
+        }
+        self.outcomes_if_allowed(packet)
+    }
+
+    /// Whether the source of a packet may not use the load-balancer IP that it is for.
+    fn forbids(&self, packet: &Packet) -> bool {
+        let asked_for = self.asked_for(packet);
+        asked_for.is_some_and(|(service, _, kind)| kind == Kind::LoadBalancerIp && !self.is_allowed(service, packet))
+    }
+
+    /// The same from a source that is allowed.
+    fn outcomes_if_allowed(&self, packet: &Packet) -> BTreeSet<PacketOutcome> {
         let untouched = PacketOutcome::Goes {
             to: Endpoint { addr: packet.daddr, port: packet.dport },
             translated: false,
@@ -304,9 +336,6 @@ impl Model {
             return one(if in_cidr { PacketOutcome::Dropped } else { untouched });
         };
         let chosen = self.choose(service, port, Family::from_addr(packet.daddr));
-        if kind == Kind::LoadBalancerIp && !self.is_allowed(service, packet) {
-            return one(PacketOutcome::Dropped);
-        }
         if !chosen.any {
             return one(refused);
         }
@@ -329,6 +358,13 @@ impl Model {
         let goes =
             |to: Endpoint| PacketOutcome::Goes { to, translated: true, masqueraded: masquerade || reaches_itself(&to) };
         endpoints.into_iter().map(goes).collect()
+    }
+
+    /// Every endpoint of the service port that a packet is for, whatever the policies say of its source.
+    fn endpoints(&self, packet: &Packet) -> BTreeSet<Endpoint> {
+        let Some((service, port, _)) = self.asked_for(packet) else { return BTreeSet::new() };
+        let chosen = self.choose(service, port, Family::from_addr(packet.daddr));
+        chosen.cluster.union(&chosen.local).copied().collect()
     }
 
     /// The service ports, those that win clashes of equals first: the oldest Service, then the first by name; in it the first port by name.
@@ -374,22 +410,16 @@ impl Model {
     }
 
     fn accepts_node_ports(&self, addr: IpAddr) -> bool {
-        match &self.setup.node_ports {
-            // A family in which the Node has no address accepts NodePorts on every address of the host.
-            NodePortAddresses::Primary => {
-                let own = &self.node.addresses;
-                own.contains(&addr)
-                    || (!own.is_empty()
-                        && own.iter().all(|own| own.is_ipv4() != addr.is_ipv4())
-                        && self.setup.host().contains(&addr)
-                        && !addr.is_loopback())
-            }
-            NodePortAddresses::Networks(networks) => {
-                let of_family: Vec<_> = networks.iter().filter(|net| net.addr().is_ipv4() == addr.is_ipv4()).collect();
-                let fits = of_family.is_empty() || of_family.iter().any(|net| net.contains(&addr));
-                fits && self.setup.host().contains(&addr) && !addr.is_loopback()
-            }
-        }
+        let NodePortAddresses { primary, localhost, networks } = &self.setup.node_ports;
+        let is_host = self.setup.host().contains(&addr) && !addr.is_loopback();
+        let own = &self.node.addresses;
+        // A family in which the Node has no address accepts NodePorts on every address of the host.
+        let lacks_family = !own.is_empty() && own.iter().all(|own| own.is_ipv4() != addr.is_ipv4());
+        let by_node = *primary && (own.contains(&addr) || (lacks_family && is_host));
+        let of_family: Vec<_> = networks.iter().filter(|net| net.addr().is_ipv4() == addr.is_ipv4()).collect();
+        let only_networks = !primary && localhost.is_empty();
+        let fits = (of_family.is_empty() && only_networks) || of_family.iter().any(|net| net.contains(&addr));
+        by_node || (fits && is_host)
     }
 
     /// Whether a packet comes from a pod on this node; `None` if that cannot be told.
@@ -491,7 +521,7 @@ impl Programmed {
         let view = View { node_name: NODE.into(), node_ports: setup.node_ports.clone(), ..View::default() };
         let mut new = Self {
             setup: setup.clone(),
-            engine: Engine::new(EngineSettings::new(setup.scope(), view)),
+            engine: Engine::new(EngineSettings { grace: None, ..EngineSettings::new(setup.scope(), view) }),
             kernel: MemoryKernel::new(),
             model: Model::new(setup),
         };

@@ -11,8 +11,9 @@ NFT=$(scripts/nft.sh)
 export NFT
 
 # Compile first, so that no compiler runs during a measurement.
-cargo bench --locked --no-run --bench scale --bench commit --bench dataplane --bench core
+cargo bench --locked --no-run --bench scale --bench commit --bench dataplane --bench core --bench wire
 cargo bench --locked --bench scale -- --docs "$@"
 cargo bench --locked --bench commit -- --docs
 cargo bench --locked --bench dataplane -- --docs
+cargo bench --locked --bench wire -- --docs
 cargo bench --locked --bench core

@@ -32,6 +32,10 @@ missing curl && tests+=(curl)
 missing xz && tests+=(xz-utils)
 # CI counts instructions with valgrind.
 [ "${CI:-}" = true ] && missing valgrind && tests+=(valgrind)
+# CI starts the container image with a runtime of its own, and reads the archives.
+[ "${CI:-}" = true ] && missing containerd && tests+=(containerd)
+[ "${CI:-}" = true ] && missing runc && tests+=(runc)
+[ "${CI:-}" = true ] && missing skopeo && tests+=(skopeo)
 packages=("${build[@]}" "${tests[@]}")
 
 if [ ${#packages[@]} -gt 0 ]; then

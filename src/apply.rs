@@ -12,7 +12,7 @@ use thiserror::Error;
 
 #[cfg(doc)]
 use crate::dataplane::SetName;
-use crate::dataplane::{Element, Family, Frontend, Operation, Tables};
+use crate::dataplane::{Element, Family, Frontend, Operation, Outline, Tables};
 
 mod any_backend;
 mod memory;
@@ -21,7 +21,9 @@ mod nft;
 
 pub use any_backend::{AnyBackend, BackendChoice, BackendOptions};
 pub use memory::MemoryKernel;
-pub use netlink::{ForeignChain, ForeignHook, ForeignRule, ForeignTable, Netlink, Removal};
+pub use netlink::{
+    CommitListener, ForeignChain, ForeignHook, ForeignNews, ForeignRule, ForeignTable, Netlink, Removal,
+};
 pub use nft::{Nft, encode};
 
 /// The name of the tables in which the self-tests try the kernel, and which they remove again.
@@ -32,6 +34,21 @@ pub trait Backend: Send {
     /// Reads Pointsman's tables of these families, complete with their elements. The future does not borrow the backend, so it can
     /// run in a task of its own.
     fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static;
+
+    /// Reads an outline of the tables, which costs the same for any number of elements; `None` where only a complete reading tells.
+    fn outline(&mut self, families: &[Family]) -> impl Future<Output = Result<Option<Outline>, Error>> + Send {
+        let _ = families;
+        std::future::ready(Ok(None))
+    }
+
+    /// A listener that hears the commits of other processes from now on; `None` where its own cannot be told from theirs.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel grants no such socket.
+    fn listen(&self) -> Result<Option<CommitListener>, Error> {
+        Ok(None)
+    }
 
     /// Reads the clients that a frontend with session affinity remembers, as elements of [`SetName::Clients`]. None if it has no such
     /// map.

@@ -1,7 +1,7 @@
 //! The command line: it parses options, calls the modules that do the work, and prints.
 //!
 //! Exit codes are those of `kubectl diff`: 0 for success or no differences, 1 for differences found by `--dry-run`, 2 for errors. 1 also
-//! means that `--cleanup` failed in part (as in kube-proxy), that `doctor` has warnings or problems, that `explain` found a packet that is not delivered, or that the proxy ended because
+//! means that `--cleanup` failed in part (as in kube-proxy), that `doctor` has warnings or problems, that `explain` found a packet that is not delivered, that `status` is not SYNCED, or that the proxy ended because
 //! its configuration file changed.
 
 mod args;
@@ -11,6 +11,7 @@ mod configuration;
 mod doctor;
 mod dry_run;
 mod explain;
+mod guards;
 mod kube_proxy;
 mod logging;
 mod output;
@@ -19,13 +20,15 @@ mod proxy;
 mod replay;
 mod signal;
 mod source;
+mod status;
 mod take_over;
+mod version;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser};
 
 use crate::config::removed_flag;
 use args::{Args, OutputFormat, Subcommand, VersionFormat};
@@ -62,6 +65,12 @@ pub fn main() -> ExitCode {
         result
     });
     exit_code(result, &progress)
+}
+
+/// The definition of the command line, from which man pages and completions are generated.
+#[must_use]
+pub fn command() -> clap::Command {
+    Args::command()
 }
 
 /// Makes a panic in any task end the process: a supervisor starts it again, and until then the rules serve. Without this the task would be
@@ -106,6 +115,7 @@ async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCo
         Some(Subcommand::Replay(replay)) => replay::run(args, replay),
         Some(Subcommand::Explain(asked)) => explain::run(args, asked, progress).await,
         Some(Subcommand::Doctor(doctor)) => doctor::run(args, doctor).await,
+        Some(Subcommand::Status) => status::run(args).await,
         None if !args.dry_run && args.output != OutputFormat::Text => {
             anyhow::bail!("--output has no effect here: give --dry-run as well, or leave --output out")
         }

@@ -18,6 +18,19 @@
 //! The cost is O(keys · log n). Not promised: that slots are in any particular order, or that a class which no frontend uses any more is
 //! removed.
 //!
+//! # Two phases
+//!
+//! A batch is atomic for the ruleset and not for a packet: the kernel reads a set as it is at each look-up. The plans of the engine keep this
+//! law, for every packet and every assignment of batches to its look-ups that never goes back:
+//!
+//! 6. **Old or new**: a packet that is served before and after a batch is served, by an endpoint that it has before or after it. What forbids
+//!    or refuses holds from the batch on.
+//!
+//! Call a set that leads somewhere a *gate* (a class, `external`, `reject-services`, …), and what is found behind it *content* (slots,
+//! allowed sources, `hairpin`). `P` is divided: a batch adds and replaces everything, and deletes what no packet can need. What is
+//! left is deleted in later batches, when no packet is among the rules that began before (`lookups` and `leftovers`).
+//! What is left over is part of `P.next`; after the last batch laws 1 to 3 hold for all of them together. [`diff`] plans everything at once.
+//!
 //! A plan for some of the keys that differ is a smaller plan of the same kind: so the [engine](crate::engine) commits a large change in
 //! slices.
 //!
@@ -26,9 +39,12 @@
 
 mod acknowledged;
 mod affinity;
+mod deviations;
 mod features;
 mod frontend;
 mod gates;
+mod leftovers;
+mod lookups;
 mod plan;
 mod shared;
 mod slots;
@@ -36,7 +52,10 @@ mod table;
 
 pub use acknowledged::{Acknowledged, Installed};
 pub use affinity::{ClientMap, EndpointsById, InstalledAffinity, OwnChain};
+pub use deviations::{Deviation, Differing};
 pub(crate) use gates::program_sets;
+pub use leftovers::Left;
+pub(crate) use leftovers::{Deletion, Round};
 pub use plan::{FrontendChange, Keys, Plan, Scope, SharedChange, TableChange, diff};
 pub(crate) use plan::{Upcoming, is_wanted};
 pub use shared::SharedElement;

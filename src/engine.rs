@@ -11,6 +11,8 @@
 //!
 //! - **Slices.** A change is committed in slices, small changes first, each sized so that the kernel is busy for about
 //!   [`EngineSettings::slice_goal`]. What arrives between two slices is taken into account by the next one. See `backlog`.
+//! - **Two phases.** What packets that are on their way may still look up is deleted a grace period after the change, and no change waits for
+//!   that. See `tail`.
 //! - **Applied means acknowledged.** After an error nothing is assumed: the tables are read back and compared. It is tried again at once the
 //!   first time, then after pauses that grow. See `schedule`.
 //! - **Quarantine.** When a plan fails again and again, the frontends that the kernel refuses are found by halving and left alone, and all
@@ -26,6 +28,7 @@ use bisect::Bisect;
 use pace::SlicePace;
 use quarantine::Quarantine;
 use schedule::Schedule;
+use tail::Tail;
 
 mod backlog;
 mod bisect;
@@ -34,12 +37,16 @@ mod pace;
 mod quarantine;
 mod queue;
 mod schedule;
+mod tail;
 
 pub use crate::pacing::Moment;
 pub use outcome::{Committed, Failed, Failure, Next, SyncProgress};
 
 /// For how long tables that were read before there was anything to commit count as read: an earlier process may still have been at work.
 const READ_VALID_FOR: Duration = Duration::from_secs(10);
+/// How long what packets may still look up stays after a change. A packet needs microseconds for the rules, and longer only while its
+/// processor is taken away.
+const GRACE: Duration = Duration::from_millis(50);
 /// So many failures in a row, and the refused frontends are searched for.
 const FAILURES_BEFORE_BISECT: u32 = 2;
 
@@ -54,6 +61,8 @@ pub struct EngineSettings {
     pub slice_goal: Option<Duration>,
     /// The most operations of one slice, whatever the kernel's pace; one that may not be divided can be larger.
     pub max_slice: usize,
+    /// How long what packets that are on their way may look up stays after it is not asked for any more; `None` to delete it with the change.
+    pub grace: Option<Duration>,
     /// The least time from the end of one sync to the next one, in which changes collect.
     pub min_sync_period: Duration,
     /// The longest pause before a failed sync is tried again.
@@ -73,6 +82,7 @@ pub struct Engine {
     quarantine: Quarantine,
     schedule: Schedule,
     pace: SlicePace,
+    tail: Tail,
 }
 
 /// What is known of the kernel's tables.
@@ -99,6 +109,8 @@ struct InFlight {
     has_all_new: bool,
     /// The first plan after the tables were read.
     after_reading: bool,
+    /// It only deletes what earlier plans left.
+    is_tail: bool,
     /// While refused frontends are searched for.
     step: Option<SearchStep>,
 }
@@ -119,6 +131,7 @@ impl EngineSettings {
             view,
             slice_goal: Some(Duration::from_millis(50)),
             max_slice: usize::MAX,
+            grace: Some(GRACE),
             min_sync_period: Duration::ZERO,
             // kube-proxy's `syncPeriod`.
             longest_pause: Duration::from_secs(30),
@@ -138,6 +151,7 @@ impl Engine {
             quarantine: Quarantine::default(),
             schedule: Schedule::new(settings.min_sync_period, settings.longest_pause),
             pace: SlicePace::new(settings.slice_goal),
+            tail: Tail::new(settings.grace),
             settings,
         }
     }
@@ -180,6 +194,11 @@ impl Engine {
         self.schedule.is_due() || !self.backlog.is_empty()
     }
 
+    /// Whether what earlier changes left waits to be deleted.
+    pub fn has_leftovers(&self) -> bool {
+        !self.tail.is_empty()
+    }
+
     /// Takes in one event. Costs O(log n), or one comparison for each object of a complete list.
     pub fn fold(&mut self, event: Event) -> Folded {
         let is_about_node = matches!(event, Event::NodeApplied(_) | Event::NodesReset(_));
@@ -210,6 +229,7 @@ impl Engine {
         if self.quarantine.expire(now, &mut self.backlog) {
             self.schedule.heard(true);
         }
+        self.tail.expire(now);
         let is_ready = self.is_due() && self.snapshot.cluster().is_complete();
         match &self.kernel {
             Kernel::Reading | Kernel::Committing(_) => return Next::Wait(None),
@@ -220,7 +240,7 @@ impl Engine {
                 self.kernel = Kernel::Reading;
                 return Next::Read;
             }
-            Kernel::Known { .. } if !is_ready => return Next::Wait(self.quarantine.expires_at()),
+            Kernel::Known { .. } if !is_ready => return self.tidy(now),
             Kernel::Known { read_at: Some(at), .. } if now.since(*at) > READ_VALID_FOR => {
                 self.kernel = Kernel::Reading;
                 return Next::Read;
@@ -229,25 +249,57 @@ impl Engine {
         }
         match self.schedule.wait(now) {
             Some(at) => Next::Wait(Some(at)),
-            None => self.plan(),
+            None => self.plan(now),
         }
     }
 
+    /// Plans the next leftovers whose time has come. No change waits.
+    fn tidy(&mut self, now: Moment) -> Next {
+        let is_pausing = self.schedule.wait(now);
+        while self.tail.is_ready() && is_pausing.is_none() {
+            let Kernel::Known { held, .. } = std::mem::replace(&mut self.kernel, Kernel::Unknown) else { break };
+            let (mut selection, limit) = (Selection::default(), self.pace.operations().min(self.settings.max_slice));
+            self.take_leftovers(limit, &held, &mut selection);
+            let plan = self.plan_keys(*held, selection);
+            if !plan.is_empty() {
+                let in_flight = InFlight { has_all_new: false, after_reading: false, is_tail: true, step: None };
+                self.kernel = Kernel::Committing(Box::new(in_flight));
+                return Next::Commit(Box::new(plan));
+            }
+            self.tail.add(plan.left, now);
+            self.kernel = Kernel::Known { held: Box::new(plan.next), read_at: None };
+        }
+        let tail = if self.tail.is_ready() { is_pausing } else { self.tail.next_at() };
+        Next::Wait([tail, self.quarantine.expires_at()].into_iter().flatten().min())
+    }
+
+    fn take_leftovers(&mut self, limit: usize, held: &Acknowledged, selection: &mut Selection) {
+        let desired = self.snapshot.desired();
+        let with = Comparison { held, desired, scope: &self.scope, quarantine: &self.quarantine };
+        self.tail.take(limit, with, |frontend| self.backlog.waits(frontend), selection);
+    }
+
+    fn plan_keys(&mut self, held: Acknowledged, selection: Selection) -> Plan {
+        let deletion = self.tail.begin_plan();
+        let desired = self.snapshot.desired();
+        held.plan(desired, &self.scope, &selection.into_keys(), self.backlog.upcoming(), deletion)
+    }
+
     /// Plans the next slice. The last one of a change may be empty: it says that nothing is left to do.
-    fn plan(&mut self) -> Next {
+    fn plan(&mut self, now: Moment) -> Next {
         let Kernel::Known { held, read_at } = std::mem::replace(&mut self.kernel, Kernel::Unknown) else {
             return Next::Wait(None);
         };
         let mut held = *held;
         let after_reading = read_at.is_some();
-        let desired = self.snapshot.desired();
-        let released = self.quarantine.release_changed(desired, &mut self.backlog);
+        let released = self.quarantine.release_changed(self.snapshot.desired(), &mut self.backlog);
         if self.bisect.is_none() && (released || self.schedule.failures() >= FAILURES_BEFORE_BISECT) {
             self.bisect = Some(Bisect::new(!held.frontends.is_empty()));
         }
         loop {
+            let desired = self.snapshot.desired();
             let with = Comparison { held: &held, desired, scope: &self.scope, quarantine: &self.quarantine };
-            let selection = match &mut self.bisect {
+            let mut selection = match &mut self.bisect {
                 Some(bisect) => bisect.select(&mut self.backlog, with),
                 None => self.backlog.select(with, self.pace.operations().min(self.settings.max_slice), false),
             };
@@ -255,13 +307,17 @@ impl Engine {
             // A plan that may not be divided is no step of a search: what replaces a table must not go without its elements.
             let searches = self.bisect.is_some() && !selection.is_whole;
             let step = searches.then(|| SearchStep { selection: selection.clone(), before: held.clone() });
-            let plan = held.plan(desired, &self.scope, &selection.into_keys(), self.backlog.upcoming());
+            if self.bisect.is_none() {
+                self.take_leftovers(tail::MAX_WITH_CHANGE, &held, &mut selection);
+            }
+            let plan = self.plan_keys(held, selection);
             if plan.is_empty() && !self.is_last() {
+                self.tail.add(plan.left, now);
                 held = plan.next;
                 continue;
             }
             self.backlog.handed_out();
-            self.kernel = Kernel::Committing(Box::new(InFlight { has_all_new, after_reading, step }));
+            self.kernel = Kernel::Committing(Box::new(InFlight { has_all_new, after_reading, is_tail: false, step }));
             return Next::Commit(Box::new(plan));
         }
     }
@@ -275,11 +331,16 @@ impl Engine {
     pub fn committed(&mut self, mut plan: Plan, sent: Moment, now: Moment) -> Committed {
         let held = std::mem::take(&mut plan.next);
         let before = std::mem::replace(&mut self.kernel, Kernel::Known { held: Box::new(held), read_at: None });
-        let (has_all_new, after_reading) = match before {
-            Kernel::Committing(batch) => (batch.has_all_new, batch.after_reading),
-            _ => (false, false),
+        let (has_all_new, after_reading, is_tail) = match before {
+            Kernel::Committing(batch) => (batch.has_all_new, batch.after_reading, batch.is_tail),
+            _ => (false, false, false),
         };
         self.pace.took(plan.operations.len(), now.since(sent));
+        self.tail.add(std::mem::take(&mut plan.left), now);
+        if is_tail {
+            let progress = SyncProgress::Tidied;
+            return Committed { plan, after_reading, progress, refused: Vec::new() };
+        }
         if let Some(bisect) = &mut self.bisect {
             bisect.accepted(&plan);
         }
@@ -321,6 +382,7 @@ impl Engine {
             self.kernel = Kernel::Known { held: Box::new(step.before), read_at: None };
             return Failed::searching(plan);
         }
+        self.tail.clear();
         let bisect = self.bisect.take();
         let waits = |family: Family| {
             plan.operations.iter().any(|operation| operation.family == family)
@@ -335,9 +397,19 @@ impl Engine {
 
     /// The tables were read: they hold this.
     pub fn read_back(&mut self, held: Acknowledged, now: Moment) {
+        self.tail.clear();
         self.backlog.compare_everything();
         self.schedule.heard(true);
         self.kernel = Kernel::Known { held: Box::new(held.for_scope(&self.scope)), read_at: Some(now) };
+    }
+
+    /// Another program may have written to the tables: they are read and compared, and what differs is committed. Does nothing while a
+    /// commit or a reading is on its way.
+    pub fn distrust(&mut self) {
+        if matches!(self.kernel, Kernel::Known { .. }) {
+            self.kernel = Kernel::Unknown;
+            self.schedule.heard(true);
+        }
     }
 
     /// The tables could not be read. Returns how many attempts failed in a row.

@@ -10,7 +10,7 @@ mod ruleset;
 mod text;
 mod verdict;
 
-pub use explanation::{Explanation, Masquerade, Share, explain};
+pub use explanation::{EndpointShare, Explanation, Masquerade, explain};
 pub use json::json;
 pub use question::{Destination, Sender};
 pub use ruleset::Ruleset;

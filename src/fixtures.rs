@@ -105,6 +105,16 @@ impl ServiceBuilder {
         self
     }
 
+    pub fn external_ips(mut self, ips: &[&str]) -> Self {
+        self.0.external_ips = ips.iter().copied().map(ip).collect();
+        self
+    }
+
+    pub fn load_balancer_ips(mut self, ips: &[&str]) -> Self {
+        self.0.load_balancer_ips = ips.iter().copied().map(ip).collect();
+        self
+    }
+
     /// `internalTrafficPolicy: Local`
     pub fn local(mut self) -> Self {
         self.0.internal_traffic_local = true;
@@ -277,14 +287,14 @@ impl World {
 
     /// The same, seen from this place.
     pub fn unlisted_from(view: View) -> Self {
-        let settings = EngineSettings { slice_goal: None, ..EngineSettings::new(scope(), view) };
+        let settings = EngineSettings { slice_goal: None, grace: None, ..EngineSettings::new(scope(), view) };
         Self { engine: Engine::new(settings), kernel: MemoryKernel::new() }
     }
 
     /// Complete, empty lists arrived, and changes are committed in slices of about so many operations.
     pub fn sliced(max_slice: usize) -> Self {
         let view = View { node_name: NODE.into(), ..View::default() };
-        let settings = EngineSettings { max_slice, ..EngineSettings::new(scope(), view) };
+        let settings = EngineSettings { max_slice, grace: None, ..EngineSettings::new(scope(), view) };
         let mut world = Self { engine: Engine::new(settings), kernel: MemoryKernel::new() };
         empty_lists().into_iter().for_each(|event| drop(world.apply(event)));
         world
@@ -319,7 +329,7 @@ impl World {
         let folded = self.engine.fold(event);
         assert_eq!(folded.skipped, applied.skipped);
         let compiled = self.engine.compile();
-        let skipped = [applied.skipped, compiled.lost_claims].concat();
+        let skipped = [applied.skipped, compiled.skipped].concat();
         Seen { changes: applied.changes, skipped, lost_flows: compiled.lost_flows }
     }
 

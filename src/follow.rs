@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::dataplane::{Family, SetName};
+use crate::dataplane::{Family, ForeignCommit, SetName};
 use crate::diff::Acknowledged;
+use crate::drift::DriftNews;
 use crate::engine::{Committed, Failed, Failure};
 use crate::state::{Compiled, Folded, Received, Snapshot};
 
@@ -26,6 +27,17 @@ pub struct ReadBack {
     pub elements: BTreeMap<(Family, SetName), usize>,
 }
 
+/// Why the tables are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadCause {
+    /// Nothing is known of them yet.
+    Start,
+    /// A commit or a reading failed.
+    Failure,
+    /// Another program wrote to them.
+    Drift,
+}
+
 /// Follows what the engine decides and what becomes of it. Each method is called at one moment, in the order in which they are here. No
 /// commit waits for work that a follower does: what takes long goes to a task of its own.
 pub trait Follower: Send {
@@ -44,9 +56,9 @@ pub trait Follower: Send {
         let _ = (compiled, snapshot, is_due);
     }
 
-    /// The tables are about to be read, after so many failures in a row.
-    fn reading(&mut self, failures: u32) {
-        let _ = failures;
+    /// The tables are about to be read.
+    fn reading(&mut self, cause: ReadCause) {
+        let _ = cause;
     }
 
     /// The tables were read.
@@ -67,6 +79,21 @@ pub trait Follower: Send {
     /// The plan was acknowledged.
     fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, effort: Effort) {
         let _ = (committed, snapshot, effort);
+    }
+
+    /// Other programs committed something to the kernel's ruleset, to whatever table.
+    fn foreign_commits(&mut self, commits: &[ForeignCommit]) {
+        let _ = commits;
+    }
+
+    /// A drift was found, or is repaired.
+    fn drift(&mut self, news: &DriftNews) {
+        let _ = news;
+    }
+
+    /// Our tables were seen to be as expected: all elements, or all but those that were replaced.
+    fn verified(&mut self, all_elements: bool) {
+        let _ = all_elements;
     }
 
     /// The plan was not acknowledged; making and sending it took so long.

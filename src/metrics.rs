@@ -8,14 +8,14 @@ mod metric;
 mod pending;
 pub(crate) mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
 use tokio::sync::Notify;
 
-use crate::dataplane::{Family, Object, Operation, SetName, Verb};
+use crate::dataplane::{ElementCounts, Family, Operation, SetName};
 use crate::diff::Plan;
 use crate::state::{Event, Exposure, Skipped, WithoutLocal};
 
@@ -75,7 +75,7 @@ pub fn start_at_zero(families: &[Family]) {
     for name in [ENDPOINT_CHANGES, SERVICE_CHANGES] {
         counter!(name).absolute(0);
     }
-    for name in [ENDPOINT_CHANGES_PENDING, SERVICE_CHANGES_PENDING] {
+    for name in [ENDPOINT_CHANGES_PENDING, SERVICE_CHANGES_PENDING, DRIFTED] {
         gauge!(name).set(0.0);
     }
 }
@@ -153,45 +153,29 @@ pub(crate) fn plan(plan: &Plan) {
     }
 }
 
-/// The number of elements in each set, kept up to date from the batches.
+/// The number of elements in each set, shown as a gauge.
 #[derive(Debug, Default)]
-pub(crate) struct ElementCounts(BTreeMap<(Family, SetName), i64>);
+pub(crate) struct ShownCounts(ElementCounts);
 
-impl ElementCounts {
+impl ShownCounts {
     /// Starts again from counts that were read; sets that are empty now are shown with 0.
     pub(crate) fn restart(&mut self, counts: &BTreeMap<(Family, SetName), usize>) {
-        for count in self.0.values_mut() {
-            *count = 0;
-        }
-        self.0.extend(counts.iter().map(|(set, count)| (*set, i64::try_from(*count).unwrap_or(i64::MAX))));
-        self.0.keys().for_each(|set| self.show(*set));
+        self.0.restart(counts);
+        self.0.sets().for_each(|(family, set)| self.show(family, set));
     }
 
     /// Follows an acknowledged batch.
     pub(crate) fn follow(&mut self, operations: &[Operation]) {
-        let mut changed: BTreeMap<(Family, SetName), i64> = BTreeMap::new();
-        for operation in operations {
-            if let Object::Element(element) = &operation.object {
-                let step = if operation.verb == Verb::Add { 1 } else { -1 };
-                *changed.entry((operation.family, element.set)).or_default() += step;
-            } else if let (Verb::Delete, Object::Set(set)) = (operation.verb, &operation.object) {
-                // A deleted set loses its elements.
-                let held = self.0.get(&(operation.family, *set)).copied().unwrap_or_default();
-                *changed.entry((operation.family, *set)).or_default() -= held;
-            } else if (operation.verb, &operation.object) == (Verb::Delete, &Object::Table) {
-                let of_table = self.0.iter().filter(|((family, _), _)| *family == operation.family);
-                of_table.for_each(|(set, held)| *changed.entry(*set).or_default() -= held);
-            }
-        }
-        for (set, change) in changed {
-            *self.0.entry(set).or_default() += change;
-            self.show(set);
-        }
+        let mut changed = BTreeSet::new();
+        self.0.follow(operations, |family, set| {
+            changed.insert((family, set));
+        });
+        changed.into_iter().for_each(|(family, set)| self.show(family, set));
     }
 
     #[expect(clippy::cast_precision_loss, reason = "no set holds 2^52 elements")]
-    fn show(&self, (family, set): (Family, SetName)) {
-        let count = self.0.get(&(family, set)).copied().unwrap_or_default();
+    fn show(&self, family: Family, set: SetName) {
+        let count = self.0.get(family, set);
         gauge!(ELEMENTS, "ip_family" => family.label(), "set" => set.to_string()).set(count as f64);
     }
 }

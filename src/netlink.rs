@@ -11,14 +11,17 @@
 //! - [`NetfilterSocket::request`]: one request, or one dump;
 //! - [`NetfilterSocket::request_all`]: many small requests in one system call;
 //! - [`NetfilterSocket::commit`]: a batch, which the kernel applies as a whole or not at all.
+//!
+//! [`MulticastListener`] hears what the kernel tells of the changes that other processes make.
 
 pub(crate) mod abi;
+mod listener;
 mod parse;
+mod ports;
 mod socket;
 mod write;
 
-#[cfg(test)]
-pub(crate) use parse::Messages;
-pub(crate) use parse::{Attributes, NetlinkMessage, host_u32, text};
+pub(crate) use listener::{Heard, MessageFilter, MulticastListener};
+pub(crate) use parse::{Attributes, Messages, NetlinkMessage, host_u32, text};
 pub(crate) use socket::{NetfilterSocket, RefusedMessage};
 pub(crate) use write::{MessageWriter, Unfinished, nfproto};

@@ -1,8 +1,10 @@
 //! What a running proxy shows to others: health, the HTTP pages that serve health and metrics, and Kubernetes Events.
 
+mod board;
 mod clients;
 mod connections;
 mod events;
+mod flows;
 mod health;
 mod http;
 mod port_limits;
@@ -10,10 +12,12 @@ mod serve;
 mod service_health;
 mod start;
 
+pub use board::{Inquiry, Notes, StatusBoard, StatusReport};
 pub use clients::{AffinityFrontends, ClientCounts};
 pub use events::{EventNote, EventRate, EventType, Events, publish};
+pub use flows::{FlowCounters, watch_flows};
 pub use health::{FamilyHealth, Health, HealthReport};
-pub use http::{About, ListenError, Listener, Pages};
+pub use http::{About, ApiServerPage, InputPage, KernelPage, ListenError, Listener, Pages, StatusPage};
 pub use port_limits::PortLimits;
 pub use service_health::ServiceHealth;
 pub use start::{TakenAddress, start_events, start_pages};

@@ -4,6 +4,7 @@
 //! state it sleeps until an event comes: nothing is listed, polled or rebuilt.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -12,14 +13,18 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::{Backend, Error, Receipt, Refusal};
 use crate::clock;
 use crate::diff::Plan;
+use crate::drift::Reaction;
 use crate::engine::{Engine, EngineSettings, Failure, Moment, Next};
-use crate::follow::{Effort, Follower, ReadBack};
-use crate::observe::{Events, Health};
+use crate::follow::{Effort, Follower, ReadBack, ReadCause};
+use crate::observe::{Events, Health, Inquiry};
 use crate::state::Received;
+use guard::{Guard, GuardNews};
 use reading::Reading;
 
 mod followers;
+mod guard;
 mod reading;
+mod watch_over;
 
 pub(crate) use followers::log_skipped;
 pub use followers::{AffinityFollower, FirstSyncFollower, ServiceHealthFollower};
@@ -33,7 +38,7 @@ const COMMIT_TIMEOUT_AT_END: Duration = Duration::from_secs(5);
 /// When the loop ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// After the first sync; a failure ends it with the error.
+    /// After the first sync and the removal of what it left; a failure ends it with the error.
     FirstSync,
     /// Never: only when asked to.
     Shutdown,
@@ -46,13 +51,24 @@ pub struct Proxy<B> {
     followers: Vec<Box<dyn Follower>>,
     /// The tables are being read.
     reading: Option<Reading>,
+    /// Watches over the tables, if other programs' changes matter.
+    guard: Option<Guard>,
+    /// Questions to the loop.
+    inquiries: Option<mpsc::Receiver<Inquiry>>,
 }
 
 impl<B: Backend> Proxy<B> {
     /// A proxy of an empty cluster, before an unknown kernel.
     pub fn new(backend: B, settings: EngineSettings) -> Self {
         let settings = EngineSettings { slice_goal: Some(backend.longest_commit()), ..settings };
-        Self { engine: Engine::new(settings), backend, followers: Vec::new(), reading: None }
+        Self {
+            engine: Engine::new(settings),
+            backend,
+            followers: Vec::new(),
+            reading: None,
+            guard: None,
+            inquiries: None,
+        }
     }
 
     /// Tells this follower, too, after those that were added before.
@@ -64,9 +80,20 @@ impl<B: Backend> Proxy<B> {
 
     /// Tells those who observe: the log, the metrics, the proxy's health, and the owners of objects by Events.
     #[must_use]
-    pub fn with_observers(self, health: Health, events: Events) -> Self {
+    pub fn with_observers(mut self, health: Health, events: Events) -> Self {
+        self.inquiries = health.board().take_inquiries();
         let measurements = MetricsFollower::new(self.engine.families());
-        self.with(LogFollower).with(measurements).with(EventsFollower(events)).with(HealthFollower(health))
+        let node_name = &self.engine.settings().view.node_name;
+        health.board().report_to(events.clone(), Arc::clone(node_name));
+        let events = EventsFollower::new(events, Arc::clone(node_name));
+        self.with(LogFollower).with(measurements).with(events).with(HealthFollower(health))
+    }
+
+    /// Watches over the tables, and reacts so when another program changes them.
+    #[must_use]
+    pub fn watching_over(mut self, reaction: Reaction) -> Self {
+        self.guard = Some(Guard::new(reaction));
+        self
     }
 
     /// The engine.
@@ -105,21 +132,25 @@ impl<B: Backend> Proxy<B> {
         shutdown: &CancellationToken,
     ) -> Result<(), Error> {
         let mut arrived = Vec::new();
-        let (mut wake, mut last_moment) = (Some(clock::now()), None);
+        let (mut wake, mut last_moment, mut has_synced) = (Some(clock::now()), None, false);
         loop {
             if self.wait(events, &mut arrived, wake, until, shutdown).await?.is_break() {
                 return Ok(());
             }
             self.fold(&mut arrived);
             wake = loop {
+                let look_at = self.watch_over().await;
                 let began = clock::now();
                 match self.engine.next(began) {
-                    Next::Wait(at) => break at,
+                    Next::Wait(_) if has_synced && !self.engine.has_leftovers() => return Ok(()),
+                    Next::Wait(at) => break at.into_iter().chain(look_at).min(),
                     Next::Read => self.begin_to_read(),
                     Next::Commit(plan) => {
                         let done = self.commit(*plan, began, shutdown).await;
                         match (done, until) {
-                            (Some(Ok(true)), Until::FirstSync) | (None, _) => return Ok(()),
+                            (None, _) => return Ok(()),
+                            // What packets may still look up is deleted before the end, too.
+                            (Some(Ok(true)), Until::FirstSync) => has_synced = true,
                             (Some(Err(error)), Until::FirstSync) => return Err(error),
                             // What was begun is brought to its end, if that is near.
                             (Some(Ok(false)), _)
@@ -164,6 +195,15 @@ impl<B: Backend> Proxy<B> {
                 (Err(error), Until::FirstSync) => Err(error),
                 _ => Ok(ControlFlow::Continue(())),
             },
+            inquiry = inquiry(&mut self.inquiries) => {
+                // Who asked may be gone.
+                let _ = inquiry.send(self.engine.snapshot().clone());
+                Ok(ControlFlow::Continue(()))
+            }
+            news = Guard::news(&mut self.guard) => {
+                self.take_news(news);
+                Ok(ControlFlow::Continue(()))
+            }
             _ = events.recv_many(arrived, MAX_EVENTS), if is_open => Ok(ControlFlow::Continue(())),
             () = moment => Ok(ControlFlow::Continue(())),
         }
@@ -195,8 +235,12 @@ impl<B: Backend> Proxy<B> {
     }
 
     fn begin_to_read(&mut self) {
-        let failures = self.engine.failures();
-        self.followers.iter_mut().for_each(|follower| follower.reading(failures));
+        let cause = match (self.engine.failures(), self.is_drift_settled()) {
+            (1.., _) => ReadCause::Failure,
+            (0, false) => ReadCause::Drift,
+            (0, true) => ReadCause::Start,
+        };
+        self.followers.iter_mut().for_each(|follower| follower.reading(cause));
         self.reading = Some(Reading::begin(self.backend.read(self.engine.families())));
     }
 
@@ -205,11 +249,15 @@ impl<B: Backend> Proxy<B> {
         match read {
             Ok(found) => {
                 self.followers.iter_mut().for_each(|follower| follower.read(&found));
+                if let Some(guard) = &mut self.guard {
+                    guard.counts.restart(&found.elements);
+                }
                 self.engine.read_back(found.held, now);
                 Ok(())
             }
             Err(error) => {
                 let (failure, failures) = (failure(&error), self.engine.read_failed(now));
+                self.take_failure();
                 self.followers.iter_mut().for_each(|follower| follower.read_failed(&failure, failures));
                 Err(error)
             }
@@ -220,6 +268,7 @@ impl<B: Backend> Proxy<B> {
     async fn commit(&mut self, plan: Plan, began: Moment, shutdown: &CancellationToken) -> Option<Result<bool, Error>> {
         let snapshot = self.engine.snapshot();
         self.followers.iter_mut().for_each(|follower| follower.committing(snapshot));
+        self.guard_committing(plan.operations.len());
         let sent = clock::now();
         let done = if plan.is_empty() { Ok(Receipt::default()) } else { self.send(&plan, shutdown).await? };
         let now = clock::now();
@@ -229,12 +278,16 @@ impl<B: Backend> Proxy<B> {
                 let committed = self.engine.committed(plan, sent, now);
                 let (snapshot, effort) = (self.engine.snapshot(), Effort { bytes, took });
                 self.followers.iter_mut().for_each(|follower| follower.committed(&committed, snapshot, effort));
+                self.guard_committed(&committed, now);
                 Some(Ok(committed.is_caught_up()))
             }
             Err(error) => {
                 let failure = failure(&error);
                 let failed = self.engine.failed(plan, &failure, now);
                 self.followers.iter_mut().for_each(|follower| follower.failed(&failed, &failure, took));
+                if !failed.is_search {
+                    self.take_failure();
+                }
                 Some(if failed.is_search { Ok(false) } else { Err(error) })
             }
         }
@@ -250,6 +303,15 @@ impl<B: Backend> Proxy<B> {
             done = self.backend.commit(&plan.operations) => Some(done),
             () = at_end => None,
         }
+    }
+}
+
+/// Waits for a question; for ever without a board.
+async fn inquiry(inquiries: &mut Option<mpsc::Receiver<Inquiry>>) -> Inquiry {
+    let Some(open) = inquiries else { return std::future::pending().await };
+    match open.recv().await {
+        Some(inquiry) => inquiry,
+        None => std::future::pending().await,
     }
 }
 

@@ -16,12 +16,15 @@ mod desired;
 mod event;
 mod few;
 mod flows;
+mod guards;
+mod input_hash;
 mod local;
 mod names;
 mod object;
 mod select;
 mod service_state;
 mod skipped;
+mod slice_ports;
 mod snapshot;
 mod view;
 
@@ -31,9 +34,11 @@ pub use cluster::{Applied, Cluster};
 #[cfg(test)]
 pub(crate) use compile::compilations;
 pub use compile::{Exposure, FrontendSpec, Outcome, SharedDemand, TrafficPolicy};
-pub use desired::{ChangedFrontend, ChangedKeys, Compiled, Desired, Weight};
+pub use desired::{ChangedFrontend, ChangedKeys, ChangedNodePorts, Compiled, Desired, Weight};
 pub use event::{Decoded, Event, Kind, Received, UnreadableObject};
 pub use few::Few;
+pub use guards::Guards;
+pub use input_hash::InputHash;
 pub use local::{HealthCheck, HealthChecks, WithoutLocal};
 pub use names::{ObjectName, owner_tag};
 pub use object::{

@@ -24,6 +24,19 @@ fn the_tables_of_the_configuration_are_those_of_the_program() {
     assert_generated("docs/configuration.md", &pointsman::config::table());
 }
 
+#[test]
+fn every_test_that_the_page_about_kubernetes_own_tests_names_exists() {
+    let page = read(&root().join("docs/upstream-tests.md"));
+    let mut names = 0;
+    for span in page.split('`').skip(1).step_by(2) {
+        let Some((file, name)) = span.split_once(".rs: ") else { continue };
+        let source = read(&root().join(format!("{file}.rs")));
+        assert!(source.contains(&format!("fn {name}(")) || source.contains(&format!("\"{name}\"")), "{span}");
+        names += 1;
+    }
+    assert!(names > 100, "{names} names");
+}
+
 /// Asserts that a page has this between the lines that begin and end a table, or puts it there.
 fn assert_generated(name: &str, expected: &str) {
     let path = root().join(name);
@@ -56,7 +69,8 @@ fn options_that_are_named_exist() {
     let replay = options(&["replay", "--help"]);
     let doctor = options(&["doctor", "--help"]);
     let explain = options(&["explain", "--help"]);
-    let pages = ["architecture", "configuration", "dataplane", "health", "metrics", "performance", "take-over"];
+    let pages =
+        ["architecture", "at-3-am", "configuration", "dataplane", "health", "metrics", "performance", "take-over"];
     let pages = pages.map(|page| format!("docs/{page}.md"));
     for page in std::iter::once("README.md").chain(pages.iter().map(String::as_str)) {
         for usage in usages(&read(&root().join(page))) {

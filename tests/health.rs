@@ -16,6 +16,7 @@ use pointsman::host::raise_descriptor_limit;
 use pointsman::observe::{Events, Health, Listener, Pages, PortLimits};
 use pointsman::proxy::{Proxy, Until};
 use pointsman::state::{Event, View};
+use pointsman::status::NodeState;
 use pointsman::tasks::Supervisor;
 use pointsman::watch::Received;
 use serde_json::Value;
@@ -77,6 +78,70 @@ async fn until(address: SocketAddr, expected: (u16, u16)) {
         assert!(Instant::now() < deadline, "{answers:?} instead of {expected:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// A kernel whose second commit never ends.
+struct Hanging {
+    kernel: MemoryKernel,
+    commits: usize,
+}
+
+impl Backend for Hanging {
+    fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
+        self.kernel.read(families)
+    }
+
+    async fn clients(&mut self, _: pointsman::dataplane::Frontend) -> Result<Vec<Element>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {
+        self.commits += 1;
+        if self.commits > 1 {
+            std::future::pending::<()>().await;
+        }
+        self.kernel.apply(operations).expect("a valid batch");
+        Ok(Receipt::default())
+    }
+}
+
+fn service(name: &str, ip: &str) -> Received {
+    let text = format!(
+        r#"{{"service-applied":{{"object":{{"name":{{"namespace":"shop","name":"{name}"}},"cluster_ips":["{ip}"],
+        "ports":[{{"name":"http","protocol":"TCP","port":80}}]}}}}}}"#
+    );
+    Received::now(serde_json::from_str(&text).expect("an event"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_hangs_is_behind_and_a_loop_that_is_gone_does_not_answer() {
+    let health = Health::default();
+    let view = View { node_name: "node-a".into(), ..View::default() };
+    let kernel = Hanging { kernel: MemoryKernel::new(), commits: 0 };
+    let mut proxy = Proxy::new(kernel, EngineSettings::new(Scope::dual_stack(Options::default()), view))
+        .with_observers(health.clone(), Events::default());
+    let (events, mut received) = mpsc::channel(10);
+    let shutdown = CancellationToken::new();
+    let run = tokio::spawn(async move { proxy.run(&mut received, Until::Shutdown, &shutdown).await });
+    let state = async || health.board().report().await.verdict;
+    assert_eq!(state().await.state, NodeState::Starting);
+    let node = r#"{"nodes-reset":[{"object":{"name":{"namespace":"","name":"node-a"}}}]}"#;
+    let node: Event = serde_json::from_str(node).expect("an event");
+    for event in
+        [Event::ServicesReset(Vec::new()), Event::SlicesReset(Vec::new()), Event::ServiceCidrsReset(Vec::new()), node]
+    {
+        events.send(Received::now(event)).await.expect("the loop runs");
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(state().await.state, NodeState::Synced);
+    events.send(service("web", "10.96.0.1")).await.expect("the loop runs");
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let verdict = state().await;
+    assert_eq!(verdict.state, NodeState::Behind, "{verdict:?}");
+    run.abort();
+    let verdict = state().await;
+    assert_eq!(verdict.state, NodeState::Behind, "{verdict:?}");
+    assert!(verdict.why.contains("does not answer"), "{verdict:?}");
 }
 
 #[tokio::test]

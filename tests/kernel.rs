@@ -27,6 +27,12 @@ mod configuration;
 mod conntrack;
 #[path = "kernel/crashes.rs"]
 mod crashes;
+#[path = "kernel/drift.rs"]
+mod drift;
+#[path = "kernel/drift_costs.rs"]
+mod drift_costs;
+#[path = "kernel/drift_with_affinity.rs"]
+mod drift_with_affinity;
 #[path = "kernel/explain.rs"]
 mod explain;
 #[path = "kernel/exposition.rs"]
@@ -35,6 +41,8 @@ mod exposition;
 mod input;
 #[path = "kernel/loads.rs"]
 mod loads;
+#[path = "kernel/localhost.rs"]
+mod localhost;
 #[path = "kernel/no_ops.rs"]
 mod no_ops;
 #[path = "kernel/node_ports.rs"]
@@ -51,5 +59,11 @@ mod refusals;
 mod restarts;
 #[path = "kernel/service_health.rs"]
 mod service_health;
+#[path = "kernel/source_ranges.rs"]
+mod source_ranges;
+#[path = "kernel/status.rs"]
+mod status;
+#[path = "kernel/upstream.rs"]
+mod upstream;
 #[path = "kernel/world.rs"]
 mod world;

@@ -40,14 +40,16 @@ const IMPURE: [&str; 20] = [
 ];
 
 /// The core: these folders are pure where they exist.
-const CORE: [&str; 4] = ["dataplane", "state", "diff", "engine"];
+const CORE: [&str; 6] = ["dataplane", "state", "diff", "drift", "engine", "status"];
 
 /// A span of time is a value; of the clocks in `std::time` a pure folder knows nothing.
 const PURE: &str = "std::time::Duration";
 
 /// Files that spawn tasks by themselves, beside `tasks`, and why no such task can end in silence.
-const SPAWNING: [(&str, &str); 6] = [
+const SPAWNING: [(&str, &str); 8] = [
+    ("src/localhost/listener.rs", "one port or one connection each; an end concerns its clients"),
     ("src/observe/serve.rs", "one connection each; an end concerns its client"),
+    ("src/proxy/guard.rs", "the loop awaits it"),
     ("src/proxy/reading.rs", "the loop awaits it"),
     ("src/takeover/interfaces.rs", "serves one listing, which fails without it"),
     ("src/watch/host.rs", "its end ends the stream of changes, and so the task that reads it"),

@@ -65,7 +65,8 @@ pub fn bytes(number: f64) -> String {
     match number {
         b if b < 10_000.0 => format!("{b:.0} B"),
         b if b < 1e6 => format!("{:.0} kB", b / 1e3),
-        b => format!("{:.1} MB", b / 1e6),
+        b if b < 1e10 => format!("{:.1} MB", b / 1e6),
+        b => format!("{:.0} GB", b / 1e9),
     }
 }
 

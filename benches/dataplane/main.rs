@@ -57,7 +57,7 @@ fn main() {
             Rules::OneClient,
             size(1),
         ),
-        ("the same, beside 5,000 others with as many timeouts", Rules::OneClientBesideOthers, size(1)),
+        ("the same, beside 5,000 others with as many timeouts", Rules::OneClientBesideOthers, size(100)),
     ];
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {elapsed}").expect("a template");
     let progress = ProgressBar::new(variants.len() as u64).with_style(style.clone()).with_message("loading rules");
@@ -147,6 +147,6 @@ fn report(variants: &[Variant]) -> String {
     line("Pointsman where others have session affinity beside none, at 5,000 × 5", others_sticky, middle, None);
     line("Pointsman with session affinity, the client known, beside none, at 5,000 × 5", sticky, middle, None);
     line("Pointsman beside 5,000 other Services with as many timeouts, at 5,000 × 5", timeouts, middle, Some(TIMEOUTS));
-    line("One Service with session affinity beside 5,000 others with as many timeouts", beside, alone, Some(TIMEOUTS));
+    line("100 Services with session affinity beside 5,000 others with as many timeouts", beside, alone, Some(TIMEOUTS));
     text + "\n"
 }

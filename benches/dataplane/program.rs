@@ -15,6 +15,9 @@ use crate::common::namespace::{Namespace, runtime};
 use crate::flows::PORT;
 use crate::variant::{PODS, Rules, is_here};
 
+/// How an event is changed.
+type Edit = fn(Event) -> Event;
+
 /// Programs UDP Services of this size, with as much session affinity as these rules have.
 pub fn load(namespace: &Namespace, size: Size, rules: Rules) {
     let network = PODS.parse().expect("a network");
@@ -22,8 +25,8 @@ pub fn load(namespace: &Namespace, size: Size, rules: Rules) {
     let affinity_capacity = if one_client { 1 } else { Options::KERNEL_AFFINITY_CAPACITY };
     let local_pods = LocalPods::Networks(vec![network]);
     let scope = Scope::dual_stack(Options { local_pods, affinity_capacity, ..Options::default() });
-    let as_they_are: fn(Event) -> Event = |event| event;
-    let (measured, others): (fn(Event) -> Event, fn(Event) -> Event) = match rules {
+    let as_they_are: Edit = |event| event;
+    let (measured, others): (Edit, Edit) = match rules {
         Rules::Affinity => (sticky, sticky),
         Rules::OneAffinity => (as_they_are, sticky),
         Rules::OneClient | Rules::OneClientBesideOthers => (sticky, as_they_are),

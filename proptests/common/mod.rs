@@ -257,9 +257,9 @@ pub struct Proxy {
 const NOW: Moment = Moment::from_start(std::time::Duration::ZERO);
 
 impl Proxy {
-    /// Every sync is one plan.
+    /// Every sync is one plan, which leaves nothing behind.
     pub fn new() -> Self {
-        Self::with_settings(EngineSettings { slice_goal: None, ..settings() })
+        Self::with_settings(EngineSettings { slice_goal: None, grace: None, ..settings() })
     }
 
     pub fn with_settings(settings: EngineSettings) -> Self {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::future::Either;
 
-use super::{Backend, Error, Netlink, Nft, Receipt};
-use crate::dataplane::{Element, Family, Frontend, Operation, Tables};
+use super::{Backend, CommitListener, Error, Netlink, Nft, Receipt};
+use crate::dataplane::{Element, Family, Frontend, Operation, Outline, Tables};
 use crate::program;
 
 /// The operator's choice of a backend.
@@ -122,6 +122,20 @@ impl Backend for AnyBackend {
         match self {
             Self::Netlink(netlink) => Either::Left(netlink.read(families)),
             Self::Nft(nft) => Either::Right(nft.read(families)),
+        }
+    }
+
+    async fn outline(&mut self, families: &[Family]) -> Result<Option<Outline>, Error> {
+        match self {
+            Self::Netlink(netlink) => netlink.outline(families).await,
+            Self::Nft(nft) => nft.outline(families).await,
+        }
+    }
+
+    fn listen(&self) -> Result<Option<CommitListener>, Error> {
+        match self {
+            Self::Netlink(netlink) => netlink.listen(),
+            Self::Nft(nft) => nft.listen(),
         }
     }
 

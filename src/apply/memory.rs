@@ -27,7 +27,7 @@ struct MemoryTable {
     sets: BTreeMap<String, MemorySet>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct MemoryChain {
     base: Option<BaseChain>,
     rules: Vec<Rule>,

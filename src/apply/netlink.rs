@@ -13,13 +13,15 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::{Backend, Error, Receipt};
-use crate::dataplane::{Element, Family, Frontend, Operation, TABLE, Tables};
+use crate::dataplane::{Element, Family, Frontend, Operation, Outline, TABLE, Tables};
 use crate::netlink::NetfilterSocket;
 use encode::EncodedBatch;
 
+pub use commits::{CommitListener, ForeignNews};
 pub use foreign::{ForeignChain, ForeignHook, ForeignRule, ForeignTable, Removal};
 
 mod abi;
+mod commits;
 mod element_decoder;
 mod elements;
 mod encode;
@@ -28,6 +30,7 @@ mod foreign;
 mod keyed_read;
 mod message;
 mod read;
+mod rule_decoder;
 mod rules;
 mod self_test;
 mod table;
@@ -99,6 +102,26 @@ impl Netlink {
     pub fn encode(operations: &[Operation], buffer: Vec<u8>) -> Result<Vec<u8>, Error> {
         let encoded = EncodedBatch::encode(operations, TABLE, 0, buffer);
         encoded.map(|batch| batch.bytes).map_err(|n| errors::for_missing_message("encoding a batch", &operations[n]))
+    }
+
+    /// The outline of the tables of this name.
+    async fn outline_of(
+        &mut self,
+        families: &[Family],
+        name: &'static str,
+        doing: &'static str,
+    ) -> Result<Outline, Error> {
+        let (mut socket, families) = (self.take_socket(doing)?, families.to_vec());
+        let read = move || {
+            let mut outline = Outline::default();
+            for family in families {
+                outline.set(family, table::outline(&mut socket, family, name)?);
+            }
+            Ok((socket, outline))
+        };
+        let (socket, outline) = in_thread(read).await.flatten().map_err(|error| errors::for_socket(doing, error))?;
+        self.socket = Some(socket);
+        Ok(outline)
     }
 
     fn take_socket(&mut self, doing: &'static str) -> Result<NetfilterSocket, Error> {
@@ -189,6 +212,10 @@ impl Backend for Netlink {
         read_tables(families, TABLE, "reading Pointsman's tables")
     }
 
+    async fn outline(&mut self, families: &[Family]) -> Result<Option<Outline>, Error> {
+        self.outline_of(families, TABLE, "looking at Pointsman's tables").await.map(Some)
+    }
+
     async fn clients(&mut self, frontend: Frontend) -> Result<Vec<Element>, Error> {
         let doing = "reading the clients of Services with session affinity";
         let mut socket = self.take_socket(doing)?;
@@ -200,6 +227,10 @@ impl Backend for Netlink {
         let clients = clients.map_err(|error| errors::for_socket(doing, error))?;
         self.socket = Some(socket);
         Ok(clients)
+    }
+
+    fn listen(&self) -> Result<Option<CommitListener>, Error> {
+        CommitListener::open().map(Some)
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

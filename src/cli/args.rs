@@ -9,11 +9,13 @@ use clap::builder::PossibleValue;
 use clap::{ArgAction, Parser, ValueEnum};
 
 use super::combinations;
+use super::guards::GuardArgs;
 use super::kube_proxy::KubeProxyFlags;
 use crate::apply::{BackendChoice, BackendOptions};
 use crate::config::{ConfigNote, GoDuration, LogFormat, Settings, parse_go_bool};
 use crate::dataplane::{Family, Options};
 use crate::diff::Scope;
+use crate::drift::Reaction;
 use crate::host;
 use crate::state::View;
 use crate::takeover::ProxyPorts;
@@ -77,8 +79,8 @@ pub(super) struct Args {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Output format of --dry-run and replay: text by Service, a JSON batch for `nft -j -f -`, or nft commands. doctor prints text or
-    /// json
+    /// Output format of --dry-run and replay: text by Service, a JSON batch for `nft -j -f -`, or nft commands. doctor and
+    /// status print text or json
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub output: OutputFormat,
 
@@ -125,6 +127,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH", default_value = "nft", global = true)]
     pub nft: PathBuf,
 
+    /// What to do when another program changes Pointsman's tables: repair them and tell who did it; observe, to tell only; off
+    /// [default: repair]
+    #[arg(long, value_enum)]
+    pub drift: Option<DriftChoice>,
+
     /// The bit of the packet mark that requests masquerade, 0 to 31 [default: 14]
     #[arg(long, value_name = "BIT", value_parser = clap::value_parser!(u8).range(0..=31), global = true)]
     pub masquerade_bit: Option<u8>,
@@ -148,6 +155,9 @@ pub(super) struct Args {
     pub watch_timeout: u32,
 
     #[command(flatten)]
+    pub guards: GuardArgs,
+
+    #[command(flatten)]
     pub flags: KubeProxyFlags,
 }
 
@@ -164,6 +174,10 @@ pub(super) enum Subcommand {
     /// Give the options of the running proxy before the word explain: --manifests reads the cluster from files, and then the kernel is read
     /// only with --against kernel. Exit codes: 0 delivered to an endpoint, 1 not, 2 error.
     Explain(ExplainArgs),
+    /// Show what the proxy of this node knows about itself: SYNCED, BEHIND, STALE, DRIFTED or STARTING, since when, and why
+    ///
+    /// Asks the local pages (--metrics-bind-address). Exit codes: 0 SYNCED, 1 another state, 2 no answer.
+    Status,
 }
 
 #[derive(Debug, clap::Args)]
@@ -215,6 +229,14 @@ pub(super) enum TakeOver {
     Auto,
     Force,
     Never,
+}
+
+/// The value of `--drift`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum DriftChoice {
+    Repair,
+    Observe,
+    Off,
 }
 
 /// The value of `--output`.
@@ -306,6 +328,7 @@ impl Args {
             node_ports: self.settings.node_ports.clone(),
             node_ip: self.settings.node_ip,
             ignore_external_ips: self.settings.ignore_external_ips,
+            guards: self.guards.guards(),
         }
     }
 
@@ -329,6 +352,15 @@ impl Args {
     /// The ports on which another proxy may answer: the default ones, and those of the configuration, which may be kube-proxy's own.
     pub fn proxy_ports(&self) -> ProxyPorts {
         ProxyPorts::with(self.settings.healthz.map(|at| at.port()), self.settings.metrics.map(|at| at.port()))
+    }
+
+    /// What is done when another program changes the tables; `None` for nothing.
+    pub fn reaction(&self) -> Option<Reaction> {
+        match self.drift.unwrap_or(DriftChoice::Repair) {
+            DriftChoice::Repair => Some(Reaction::Repair),
+            DriftChoice::Observe => Some(Reaction::Observe),
+            DriftChoice::Off => None,
+        }
     }
 
     /// How to open the backend.

@@ -27,6 +27,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         ("replay", matches!(args.command, Some(Subcommand::Replay(_)))),
         ("doctor", matches!(args.command, Some(Subcommand::Doctor(_)))),
         ("explain", matches!(args.command, Some(Subcommand::Explain(_)))),
+        ("status", matches!(args.command, Some(Subcommand::Status))),
     ];
     let mut given = commands.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
     let command = given.next().unwrap_or(PROXYING);
@@ -35,12 +36,13 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
     }
     let has_manifests = !args.manifests.is_empty();
     // A dry run takes all options of the proxy that it stands for, so that an operator can add --dry-run to them.
-    let scoped: [Scoped; 8] = [
+    let scoped: [Scoped; 9] = [
         ("--against", args.against.is_some(), &["--dry-run", "explain"]),
         ("--force", args.force, &["--cleanup"]),
         ("--timeout", args.timeout.is_some(), &["--dry-run", "--once", "explain"]),
         ("--take-over", args.take_over.is_some(), &[PROXYING, "--once", "--watch", "--dry-run"]),
         ("--beside-other-proxy", args.beside_other_proxy, &[PROXYING, "--once", "--watch", "--dry-run"]),
+        ("--drift", args.drift.is_some(), &[PROXYING, "--watch", "--dry-run"]),
         ("--record", args.record.is_some(), &[PROXYING, "--once", "--watch", "--dry-run"]),
         ("--manifests", has_manifests, &[PROXYING, "--once", "--watch", "--dry-run", "--init-only", "explain"]),
         (
@@ -85,10 +87,26 @@ mod tests {
     use super::*;
 
     /// Every command, and every option that belongs to some of them.
-    const COMMANDS: [&str; 8] =
-        ["--once", "--dry-run", "--watch", "--cleanup", "--init-only", "--write-config-to=f", "replay j", "doctor"];
-    const OPTIONS: [&str; 6] =
-        ["--against=empty", "--force", "--timeout=5s", "--take-over=never", "--beside-other-proxy", "--record=r"];
+    const COMMANDS: [&str; 9] = [
+        "--once",
+        "--dry-run",
+        "--watch",
+        "--cleanup",
+        "--init-only",
+        "--write-config-to=f",
+        "replay j",
+        "doctor",
+        "status",
+    ];
+    const OPTIONS: [&str; 7] = [
+        "--against=empty",
+        "--force",
+        "--timeout=5s",
+        "--take-over=never",
+        "--beside-other-proxy",
+        "--record=r",
+        "--drift=observe",
+    ];
 
     fn refused(line: &str) -> bool {
         match Args::try_parse_from(format!("pointsman {line}").split_whitespace()) {
@@ -122,6 +140,8 @@ mod tests {
             ("--record=r", "--once"),
             ("--record=r", "--watch"),
             ("--record=r", "--dry-run"),
+            ("--drift=observe", "--watch"),
+            ("--drift=observe", "--dry-run"),
         ];
         for option in OPTIONS {
             for command in COMMANDS {
@@ -146,6 +166,7 @@ mod tests {
             "--write-config-to=f",
             "replay j",
             "doctor",
+            "status",
             "--take-over=force --record r --beside-other-proxy",
             "--cleanup=false --once",
             "--init-only=false --once",

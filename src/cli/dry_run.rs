@@ -59,7 +59,9 @@ pub(super) async fn complete_engine(args: &Args, scope: Scope, progress: &Progre
         source::start(args, source::api_client(args).await?, progress, &Connection::default(), &supervisor).await?;
     ready.await?;
     let waiting = progress.show("waiting for complete lists of Services, EndpointSlices and ServiceCIDRs");
-    let mut engine = Engine::new(EngineSettings { slice_goal: None, ..EngineSettings::new(scope, view) });
+    // One plan shows everything that would change.
+    let settings = EngineSettings { slice_goal: None, grace: None, ..EngineSettings::new(scope, view) };
+    let mut engine = Engine::new(settings);
     tokio::select! {
         complete = fold_until_complete(&mut engine, &mut events) => complete?,
         () = supervisor.shutdown().cancelled() => supervisor.check()?,
@@ -69,6 +71,8 @@ pub(super) async fn complete_engine(args: &Args, scope: Scope, progress: &Progre
         ),
     }
     drop(waiting);
+    // The source has told everything. Its end is no failure from now on.
+    supervisor.shutdown().cancel();
     Ok(engine)
 }
 
@@ -80,7 +84,7 @@ async fn fold_until_complete(engine: &mut Engine, events: &mut mpsc::Receiver<Re
         };
         engine.fold(received.event).skipped.iter().for_each(log_skipped);
     }
-    engine.compile().lost_claims.iter().for_each(log_skipped);
+    engine.compile().skipped.iter().for_each(log_skipped);
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub(super) fn print(plan: &Plan, format: OutputFormat) -> anyhow::Result<()> {
 
 /// Prints the version.
 pub(super) fn version() -> anyhow::Result<ExitCode> {
-    write(&mut io::stdout().lock(), concat!("pointsman ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())?;
+    write(&mut io::stdout().lock(), super::version::line().as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -20,8 +20,7 @@ use crate::tasks::Supervisor;
 pub(super) async fn serve(
     args: &Args,
     health: &Health,
-    families: &[Family],
-    affinity: AffinityFrontends,
+    (families, affinity): (&[Family], AffinityFrontends),
     limits: &PortLimits,
     supervisor: &Supervisor,
     events: &Events,
@@ -37,7 +36,16 @@ pub(super) async fn serve(
         serde_json::to_value(&args.settings.configuration).context("cannot write the configuration as JSON")?;
     let clients = Mutex::new(ClientCounts::new(families, affinity, args.affinity_capacity.get()));
     let connection = health.connection().clone();
-    let about = About { metrics, clients, configuration, command_line, connection, started: Timestamp::now() };
+    let about = About {
+        metrics,
+        clients,
+        configuration,
+        command_line,
+        connection,
+        node: args.node_name()?,
+        board: health.board().clone(),
+        started: Timestamp::now(),
+    };
     let pages = [
         (args.settings.metrics, Pages::Metrics(Arc::new(about))),
         (args.settings.healthz, Pages::Health(health.clone(), families.to_vec())),

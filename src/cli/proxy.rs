@@ -1,5 +1,6 @@
 //! The proxy itself: `pointsman` and `pointsman --once`.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,20 +10,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::Args;
 use super::logging::Progress;
+use super::version::{COMMIT, VERSION};
 use super::{RECONFIGURED, configuration, pages, signal, source, take_over};
 use crate::apply::AnyBackend;
 use crate::conntrack::{ConntrackFollower, ConntrackSocket};
+use crate::dataplane::Family;
 use crate::engine::EngineSettings;
 use crate::host::raise_descriptor_limit;
-use crate::observe::{AffinityFrontends, EventNote, EventType, Health, PortLimits, ServiceHealth};
+use crate::localhost::{LocalhostFollower, LoopbackLimits};
+use crate::observe::{
+    AffinityFrontends, EventNote, EventType, FlowCounters, Health, PortLimits, ServiceHealth, watch_flows,
+};
 use crate::proxy::{AffinityFollower, FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
 use crate::tasks::Supervisor;
 use crate::watch::StartedSource;
 
 /// The time that open HTTP requests and unwritten Events get when the process ends.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The time that the purge of remembered clients gets when the process ends.
 
 /// `--init-only`: what takes more permission than the rest.
 pub(super) async fn init(args: &Args) -> anyhow::Result<ExitCode> {
@@ -44,7 +48,8 @@ async fn passed(timeout: Option<Duration>) -> Duration {
 }
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
-    let limits = PortLimits::for_descriptors(raise_descriptor_limit());
+    let descriptors = raise_descriptor_limit();
+    let limits = PortLimits::for_descriptors(descriptors);
     let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
     // Before anything is changed, and before the health port is ours.
     let (decision, _lock) = take_over::begin(args, &node_name).await?;
@@ -56,8 +61,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let (events, writing) = source::start_events(args, api.as_ref(), &supervisor)?;
     let affinity = AffinityFrontends::default();
     if !args.once {
+        health.board().programs_by(backend.description());
         let refused =
-            pages::serve(args, &health, &scope.families, affinity.clone(), &limits, &supervisor, &events, &decision)
+            pages::serve(args, &health, (&scope.families, affinity.clone()), &limits, &supervisor, &events, &decision)
                 .await;
         if let (Err(_), Some(writing)) = (&refused, writing) {
             drop(events);
@@ -66,10 +72,14 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         }
         refused?;
     }
+    if !args.once {
+        let watching = watch_flows(FlowCounters::of_this_namespace(), health.board().clone());
+        supervisor.spawn("the watch over connection tracking", watching);
+    }
     let interrupted = signal::shutdown_signal();
     let StartedSource { events: mut received, ready: begun } =
         source::start(args, api, progress, health.connection(), &supervisor).await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), backend = backend.description(), node = node_name, "started");
+    tracing::info!(version = VERSION, commit = COMMIT, backend = backend.description(), node = node_name, "started");
     events.note(EventNote::about_node(
         &node_name,
         EventType::Normal,
@@ -114,6 +124,15 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         .with(AffinityFollower(affinity))
         .with(conntrack)
         .with(first_sync);
+    let loopback: BTreeSet<Family> =
+        settings.node_ports.localhost.iter().filter(|family| families.contains(family)).copied().collect();
+    if !args.once && !loopback.is_empty() {
+        let limits = LoopbackLimits::for_descriptors(descriptors);
+        proxy = proxy.with(LocalhostFollower::start(loopback, limits, events.clone(), &supervisor));
+    }
+    if let Some(reaction) = args.reaction().filter(|_| !args.once) {
+        proxy = proxy.watching_over(reaction);
+    }
     if !args.once {
         let service_health = ServiceHealth::new(health, &families, &settings.node_ports.unrestricted());
         let service_health = service_health.with_events(events).bounded(limits, supervisor.clone());

@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args, replay: &ReplayArgs) -> anyhow::Result<ExitCode> 
         tracing::warn!("up to there not all lists were complete: the node would have programmed nothing");
         return Ok(ExitCode::SUCCESS);
     }
-    engine.compile().lost_claims.iter().for_each(log_skipped);
+    engine.compile().skipped.iter().for_each(log_skipped);
     engine.read_back(Acknowledged::empty(), Moment::default());
     let Next::Commit(plan) = engine.next(Moment::default()) else { bail!("the journal gives no plan") };
     output::print(&plan, args.output)?;

@@ -8,7 +8,6 @@ use tokio::task::JoinHandle;
 use super::args::{Against, Args};
 use super::logging::Progress;
 use crate::observe::{Events, start_events as start_writer};
-use crate::state::NodePortAddresses;
 use crate::tasks::Supervisor;
 use crate::watch::{
     self, ApiClient, Connection, HostAddresses, KubernetesOptions, ObjectSource, SourceOptions, StartedSource,
@@ -35,7 +34,7 @@ pub(super) async fn start(
     let objects = match api {
         Some(api) => {
             let options = KubernetesOptions { connection: connection.clone(), ..kubernetes_options(args)? };
-            ObjectSource::ApiServer { api, options }
+            ObjectSource::ApiServer { api, options: Box::new(options) }
         }
         None => {
             let paths = args.manifests.clone();
@@ -44,11 +43,11 @@ pub(super) async fn start(
     };
     let reading = (!args.manifests.is_empty()).then(|| progress.show("reading manifests"));
     let (record, connection) = (args.record.clone(), connection.clone());
-    let host_addresses = match args.settings.node_ports {
-        NodePortAddresses::Networks(_) => HostAddresses::Followed,
+    let host_addresses = match &args.settings.node_ports {
+        node_ports if node_ports.needs_host() => HostAddresses::Followed,
         // A plan against empty tables is the same on every host.
-        NodePortAddresses::Primary if args.against == Some(Against::Empty) => HostAddresses::Ignored,
-        NodePortAddresses::Primary => HostAddresses::IfNodeLacksFamily,
+        _ if args.against == Some(Against::Empty) => HostAddresses::Ignored,
+        _ => HostAddresses::IfNodeLacksFamily,
     };
     let options = SourceOptions { objects, record, host_addresses, connection };
     let source = watch::start(options, supervisor).await?;

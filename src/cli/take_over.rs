@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::args::{self, Args};
+use super::version::VERSION;
 use crate::takeover::{InstanceLock, RemovalReport, TakeOverDecision, TakeOverOutcome, TakeOverPolicy};
 
 /// How long a proxy that is just ending may take: a supervisor may start this one a moment too early.
@@ -30,9 +31,8 @@ impl From<args::TakeOver> for TakeOverPolicy {
 ///
 /// If a kube-proxy or another Pointsman runs, unless the operator allows that.
 pub(super) async fn begin(args: &Args, node_name: &str) -> anyhow::Result<(TakeOverDecision, InstanceLock)> {
-    let version = env!("CARGO_PKG_VERSION");
     let introduction =
-        format!("version {version}, node {node_name}, since {}", jiff::Timestamp::now().strftime("%FT%TZ"));
+        format!("version {VERSION}, node {node_name}, since {}", jiff::Timestamp::now().strftime("%FT%TZ"));
     let deadline = Instant::now() + ENDING_TIMEOUT;
     loop {
         let decision = TakeOverDecision::decide(args.take_over.unwrap_or_default().into(), &args.proxy_ports()).await;

@@ -78,7 +78,7 @@ pub(super) const FIELDS: &[ConfigField] = &[
         Gates,
         "",
         Differently,
-        "`AllowServiceExternalIPs: false` ignores external IPs. Gates that Kubernetes has locked must be on. All others have no effect",
+        "`AllowServiceExternalIPs: false` ignores external IPs. `KubeProxyNFTablesLocalhostNodePorts: false` serves no NodePorts on loopback addresses. Gates that Kubernetes has locked must be on. All others have no effect",
     ),
     field(
         "clientConnection.kubeconfig",
@@ -186,7 +186,7 @@ pub(super) const FIELDS: &[ConfigField] = &[
         Flag,
         "true",
         Ignored,
-        "nftables mode serves no NodePorts on the loopback address",
+        "belongs to another mode: `localhost` in nodePortAddresses serves NodePorts on the loopback addresses",
     ),
     or_default(field(
         "iptables.syncPeriod",
@@ -271,7 +271,7 @@ pub(super) const FIELDS: &[ConfigField] = &[
         List,
         "primary",
         Honoured,
-        "the node's addresses that accept NodePorts: the Node object's (`primary`), or the host's addresses in these networks. A family without a network accepts them on all addresses. Pointsman follows changes of host addresses",
+        "the node's addresses that accept NodePorts: the Node object's (`primary`), every one (`all`), the loopback addresses (`localhost`, TCP only), and the host's addresses in these networks, in any combination. If there are only networks, a family without one accepts them on all addresses. Pointsman follows changes of host addresses",
     ),
     field(
         "oomScoreAdj",

@@ -109,7 +109,7 @@ pub const FLAGS: &[Flag] = &[
     sets("iptables-sync-period", "nftables.syncPeriod"),
     sets("iptables-min-sync-period", "nftables.minSyncPeriod"),
     ignored("iptables-masquerade-bit", "belongs to another mode: give `--masquerade-bit`, which kube-proxy does not have"),
-    ignored("iptables-localhost-nodeports", "nftables mode serves no NodePorts on the loopback address").switch(),
+    ignored("iptables-localhost-nodeports", "belongs to another mode: `localhost` in nodePortAddresses serves NodePorts on the loopback addresses").switch(),
     ignored("ipvs-sync-period", OTHER_MODE),
     ignored("ipvs-min-sync-period", OTHER_MODE),
     ignored("ipvs-scheduler", OTHER_MODE),

@@ -25,6 +25,11 @@ pub(super) fn nearest(section: &str, name: &str) -> Option<String> {
     found.map(|field| field.path.to_owned())
 }
 
+/// The gate among `gates` that resembles an unknown one.
+pub(super) fn nearest_gate(name: &str, gates: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    gates.map(|gate| (distance(gate, name), gate)).filter(|(distance, _)| *distance <= 3).min().map(|(_, gate)| gate)
+}
+
 /// The number of edits between two names. Case does not count.
 fn distance(candidate: &str, name: &str) -> usize {
     if candidate.eq_ignore_ascii_case(name) {
@@ -36,6 +41,14 @@ fn distance(candidate: &str, name: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelt_gate_is_matched() {
+        let gates = || ["AllowServiceExternalIPs", "NFTablesProxyMode"].into_iter();
+        assert_eq!(nearest_gate("AllowServiceExternalIps", gates()), Some("AllowServiceExternalIPs"));
+        assert_eq!(nearest_gate("NFTableProxyMode", gates()), Some("NFTablesProxyMode"));
+        assert_eq!(nearest_gate("ContextualLogging", gates()), None);
+    }
 
     #[test]
     fn a_misspelt_field_is_matched_in_its_section_or_in_another() {

@@ -11,23 +11,48 @@ use super::values::KubeProxyConfiguration;
 use crate::dataplane::{Family, LocalPods};
 use crate::state::NodePortAddresses;
 
-/// The value of `nodePortAddresses`: `primary` alone, or networks.
-pub(super) fn node_ports(items: &[String], problems: &mut Vec<ConfigProblem>) -> NodePortAddresses {
-    if items == ["primary"] {
-        return NodePortAddresses::Primary;
-    }
-    let mut networks = Vec::new();
+/// The value of `nodePortAddresses`: networks and the words `primary`, `localhost` and `all`, in any combination. A network of loopback
+/// addresses stands for the one that is served, as in kube-proxy; without `serves_localhost` it stands for none.
+pub(super) fn node_ports(
+    items: &[String],
+    serves_localhost: bool,
+    problems: &mut Vec<ConfigProblem>,
+) -> NodePortAddresses {
+    let mut accepting = NodePortAddresses::networks(Vec::new());
     for (i, item) in items.iter().enumerate() {
-        match item.trim().parse::<IpNet>() {
-            Ok(network) => networks.push(network.trunc()),
-            Err(_) => problems.push(ConfigProblem::new(
-                format!("nodePortAddresses[{i}]"),
-                quoted(item),
-                "primary alone, or only networks such as 192.0.2.0/24 and 2001:db8::/64",
-            )),
+        match item.trim() {
+            "primary" => accepting.primary = true,
+            "localhost" => accepting.localhost.extend(Family::ALL),
+            "all" => accepting.networks.extend(Family::ALL.map(zero_network)),
+            text => match text.parse::<IpNet>() {
+                Ok(network) if is_loopback(&network) && serves_localhost => {
+                    accepting.localhost.insert(Family::from_addr(network.addr()));
+                }
+                Ok(network) => accepting.networks.push(network.trunc()),
+                Err(_) => problems.push(ConfigProblem::new(
+                    format!("nodePortAddresses[{i}]"),
+                    quoted(item),
+                    "primary, localhost, all, or a network such as 192.0.2.0/24 or 2001:db8::/64",
+                )),
+            },
         }
     }
-    NodePortAddresses::Networks(networks)
+    if !serves_localhost && !accepting.localhost.is_empty() {
+        accepting.localhost.clear();
+        // Without any other entry the default counts, not every address.
+        accepting.primary |= accepting.networks.is_empty();
+    }
+    accepting
+}
+
+/// The network of all addresses of a family.
+fn zero_network(family: Family) -> IpNet {
+    IpNet::new_assert(family.unspecified(), 0)
+}
+
+/// Whether all addresses of a network are loopback addresses.
+pub(super) fn is_loopback(network: &IpNet) -> bool {
+    network.network().is_loopback() && network.broadcast().is_loopback()
 }
 
 /// How to recognise traffic from local pods.

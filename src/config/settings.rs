@@ -16,10 +16,16 @@ use crate::dataplane::Options;
 use crate::state::NodePortAddresses;
 
 /// Gates that Kubernetes has locked to true.
-pub(super) const LOCKED_ON: [&str; 3] =
-    ["MultiCIDRServiceAllocator", "NFTablesProxyMode", "PreferSameTrafficDistribution"];
+const LOCKED_ON: [&str; 3] = ["MultiCIDRServiceAllocator", "NFTablesProxyMode", "PreferSameTrafficDistribution"];
 /// The gate of external IPs.
-pub(super) const EXTERNAL_IPS: &str = "AllowServiceExternalIPs";
+const EXTERNAL_IPS: &str = "AllowServiceExternalIPs";
+/// The gate of NodePorts on the loopback addresses.
+const LOCALHOST_NODE_PORTS: &str = "KubeProxyNFTablesLocalhostNodePorts";
+
+/// The gates that something depends on.
+pub(super) fn honoured_gates() -> impl Iterator<Item = &'static str> {
+    LOCKED_ON.into_iter().chain([EXTERNAL_IPS, LOCALHOST_NODE_PORTS])
+}
 
 /// The validated configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -193,7 +199,8 @@ impl Settings {
         for (gate, _) in configuration.gates().filter(|(gate, on)| !on && LOCKED_ON.contains(gate)) {
             problems.push(ConfigProblem::new(format!("featureGates[{gate}]"), "false", "true: the gate is locked"));
         }
-        let node_ports = networks::node_ports(configuration.list("nodePortAddresses"), problems);
+        let serves_localhost = !configuration.gates().any(|gate| gate == (LOCALHOST_NODE_PORTS, false));
+        let node_ports = networks::node_ports(configuration.list("nodePortAddresses"), serves_localhost, problems);
         let local_pods = networks::local_pods(&configuration, problems);
         let count = |path| u64::try_from(configuration.integer(path)).unwrap_or(0);
         let duration = |path| configuration.duration(path).to_duration();

@@ -86,8 +86,13 @@ impl Chain {
     /// The comment of the chain's first rule holds it, so that a later run can tell whether the kernel holds the rules that it would
     /// write, without comparing them one by one.
     pub fn fingerprint(&self) -> u64 {
+        Self::fingerprint_of(&self.rules)
+    }
+
+    /// The fingerprint of a chain with these rules, which have no comments.
+    pub fn fingerprint_of(rules: &[Rule]) -> u64 {
         let mut hasher = FnvHasher::default();
-        for rule in &self.rules {
+        for rule in rules {
             hasher.write(rule.to_string().as_bytes());
             hasher.write_u8(b'\n');
         }

@@ -1,4 +1,7 @@
 //! What the rules do with a packet, whatever holds them: a kernel in memory, or the rules and elements that were read from a kernel.
+//!
+//! A packet may be among the rules while batches take effect. As in a real kernel, each base chain runs the rules, and each look-up reads the
+//! set, as they are at that moment. So a packet passes through generations of a table, and never sees an earlier one again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -56,6 +59,12 @@ pub trait PacketTable {
     /// The rules of a chain; none if there is no such chain.
     fn rules(&self, chain: &str) -> &[Rule];
 
+    /// Whether another generation of the table has the same chains and rules.
+    fn has_rules_of(&self, other: &Self) -> bool;
+
+    /// Whether the table has a set.
+    fn has_set(&self, set: SetName) -> bool;
+
     /// The data of the element that a set has for a key, with the key as the set holds it: a range contains the network looked up.
     fn find(&self, set: SetName, key: &Key) -> Option<(Key, Option<Value>)>;
 
@@ -78,18 +87,23 @@ pub struct PacketStep {
     pub action: Action,
 }
 
-/// Every outcome that a packet can have, over all random numbers, on a host with these addresses.
-pub fn packet_outcomes(table: &impl PacketTable, packet: &Packet, host: &BTreeSet<IpAddr>) -> BTreeSet<PacketOutcome> {
-    walk::ways(table, packet, host, false).into_keys().collect()
+/// Every outcome that a packet can have that begins in the first of these generations of a table, while the others take effect one after
+/// the other at any moments of its way: over all random numbers, on a host with these addresses.
+pub fn packet_outcomes<T: PacketTable>(
+    generations: &[&T],
+    packet: &Packet,
+    host: &BTreeSet<IpAddr>,
+) -> BTreeSet<PacketOutcome> {
+    walk::ways(generations, packet, host, false).into_keys().collect()
 }
 
-/// The same, each with the rules that applied on one way to it.
+/// Every outcome that a packet can have in a table that does not change, each with the rules that applied on one way to it.
 pub fn packet_ways(
     table: &impl PacketTable,
     packet: &Packet,
     host: &BTreeSet<IpAddr>,
 ) -> BTreeMap<PacketOutcome, Vec<PacketStep>> {
-    walk::ways(table, packet, host, true)
+    walk::ways(&[table], packet, host, true)
 }
 
 /// The outcome of a packet that no rule looks at.

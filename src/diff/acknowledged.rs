@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::affinity::InstalledAffinity;
 use super::features::{FrontendCounts, found};
 use super::gates::source_sets;
+use super::leftovers::{Leftovers, Round};
 use super::plan::Scope;
 use super::shared::SharedElement;
 use super::slots::Slots;
@@ -28,6 +29,12 @@ pub struct Acknowledged {
     pub frontends: OrdMap<Frontend, Arc<Installed>>,
     /// The shared elements.
     pub shared: OrdSet<SharedElement>,
+    /// Which of this is left over from earlier plans, for packets that are on their way.
+    pub(super) leftovers: OrdMap<Frontend, Arc<Leftovers>>,
+    /// The same of the shared elements, and the plans that left them.
+    pub(super) shared_leftovers: OrdMap<SharedElement, Round>,
+    /// The last plan that changed the order in which classes are tested, by [`Family::index`].
+    pub(super) reordered: [Round; 2],
     /// How many frontends are in the sets that decide about the program, by [`Family::index`].
     pub(super) counts: [FrontendCounts; 2],
     /// The two tables without their elements.
@@ -120,6 +127,11 @@ impl Acknowledged {
         self.tables[family.index()].as_ref().map(|table| &table.features)
     }
 
+    /// How many elements of a frontend are left over.
+    pub(crate) fn leftover_count(&self, frontend: &Frontend) -> usize {
+        self.leftovers.get(frontend).map_or(0, |leftovers| leftovers.len())
+    }
+
     /// Whether there is a table of this family.
     pub fn has_table(&self, family: Family) -> bool {
         self.tables[family.index()].is_some()
@@ -146,6 +158,9 @@ impl Acknowledged {
         self.counts[family.index()] = FrontendCounts::default();
         self.frontends = self.frontends.into_iter().filter(|(frontend, _)| frontend.family() != family).collect();
         self.shared = self.shared.into_iter().filter(|shared| shared.key.family() != family).collect();
+        self.leftovers = self.leftovers.into_iter().filter(|(frontend, _)| frontend.family() != family).collect();
+        self.shared_leftovers =
+            self.shared_leftovers.into_iter().filter(|(shared, _)| shared.key.family() != family).collect();
         self
     }
 }
@@ -197,7 +212,7 @@ enum Part {
 }
 
 /// The chains and maps of single frontends in a table.
-fn own_objects(family: Family, table: &TableContents) -> BTreeMap<Frontend, InstalledAffinity> {
+pub(super) fn own_objects(family: Family, table: &TableContents) -> BTreeMap<Frontend, InstalledAffinity> {
     let mut own: BTreeMap<Frontend, InstalledAffinity> = BTreeMap::new();
     for (name, chain) in &table.chains {
         if let Some((step, frontend)) = own_chain(family, name) {
@@ -213,12 +228,12 @@ fn own_objects(family: Family, table: &TableContents) -> BTreeMap<Frontend, Inst
 }
 
 /// The step and frontend of a chain that belongs to one frontend of the table.
-fn own_chain(family: Family, name: &str) -> Option<(AffinityStep, Frontend)> {
+pub(super) fn own_chain(family: Family, name: &str) -> Option<(AffinityStep, Frontend)> {
     ChainName::parse_with_affinity(name).filter(|(_, frontend)| frontend.family() == family)
 }
 
 /// The frontend of a map that belongs to one frontend of the table.
-fn own_map(family: Family, name: &str) -> Option<Frontend> {
+pub(super) fn own_map(family: Family, name: &str) -> Option<Frontend> {
     name.parse::<SetName>().ok()?.frontend().filter(|frontend| frontend.family() == family)
 }
 
@@ -285,7 +300,7 @@ impl Found {
             memberships: self.memberships.drain(..).collect(),
             slots: self.slots.drain(..).collect(),
             local_slots: self.local_slots.drain(..).collect(),
-            sources: self.sources.drain(..).collect(),
+            sources: if self.sources.is_empty() { Arc::default() } else { self.sources.drain(..).collect() },
             affinity: affinity.map(Box::new),
         }
     }
@@ -318,6 +333,13 @@ impl Installed {
     /// The sets that its elements keep in the program.
     pub(super) fn counted_sets(&self) -> impl Iterator<Item = SetName> {
         self.sets().chain(source_sets(&self.sources))
+    }
+
+    /// The sets that the program has for as long as an element is in them, if it is one that is left over: of what `core` is without that.
+    pub(super) fn extra_sets(&self, core: Option<&Self>) -> impl Iterator<Item = SetName> {
+        let lasts = |set: &SetName| matches!(set, SetName::AffinitySlots(..) | SetName::AllowedSources(_));
+        let in_core: Vec<SetName> = core.into_iter().flat_map(Self::counted_sets).filter(lasts).collect();
+        self.counted_sets().filter(lasts).filter(move |set| !in_core.contains(set)).collect::<Vec<_>>().into_iter()
     }
 
     /// The timeout of its session affinity in seconds, if it has that.

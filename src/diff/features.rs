@@ -1,9 +1,9 @@
 //! Which parts of the program a table needs: classes, the order in which they are tested, session affinity and source ranges.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::dataplane::{ChainName, EndpointList, ProgramFeatures, SetName, SizeClass, TableContents};
+use crate::dataplane::{ChainName, EndpointList, PrefixLength, ProgramFeatures, SetName, SizeClass, TableContents};
 
 /// How many frontends are in each set whose existence or place in the program follows from that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,14 +144,14 @@ pub(super) fn found(table: &TableContents) -> ProgramFeatures {
 ///
 /// Classes that it has stay, used or not. They are ordered by how many frontends are of them, as most connections are for a frontend of
 /// the class that is tested first. An order that is still good enough stays, so that hardly any change of a Service rewrites rules.
-/// Session affinity and source ranges go with their last frontend, for each new connection has to be looked up for them.
+/// Session affinity and source ranges go with their last element, for each new connection has to be looked up for them.
 pub(super) fn needed(held: &ProgramFeatures, now: &FrontendCounts, upcoming: &FrontendCounts) -> ProgramFeatures {
     let used = || now.0.keys().chain(upcoming.0.keys());
     let count_of_set = |set| now.count(set) + upcoming.count(set);
-    let firewall = count_of_set(SetName::Firewalled) > 0;
-    let sources = used().filter_map(SetName::prefix_length).filter(|_| firewall).collect();
+    let sources: BTreeSet<PrefixLength> = used().filter_map(SetName::prefix_length).collect();
+    let firewall = count_of_set(SetName::Firewalled) > 0 || !sources.is_empty();
     let mut features = ProgramFeatures { firewall, sources, ..ProgramFeatures::default() };
-    // Session affinity goes with its last frontend.
+    // Session affinity goes with its last element.
     let has_affinity = used().any(|set| matches!(set, SetName::AffinitySlots(..)));
     let with_affinity = ClassKind::WITH_AFFINITY.into_iter().filter(|_| has_affinity);
     let with_affinity = with_affinity.filter(|kind| used().any(|set| kind.class(set).is_some()));
@@ -170,6 +170,11 @@ pub(super) fn needed(held: &ProgramFeatures, now: &FrontendCounts, upcoming: &Fr
         kind.put(order, &mut features);
     }
     features
+}
+
+/// Whether two tables test their classes in the same order.
+pub(super) fn has_same_order(one: &ProgramFeatures, other: &ProgramFeatures) -> bool {
+    one.internal == other.internal && one.classes == other.classes && one.affinity == other.affinity
 }
 
 /// Whether no class is far more populous than one before it: twice, and by more than a few.

@@ -1,18 +1,17 @@
 //! The plan: operations, what they mean, and the state after them.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::acknowledged::{Acknowledged, Installed};
-use super::affinity::{self, OwnOperations};
+use super::affinity;
 use super::features::FrontendCounts;
 use super::frontend::{changes, target};
+use super::leftovers::{Deletion, Left};
 use super::shared::SharedElement;
 use super::table::{keeps_lookups, program_change};
-use crate::dataplane::{Element, Family, Frontend, LocalPods, Object, Operation, Options, SetName};
-use crate::sorted::Side;
-use crate::state::{Desired, FrontendSpec, Node, SharedDemand, bulk_load_order};
+use crate::dataplane::{Family, Frontend, LocalPods, Operation, Options, SetName};
+use crate::state::{Desired, FrontendSpec, Node, SharedDemand};
 
 /// Which tables are ours to write, and with which program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +31,14 @@ pub struct Plan {
     pub operations: Vec<Operation>,
     /// What a kernel holds that acknowledged the operations.
     pub next: Acknowledged,
-    /// The frontends that change, in order.
+    /// The frontends that change, in order. What is left over from earlier plans, or by this one, is no part of a change.
     pub frontends: Vec<FrontendChange>,
     /// The shared elements that come and go, in order.
     pub shared: Vec<SharedChange>,
     /// The tables whose program changes.
     pub tables: Vec<TableChange>,
+    /// What waits to be deleted, for packets that are on their way.
+    pub left: Left,
 }
 
 /// A frontend that changes.
@@ -128,25 +129,30 @@ impl Plan {
     }
 }
 
-/// Elements by table and set: the order in which they are sent.
-type Buckets = BTreeMap<(Family, SetName), Vec<Element>>;
-
 /// The least that turns what a kernel holds into what it should hold. The laws are stated in [the module](super).
 pub fn diff(acknowledged: &Acknowledged, desired: &Desired, scope: &Scope) -> Plan {
     let held = acknowledged.clone().for_scope(scope);
     let keys = Keys::everything(&held, desired);
-    held.plan(desired, scope, &keys, &Upcoming::default())
+    held.plan(desired, scope, &keys, &Upcoming::default(), Deletion::AtOnce)
 }
 
 impl Acknowledged {
     /// The same as [`diff`] for these keys alone, and [`Plan::next`] in place of this state: what no clone shares is changed in place.
-    pub(crate) fn plan(self, desired: &Desired, scope: &Scope, keys: &Keys, upcoming: &Upcoming) -> Plan {
-        let mut draft = PlanDraft { plan: Plan { next: self, ..Plan::default() }, ..PlanDraft::default() };
+    pub(crate) fn plan(
+        self,
+        desired: &Desired,
+        scope: &Scope,
+        keys: &Keys,
+        upcoming: &Upcoming,
+        deletion: Deletion,
+    ) -> Plan {
+        let mut draft = draft::PlanDraft::new(self, deletion);
         draft.frontends(desired, scope, keys);
+        draft.transitions(desired, scope, upcoming);
         draft.shared(desired, scope, keys);
         draft.plan.operations.append(&mut draft.own.flushes);
         draft.programs(scope, upcoming);
-        let PlanDraft { mut plan, gone, new, own } = draft;
+        let draft::PlanDraft { mut plan, gone, new, own, .. } = draft;
         plan.operations.extend(gone.into_values().flatten().map(Operation::delete_element));
         plan.operations.extend(own.chains_gone.into_iter().chain(own.maps_gone).chain(own.additions));
         plan.operations.extend(new.into_values().flatten().map(Operation::add_element));
@@ -225,106 +231,8 @@ pub(crate) fn is_wanted(element: SharedElement, desired: &Desired) -> bool {
     is_kept || element.demand().is_some_and(|demand: SharedDemand| desired.shared.contains_key(&demand))
 }
 
-/// A plan in the making.
-#[derive(Default)]
-struct PlanDraft {
-    plan: Plan,
-    gone: Buckets,
-    new: Buckets,
-    own: OwnOperations,
-}
-
-impl PlanDraft {
-    /// Plans the frontends among the keys.
-    fn frontends(&mut self, desired: &Desired, scope: &Scope, keys: &Keys) {
-        let next = &mut self.plan.next;
-        let mut first = next.frontends.is_empty().then(Vec::new);
-        for frontend in keys.frontends.iter().copied().filter(|key| scope.families.contains(&key.family())) {
-            let before = next.frontends.get(&frontend).cloned();
-            let spec = desired.frontends.get(&frontend).map(|claims| claims.winner());
-            let after = spec.map(|spec| target(frontend, before.as_deref(), spec, &scope.options));
-            if before.as_deref() == after.as_ref() {
-                continue;
-            }
-            changes(frontend, before.as_deref(), after.as_ref(), |side, element| {
-                let buckets = if side == Side::Before { &mut self.gone } else { &mut self.new };
-                push(buckets, element);
-            });
-            self.own.add(
-                frontend,
-                before.as_deref().and_then(|before| before.affinity.as_deref()),
-                after.as_ref().and_then(|after| after.affinity.as_deref()),
-            );
-            let counts = &mut next.counts[frontend.family().index()];
-            counts.remove(before.iter().flat_map(|before| before.counted_sets()));
-            counts.add(after.iter().flat_map(Installed::counted_sets));
-            let after = after.map(Arc::new);
-            match (&after, &mut first) {
-                (Some(after), Some(first)) => first.push((frontend, Arc::clone(after))),
-                (Some(after), None) => drop(next.frontends.insert(frontend, Arc::clone(after))),
-                (None, _) => drop(next.frontends.remove(&frontend)),
-            }
-            self.plan.frontends.push(FrontendChange { frontend, before, after });
-        }
-        next.frontends.extend(bulk_load_order(first.unwrap_or_default()));
-    }
-
-    /// Plans the shared elements among the keys.
-    fn shared(&mut self, desired: &Desired, scope: &Scope, keys: &Keys) {
-        let next = &mut self.plan.next;
-        let is_first = next.shared.is_empty();
-        for element in keys.shared.iter().copied().filter(|element| scope.families.contains(&element.key.family())) {
-            let added = is_wanted(element, desired);
-            if added == next.shared.contains(&element) {
-                continue;
-            }
-            push(if added { &mut self.new } else { &mut self.gone }, element.into());
-            match added {
-                true if is_first => {}
-                true => drop(next.shared.insert(element)),
-                false => drop(next.shared.remove(&element)),
-            }
-            self.plan.shared.push(SharedChange { element, added });
-        }
-        if is_first {
-            let added = self.plan.shared.iter().map(|change| (change.element, ())).collect();
-            next.shared.extend(bulk_load_order(added).map(|(element, ())| element));
-        }
-    }
-
-    /// Plans the programs of all tables.
-    fn programs(&mut self, scope: &Scope, upcoming: &Upcoming) {
-        let next = &mut self.plan.next;
-        for family in scope.families.iter().copied() {
-            let installed = next.tables[family.index()].as_ref();
-            let counts = &next.counts[family.index()];
-            let mut change = program_change(family, installed, &scope.options, counts, &upcoming[family.index()]);
-            let was_incompatible = std::mem::take(&mut next.to_rebuild[family.index()]);
-            if was_incompatible {
-                change.operations.insert(0, Operation::delete(family, Object::Table));
-            }
-            if !change.operations.is_empty() {
-                self.plan.tables.push(TableChange {
-                    family,
-                    created: installed.is_none() && !was_incompatible,
-                    rebuilt: was_incompatible,
-                    operations: change.operations.len(),
-                });
-            }
-            self.plan.operations.append(&mut change.operations);
-            // A set that goes takes its elements along.
-            self.gone.retain(|(of, set), _| *of != family || change.table.sets.contains_key(&set.to_string()));
-            next.tables[family.index()] = Some(change.table);
-        }
-    }
-}
-
-/// Puts an element where it is sent from.
-fn push(buckets: &mut Buckets, element: Element) {
-    buckets.entry((element.family(), element.set)).or_default().push(element);
-}
-
 #[cfg(test)]
 mod cost;
+mod draft;
 #[cfg(test)]
 mod tests;

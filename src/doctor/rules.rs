@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::finding::Finding;
 
 /// The subjects of findings, in the order in which they are examined.
-pub const IDS: [&str; 16] = [
+pub const IDS: [&str; 17] = [
     "configuration",
     "kube-proxy-rules",
     "kube-proxy-running",
@@ -27,6 +27,7 @@ pub const IDS: [&str; 16] = [
     "ipv6",
     "nft",
     "other-proxies",
+    "calico-nftables-mode",
 ];
 
 /// Applies every rule to a node's facts.
@@ -43,6 +44,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
     findings.push(firewall::drop_policies(facts));
     findings.extend([host::kernel(facts), host::forwarding(facts), host::ipv6(facts), host::nft(facts)]);
     findings.push(cni::other_proxies(facts));
+    findings.extend(cni::calico_mode(facts));
     findings
 }
 

@@ -143,6 +143,11 @@ impl Backlog {
             || shared.any(|element| element.key.family() == family)
     }
 
+    /// Whether a frontend waits in the queue.
+    pub fn waits(&self, frontend: &Frontend) -> bool {
+        self.queue.contains(frontend)
+    }
+
     /// Takes the keys of the next plan, of about so many operations; `grouped` if it may have to be divided.
     pub fn select(&mut self, with: Comparison<'_>, operations: usize, grouped: bool) -> Selection {
         let fits = self.new.elements <= operations;

@@ -28,6 +28,8 @@ pub enum SyncProgress {
     Newest,
     /// Parts still wait.
     Partial,
+    /// Nothing waited. What earlier changes left for packets on their way is deleted.
+    Tidied,
 }
 
 /// A plan that the kernel acknowledged.
@@ -70,6 +72,11 @@ impl Committed {
     /// Whether everything that was compiled is programmed now.
     pub fn is_caught_up(&self) -> bool {
         self.progress == SyncProgress::CaughtUp
+    }
+
+    /// Whether no change waited for this commit: it only deleted what earlier ones left.
+    pub fn is_tidying(&self) -> bool {
+        self.progress == SyncProgress::Tidied
     }
 }
 

@@ -22,6 +22,11 @@ impl Queue {
         self.waiting.keys().copied()
     }
 
+    /// Whether a frontend waits.
+    pub fn contains(&self, frontend: &Frontend) -> bool {
+        self.waiting.contains_key(frontend)
+    }
+
     /// The weight of the smallest change.
     pub fn least_weight(&self) -> Option<Weight> {
         self.order.first().map(|(weight, _)| *weight)

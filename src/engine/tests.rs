@@ -4,6 +4,7 @@ use crate::fixtures::{ServiceBuilder, SliceBuilder, World, frontend, name, servi
 use crate::state::compilations;
 
 mod search;
+mod tail;
 
 /// The most operations of a slice, but for one address.
 const SLICE: usize = 2_000;

@@ -30,7 +30,7 @@ pub struct Explanation {
     /// The rules that applied on one way to the verdict.
     pub path: Vec<PacketStep>,
     /// Every endpoint, used or not.
-    pub endpoints: Vec<Share>,
+    pub endpoints: Vec<EndpointShare>,
     /// Whether its source address becomes this node's, and why.
     pub masquerade: Masquerade,
     /// Chains on the way whose rules are not those that this program writes.
@@ -39,7 +39,7 @@ pub struct Explanation {
 
 /// An endpoint, and whether the packet can go there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Share {
+pub struct EndpointShare {
     /// The endpoint with the reason that the snapshot gives; `None` if only the rules have it.
     pub judged: Option<JudgedEndpoint>,
     /// Its address and port.
@@ -187,9 +187,9 @@ fn remembered(path: &[PacketStep]) -> bool {
 }
 
 /// The endpoints of the snapshot and of the rules, in order.
-fn shares(judged: Vec<JudgedEndpoint>, used: &[(Endpoint, bool)]) -> Vec<Share> {
+fn shares(judged: Vec<JudgedEndpoint>, used: &[(Endpoint, bool)]) -> Vec<EndpointShare> {
     let reached = |endpoint: Endpoint| used.iter().find(|(to, _)| *to == endpoint);
-    let share = |endpoint, judged| Share {
+    let share = |endpoint, judged| EndpointShare {
         endpoint,
         judged,
         reached: reached(endpoint).is_some(),
@@ -197,13 +197,13 @@ fn shares(judged: Vec<JudgedEndpoint>, used: &[(Endpoint, bool)]) -> Vec<Share> 
     };
     let known: BTreeSet<Endpoint> = judged.iter().map(|judged| judged.endpoint).collect();
     let others = used.iter().map(|(to, _)| *to).filter(|to| !known.contains(to)).map(|to| share(to, None));
-    let mut all: Vec<Share> = judged.into_iter().map(|judged| share(judged.endpoint, Some(judged))).collect();
+    let mut all: Vec<EndpointShare> = judged.into_iter().map(|judged| share(judged.endpoint, Some(judged))).collect();
     all.extend(others);
     all.sort_by_key(|share| (!share.reached, share.endpoint));
     all
 }
 
-impl Share {
+impl EndpointShare {
     /// Whether the snapshot says that new connections use it.
     pub fn is_asked_for(&self) -> bool {
         self.judged.as_ref().is_some_and(|judged| judged.reason.is_used())

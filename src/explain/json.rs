@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json as object};
 
-use super::explanation::{Explanation, Share};
+use super::explanation::{EndpointShare, Explanation};
 use super::ruleset::Ruleset;
 use crate::state::TrafficPolicy;
 
@@ -40,7 +40,7 @@ pub fn json(explanation: &Explanation, ruleset: &Ruleset) -> Json {
     })
 }
 
-fn endpoint(share: &Share) -> Json {
+fn endpoint(share: &EndpointShare) -> Json {
     let judged = share.judged.as_ref();
     object!({
         "endpoint": share.endpoint.to_string(),

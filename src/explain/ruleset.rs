@@ -111,6 +111,15 @@ impl PacketTable for Ruleset {
         self.chains.get(chain).map_or(&[], |(_, rules)| rules)
     }
 
+    fn has_rules_of(&self, other: &Self) -> bool {
+        self.chains == other.chains
+    }
+
+    /// A set without elements is no matter here.
+    fn has_set(&self, _: SetName) -> bool {
+        true
+    }
+
     fn find(&self, set: SetName, key: &Key) -> Option<(Key, Option<Value>)> {
         let elements = self.elements.get(&set)?;
         let (key, (value, _)) = match key {

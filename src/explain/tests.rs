@@ -5,7 +5,7 @@ use super::*;
 use crate::dataplane::{Element, Family, Key, Options, Packet, Protocol, SetName, Value};
 use crate::diff::Acknowledged;
 use crate::fixtures::{NODE, World, frontend, ip, node, service, service_cidr, slice};
-use crate::state::{Decoded, EndpointPlace, EndpointReason, Event, Node, SliceEndpoint};
+use crate::state::{Decoded, EndpointPlace, EndpointReason, Event, Guards, Node, SliceEndpoint, View};
 
 /// The rules and elements of a world's kernel.
 fn ruleset(world: &World) -> Ruleset {
@@ -184,4 +184,17 @@ fn destinations_are_parsed_and_others_are_refused() {
     assert!(ask("shop/unknown:80", "outside").unwrap_err().contains("no Service shop/unknown"));
     assert!(ask("shop/web:https", "outside").unwrap_err().contains("no such port"));
     assert!(Sender::parse("somewhere").is_err());
+}
+
+#[test]
+fn an_endpoint_that_the_operator_refuses_is_listed_with_the_option_that_refuses_it() {
+    let refused_endpoint_networks = vec!["10.1.0.0/31".parse().unwrap()];
+    let guards = Guards { refused_endpoint_networks, ..Guards::default() };
+    let mut world = World::unlisted_from(View { node_name: NODE.into(), guards, ..View::default() });
+    crate::fixtures::empty_lists().into_iter().for_each(|event| drop(world.apply(event)));
+    world.apply(service("shop/web"));
+    world.apply(slice("shop/web-1").endpoints("10.1.0.1 R r, 10.1.0.2 R r"));
+    world.sync();
+    let explanation = explained(&world, "203.0.113.7", "10.96.0.1", 80);
+    assert_eq!(reasons(&explanation), ["10.1.0.2 ready", "10.1.0.1 refused-network"]);
 }

@@ -18,6 +18,32 @@ pub const ELEMENTS: &str = "pointsman_elements";
 pub const SYNCS: &str = "pointsman_syncs_total";
 /// Times that the kernel's state was read back.
 pub const READ_BACKS: &str = "pointsman_read_backs_total";
+/// Commits of other programs to the kernel's ruleset.
+pub const FOREIGN_COMMITS: &str = "pointsman_foreign_commits_total";
+/// Changes of our tables by other programs.
+pub const DRIFTS: &str = "pointsman_drifts_total";
+/// How long a change of our tables by another program lasted.
+pub const DRIFT_DURATION: &str = "pointsman_drift_repair_duration_seconds";
+/// Whether our tables deviate from what was written.
+pub const DRIFTED: &str = "pointsman_drifted";
+/// The node's state.
+pub const STATE: &str = "pointsman_node_state";
+/// Since when the node is in its state.
+pub const STATE_SINCE: &str = "pointsman_node_state_since_timestamp_seconds";
+/// When our tables were last seen to be as expected.
+pub const VERIFIED: &str = "pointsman_tables_verified_timestamp_seconds";
+/// Entries of connection tracking.
+pub const CONNTRACK_ENTRIES: &str = "pointsman_conntrack_entries";
+/// The most entries of connection tracking.
+pub const CONNTRACK_LIMIT: &str = "pointsman_conntrack_limit";
+/// When connection tracking is full.
+pub const CONNTRACK_FILLS_IN: &str = "pointsman_conntrack_seconds_to_full";
+/// Entries of connection tracking that could not be inserted.
+pub const CONNTRACK_INSERT_FAILURES: &str = "pointsman_conntrack_insert_failures_total";
+/// Packets dropped because connection tracking was full.
+pub const CONNTRACK_DROPS: &str = "pointsman_conntrack_drops_total";
+/// Entries of connection tracking that were dropped early.
+pub const CONNTRACK_EARLY_DROPS: &str = "pointsman_conntrack_early_drops_total";
 /// Watches that ended and were started again.
 pub const WATCH_RESTARTS: &str = "pointsman_watch_restarts_total";
 /// Requests to the API server.
@@ -74,6 +100,10 @@ pub const LIVEZ: &str = "kubeproxy_proxy_livez_total";
 pub const WITHOUT_LOCAL: &str = "kubeproxy_sync_proxy_rules_no_local_endpoints_total";
 /// Health-check ports of Services that could not be listened on.
 pub const HEALTH_CHECK_FAILURES: &str = "pointsman_health_check_listen_failures_total";
+/// NodePorts that are served on the loopback addresses.
+pub const LOCALHOST_LISTENERS: &str = "kubeproxy_nftables_localhost_nodeport_listeners";
+/// NodePorts that could not be served there.
+pub const LOCALHOST_LISTENER_FAILURES: &str = "kubeproxy_nftables_localhost_nodeport_listener_creation_failures_total";
 /// Connections to pages that were closed early.
 pub const CONNECTIONS_CLOSED: &str = "pointsman_connections_closed_total";
 
@@ -99,6 +129,8 @@ const PROGRAMMING: MetricType = MetricType::Histogram(HistogramBuckets::Ranges(&
     (60.0, 115.0, 5.0),
     (120.0, 300.0, 30.0),
 ]));
+/// From 1 ms to about a minute.
+const DRIFT: MetricType = MetricType::Histogram(HistogramBuckets::Quadrupling { first: 0.001, count: 9 });
 /// From 5 ms to a minute, as Kubernetes' clients.
 const REST: MetricType = MetricType::Histogram(HistogramBuckets::Listed(&[
     0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0,
@@ -106,7 +138,7 @@ const REST: MetricType = MetricType::Histogram(HistogramBuckets::Listed(&[
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 43] = [
+pub const ALL: [Metric; 58] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync, full or partial, in seconds, failed syncs included." },
     Metric { name: FULL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a full sync, in seconds: the kernel is read and compared as a whole, at the start and after a failure." },
     Metric { name: PARTIAL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a partial sync that wrote to the family's table, in seconds: diff of what changed, commit and acknowledgement." },
@@ -131,8 +163,10 @@ pub const ALL: [Metric; 43] = [
     Metric { name: BATCH_BYTES, kind: MetricType::Histogram(HistogramBuckets::Quadrupling { first: 64.0, count: 11 }), labels: "", help: "Bytes sent for one diff, in one batch or several." },
     Metric { name: ELEMENTS, kind: MetricType::Gauge, labels: "ip_family, set", help: "Elements that the kernel acknowledged, by set or map." },
     Metric { name: SYNCS, kind: MetricType::Counter, labels: "result", help: "Syncs by result: committed, unchanged (the diff was empty), failed." },
-    Metric { name: READ_BACKS, kind: MetricType::Counter, labels: "cause", help: "Times that our tables were read from the kernel: start, failure." },
+    Metric { name: READ_BACKS, kind: MetricType::Counter, labels: "cause", help: "Times that our tables were read from the kernel and compared as a whole: at the start, after a failure, or because another program changed them (drift)." },
     Metric { name: HEALTH_CHECK_FAILURES, kind: MetricType::Counter, labels: "ip_family", help: "Attempts to listen on a Service's healthCheckNodePort that failed on some address." },
+    Metric { name: LOCALHOST_LISTENERS, kind: MetricType::Gauge, labels: "ip_family", help: "TCP NodePorts that are served on the loopback address." },
+    Metric { name: LOCALHOST_LISTENER_FAILURES, kind: MetricType::Counter, labels: "ip_family", help: "Attempts to serve a TCP NodePort on the loopback address that failed, because another program has the port." },
     Metric { name: CONNECTIONS_CLOSED, kind: MetricType::Counter, labels: "port, reason", help: "Connections that were closed early, by port (health, metrics, service_health) and reason: too_many (for a newer one), timeout (the client was silent for too long)." },
     Metric { name: CLIENTS, kind: MetricType::Gauge, labels: "ip_family, service_port", help: "Clients of a service port with session affinity that the kernel remembers, in all its frontends; including expired ones that it has not removed yet. Read from the kernel at each scrape; absent where it cannot be read, and after the service port is gone." },
     Metric { name: CLIENTS_CAPACITY, kind: MetricType::Gauge, labels: "", help: "How many clients each frontend with session affinity may remember: further clients are balanced without affinity until others expire." },
@@ -140,6 +174,19 @@ pub const ALL: [Metric; 43] = [
     Metric { name: CONNTRACK_FAILURES, kind: MetricType::Counter, labels: "ip_family", help: "Searches for stale UDP flows that failed. They are repeated." },
     Metric { name: SERVICES, kind: MetricType::Gauge, labels: "", help: "Services known." },
     Metric { name: WITHOUT_SERVICE, kind: MetricType::Gauge, labels: "", help: "Services that EndpointSlices name and that do not exist, or that are not proxied. For moments, while a Service comes or goes, that is usual." },
+    Metric { name: FOREIGN_COMMITS, kind: MetricType::Counter, labels: "program", help: "Commits of other programs to the kernel's ruleset, to whatever table, by the name of the program (other, after 20 of them)." },
+    Metric { name: DRIFTS, kind: MetricType::Counter, labels: "program, kind", help: "Changes of our tables by other programs: by program (several where any of some may have done it, unknown where none was heard) and kind of what was changed first: table, rules, elements." },
+    Metric { name: DRIFT_DURATION, kind: DRIFT, labels: "", help: "Time from hearing of a foreign change of our tables until they are as they should be again, in seconds." },
+    Metric { name: DRIFTED, kind: MetricType::Gauge, labels: "", help: "1 while our tables are known to deviate from what was written, 0 otherwise." },
+    Metric { name: STATE, kind: MetricType::Gauge, labels: "state", help: "1 for the state that the node is in, 0 for the others: STARTING, SYNCED, BEHIND, STALE, DRIFTED. Derived at each scrape." },
+    Metric { name: STATE_SINCE, kind: MetricType::Gauge, labels: "", help: "Unix time since which the node is in its state, in seconds." },
+    Metric { name: VERIFIED, kind: MetricType::Gauge, labels: "extent", help: "Unix time at which our tables were last seen to be as expected, in seconds: outline (but for elements that were replaced), elements (all)." },
+    Metric { name: CONNTRACK_ENTRIES, kind: MetricType::Gauge, labels: "", help: "Entries in connection tracking, looked up every minute; absent where it cannot be read." },
+    Metric { name: CONNTRACK_LIMIT, kind: MetricType::Gauge, labels: "", help: "The most entries that connection tracking may have (nf_conntrack_max)." },
+    Metric { name: CONNTRACK_FILLS_IN, kind: MetricType::Gauge, labels: "", help: "Seconds until connection tracking is full at the rate of the last minute; infinite while it does not grow." },
+    Metric { name: CONNTRACK_INSERT_FAILURES, kind: MetricType::Counter, labels: "", help: "Entries that connection tracking could not insert, since the boot." },
+    Metric { name: CONNTRACK_DROPS, kind: MetricType::Counter, labels: "", help: "Packets that were dropped because connection tracking was full, since the boot." },
+    Metric { name: CONNTRACK_EARLY_DROPS, kind: MetricType::Counter, labels: "", help: "Entries that connection tracking dropped early to make room, since the boot." },
     Metric { name: WATCH_RESTARTS, kind: MetricType::Counter, labels: "kind", help: "Watches that ended, for whatever reason, and were started again." },
     Metric { name: CONNECTED, kind: MetricType::Gauge, labels: "kind", help: "1 while the watch on this kind is open, as far as the client can tell; 0 otherwise, while the known state grows old." },
     Metric { name: LAST_HEARD, kind: MetricType::Gauge, labels: "kind", help: "Unix time at which anything was last received in the watch on this kind, in seconds; a server sends bookmarks where there are no changes." },

@@ -101,7 +101,7 @@ fn elements_are_counted_from_what_was_read_and_followed_by_batches() {
     let mut world =
         World::with([service("shop/web").into(), slice("shop/web-1").ready(&["10.1.0.1", "10.1.0.2"]).into()]);
     let shown = scrape(|| {
-        let mut counts = ElementCounts::default();
+        let mut counts = ShownCounts::default();
         counts.restart(&world.acknowledged().count_elements());
         world.apply(slice("shop/web-1").ready(&["10.1.0.1", "10.1.0.2", "10.1.0.3"]));
         let plan = world.plan();

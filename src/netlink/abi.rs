@@ -22,6 +22,8 @@ pub const NLA_TYPE_MASK: u16 = 0x3fff;
 // linux/netfilter/nfnetlink.h
 pub const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 pub const NFNL_MSG_BATCH_END: u16 = 0x11;
+/// The multicast group that hears every commit to nf_tables.
+pub const NFNLGRP_NFTABLES: u32 = 7;
 /// The subsystems, which are the upper byte of a message's kind.
 pub const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 pub const NFNL_SUBSYS_IPSET: u16 = 6;

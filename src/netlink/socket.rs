@@ -17,6 +17,7 @@ use nix::sys::time::TimeVal;
 
 use super::abi::{NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSGERR_ATTR_OFFS};
 use super::parse::{Attributes, Messages, NetlinkMessage, host_u32};
+use super::ports;
 
 /// A batch must be one datagram to be atomic, so the buffer has to hold the largest. The kernel doubles this.
 const SEND_BUFFER_BYTES: usize = i32::MAX as usize / 2;
@@ -68,7 +69,7 @@ impl NetfilterSocket {
     /// The system refuses one, or the kernel has no netfilter.
     pub fn open() -> Result<Self> {
         let mut inner = netlink_sys::Socket::new(NETLINK_NETFILTER)?;
-        inner.bind_auto()?;
+        ports::bind(&mut inner)?;
         // Without these two answers are longer and less precise. With smaller buffers a large batch fails with an error.
         let _ = inner.set_cap_ack(true);
         let _ = inner.set_ext_ack(true);

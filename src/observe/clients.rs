@@ -71,8 +71,8 @@ impl ClientCounts {
             // The text of an owner has no character that would have to be escaped. A write to a string cannot fail.
             let _ = writeln!(page, "{CLIENTS}{{ip_family=\"{family}\",service_port=\"{owner}\"}} {count}");
         }
-        let _ = write!(page, "{}{CLIENTS_CAPACITY} {}\n", header(CLIENTS_CAPACITY), self.capacity);
-        let _ = write!(page, "{}{CLIENTS_FULL} {full}\n", header(CLIENTS_FULL));
+        let _ = writeln!(page, "{}{CLIENTS_CAPACITY} {}", header(CLIENTS_CAPACITY), self.capacity);
+        let _ = writeln!(page, "{}{CLIENTS_FULL} {full}", header(CLIENTS_FULL));
         page
     }
 }

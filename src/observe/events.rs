@@ -117,6 +117,10 @@ fn reason(reason: Reason) -> Option<&'static str> {
         Reason::NoPorts => Some("NoPorts"),
         Reason::BadTimeout => Some("BadTimeout"),
         Reason::Refused => Some("RefusedByKernel"),
+        Reason::ExternalIpNotAllowed => Some("ExternalIPNotAllowed"),
+        Reason::EndpointNotAllowed => Some("EndpointNotAllowed"),
+        Reason::LocalEndpoint => Some("LocalEndpoint"),
+        Reason::TooManyElements => Some("TooManyElements"),
         // A slice without a Service is ordinary for a moment, a slice of host names is for others, and files have no Events.
         Reason::NoService | Reason::UnsupportedAddressType | Reason::Duplicate => None,
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::StatusBoard;
 use crate::dataplane::Family;
 use crate::watch::Connection;
 
@@ -21,6 +22,7 @@ pub struct Health {
     /// How long a change may wait before the proxy counts as unhealthy.
     max_pending: Duration,
     connection: Connection,
+    board: StatusBoard,
 }
 
 #[derive(Debug, Default)]
@@ -81,12 +83,18 @@ impl Health {
     /// Nothing is known yet. A change may wait for two sync periods before the proxy counts as unhealthy.
     pub fn with_sync_period(period: Duration) -> Self {
         let max_pending = period.saturating_mul(MAX_PENDING_SYNC_PERIODS);
-        Self { state: Arc::default(), max_pending, connection: Connection::default() }
+        let connection = Connection::default();
+        Self { state: Arc::default(), max_pending, board: StatusBoard::new(connection.clone()), connection }
     }
 
     /// The state of the watches. The health pages show it; it decides nothing.
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// What is known about the node.
+    pub fn board(&self) -> &StatusBoard {
+        &self.board
     }
 
     /// A change has to be programmed, in every family until it is [up to date](Self::up_to_date).

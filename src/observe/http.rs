@@ -2,6 +2,7 @@
 
 mod about;
 mod health;
+mod status;
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -22,6 +23,7 @@ use crate::metrics::new_values;
 use crate::pacing::Reminder;
 use crate::tasks::Supervisor;
 pub use about::About;
+pub use status::{ApiServerPage, InputPage, KernelPage, StatusPage};
 
 /// How long after new values the metrics' buffers are emptied, unless a scrape does it before.
 const UPKEEP_DELAY: Duration = Duration::from_secs(5);

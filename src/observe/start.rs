@@ -65,4 +65,9 @@ impl EventNote {
         let about = ObjectRef { kind: Kind::Node, name: ObjectName::cluster_scoped(node_name) };
         Self { about, event_type, reason, action: "StartKubeProxy", text, on_every_node: false }
     }
+
+    /// A note about this node and its tables.
+    pub fn about_tables(node_name: &str, event_type: EventType, reason: &'static str, text: String) -> Self {
+        Self { action: "Program", ..Self::about_node(node_name, event_type, reason, text) }
+    }
 }

@@ -12,7 +12,7 @@ use super::event::{Decoded, Event, Kind};
 use super::names::{HashedName, ObjectName};
 use super::object::{EndpointSlice, Node, Service, ServiceCidr};
 use super::service_state::{ServiceState, bulk_load_order};
-use super::view::{NodePortAddresses, View};
+use super::view::View;
 use crate::dataplane::Family;
 
 mod apply;
@@ -96,6 +96,16 @@ impl Cluster {
         self.existing_services().map(|(name, _)| &name.0)
     }
 
+    /// Services with their slices.
+    pub(super) fn services(&self) -> &OrdMap<HashedName, ServiceState> {
+        &self.services
+    }
+
+    /// The ranges of ClusterIPs.
+    pub(super) fn service_cidrs(&self) -> &OrdMap<ObjectName, Arc<ServiceCidr>> {
+        &self.service_cidrs
+    }
+
     /// Every Service that exists, ordered by the hash of its name.
     pub(super) fn existing_services(&self) -> impl Iterator<Item = (&HashedName, &ServiceState)> {
         self.services.iter().filter(|(_, state)| state.service.is_some())
@@ -150,32 +160,26 @@ impl Cluster {
     /// kube-proxy, but link-local ones, which come and go with each pod. A Node without any address tells nothing yet.
     pub fn node_port_addresses(&self) -> Vec<IpAddr> {
         let host = self.host_addresses();
-        let ips: BTreeSet<IpAddr> = match &self.view.node_ports {
-            NodePortAddresses::Primary => {
-                let own = self.node.as_ref().map_or(&[][..], |node| &node.addresses);
-                let usable = || own.iter().filter(|addr| !addr.is_loopback());
-                let lacks = |addr: &IpAddr| !own.is_empty() && usable().all(|own| own.is_ipv4() != addr.is_ipv4());
-                let others = host.iter().filter(|addr| !addr.is_loopback() && !is_link_local(**addr) && lacks(addr));
-                usable().chain(others).copied().collect()
-            }
-            NodePortAddresses::Networks(networks) => {
-                let unrestricted = self.view.node_ports.unrestricted();
-                let accepts = |addr: &IpAddr| {
-                    !addr.is_loopback()
-                        && !unrestricted.contains(&Family::from_addr(*addr))
-                        && networks.iter().any(|network| network.contains(addr))
-                };
-                host.iter().copied().filter(accepts).collect()
-            }
-        };
+        let accepting = &self.view.node_ports;
+        let mut ips: BTreeSet<IpAddr> = BTreeSet::new();
+        if accepting.primary {
+            let own = self.node.as_ref().map_or(&[][..], |node| &node.addresses);
+            let usable = || own.iter().filter(|addr| !addr.is_loopback());
+            let lacks = |addr: &IpAddr| !own.is_empty() && usable().all(|own| own.is_ipv4() != addr.is_ipv4());
+            let others = host.iter().filter(|addr| !addr.is_loopback() && !is_link_local(**addr) && lacks(addr));
+            ips.extend(usable().chain(others));
+        }
+        let listed = |addr: &&IpAddr| accepting.networks.iter().any(|network| network.contains(*addr));
+        ips.extend(host.iter().filter(|addr| !addr.is_loopback()).filter(listed));
+        let unrestricted = accepting.unrestricted();
+        ips.retain(|addr| !unrestricted.contains(&Family::from_addr(*addr)));
         ips.into_iter().collect()
     }
 
     /// Whether it is known which of the node's addresses accept NodePorts: not if they are those of the Node object, and there is no
     /// Node of this name, or it has no address yet.
     pub(super) fn knows_node_port_addresses(&self) -> bool {
-        self.view.node_ports != NodePortAddresses::Primary
-            || self.node.as_ref().is_some_and(|node| !node.addresses.is_empty())
+        !self.view.node_ports.primary || self.node.as_ref().is_some_and(|node| !node.addresses.is_empty())
     }
 
     /// The events that make an empty cluster this one: the complete list of each kind that was complete.
@@ -200,7 +204,7 @@ impl Cluster {
     ///
     /// Before that nothing may be programmed: an endpoint that is missing may be in a list that is still to come.
     pub fn is_complete(&self) -> bool {
-        let needs_host = matches!(self.view.node_ports, NodePortAddresses::Networks(_));
+        let needs_host = self.view.node_ports.needs_host();
         self.complete == [true; Kind::ALL.len()] && (!needs_host || self.host_addresses.is_some())
     }
 

@@ -1,6 +1,5 @@
 //! From a Service and its slices to what they ask of the dataplane.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock};
@@ -9,19 +8,27 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::cluster::Cluster;
-use super::names::{ObjectName, owner_tag};
-use super::object::{EndpointSlice, Node, Service, ServicePort};
-use super::select::{ChosenEndpoints, Needs, Place, select};
+use super::few::Few;
+use super::guards::{Share, problems};
+use super::names::ObjectName;
+use super::object::Node;
+use super::select::Place;
 use super::service_state::ServiceState;
+use super::skipped::Problem;
+use super::slice_ports::SlicePorts;
 use super::view::View;
-use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
+use crate::dataplane::{Endpoint, Frontend, Protocol};
+
+mod service_draft;
+
+use service_draft::ServiceDraft;
 
 /// What one service port asks for on one of its frontends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrontendSpec {
     /// The Service.
     pub service: ObjectName,
-    /// The service port, as it is named in comments and in the diff: see [`owner_tag`].
+    /// The service port, as it is named in comments and in the diff: see [`owner_tag`](super::owner_tag).
     pub owner: Arc<str>,
     /// When the Service was created.
     pub created: Option<Timestamp>,
@@ -74,6 +81,17 @@ pub enum Outcome {
     Drop,
 }
 
+impl Outcome {
+    /// How many endpoints there are in all lists.
+    fn endpoint_count(&self) -> usize {
+        match self {
+            Self::Balance(any) => any.len(),
+            Self::BalanceLocal { any, local } => any.len() + local.len(),
+            Self::Reject | Self::Drop => 0,
+        }
+    }
+}
+
 /// Something that several service ports may need. The dataplane holds it once, for as long as one of them needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SharedDemand {
@@ -116,126 +134,53 @@ pub(super) struct CompiledService {
     pub frontends: Vec<(Frontend, Arc<FrontendSpec>)>,
     /// What it needs together with others, in order, repeated for each port that needs it.
     pub shared: Vec<SharedDemand>,
+    /// What it asks for and does not get.
+    pub problems: Few<Problem>,
 }
 
 /// Compiles one Service as this node sees it. A Service that does not exist asks for nothing.
 ///
-/// A Service has frontends in the families of its ClusterIPs. Costs O(endpoints + frontends, sorted).
+/// A Service has frontends in the families of its ClusterIPs. If they do not all fit into its share ([`Guards`]), ClusterIPs and
+/// NodePorts come first, then load-balancer IPs, then external IPs, each in the order of the ports. Costs O(endpoints + frontends,
+/// sorted), at most in the order of that share for each family.
+///
+/// [`Guards`]: super::guards::Guards
 pub(super) fn compile(site: Site<'_>, state: &ServiceState) -> CompiledService {
     #[cfg(test)]
     compilations::note();
     let Some(service) = &state.service else { return CompiledService::default() };
-    let mut compiled = CompiledService {
-        frontends: Vec::with_capacity(service.cluster_ips.len() * service.ports.len()),
-        shared: Vec::with_capacity(service.cluster_ips.len()),
+    let guards = &site.view.guards;
+    let mut draft = ServiceDraft {
+        site,
+        service,
+        slices: SlicePorts::new(state.slices(), service.ports.len(), guards),
+        share: Share::new(guards),
+        compiled: CompiledService {
+            frontends: Vec::with_capacity(service.cluster_ips.len() * service.ports.len()),
+            shared: Vec::with_capacity(service.cluster_ips.len()),
+            problems: problems(site, service, state.slices()),
+        },
     };
+    let mut exposed = Vec::new();
     for cluster_ip in &service.cluster_ips {
-        compiled.shared.push(SharedDemand::ClusterIp(*cluster_ip));
-        let sources = sources(site, service, Family::from_addr(*cluster_ip));
-        for port in &service.ports {
-            compile_port(site, (service, state.slices()), *cluster_ip, port, sources.as_ref(), &mut compiled);
+        draft.compiled.shared.push(SharedDemand::ClusterIp(*cluster_ip));
+        for (n, port) in service.ports.iter().enumerate() {
+            if draft.share.is_spent() {
+                draft.share.leave_out(service.ports.len() - n);
+                break;
+            }
+            exposed.extend(draft.compile_port(*cluster_ip, port));
         }
     }
+    draft.expose(&exposed);
+    let ServiceDraft { mut compiled, share, .. } = draft;
+    compiled.problems.extend(share.problem());
     // Stable: claims of two ports to the same frontend stay in the order of the ports.
     compiled.frontends.sort_by_key(|(frontend, _)| *frontend);
     compiled.shared.sort_unstable();
     compiled.frontends.shrink_to_fit();
     compiled.shared.shrink_to_fit();
     compiled
-}
-
-/// Compiles one port in one family.
-fn compile_port(
-    site: Site<'_>,
-    (service, slices): (&Service, &[Arc<EndpointSlice>]),
-    cluster_ip: IpAddr,
-    port: &ServicePort,
-    sources: Option<&Arc<[IpNet]>>,
-    compiled: &mut CompiledService,
-) {
-    let family = Family::from_addr(cluster_ip);
-    let exposed = port.node_port.is_some() || !service.external_ips.is_empty() || !service.load_balancer_ips.is_empty();
-    let needs = Needs {
-        cluster: exposed || !service.internal_traffic_local,
-        local: service.internal_traffic_local || (exposed && service.external_traffic_local),
-    };
-    let chosen = select(slices, port, family, site.place(), needs);
-    let local_endpoint = |endpoint: &Endpoint| SharedDemand::LocalEndpoint(*endpoint, port.protocol);
-    compiled.shared.extend(chosen.reachable_here.iter().map(local_endpoint));
-    let owner = owner_tag(&service.name, &port.name);
-    let mut ask = |addr, number, exposure, outcome: &Outcome, sources: Option<&Arc<[IpNet]>>| {
-        let frontend = Frontend { addr, protocol: port.protocol, port: number };
-        let asked = FrontendSpec {
-            service: service.name.clone(),
-            owner: Arc::clone(&owner),
-            created: service.created,
-            exposure,
-            outcome: outcome.clone(),
-            affinity: service.session_affinity,
-            sources: sources.cloned(),
-        };
-        compiled.frontends.push((frontend, Arc::new(asked)));
-    };
-    ask(cluster_ip, port.port, Exposure::Internal, &internal(service, &chosen), None);
-    if !exposed {
-        return;
-    }
-    let outcome = external(service, chosen);
-    let of_family = |addrs: &[IpAddr]| -> BTreeSet<IpAddr> {
-        addrs.iter().copied().filter(|addr| Family::from_addr(*addr) == family && *addr != cluster_ip).collect()
-    };
-    let load_balancer_ips = of_family(&service.load_balancer_ips);
-    for addr in &load_balancer_ips {
-        ask(*addr, port.port, Exposure::External, &outcome, sources);
-    }
-    let external_ips = if site.view.ignore_external_ips { &[][..] } else { &service.external_ips };
-    for addr in of_family(external_ips).difference(&load_balancer_ips) {
-        ask(*addr, port.port, Exposure::External, &outcome, None);
-    }
-    if let Some(number) = port.node_port {
-        ask(family.unspecified(), number.get(), Exposure::External, &outcome, None);
-    }
-}
-
-/// What happens at the ClusterIP.
-fn internal(service: &Service, chosen: &ChosenEndpoints) -> Outcome {
-    let list = if service.internal_traffic_local { &chosen.local } else { &chosen.cluster };
-    match (list.is_empty(), chosen.any) {
-        (false, _) => Outcome::Balance(list.as_slice().into()),
-        (true, true) => Outcome::Drop,
-        (true, false) => Outcome::Reject,
-    }
-}
-
-/// What happens at external frontends. The internal policy does not matter here.
-fn external(service: &Service, chosen: ChosenEndpoints) -> Outcome {
-    if chosen.cluster.is_empty() {
-        Outcome::Reject
-    } else if service.external_traffic_local {
-        Outcome::BalanceLocal { any: chosen.cluster.into(), local: chosen.local.into() }
-    } else {
-        Outcome::Balance(chosen.cluster.into())
-    }
-}
-
-/// The sources that may use the load-balancer IPs of one family; `None` for all.
-///
-/// A range that contains this node lets in the load-balancer IPs themselves: where such an address is also bound on the node, the
-/// node's own packets carry it as their source.
-fn sources(site: Site<'_>, service: &Service, family: Family) -> Option<Arc<[IpNet]>> {
-    let of_family = |addr: IpAddr| Family::from_addr(addr) == family;
-    let mut ranges: Vec<IpNet> =
-        service.source_ranges.iter().map(IpNet::trunc).filter(|range| of_family(range.addr())).collect();
-    if ranges.is_empty() || ranges.iter().any(|range| range.prefix_len() == 0) {
-        return None;
-    }
-    let node_addresses = site.node.map_or(&[][..], |node| &node.addresses);
-    if node_addresses.iter().any(|addr| ranges.iter().any(|range| range.contains(addr))) {
-        ranges.extend(service.load_balancer_ips.iter().copied().filter(|addr| of_family(*addr)).map(IpNet::from));
-    }
-    let mut ranges = IpNet::aggregate(&ranges);
-    ranges.sort_unstable();
-    Some(ranges.into())
 }
 
 impl Site<'_> {
@@ -264,7 +209,7 @@ impl FrontendSpec {
 
     /// How many endpoints the frontend has under both policies.
     pub fn endpoint_count(&self) -> usize {
-        self.endpoints(TrafficPolicy::Cluster).len() + self.endpoints(TrafficPolicy::Local).len()
+        self.outcome.endpoint_count()
     }
 
     /// Whether the frontend comes before others when a change is large: the API server's, which this process may depend on, and the
@@ -316,7 +261,8 @@ pub(crate) mod compilations {
 mod tests {
     use super::*;
     use crate::fixtures::{World, name, service, slice};
-    use crate::state::{Decoded, Event, View};
+    use crate::state::object::Service;
+    use crate::state::{Decoded, Event};
 
     fn compile(world: &World, service: &str) -> CompiledService {
         world

@@ -10,8 +10,10 @@ use super::claims::{Claims, Losers};
 use super::cluster::Cluster;
 use super::compile::{ClaimClass, CompiledService, FrontendSpec, SharedDemand, Site, compile};
 use super::event::Kind;
+use super::few::Few;
 use super::flows::frontends_that_lost_flows;
 use super::local::{HealthChecks, WithoutLocal};
+use super::names::ObjectName;
 use super::service_state::{ServiceState, bulk_load_order};
 use super::skipped::{ObjectRef, Problem, Reason, Skipped};
 use crate::dataplane::{Frontend, Protocol};
@@ -46,8 +48,10 @@ pub struct Desired {
 pub struct Compiled {
     /// The frontends and shared demands that may have changed.
     pub changed: ChangedKeys,
-    /// The Services that newly lost a frontend to another one.
-    pub lost_claims: Vec<Skipped>,
+    /// The NodePorts that may have changed.
+    pub node_ports: ChangedNodePorts,
+    /// What Services newly ask for and do not get: frontends that others hold, and what the operator does not let them ask for.
+    pub skipped: Vec<Skipped>,
     /// UDP frontends whose Service still exists but that lost endpoints which flows may stay at.
     pub lost_flows: BTreeSet<Frontend>,
 }
@@ -68,6 +72,15 @@ pub enum ChangedKeys {
     },
 }
 
+/// NodePorts that may have changed, for those who serve them by other means than rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangedNodePorts {
+    /// All of them.
+    Everything,
+    /// These and no others.
+    These(Vec<Frontend>),
+}
+
 /// A frontend that may have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangedFrontend {
@@ -81,6 +94,25 @@ pub struct ChangedFrontend {
 
 /// The size of a change: at most so many elements of the Service's frontends may have to be written. 0 if the change is urgent.
 pub type Weight = u32;
+
+impl Default for ChangedNodePorts {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
+impl ChangedKeys {
+    /// The NodePorts among these keys.
+    pub(super) fn node_ports(&self) -> ChangedNodePorts {
+        match self {
+            Self::Everything => ChangedNodePorts::Everything,
+            Self::These { frontends, .. } => {
+                let changed = frontends.iter().map(|changed| changed.frontend);
+                ChangedNodePorts::These(changed.filter(|frontend| frontend.addr.is_unspecified()).collect())
+            }
+        }
+    }
+}
 
 impl Default for ChangedKeys {
     fn default() -> Self {
@@ -119,8 +151,10 @@ impl Desired {
         self.knows_node_port_addresses = cluster.knows_node_port_addresses();
         let (view, node) = (cluster.view().clone(), cluster.node().cloned());
         let site = Site { view: &view, node: node.as_ref() };
+        let mut skipped: Vec<Skipped> = Vec::new();
         cluster.compile_each(|name, state| {
             let compiled = compile(site, state);
+            skipped.extend(new_problems(name, &Few::new(), &compiled.problems));
             self.health_checks.follow(site, name, state);
             self.without_local.replace(&CompiledService::default(), &compiled);
             frontends.extend(compiled.frontends.iter().cloned());
@@ -128,10 +162,9 @@ impl Desired {
             compiled
         });
         let contested = self.fill(frontends, shared);
-        let mut lost_claims: Vec<Skipped> =
-            contested.iter().flat_map(|frontend| self.newly_lost(frontend, &None)).collect();
-        lost_claims.extend(self.newly_hidden_anywhere());
-        Compiled { changed: ChangedKeys::Everything, lost_claims, lost_flows: BTreeSet::new() }
+        skipped.extend(contested.iter().flat_map(|frontend| self.newly_lost(frontend, &None)));
+        skipped.extend(self.newly_hidden_anywhere());
+        Compiled { changed: ChangedKeys::Everything, skipped, ..Compiled::default() }
     }
 
     /// Compiles the Services that changed, each once, given the cluster after the changes.
@@ -140,18 +173,18 @@ impl Desired {
     pub(super) fn update(&mut self, cluster: &mut Cluster, changes: &ChangeSet) -> Compiled {
         let mut touched = Touched::default();
         let mut lost_flows = BTreeSet::new();
-        let nothing = ServiceState::default();
+        let mut skipped: Vec<Skipped> = Vec::new();
+        let (nothing, nothing_compiled) = (ServiceState::default(), CompiledService::default());
         for (name, state_before) in &changes.services {
             let state = cluster.service_state(&name.0).unwrap_or(&nothing);
             let site = cluster.site();
             let mut after = compile(site, state);
             self.health_checks.follow(site, &name.0, state);
-            lost_flows.extend(frontends_that_lost_flows(state_before, state, &after, Protocol::Udp));
+            lost_flows.extend(frontends_that_lost_flows(state_before, state, &after, &site.view.guards, Protocol::Udp));
             let is_there = state.service.is_some();
-            match &state_before.compiled {
-                Some(before) => self.replace(before, &mut after, &mut touched),
-                None => self.replace(&CompiledService::default(), &mut after, &mut touched),
-            }
+            let before = state_before.compiled.as_deref().unwrap_or(&nothing_compiled);
+            skipped.extend(new_problems(&name.0, &before.problems, &after.problems));
+            self.replace(before, &mut after, &mut touched);
             cluster.keep_compiled(name, is_there.then(|| Arc::new(after)));
         }
         if changes.service_networks {
@@ -168,20 +201,20 @@ impl Desired {
             self.replace_shared(&before, &after, &mut touched);
         }
         let lost = touched.contested.iter().flat_map(|(frontend, before)| self.newly_lost(frontend, before));
-        let mut lost_claims: Vec<Skipped> = lost.collect();
-        lost_claims.extend(self.newly_hidden(touched.frontends.iter().map(|changed| changed.frontend)));
+        skipped.extend(lost);
+        skipped.extend(self.newly_hidden(touched.frontends.iter().map(|changed| changed.frontend)));
         let knew_addresses =
             std::mem::replace(&mut self.knows_node_port_addresses, cluster.knows_node_port_addresses());
         if !knew_addresses && self.knows_node_port_addresses {
             // Those that were kept are compared now.
-            return Compiled { changed: ChangedKeys::Everything, lost_claims, lost_flows };
+            return Compiled { changed: ChangedKeys::Everything, skipped, lost_flows, ..Compiled::default() };
         }
         let changed = ChangedKeys::These {
             elements: touched.elements + touched.shared.len(),
             frontends: touched.frontends,
             shared: touched.shared,
         };
-        Compiled { changed, lost_claims, lost_flows }
+        Compiled { changed, skipped, lost_flows, ..Compiled::default() }
     }
 
     /// Takes over everything that is asked for, where nothing was asked for before. Returns the frontends with several claims.
@@ -275,8 +308,12 @@ impl Desired {
     /// The service ports that lose this frontend now and did not before.
     fn newly_lost(&self, frontend: &Frontend, before: &Losers) -> Vec<Skipped> {
         let Some(claims) = self.frontends.get(frontend) else { return Vec::new() };
-        let had_lost = |owner: &str| before.iter().flat_map(|losers| losers.iter()).any(|spec| *spec.owner == *owner);
-        let lost = claims.losers().iter().filter(|spec| !had_lost(&spec.owner));
+        if claims.losers().is_empty() {
+            return Vec::new();
+        }
+        let had_lost: BTreeSet<&str> =
+            before.iter().flat_map(|losers| losers.iter()).map(|spec| &*spec.owner).collect();
+        let lost = claims.losers().iter().filter(|spec| !had_lost.contains(&*spec.owner));
         lost.map(|spec| Skipped {
             object: ObjectRef { kind: Kind::Service, name: spec.service.clone() },
             problem: Problem::new(
@@ -287,6 +324,17 @@ impl Desired {
         })
         .collect()
     }
+}
+
+/// The problems of a Service that are of another kind than those which it had before.
+fn new_problems(name: &ObjectName, before: &Few<Problem>, after: &Few<Problem>) -> impl Iterator<Item = Skipped> {
+    let is_new =
+        |problem: &&Problem| !before.iter().any(|old| (&old.field, old.reason) == (&problem.field, problem.reason));
+    let skip = |problem: &Problem| Skipped {
+        object: ObjectRef { kind: Kind::Service, name: name.clone() },
+        problem: problem.clone(),
+    };
+    after.iter().filter(is_new).map(skip)
 }
 
 /// Why one claim to a frontend comes before another.

@@ -21,6 +21,12 @@ impl<T> Few<T> {
     }
 }
 
+impl<T> Extend<T> for Few<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, all: I) {
+        all.into_iter().for_each(|entry| self.push(entry));
+    }
+}
+
 impl<T> Default for Few<T> {
     fn default() -> Self {
         Self::new()

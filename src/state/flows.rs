@@ -3,12 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::cluster::Cluster;
 use super::compile::{CompiledService, FrontendSpec};
+use super::guards::Guards;
 use super::names::owner_tag;
+use super::object::ServicePort;
 use super::select::serving;
 use super::service_state::ServiceState;
+use super::slice_ports::SlicePorts;
 use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
 
 impl Cluster {
@@ -18,7 +22,14 @@ impl Cluster {
     /// keeps from this node. A flow moves when its endpoint stops serving, and not before.
     pub fn endpoints_that_keep_flows(&self, frontend: Frontend, claim: &FrontendSpec) -> BTreeSet<Endpoint> {
         let state = self.service_state(&claim.service);
-        state.map_or_else(BTreeSet::new, |state| state.endpoints_that_keep_flows(frontend, &claim.owner))
+        let guards = &self.view().guards;
+        let Some((state, service)) = state.and_then(|state| Some((state, state.service.as_ref()?))) else {
+            return BTreeSet::new();
+        };
+        let mut ports = service.ports.iter().filter(|port| port.protocol == frontend.protocol);
+        let port = ports.find(|port| owner_tag(&service.name, &port.name) == claim.owner);
+        let slices = SlicePorts::new(state.slices(), 1, guards);
+        port.map_or_else(BTreeSet::new, |port| serving(&slices, port, frontend.family()))
     }
 
     /// The node's addresses that accept NodePorts, as far as they are known: also in families in which every address does.
@@ -38,19 +49,21 @@ pub(super) fn frontends_that_lost_flows(
     before: &ServiceState,
     after: &ServiceState,
     compiled: &CompiledService,
+    guards: &Guards,
     protocol: Protocol,
 ) -> BTreeSet<Frontend> {
     let uses = after.service.iter().any(|service| service.ports.iter().any(|port| port.protocol == protocol));
     if !uses || before.slices() == after.slices() {
         return BTreeSet::new();
     }
+    let [kept_before, kept_after] = [before, after].map(|state| KeptFlows::new(state, guards));
     // The addresses of a service port share its endpoints.
     let mut known: BTreeMap<(&str, Family), bool> = BTreeMap::new();
     let mut lost = BTreeSet::new();
     for (frontend, claim) in compiled.frontends.iter().filter(|(frontend, _)| frontend.protocol == protocol) {
         let has_lost = known.entry((&claim.owner, frontend.family())).or_insert_with(|| {
-            let kept = after.endpoints_that_keep_flows(*frontend, &claim.owner);
-            !before.endpoints_that_keep_flows(*frontend, &claim.owner).is_subset(&kept)
+            let kept = kept_after.endpoints(*frontend, &claim.owner);
+            !kept_before.endpoints(*frontend, &claim.owner).is_subset(&kept)
         });
         if *has_lost {
             lost.insert(*frontend);
@@ -59,12 +72,30 @@ pub(super) fn frontends_that_lost_flows(
     lost
 }
 
-impl ServiceState {
-    fn endpoints_that_keep_flows(&self, frontend: Frontend, owner: &str) -> BTreeSet<Endpoint> {
-        let Some(service) = &self.service else { return BTreeSet::new() };
-        let mut ports = service.ports.iter().filter(|port| port.protocol == frontend.protocol);
-        let port = ports.find(|port| *owner_tag(&service.name, &port.name) == *owner);
-        port.map_or_else(BTreeSet::new, |port| serving(self.slices(), port, frontend.family()))
+/// Where the flows of a Service may stay.
+struct KeptFlows<'a> {
+    /// The service ports, by protocol and by how specs name them.
+    ports: BTreeMap<(Protocol, Arc<str>), &'a ServicePort>,
+    slices: SlicePorts<'a>,
+}
+
+impl<'a> KeptFlows<'a> {
+    fn new(state: &'a ServiceState, guards: &'a Guards) -> Self {
+        let mut ports = BTreeMap::new();
+        let mut count = 0;
+        if let Some(service) = &state.service {
+            for port in &service.ports {
+                ports.entry((port.protocol, owner_tag(&service.name, &port.name))).or_insert(port);
+            }
+            count = service.ports.len();
+        }
+        Self { ports, slices: SlicePorts::new(state.slices(), count, guards) }
+    }
+
+    /// The endpoints of a service port.
+    fn endpoints(&self, frontend: Frontend, owner: &Arc<str>) -> BTreeSet<Endpoint> {
+        let port = self.ports.get(&(frontend.protocol, Arc::clone(owner)));
+        port.map_or_else(BTreeSet::new, |port| serving(&self.slices, port, frontend.family()))
     }
 }
 
@@ -130,7 +161,7 @@ mod tests {
     #[test]
     fn where_every_address_accepts_node_ports_the_hosts_are_those() {
         let networks = ["192.0.2.0/24", "::/0"].map(|network| network.parse().unwrap()).to_vec();
-        let view = View { node_ports: NodePortAddresses::Networks(networks), ..View::default() };
+        let view = View { node_ports: NodePortAddresses::networks(networks), ..View::default() };
         let addresses = ["127.0.0.1", "192.0.2.1", "198.51.100.1", "::1", "fd00::1"].map(ip).to_vec();
         let mut cluster = Cluster::seen_from(view);
         cluster.apply(Event::HostAddresses(addresses));

@@ -12,6 +12,7 @@ use super::compile::{CompiledService, Exposure, Outcome, Site};
 use super::names::ObjectName;
 use super::select::ready_here;
 use super::service_state::ServiceState;
+use super::slice_ports::SlicePorts;
 use crate::dataplane::Family;
 
 /// What load balancers may ask this node, and where: a persistent map that shares everything unchanged with the one before.
@@ -70,7 +71,8 @@ fn health_check(site: Site<'_>, state: &ServiceState, family: Family) -> Option<
     let service = state.service.as_ref()?;
     let port = service.health_check_node_port?;
     service.cluster_ips.iter().find(|addr| Family::from_addr(**addr) == family)?;
-    let ready = |port| ready_here(state.slices(), port, family, &site.view.node_name);
+    let slices = SlicePorts::new(state.slices(), service.ports.len(), &site.view.guards);
+    let ready = |port| ready_here(&slices, port, family, &site.view.node_name);
     let local: BTreeSet<IpAddr> = service.ports.iter().flat_map(ready).collect();
     Some(HealthCheck { port, local_endpoints: local.len() })
 }

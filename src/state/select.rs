@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use super::object::{EndpointPlace, EndpointSlice, ServicePort, SliceEndpoint};
+use super::object::{EndpointPlace, ServicePort, SliceEndpoint};
+use super::slice_ports::SlicePorts;
 use crate::dataplane::{Endpoint, Family, SizeClass};
 
 mod judge;
@@ -93,7 +93,7 @@ type Merged<'a> = Vec<(Endpoint, Candidate<'a>)>;
 /// When no endpoint of a list is ready, those that are terminating but still serving are used; each list decides that for itself,
 /// as in kube-proxy.
 pub(super) fn select(
-    slices: &[Arc<EndpointSlice>],
+    slices: &SlicePorts<'_>,
     port: &ServicePort,
     family: Family,
     place: Place<'_>,
@@ -124,14 +124,14 @@ pub(super) fn select(
 }
 
 /// The addresses of this node's endpoints of `port` that are ready; one that serves several target ports comes repeatedly.
-pub(super) fn ready_here(slices: &[Arc<EndpointSlice>], port: &ServicePort, family: Family, node: &str) -> Vec<IpAddr> {
+pub(super) fn ready_here(slices: &SlicePorts<'_>, port: &ServicePort, family: Family, node: &str) -> Vec<IpAddr> {
     let merged = merge(slices, port, family, node);
     merged.iter().filter(|(_, c)| c.local && c.ready()).map(|(endpoint, _)| endpoint.addr).collect()
 }
 
 /// The endpoints of `port`, on any node, that may keep the flows that they have: those that are serving, and those that are ready,
 /// terminating or not, whatever policies and hints say about new connections.
-pub(super) fn serving(slices: &[Arc<EndpointSlice>], port: &ServicePort, family: Family) -> BTreeSet<Endpoint> {
+pub(super) fn serving(slices: &SlicePorts<'_>, port: &ServicePort, family: Family) -> BTreeSet<Endpoint> {
     let merged = merge(slices, port, family, "");
     merged.iter().filter(|(_, c)| c.endpoint.serving || c.ready()).map(|(endpoint, _)| *endpoint).collect()
 }
@@ -178,18 +178,15 @@ fn rank(endpoint: &SliceEndpoint) -> (bool, bool, bool, Option<&EndpointPlace>) 
     (endpoint.ready, !endpoint.terminating, endpoint.serving, endpoint.place.as_deref())
 }
 
-/// Merges the slices of a Service: the same address and port in several slices is one endpoint.
-fn merge<'a>(slices: &'a [Arc<EndpointSlice>], port: &ServicePort, family: Family, node: &str) -> Merged<'a> {
+/// Merges the slices of a Service: the same address and port in several slices is one endpoint. What the operator refuses is none.
+fn merge<'a>(slices: &SlicePorts<'a>, port: &ServicePort, family: Family, node: &str) -> Merged<'a> {
     let mut all: Merged<'a> = Vec::new();
-    for slice in slices.iter().filter(|slice| slice.family == family) {
-        let targets = slice.ports.iter().filter(|p| p.name == port.name && p.protocol == port.protocol);
-        for target in targets {
-            all.extend(
-                slice.endpoints.iter().map(|endpoint| {
-                    (Endpoint { addr: endpoint.addr, port: target.port }, Candidate::new(endpoint, node))
-                }),
-            );
-        }
+    for (slice, port) in slices.targets(port, family) {
+        let endpoint = |addr| Endpoint { addr, port };
+        all.extend(slice.endpoints.iter().map(|entry| (endpoint(entry.addr), Candidate::new(entry, node))));
+    }
+    if !slices.guards.refused_endpoint_networks.is_empty() {
+        all.retain(|(endpoint, _)| !slices.guards.refuses_endpoint(endpoint.addr));
     }
     all.sort_by_key(|(key, _)| *key);
     all.dedup_by(|(key, later), (kept, candidate)| {

@@ -47,23 +47,41 @@ impl ServiceState {
 
     /// The slice of this name.
     pub fn slice(&self, name: &ObjectName) -> Option<&Arc<EndpointSlice>> {
-        self.slices().iter().find(|slice| slice.name == *name)
+        self.position(name).ok().and_then(|at| self.slices().get(at))
+    }
+
+    /// Where the slice of this name is, or belongs.
+    fn position(&self, name: &ObjectName) -> Result<usize, usize> {
+        self.slices().binary_search_by(|slice| slice.name.cmp(name))
     }
 
     /// Adds a slice, or replaces that of the same name.
     pub fn put_slice(&mut self, slice: Arc<EndpointSlice>) {
-        let mut all = self.without(&slice.name);
-        all.insert(all.partition_point(|other| other.name < slice.name), slice);
-        self.slices = all.into();
+        let position = self.position(&slice.name);
+        match (&mut self.slices, position) {
+            (Slices::None, _) => self.slices = Slices::One(slice),
+            (Slices::One(one), Ok(_)) => *one = slice,
+            (Slices::One(one), Err(at)) => {
+                let mut both = vec![Arc::clone(one)];
+                both.insert(at, slice);
+                self.slices = both.into();
+            }
+            (Slices::Many(all), Ok(at)) => Arc::make_mut(all)[at] = slice,
+            (Slices::Many(all), Err(at)) => Arc::make_mut(all).insert(at, slice),
+        }
     }
 
     /// Removes the slice of this name.
     pub fn remove_slice(&mut self, name: &ObjectName) {
-        self.slices = self.without(name).into();
-    }
-
-    fn without(&self, name: &ObjectName) -> Vec<Arc<EndpointSlice>> {
-        self.slices().iter().filter(|slice| slice.name != *name).cloned().collect()
+        let Ok(at) = self.position(name) else { return };
+        match &mut self.slices {
+            Slices::Many(all) if all.len() > 2 => drop(Arc::make_mut(all).remove(at)),
+            _ => {
+                let mut left = self.slices().to_vec();
+                left.remove(at);
+                self.slices = left.into();
+            }
+        }
     }
 }
 

@@ -33,10 +33,18 @@ pub enum Reason {
     BadTimeout,
     /// The kernel refuses what the frontend should become.
     Refused,
+    /// An external IP is outside of the networks that the operator allows.
+    ExternalIpNotAllowed,
+    /// An endpoint is in a network that the operator does not allow.
+    EndpointNotAllowed,
+    /// An endpoint is a loopback or link-local address, or one of this node. It is used.
+    LocalEndpoint,
+    /// The Service asks for more elements than one may have.
+    TooManyElements,
 }
 
 /// A part of one object that was left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Problem {
     /// Path of the field, as in `spec.ports[1].port`.
     pub field: String,
@@ -65,6 +73,11 @@ pub struct Skipped {
 }
 
 impl Reason {
+    /// Whether something was left out, and not only noticed.
+    pub fn leaves_out(self) -> bool {
+        self != Self::LocalEndpoint
+    }
+
     /// The metric label.
     pub fn label(self) -> &'static str {
         match self {
@@ -79,6 +92,10 @@ impl Reason {
             Self::Duplicate => "duplicate",
             Self::BadTimeout => "bad-timeout",
             Self::Refused => "refused",
+            Self::ExternalIpNotAllowed => "external-ip-not-allowed",
+            Self::EndpointNotAllowed => "endpoint-not-allowed",
+            Self::LocalEndpoint => "local-endpoint",
+            Self::TooManyElements => "too-many-elements",
         }
     }
 }

@@ -56,14 +56,15 @@ impl Snapshot {
 
     /// Compiles every Service that changed since the last time, once. The first time, when all lists are complete, compiles all.
     pub fn compile(&mut self) -> Compiled {
-        if !self.is_compiled && self.cluster.is_complete() {
+        let compiled = if !self.is_compiled && self.cluster.is_complete() {
             self.is_compiled = true;
-            return self.desired.compile_all(&mut self.cluster);
-        }
-        if self.changes.is_empty() {
+            self.desired.compile_all(&mut self.cluster)
+        } else if self.changes.is_empty() {
             return Compiled::default();
-        }
-        self.desired.update(&mut self.cluster, &std::mem::take(&mut self.changes))
+        } else {
+            self.desired.update(&mut self.cluster, &std::mem::take(&mut self.changes))
+        };
+        Compiled { node_ports: compiled.changed.node_ports(), ..compiled }
     }
 
     /// Takes what was heard so far for the complete cluster, as at the end of a journal.

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use metrics::gauge;
 
+use crate::clock;
 use crate::metrics::{CONNECTED, LAST_HEARD, MISSING_INPUT};
+use crate::pacing::Moment;
 use crate::state::Kind;
 
 /// The state of the watches, and what sources do not find. Written by them, read by the health pages; clones share it.
@@ -31,9 +33,9 @@ pub enum MissingInput {
 struct WatchState {
     connected: bool,
     /// Since when `connected` has its value.
-    since: Timestamp,
+    since: (Timestamp, Moment),
     /// When anything was last received.
-    heard: Option<Timestamp>,
+    heard: Option<(Timestamp, Moment)>,
 }
 
 /// The state of all watches at one moment.
@@ -43,6 +45,8 @@ pub struct ConnectionReport {
     pub connected: bool,
     /// Since when `connected` has its value.
     pub since: Timestamp,
+    /// The same on the monotonic clock.
+    pub since_moment: Moment,
     /// When anything was last received in any watch; servers send a bookmark every minute or so.
     pub last_heard: Option<Timestamp>,
 }
@@ -82,7 +86,7 @@ impl Connection {
 
     /// A kind will be watched: it counts as lost until its watch is opened.
     pub fn expected(&self, kind: Kind) {
-        let watch = WatchState { connected: false, since: Timestamp::now(), heard: None };
+        let watch = WatchState { connected: false, since: both_clocks(), heard: None };
         self.lock().insert(kind, watch);
         show(kind, watch.connected);
     }
@@ -100,11 +104,11 @@ impl Connection {
 
     /// Something was received in a watch.
     pub fn heard(&self, kind: Kind) {
-        let now = Timestamp::now();
+        let now @ (time, _) = both_clocks();
         if let Some(watch) = self.lock().get_mut(&kind) {
             watch.heard = Some(now);
         }
-        gauge!(LAST_HEARD, "kind" => kind.label()).set(now.as_duration().as_secs_f64());
+        gauge!(LAST_HEARD, "kind" => kind.label()).set(time.as_duration().as_secs_f64());
     }
 
     /// The server does not have this kind, so a watch on it is not needed.
@@ -120,15 +124,22 @@ impl Connection {
         let since = watches.values().filter(|watch| watch.connected == connected).map(|watch| watch.since);
         // Connected since the last watch was opened, disconnected since the first one was lost.
         let since = if connected { since.max() } else { since.min() };
-        let last_heard = watches.values().filter_map(|watch| watch.heard).max();
-        since.map(|since| ConnectionReport { connected, since, last_heard })
+        let last_heard = watches.values().filter_map(|watch| watch.heard).max().map(|(time, _)| time);
+        since.map(|(since, since_moment)| ConnectionReport { connected, since, since_moment, last_heard })
+    }
+
+    /// The watch that was silent for longest, and when something was last received in it.
+    pub fn longest_silent(&self) -> Option<(Kind, Moment)> {
+        let watches = self.lock();
+        let heard = watches.iter().filter_map(|(kind, watch)| Some((*kind, watch.heard?.1)));
+        heard.min_by_key(|(_, heard)| *heard)
     }
 
     fn set(&self, kind: Kind, connected: bool) {
         let mut watches = self.lock();
-        let watch = watches.entry(kind).or_insert(WatchState { connected, since: Timestamp::now(), heard: None });
+        let watch = watches.entry(kind).or_insert(WatchState { connected, since: both_clocks(), heard: None });
         if watch.connected != connected {
-            (watch.connected, watch.since) = (connected, Timestamp::now());
+            (watch.connected, watch.since) = (connected, both_clocks());
         }
         drop(watches);
         show(kind, connected);
@@ -137,6 +148,11 @@ impl Connection {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Kind, WatchState>> {
         locked(&self.watches)
     }
+}
+
+/// Now, for people and to compute with.
+fn both_clocks() -> (Timestamp, Moment) {
+    (Timestamp::now(), clock::now())
 }
 
 /// No panic leaves these half-changed, so a poisoned lock is usable.

@@ -226,7 +226,7 @@ mod tests {
                 return works();
             }
             let (connection, handle, _) = rtnetlink::new_connection()?;
-            // The request is never sent.
+            // Without it no request is sent.
             drop(connection);
             Ok((handle, Box::new(futures::stream::pending()) as Changes))
         };

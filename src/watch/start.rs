@@ -51,7 +51,7 @@ pub enum ObjectSource {
         /// The API server.
         api: ApiClient,
         /// How to watch.
-        options: KubernetesOptions,
+        options: Box<KubernetesOptions>,
     },
     /// Manifests on disk or on standard input.
     Manifests {
@@ -120,7 +120,7 @@ pub async fn start(options: SourceOptions, supervisor: &Supervisor) -> Result<St
     }
     let ready = match objects {
         ObjectSource::ApiServer { api, options } => {
-            supervisor.spawn("watching the API server", watch_api_server(api, options, host, events));
+            supervisor.spawn("watching the API server", watch_api_server(api, *options, host, events));
             future::ok(()).boxed()
         }
         ObjectSource::Manifests { paths, node_name, follow } => {

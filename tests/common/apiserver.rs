@@ -13,6 +13,7 @@ pub mod protobuf;
 mod query;
 mod serve;
 mod store;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,26 @@ impl ApiServer {
         let mut server = Self { shared: Arc::default(), connections, addr, runtime: None };
         server.up();
         server
+    }
+
+    /// The bearer tokens that it answers to from now on.
+    pub fn accept_tokens(&self, tokens: &[&str]) {
+        *self.shared.tokens.lock().unwrap() = Some(tokens.iter().map(|token| format!("Bearer {token}")).collect());
+    }
+
+    /// How many requests came with this token.
+    pub fn requests_with_token(&self, token: &str) -> usize {
+        self.shared.seen_tokens.lock().unwrap().get(&format!("Bearer {token}")).copied().unwrap_or_default()
+    }
+
+    /// The certificate of its CA, as PEM.
+    pub fn ca(&self) -> &str {
+        self.connections.ca()
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.addr.port()
     }
 
     /// Listens again, on the same port as before.

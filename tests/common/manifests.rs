@@ -167,6 +167,14 @@ impl Service {
         self
     }
 
+    /// Makes it a load balancer with this address, which only these sources may use.
+    pub fn firewalled(mut self, addr: &str, sources: &[&str]) -> Self {
+        self.0["spec"]["type"] = json!("LoadBalancer");
+        self.0["spec"]["loadBalancerSourceRanges"] = json!(sources);
+        self.0["status"] = json!({"loadBalancer": {"ingress": [{"ip": addr}]}});
+        self
+    }
+
     /// Sets `internalTrafficPolicy: Local`.
     pub fn internal_traffic_local(mut self) -> Self {
         self.0["spec"]["internalTrafficPolicy"] = json!("Local");

@@ -235,7 +235,9 @@ pub async fn refuses_what_the_model_refuses(mut backend: impl Backend) {
             seen.insert(expected);
         }
         let read = backend.read(&[Family::Ip]).await.expect("read");
-        assert_eq!(sorted(&read), sorted(&memory.contents(&[Family::Ip])), "after\n{}", text());
+        // A rule that is added behind a stamped one: netlink decodes the rules, and takes the chain for an edited one.
+        let [read, expected] = [read, memory.contents(&[Family::Ip])].map(|tables| without_fingerprints(&tables));
+        assert_eq!(sorted(&read), sorted(&expected), "after\n{}", text());
     }
     let all = [None, Some(Refusal::Missing), Some(Refusal::Exists), Some(Refusal::Busy)];
     assert_eq!(seen, BTreeSet::from(all), "the pool of operations shows every refusal");
@@ -262,4 +264,14 @@ pub async fn refuses_overlapping_ranges(mut backend: impl Backend) {
         assert_eq!(memory.apply(std::slice::from_ref(&same_or_apart)), Ok(()));
         backend.commit(&[same_or_apart]).await.expect("no overlap");
     }
+}
+
+fn without_fingerprints(tables: &Tables) -> Tables {
+    let mut without = Tables::default();
+    for family in Family::ALL {
+        let mut table = tables.get(family).cloned();
+        table.iter_mut().flat_map(|table| table.chains.values_mut()).for_each(|chain| chain.fingerprint = None);
+        without.set(family, table);
+    }
+    without
 }

@@ -78,7 +78,9 @@ pub fn all(services: u32) -> Vec<Scenario> {
 /// Changes of what a Service asks for.
 fn spec_changes(everything: &Value) -> Vec<Scenario> {
     let with = |field: &str, value: Value| edited(everything, |service| service["spec"][field] = value);
-    let ranges = json!(["198.51.100.0/24", "203.0.113.0/25"]);
+    let ranges = json!(["198.51.100.0/24", "203.0.113.0/24"]);
+    // The program gets a set and a rule for it.
+    let of_new_length = json!(["198.51.100.0/24", "203.0.113.0/25"]);
     let affinity = edited(everything, |service| {
         service["spec"]["sessionAffinity"] = json!("ClientIP");
         service["spec"]["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": 10_800}});
@@ -87,6 +89,7 @@ fn spec_changes(everything: &Value) -> Vec<Scenario> {
         ("externalTrafficPolicy becomes Local", with("externalTrafficPolicy", json!("Local"))),
         ("internalTrafficPolicy becomes Local", with("internalTrafficPolicy", json!("Local"))),
         ("a source range is added", with("loadBalancerSourceRanges", ranges)),
+        ("a source range of a new length is added", with("loadBalancerSourceRanges", of_new_length)),
         ("session affinity is switched on", affinity),
     ];
     let both = |(name, changed): (&str, Value)| {

@@ -1,5 +1,7 @@
 //! The real loop in front of a backend that only encodes.
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use pointsman::apply::{Backend, Error, Netlink, Receipt};
 use pointsman::dataplane::{Element, Family, Operation, Options, Tables};
@@ -15,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::NODE;
 use crate::scenarios;
+
+/// Much longer than anything waits.
+const LATER: Duration = Duration::from_secs(10);
 
 /// A loop, its events, and what it sent last.
 pub struct World {
@@ -38,11 +43,15 @@ impl World {
     pub fn new(services: u32) -> Self {
         let network = "192.0.2.0/24".parse().expect("a network");
         let view =
-            View { node_name: NODE.into(), node_ports: NodePortAddresses::Networks(vec![network]), ..View::default() };
+            View { node_name: NODE.into(), node_ports: NodePortAddresses::networks(vec![network]), ..View::default() };
         let scope = Scope::dual_stack(Options::default());
         let (events, received) = mpsc::channel(64);
         let mut world = Self {
-            runtime: tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime"),
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .expect("a runtime"),
             proxy: Proxy::new(Encoder::default(), EngineSettings::new(scope, view))
                 .with_observers(Health::default(), Events::default()),
             events,
@@ -62,6 +71,13 @@ impl World {
         for event in events {
             assert!(self.events.try_send(Received::now(event)).is_ok(), "there is room");
         }
+    }
+
+    /// Lets the time pass in which what changes left behind is deleted.
+    pub fn let_time_pass(&mut self) {
+        let run = self.proxy.run(&mut self.received, Until::Shutdown, &self.shutdown);
+        let waiting = self.runtime.block_on(async { tokio::time::timeout(LATER, run).await });
+        assert!(waiting.is_err(), "the loop waits for events");
     }
 
     /// The operations and bytes of the last turn.

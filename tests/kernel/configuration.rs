@@ -99,13 +99,13 @@ fn kubeadms_configuration_runs_and_sets_the_sysctls_of_the_namespace() {
 fn a_sysctl_that_cannot_be_written_is_a_warning_with_both_values() {
     let Some(cluster) = Cluster::new() else { return };
     let present = sysctl(&cluster.node.host, "nf_conntrack_max");
-    cluster.mount(&KUBEADM.replace("maxPerCore: null", "maxPerCore: 7").replace("min: null", "min: 12345"));
+    cluster.mount(&KUBEADM.replace("maxPerCore: null", "maxPerCore: 7").replace("min: null", "min: 12345678"));
     let proxy = cluster.start();
     if sysctl(&cluster.node.host, "nf_conntrack_max") == present {
         let log = proxy.log();
         let line = log.lines().find(|line| line.contains("WARN") && line.contains("nf_conntrack_max"));
         let line = line.unwrap_or_else(|| panic!("no warning in {log}"));
-        assert!(line.contains("wanted=12345") && line.contains(&format!("present={present}")), "{line}");
+        assert!(line.contains("wanted=12345678") && line.contains(&format!("present={present}")), "{line}");
     }
     assert_eq!(sysctl(&cluster.node.host, ESTABLISHED), "86400", "the others are set");
 }

@@ -119,3 +119,27 @@ fn a_dry_run_changes_nothing() {
     assert_eq!(world.dry_run().code, Some(1));
     assert_eq!(world.node.nft(&["-a", "list", "ruleset"]), before);
 }
+
+#[test]
+fn the_longest_names_and_those_that_begin_with_a_digit_reach_comments_logs_and_clients() {
+    let Some(world) = World::new() else { return };
+    world.serve(&[11]);
+    // Labels of RFC 1123, which Kubernetes 1.37 admits as names of Services.
+    let (namespace, name, port) = ("9".repeat(63), format!("7{}", "w".repeat(62)), "p".repeat(63));
+    let service = service(&format!("{namespace}/{name}")).dual_stack(44).port(&port, 80);
+    world.manifests.apply(service);
+    for family in Family::ALL {
+        let slice = slice_of(&format!("{namespace}/{name}"), family);
+        world.manifests.apply(slice.port(&port, 8080).endpoint(family.pod_ip(11)));
+    }
+    let proxy = world.follow();
+    for family in Family::ALL {
+        let answer = world.node.tcp(family.cluster_ip(44), 80).send();
+        assert_eq!(answer.map(|answer| answer.server.ip()), Ok(family.pod_ip(11)));
+    }
+    let listing = world.node.nft(&["list", "table", "ip", "pointsman"]);
+    assert!(listing.contains(&format!("comment \"{namespace}/{name}:{port}\"")), "{listing}");
+    let log = proxy.log();
+    assert!(!log.lines().any(|line| line.contains("WARN") && line.contains(&name)), "{log}");
+    world.assert_no_difference();
+}

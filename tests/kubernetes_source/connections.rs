@@ -1,6 +1,8 @@
 //! One connection over HTTP/2, and what becomes of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use pointsman::state::Kind;
 use pointsman::watch::{KubernetesOptions, Pings};

@@ -9,6 +9,7 @@
 //! The faults are tried in protobuf over HTTP/2, and in JSON over HTTP/1.1.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::duplicate_mod, reason = "the faults are tried over both protocols")]
 
 #[path = "../common/mod.rs"]
 mod common;

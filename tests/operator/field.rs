@@ -88,7 +88,6 @@ const CASES: &[Case] = &[
             &[
                 "iptables.masqueradeAll: true counts for kube-proxy in mode ipvs, but not here",
                 "iptables.masqueradeBit: 15 counts for kube-proxy in mode ipvs, but not here",
-                "nodePortAddresses 127.0.0.0/8: no IPv4 address accepts NodePorts",
             ],
         ),
     ),

@@ -162,7 +162,9 @@ impl OldNode {
         std::io::Write::write_all(&mut file, rules.as_bytes()).expect("the scratch file can be written");
         std::io::Seek::rewind(&mut file).expect("the scratch file can be read");
         let mut command: Command = self.node.host.command(program);
-        let finished: Finished = command.arg("--noflush").stdin(file).output().expect("iptables starts").into();
+        // The lock of iptables-legacy is one for all namespaces.
+        command.args(["--noflush", "--wait=60"]);
+        let finished: Finished = command.stdin(file).output().expect("iptables starts").into();
         assert_eq!(finished.code, Some(0), "{program}: {}\n{rules}", finished.stderr);
     }
 

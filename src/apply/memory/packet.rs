@@ -11,10 +11,18 @@ use crate::dataplane::{
 impl MemoryKernel {
     /// Every outcome that a packet can have, over all random numbers, on a host with these addresses.
     pub fn outcomes(&self, packet: &Packet, host: &BTreeSet<IpAddr>) -> BTreeSet<PacketOutcome> {
-        match &self.tables[Family::from_addr(packet.daddr).index()] {
-            Some(table) => packet_outcomes(table, packet, host),
-            None => BTreeSet::from([untouched(packet)]),
+        Self::outcomes_across(&[self], packet, host)
+    }
+
+    /// Every outcome that a packet can have that begins in the first of these generations of a kernel's tables, while the others take
+    /// effect one after the other at any moments of its way.
+    pub fn outcomes_across(generations: &[&Self], packet: &Packet, host: &BTreeSet<IpAddr>) -> BTreeSet<PacketOutcome> {
+        let family = Family::from_addr(packet.daddr).index();
+        let tables: Vec<_> = generations.iter().filter_map(|kernel| kernel.tables[family].as_ref()).collect();
+        if tables.len() < generations.len() {
+            return BTreeSet::from([untouched(packet)]);
         }
+        packet_outcomes(&tables, packet, host)
     }
 }
 
@@ -25,6 +33,14 @@ impl PacketTable for MemoryTable {
 
     fn rules(&self, chain: &str) -> &[Rule] {
         self.chains.get(chain).map_or(&[], |chain| &chain.rules)
+    }
+
+    fn has_rules_of(&self, other: &Self) -> bool {
+        self.chains == other.chains
+    }
+
+    fn has_set(&self, set: SetName) -> bool {
+        self.sets.contains_key(&set.to_string())
     }
 
     fn find(&self, set: SetName, key: &Key) -> Option<(Key, Option<Value>)> {

@@ -27,6 +27,7 @@ pub const NFT_MSG_DELSET: u16 = 11;
 pub const NFT_MSG_NEWSETELEM: u16 = 12;
 pub const NFT_MSG_GETSETELEM: u16 = 13;
 pub const NFT_MSG_DELSETELEM: u16 = 14;
+pub const NFT_MSG_NEWGEN: u16 = 15;
 
 // The rest is from linux/netfilter/nf_tables.h, unless a comment names another file.
 pub const NFTA_LIST_ELEM: u16 = 1;
@@ -34,6 +35,12 @@ pub const NFTA_LIST_ELEM: u16 = 1;
 /// The first attribute of every message: also `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`, `NFTA_SET_TABLE` and `NFTA_SET_ELEM_LIST_TABLE`.
 pub const NFTA_TABLE_NAME: u16 = 1;
 pub const NFTA_TABLE_FLAGS: u16 = 2;
+pub const NFTA_TABLE_HANDLE: u16 = 4;
+
+pub const NFTA_GEN_ID: u16 = 1;
+/// The process that committed, as the first pid namespace counts.
+pub const NFTA_GEN_PROC_PID: u16 = 2;
+pub const NFTA_GEN_PROC_NAME: u16 = 3;
 
 pub const NFTA_CHAIN_NAME: u16 = 3;
 pub const NFTA_CHAIN_HOOK: u16 = 4;
@@ -90,8 +97,10 @@ pub const NFTA_EXPR_DATA: u16 = 2;
 pub const NFT_REG_VERDICT: u32 = 0;
 /// The first register of 16 bytes, in which every key begins.
 pub const NFT_REG_1: u32 = 1;
+pub const NFT_REG_4: u32 = 4;
 /// The first register of 4 bytes; the same memory as [`NFT_REG_1`].
 pub const NFT_REG32_00: u32 = 8;
+pub const NFT_REG32_15: u32 = 23;
 
 pub const NFTA_IMMEDIATE_DREG: u16 = 1;
 pub const NFTA_IMMEDIATE_DATA: u16 = 2;
@@ -171,10 +180,15 @@ pub const NFT_NG_RANDOM: u32 = 1;
 pub const NFTA_NAT_TYPE: u16 = 1;
 pub const NFTA_NAT_FAMILY: u16 = 2;
 pub const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
+pub const NFTA_NAT_REG_ADDR_MAX: u16 = 4;
 pub const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
+pub const NFTA_NAT_REG_PROTO_MAX: u16 = 6;
+pub const NFTA_NAT_FLAGS: u16 = 7;
 pub const NFT_NAT_DNAT: u32 = 1;
 pub const NFTA_MASQ_FLAGS: u16 = 1;
-/// `linux/netfilter/nf_nat.h`
+// linux/netfilter/nf_nat.h
+pub const NF_NAT_RANGE_MAP_IPS: u32 = 1;
+pub const NF_NAT_RANGE_PROTO_SPECIFIED: u32 = 1 << 1;
 pub const NF_NAT_RANGE_PROTO_RANDOM_FULLY: u32 = 1 << 4;
 
 pub const NFTA_REJECT_TYPE: u16 = 1;

@@ -13,8 +13,11 @@ use super::element_decoder::ElementDecoder;
 use super::encode::{hook_number, set_flags};
 use super::keyed_read;
 use super::message::{begin_message, generation};
+use super::rule_decoder;
 use super::types::{DataType, comment, same_types};
-use crate::dataplane::{BaseChain, ChainContents, ChainType, Element, Family, Frontend, Hook, SetContents, SetName};
+use crate::dataplane::{
+    BaseChain, ChainContents, ChainType, Element, Family, Frontend, Hook, Rule, SetContents, SetName,
+};
 use crate::netlink::abi::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage};
 
@@ -94,17 +97,22 @@ impl<'a> TableReader<'a> {
         self.generation = other.generation;
     }
 
-    /// Whether the table exists.
-    pub fn table_exists(&mut self) -> Result<bool> {
+    /// The kernel's number of the table; `None` if there is no such table.
+    pub fn table(&mut self) -> Result<Option<u64>> {
+        let mut handle = None;
         // The answer is a single message. The acknowledgement tells its end.
-        match self.ask(NFT_MSG_GETTABLE, NLM_F_ACK, None, |_| {}) {
-            Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(false),
-            answer => answer.map(|()| true),
+        let answer = self.ask(NFT_MSG_GETTABLE, NLM_F_ACK, None, |message| {
+            let number = message.attributes().find(NFTA_TABLE_HANDLE).and_then(|number| number.try_into().ok());
+            handle = Some(number.map_or(0, u64::from_be_bytes));
+        });
+        match answer {
+            Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(None),
+            answer => answer.map(|()| handle),
         }
     }
 
     /// The chains by name, without their rules.
-    pub fn chains(&mut self) -> Result<BTreeMap<String, ChainContents>> {
+    fn chains(&mut self) -> Result<BTreeMap<String, ChainContents>> {
         let mut chains = BTreeMap::new();
         self.dump(NFT_MSG_GETCHAIN, None, |chain| {
             if let Some(name) = chain.name(NFTA_CHAIN_NAME) {
@@ -116,16 +124,27 @@ impl<'a> TableReader<'a> {
         Ok(chains)
     }
 
-    /// The comments of the rules of each chain, in order.
-    pub fn rules(&mut self) -> Result<BTreeMap<String, Vec<Option<String>>>> {
-        let mut rules: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+    /// The chains by name, with what their rules show. The fingerprint is that of the rules themselves, if it is also the one in the
+    /// comment: a rule that was edited leaves its chain without a fingerprint.
+    pub fn chains_with_rules(&mut self) -> Result<BTreeMap<String, ChainContents>> {
+        let (mut chains, family) = (self.chains()?, self.family);
+        let mut rules: BTreeMap<String, Option<Vec<Rule>>> = BTreeMap::new();
         self.dump(NFT_MSG_GETRULE, None, |rule| {
-            if let Some(chain) = rule.name(NFTA_RULE_CHAIN) {
-                let comment = rule.find(NFTA_RULE_USERDATA).and_then(comment);
-                rules.entry(chain.to_owned()).or_default().push(comment.map(str::to_owned));
+            let Some(name) = rule.name(NFTA_RULE_CHAIN) else { return };
+            let comment = rule.find(NFTA_RULE_USERDATA).and_then(comment);
+            chains.entry(name.to_owned()).or_default().push_rule(comment);
+            let decoded = rule_decoder::decode(family, rule.nest(NFTA_RULE_EXPRESSIONS).unwrap_or(Attributes(&[])));
+            let of_chain = rules.entry(name.to_owned()).or_insert_with(|| Some(Vec::new()));
+            match (of_chain.as_mut(), decoded) {
+                (Some(known), Some(rule)) => known.push(rule),
+                _ => *of_chain = None,
             }
         })?;
-        Ok(rules)
+        for (name, chain) in &mut chains {
+            let rules = rules.remove(name).flatten();
+            chain.fingerprint = rule_decoder::confirmed(chain.fingerprint, rules.as_deref());
+        }
+        Ok(chains)
     }
 
     /// The sets and maps.

@@ -141,7 +141,8 @@ impl ExpressionWriter<'_> {
 
     /// Changes what a map has for the packet. With a timeout in seconds, which starts again if the map has the key already.
     fn change_by_packet(&mut self, operation: u32, map: SetName, seconds: Option<u32>) {
-        let data = self.fields(&Expr::key_of(map), 0);
+        // The data begins in a register of 16 bytes, as nft writes it.
+        let data = self.fields(&Expr::key_of(map), 0).next_multiple_of(4);
         self.fields(&Expr::data_of(map), data);
         self.expression("dynset", |out| {
             out.put_name(NFTA_DYNSET_SET_NAME, &map.to_string());
@@ -358,7 +359,7 @@ fn register(words: usize) -> u32 {
 }
 
 /// The offset of an address in the network header, in bytes.
-fn address_offset(family: Family, field: Field) -> usize {
+pub(super) fn address_offset(family: Family, field: Field) -> usize {
     match (family, field) {
         (Family::Ip, Field::Saddr) => 12,
         (Family::Ip, _) => 16,

@@ -6,7 +6,7 @@ use std::thread;
 
 use super::keyed_read::{self, EndpointMap};
 use super::read::{FoundSet, TableReader};
-use crate::dataplane::{Element, EndpointList, Family, Frontend, Key, SetName, SizeClass, TableContents};
+use crate::dataplane::{Element, EndpointList, Family, Frontend, Key, SetName, SizeClass, TableContents, TableOutline};
 use crate::netlink::NetfilterSocket;
 
 /// How often a table is read until no change happens meanwhile.
@@ -31,16 +31,36 @@ pub(super) fn read(sockets: &mut [NetfilterSocket], family: Family, name: &str) 
     Ok(contents)
 }
 
+/// Reads the outline of a table; `None` if there is no such table.
+pub(super) fn outline(socket: &mut NetfilterSocket, family: Family, name: &str) -> Result<Option<TableOutline>> {
+    let mut reader = TableReader::new(socket, family, name);
+    let Some(handle) = reader.table()? else { return Ok(None) };
+    let mut outline = TableOutline { handle, ..TableOutline::default() };
+    outline.contents.chains = reader.chains_with_rules()?;
+    for set in reader.sets()? {
+        let mut recognised = set.known.is_some();
+        match set.known {
+            Some(known) if known.is_dynamic() => {}
+            // The kernel counts the bounds of ranges, some kernels otherwise than others.
+            Some(known) if known.definition().interval && known.definition().key.len() == 1 => {
+                let elements = reader.elements(known)?;
+                recognised = elements.is_some();
+                outline.contents.elements.extend(elements.into_iter().flatten());
+            }
+            Some(known) => outline.counts.extend(set.count.map(|count| (known, count))),
+            None => {}
+        }
+        outline.contents.sets.insert(set.name.clone(), set.contents(recognised));
+    }
+    Ok(Some(outline))
+}
+
 fn read_once(readers: &mut [TableReader<'_>]) -> Result<Option<TableContents>> {
     let Some((first, others)) = readers.split_first_mut() else { return Err(ErrorKind::NotConnected.into()) };
-    if !first.table_exists()? {
+    if first.table()?.is_none() {
         return Ok(None);
     }
-    let mut contents = TableContents { chains: first.chains()?, ..TableContents::default() };
-    for (chain, comments) in first.rules()? {
-        let chain = contents.chains.entry(chain).or_default();
-        comments.iter().for_each(|comment| chain.push_rule(comment.as_deref()));
-    }
+    let mut contents = TableContents { chains: first.chains_with_rules()?, ..TableContents::default() };
     let sets = first.sets()?;
     others.iter_mut().for_each(|other| other.expect_generation_of(first));
     let is_large = sets.iter().filter_map(|set| set.count).sum::<usize>() >= MIN_LARGE_ELEMENTS;

@@ -1,6 +1,8 @@
 use super::*;
 use crate::config::flags;
-use crate::dataplane::LocalPods;
+use std::collections::BTreeSet;
+
+use crate::dataplane::{Family, LocalPods};
 
 /// The file that kubeadm writes.
 const KUBEADM: &str = include_str!("../../../tests/operator/kubeadm.yaml");
@@ -92,7 +94,7 @@ fn every_honoured_field_reaches_the_settings() {
     assert_eq!((settings.sync_period, settings.min_sync_period), (seconds(60), Duration::from_millis(1500)));
     assert_eq!(settings.options.local_pods, LocalPods::Interface("veth*".to_owned()));
     let networks = ["192.0.2.0/24", "fd00::/64"].map(|network| network.parse().unwrap());
-    assert_eq!(settings.node_ports, NodePortAddresses::Networks(networks.into()));
+    assert_eq!(settings.node_ports, NodePortAddresses::networks(networks.into()));
     assert_eq!(settings.oom_score_adj, -5);
     let conntrack = ConntrackSettings {
         max_per_core: 1,
@@ -239,8 +241,8 @@ fn every_validation_rule_of_kube_proxy_is_enforced() {
             "featureGates[NFTablesProxyMode]: false: true: the gate is locked",
         ),
         (
-            "nodePortAddresses: [192.0.2.0/24, primary]",
-            "nodePortAddresses[1]: \"primary\": primary alone, or only networks such as 192.0.2.0/24 and 2001:db8::/64",
+            "nodePortAddresses: [192.0.2.0/24, secondary]",
+            "nodePortAddresses[1]: \"secondary\": primary, localhost, all, or a network such as 192.0.2.0/24 or 2001:db8::/64",
         ),
         (
             "healthzBindAddress: '1.2.3.4:0'",
@@ -314,6 +316,43 @@ fn each_field_without_effect_is_noted_once_with_the_reason() {
             "featureGates: without effect in Pointsman: A, B",
         ]
     );
+}
+
+#[test]
+fn a_gate_that_resembles_one_that_counts_gives_a_warning() {
+    let notes = notes("featureGates: {KubeProxyNFTableLocalhostNodePort: false}");
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(notes[1].contains("did you mean KubeProxyNFTablesLocalhostNodePorts?"), "{notes:?}");
+}
+
+#[test]
+fn words_and_networks_say_together_which_addresses_accept_node_ports() {
+    let both = BTreeSet::from(Family::ALL);
+    let networks = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<ipnet::IpNet>>();
+    let found = |lines: &str| file(lines).node_ports;
+    for (value, primary, localhost, expected) in [
+        ("[primary]", true, &BTreeSet::new(), &[][..]),
+        ("[localhost]", false, &both, &[]),
+        ("[primary, localhost]", true, &both, &[]),
+        ("[all]", false, &BTreeSet::new(), &["0.0.0.0/0", "::/0"]),
+        ("[localhost, all, primary]", true, &both, &["0.0.0.0/0", "::/0"]),
+        ("[192.0.2.0/24, primary, localhost]", true, &both, &["192.0.2.0/24"]),
+        ("[0.0.0.0/0, 127.0.0.1/32]", false, &BTreeSet::from([Family::Ip]), &["0.0.0.0/0"]),
+        ("['::1/128']", false, &BTreeSet::from([Family::Ip6]), &[]),
+    ] {
+        let node_ports = NodePortAddresses { primary, localhost: localhost.clone(), networks: networks(expected) };
+        assert_eq!(found(&format!("nodePortAddresses: {value}")), node_ports, "{value}");
+    }
+    // Without the gate the loopback addresses are left out.
+    let gate = "featureGates: {KubeProxyNFTablesLocalhostNodePorts: false}";
+    for (value, primary, expected) in [
+        ("[primary, localhost]", true, &[][..]),
+        ("[localhost]", true, &[]),
+        ("[localhost, 192.0.2.0/24]", false, &["192.0.2.0/24"]),
+    ] {
+        let node_ports = NodePortAddresses { primary, localhost: BTreeSet::new(), networks: networks(expected) };
+        assert_eq!(found(&format!("{gate}\nnodePortAddresses: {value}")), node_ports, "{value}");
+    }
 }
 
 #[test]
@@ -453,7 +492,8 @@ fn networks_that_leave_no_node_port_give_a_warning() {
         ("0.0.0.0/0", &[]),
         ("126.0.0.0/7", &[]),
     ] {
-        let notes = notes(&format!("nodePortAddresses: [{networks}]"));
+        let gate = "featureGates: {KubeProxyNFTablesLocalhostNodePorts: false}";
+        let notes = notes(&format!("{gate}\nnodePortAddresses: [{networks}]"));
         assert_eq!(notes.len(), families.len(), "{networks}: {notes:?}");
         for (note, family) in notes.iter().zip(families) {
             assert!(note.starts_with("warning: nodePortAddresses") && note.contains(family), "{note}");

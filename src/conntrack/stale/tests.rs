@@ -23,7 +23,7 @@ fn dns_slice(endpoints: &str) -> Event {
 /// A world with `kube/dns` on 10.96.0.1 and NodePort 30053, accepted on 192.0.2.1.
 fn world(endpoints: &str) -> World {
     let networks = ["192.0.2.1/32".parse().unwrap(), "fd00:192::1/128".parse().unwrap()].to_vec();
-    let node_ports = NodePortAddresses::Networks(networks);
+    let node_ports = NodePortAddresses::networks(networks);
     let view = View { node_name: crate::fixtures::NODE.into(), node_ports, ..View::default() };
     let mut world = World::unlisted_from(view);
     let host = ["192.0.2.1", "192.0.2.99", "fd00:192::1"].map(ip).to_vec();

@@ -15,13 +15,15 @@ use crate::dataplane::{
 
 /// Every outcome of a packet, each with one way to it: empty unless ways are `traced`.
 pub(super) fn ways<T: PacketTable>(
-    table: &T,
+    tables: &[&T],
     packet: &Packet,
     host: &BTreeSet<IpAddr>,
     traced: bool,
 ) -> BTreeMap<PacketOutcome, Vec<PacketStep>> {
     let family = Family::from_addr(packet.daddr);
-    let mut walk = PacketWalk { table, packet, host, family, traced, hook: Hook::Prerouting, ended: BTreeMap::new() };
+    let other_rules = (1..tables.len()).filter(|n| !tables[*n].has_rules_of(tables[n - 1])).collect();
+    let (hook, ended) = (Hook::Prerouting, BTreeMap::new());
+    let mut walk = PacketWalk { tables, other_rules, packet, host, family, traced, hook, ended };
     let states = States::from([(PacketState::from_packet(packet), None)]);
     let left = if packet.iif.is_some() { walk.arrives(states) } else { walk.is_sent(states) };
     let mut ended = walk.ended;
@@ -62,6 +64,8 @@ struct PacketState {
     masqueraded: bool,
     mark: u32,
     priority: EndpointId,
+    /// The generation of the table that it saw last. It never sees an earlier one again.
+    generation: usize,
 }
 
 /// How a packet leaves a chain.
@@ -78,7 +82,10 @@ type Exits = BTreeMap<(ChainExit, PacketState), Trace>;
 
 /// The way of one packet through the hooks.
 struct PacketWalk<'a, T> {
-    table: &'a T,
+    /// The generations of the table.
+    tables: &'a [&'a T],
+    /// The generations that have other rules than the one before.
+    other_rules: Vec<usize>,
     packet: &'a Packet,
     host: &'a BTreeSet<IpAddr>,
     family: Family,
@@ -91,6 +98,8 @@ struct PacketWalk<'a, T> {
 
 /// Where a packet can go on from a rule.
 struct Onward<'a> {
+    /// The generation of the rules that it runs.
+    rules: usize,
     next: &'a mut States,
     left: &'a mut Exits,
 }
@@ -108,7 +117,7 @@ impl Onward<'_> {
 impl PacketState {
     fn from_packet(packet: &Packet) -> Self {
         let to = Endpoint { addr: packet.daddr, port: packet.dport };
-        Self { to, translated: false, masqueraded: false, mark: 0, priority: EndpointId(0) }
+        Self { to, translated: false, masqueraded: false, mark: 0, priority: EndpointId(0), generation: 0 }
     }
 
     fn translated_to(self, to: Endpoint) -> Self {
@@ -148,31 +157,50 @@ impl<T: PacketTable> PacketWalk<'_, T> {
     }
 
     /// All base chains of a hook, in order of their priorities.
-    fn pass(&mut self, hook: Hook, translates: bool, mut states: States) -> States {
+    fn pass(&mut self, hook: Hook, translates: bool, states: States) -> States {
         self.hook = hook;
         let of_hook = |base: &BaseChain| {
             base.hook == hook && (base.kind == ChainType::Filter || (translates && self.packet.opens))
         };
-        let table = self.table;
-        let chains = table.base_chains().into_iter().filter(|(base, _)| of_hook(base));
-        let mut chains: Vec<(i32, &str)> = chains.map(|(base, name)| (base.priority, name)).collect();
-        chains.sort_unstable();
-        for (_, name) in chains {
-            let mut passed = States::new();
-            for (state, trace) in states {
-                // The policy is to accept, so it makes no difference how the packet leaves.
-                for ((_, state), trace) in self.chain(name, state, trace) {
-                    passed.entry(state).or_insert(trace);
+        let mut left = States::new();
+        for (state, trace) in self.with_later_rules(states) {
+            let table = self.tables[state.generation];
+            let chains = table.base_chains().into_iter().filter(|(base, _)| of_hook(base));
+            let mut chains: Vec<(i32, &str)> = chains.map(|(base, name)| (base.priority, name)).collect();
+            chains.sort_unstable();
+            let mut states = States::from([(state, trace)]);
+            for (_, name) in chains {
+                let mut passed = States::new();
+                for (state, trace) in self.with_later_rules(states) {
+                    // The policy is to accept, so it makes no difference how the packet leaves.
+                    for ((_, state), trace) in self.chain(state.generation, name, state, trace) {
+                        passed.entry(state).or_insert(trace);
+                    }
                 }
+                states = passed;
             }
-            states = passed;
+            for (state, trace) in states {
+                left.entry(state).or_insert(trace);
+            }
         }
-        states
+        left
     }
 
-    /// The states in which a packet can leave a chain.
-    fn chain(&mut self, name: &str, state: PacketState, trace: Trace) -> Exits {
-        let table = self.table;
+    /// The packet with the rules of the generation that it has seen, and with later ones.
+    fn with_later_rules(&self, states: States) -> States {
+        let mut with_later = States::new();
+        for (state, trace) in states {
+            let later = self.other_rules.iter().copied().filter(|generation| *generation > state.generation);
+            for generation in std::iter::once(state.generation).chain(later) {
+                with_later.entry(PacketState { generation, ..state }).or_insert_with(|| trace.clone());
+            }
+        }
+        with_later
+    }
+
+    /// The states in which a packet can leave a chain of this generation.
+    fn chain(&mut self, rules: usize, name: &str, state: PacketState, trace: Trace) -> Exits {
+        let table = self.tables[rules];
         let mut left = Exits::new();
         let mut here = States::from([(state, trace)]);
         for (number, rule) in table.rules(name).iter().enumerate() {
@@ -186,7 +214,7 @@ impl<T: PacketTable> PacketWalk<'_, T> {
             }
             for (state, trace) in here {
                 let trace = self.trace(name, number, rule, state, trace);
-                self.act(&rule.action, state, trace, &mut Onward { next: &mut next, left: &mut left });
+                self.act(&rule.action, state, trace, &mut Onward { rules, next: &mut next, left: &mut left });
             }
             here = next;
         }
@@ -202,12 +230,12 @@ impl<T: PacketTable> PacketWalk<'_, T> {
             return None;
         }
         let of_condition = |condition: &Condition| match condition {
-            Condition::In(expr, set) => self.found(expr, *set, state),
+            Condition::In(expr, set) => self.found(state.generation, expr, *set, state),
             _ => None,
         };
         let mut found: Vec<_> = rule.conditions.iter().filter_map(of_condition).collect();
         if let Action::JumpByMap(expr, set) = &rule.action {
-            match self.found(expr, *set, state) {
+            match self.found(state.generation, expr, *set, state) {
                 Some(element) => found.push(element),
                 None => return before,
             }
@@ -217,8 +245,15 @@ impl<T: PacketTable> PacketWalk<'_, T> {
         Some(Arc::new(TracedStep { step, before }))
     }
 
-    fn found(&self, expr: &Expr, set: SetName, state: PacketState) -> Option<(SetName, Key, Option<Value>)> {
-        let (key, value) = self.table.find(set, &self.key(expr, set, 0, state)?)?;
+    /// The element that a set of this generation has for the key made of these fields, or the range that the key is in.
+    fn found(
+        &self,
+        generation: usize,
+        expr: &Expr,
+        set: SetName,
+        state: PacketState,
+    ) -> Option<(SetName, Key, Option<Value>)> {
+        let (key, value) = self.tables[generation].find(set, &self.key(expr, set, 0, state)?)?;
         Some((set, key, value))
     }
 
@@ -227,7 +262,7 @@ impl<T: PacketTable> PacketWalk<'_, T> {
         match action {
             Action::Jump(ChainName(chain)) => self.jump(chain, state, trace, onward),
             Action::Goto(ChainName(chain)) => {
-                for ((exit, state), trace) in self.chain(chain, state, trace) {
+                for ((exit, state), trace) in self.chain(onward.rules, chain, state, trace) {
                     onward.leaves(exit, state, trace);
                 }
             }
@@ -236,7 +271,7 @@ impl<T: PacketTable> PacketWalk<'_, T> {
             Action::RejectTcpReset => self.ends(PacketOutcome::Reset, trace),
             Action::Reject => self.ends(PacketOutcome::Refused, trace),
             Action::DnatTo(expr, map) => {
-                for value in self.values(expr, *map, state) {
+                for (value, state) in self.values(expr, *map, state) {
                     match value.and_then(Value::endpoint) {
                         Some(to) => onward.leaves(ChainExit::Accepted, state.translated_to(to), trace.clone()),
                         None => onward.next(state, trace.clone()),
@@ -244,10 +279,13 @@ impl<T: PacketTable> PacketWalk<'_, T> {
                 }
             }
             Action::JumpByMap(expr, map) => {
-                let key = self.key(expr, *map, 0, state).filter(|key| self.table.find(*map, key).is_some());
-                match key.and_then(|key| Element::member(*map, key).chain()) {
-                    Some(ChainName(chain)) => self.jump(&chain, state, trace, onward),
-                    None => onward.next(state, trace),
+                let key = self.key(expr, *map, 0, state);
+                let has = |table: &T, key: &Key| table.find(*map, key).is_some();
+                for (found, state) in self.each_answer(state, |it| key.filter(|key| has(self.tables[it], key))) {
+                    match found.and_then(|key| Element::member(*map, key).chain()) {
+                        Some(ChainName(chain)) => self.jump(&chain, state, trace.clone(), onward),
+                        None => onward.next(state, trace.clone()),
+                    }
                 }
             }
             // A map of clients matters for the next connection only.
@@ -269,7 +307,7 @@ impl<T: PacketTable> PacketWalk<'_, T> {
 
     /// Runs a chain, and goes on to the next rule if the packet returns from it.
     fn jump(&mut self, chain: &str, state: PacketState, trace: Trace, onward: &mut Onward<'_>) {
-        for ((exit, state), trace) in self.chain(chain, state, trace) {
+        for ((exit, state), trace) in self.chain(onward.rules, chain, state, trace) {
             match exit {
                 ChainExit::Back => onward.next(state, trace),
                 ChainExit::Accepted => onward.leaves(exit, state, trace),
@@ -290,7 +328,7 @@ impl<T: PacketTable> PacketWalk<'_, T> {
         };
         match condition {
             Condition::Recalls(expr, map) => {
-                for value in self.values(expr, *map, state) {
+                for (value, state) in self.values(expr, *map, state) {
                     match value.and_then(Value::id) {
                         Some(priority) => add(met, PacketState { priority, ..state }),
                         None => add(others, state),
@@ -298,16 +336,33 @@ impl<T: PacketTable> PacketWalk<'_, T> {
                 }
             }
             Condition::ForgetsId => add(met, PacketState { priority: EndpointId(0), ..state }),
-            condition if self.holds(condition, state) => add(met, state),
-            _ => add(others, state),
+            condition => {
+                for (holds, state) in self.holds(condition, state) {
+                    add(if holds { &mut *met } else { &mut *others }, state);
+                }
+            }
         }
     }
 
-    fn holds(&self, condition: &Condition, state: PacketState) -> bool {
+    /// What a look-up answers in the generation that the packet has seen, and in later ones; each answer with its first generation. For later
+    /// look-ups a packet of an earlier generation can see all that one of a later generation can.
+    fn each_answer<A: PartialEq>(&self, state: PacketState, ask: impl Fn(usize) -> A) -> Vec<(A, PacketState)> {
+        let mut answers: Vec<(A, PacketState)> = Vec::with_capacity(1);
+        for generation in state.generation..self.tables.len() {
+            let answer = ask(generation);
+            if answers.iter().all(|(other, _)| *other != answer) {
+                answers.push((answer, PacketState { generation, ..state }));
+            }
+        }
+        answers
+    }
+
+    /// Whether a condition holds; both, if that depends on the generation.
+    fn holds(&self, condition: &Condition, state: PacketState) -> Vec<(bool, PacketState)> {
         let iif = self.packet.iif.as_deref();
-        match condition {
-            Condition::In(expr, set) => self.found(expr, *set, state).is_some(),
-            Condition::NotIn(expr, set) => self.found(expr, *set, state).is_none(),
+        self.each_answer(state, |generation| match condition {
+            Condition::In(expr, set) => self.is_in(generation, expr, *set, state),
+            Condition::NotIn(expr, set) => !self.is_in(generation, expr, *set, state),
             Condition::SaddrIn(network) => network.contains(&self.packet.saddr),
             Condition::SaddrNotIn(network) => !network.contains(&self.packet.saddr),
             Condition::DaddrNotIn(network) => !network.contains(&state.to.addr),
@@ -320,18 +375,30 @@ impl<T: PacketTable> PacketWalk<'_, T> {
             Condition::CtStatusDnat => state.translated,
             Condition::CtStatusNoDnat => !state.translated,
             Condition::Mark(bit) => state.mark & bit == *bit,
-            Condition::Recalls(expr, map) => self.values(expr, *map, state).iter().any(Option::is_some),
-            Condition::ForgetsId => true,
+            Condition::Recalls(..) | Condition::ForgetsId => true,
             Condition::Remembers(map, _) => {
-                self.table.find(*map, &Key::Client(self.packet.saddr)).is_some() || !self.table.is_full(*map)
+                let table = self.tables[generation];
+                table.has_set(*map)
+                    && (table.find(*map, &Key::Client(self.packet.saddr)).is_some() || !table.is_full(*map))
             }
-        }
+        })
     }
 
-    /// What a map can have for the key made of these fields: over all random numbers, if there is one among them.
-    fn values(&self, expr: &Expr, map: SetName, state: PacketState) -> BTreeSet<Option<Value>> {
-        let value = |slot| self.table.find(map, &self.key(expr, map, slot, state)?)?.1;
-        (0..expr.class.map_or(1, |class| class.slots())).map(value).collect()
+    /// Whether the key made of these fields is in a set, or in one of its ranges. A packet that still runs the rules of before finds a
+    /// deleted set as it was at the end.
+    fn is_in(&self, generation: usize, expr: &Expr, set: SetName, state: PacketState) -> bool {
+        let holding = (0..=generation).rev().find(|generation| self.tables[*generation].has_set(set));
+        holding.is_some_and(|generation| self.found(generation, expr, set, state).is_some())
+    }
+
+    /// What a map can have for the key made of these fields: over all random numbers, if there is one among them, and over all generations.
+    /// A deleted map has nothing.
+    fn values(&self, expr: &Expr, map: SetName, state: PacketState) -> Vec<(Option<Value>, PacketState)> {
+        let slots = 0..expr.class.map_or(1, |class| class.slots());
+        let value = |generation: usize, slot| {
+            self.tables[generation].find(map, &self.key(expr, map, slot, state)?).and_then(|(_, value)| value)
+        };
+        slots.flat_map(|slot| self.each_answer(state, |generation| value(generation, slot))).collect()
     }
 
     /// The key made of these fields; `None` if no element of the set can have it.

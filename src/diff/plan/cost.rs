@@ -108,3 +108,49 @@ fn the_first_sync_takes_comparisons_in_the_order_of_the_cluster() {
     let (small, large) = (of(1_000), of(8_000));
     assert!(large < small * 8 * 2, "8 times the Services cost {large} comparisons after {small}");
 }
+
+/// A world in which one Service has so many external IPs and ports, programmed, and how much work the change of one endpoint is.
+fn work_of_one_endpoint(addresses: u32, ports: u16) -> usize {
+    let addrs: Vec<String> = (0..addresses).map(|n| Ipv4Addr::from(0xcb00_0000 + n).to_string()).collect();
+    let addrs: Vec<&str> = addrs.iter().map(String::as_str).collect();
+    let named = |base: u16| (0..ports).map(|n| format!("p{n} {}/tcp", base + n)).collect::<Vec<_>>();
+    let (front, back) = (named(1_000), named(8_000));
+    let [front, back] = [&front, &back].map(|ports| ports.iter().map(String::as_str).collect::<Vec<_>>());
+    let slice = |endpoints: &[&str]| slice("shop/huge-1").ports(&back).ready(endpoints);
+    let mut world = World::with([
+        service("shop/huge").ports(&front).external_ips(&addrs).into(),
+        slice(&["10.1.0.1", "10.1.0.2"]).into(),
+    ]);
+    let (operations, comparisons) = count(|| world.sync_after(slice(&["10.1.0.1", "10.1.0.3"])).len());
+    assert_eq!(
+        operations,
+        2 * (addresses as usize + 1) * usize::from(ports),
+        "each frontend has one endpoint replaced"
+    );
+    comparisons
+}
+
+#[test]
+fn a_change_of_one_service_takes_comparisons_in_the_order_of_its_frontends() {
+    // Both are more than a slice takes.
+    let sizes = [(100, 20), (200, 40), (400, 80)];
+    let work = sizes.map(|(addresses, ports)| work_of_one_endpoint(addresses, ports));
+    println!("2,020 frontends: {} comparisons; 8,040: {}; 32,080: {}", work[0], work[1], work[2]);
+    for pair in work.windows(2) {
+        // 4 times the frontends, and the logarithm of their number.
+        assert!(pair[1] < pair[0] * 4 * 5 / 4, "{pair:?}");
+    }
+}
+
+#[test]
+fn a_frontend_that_many_services_want_costs_as_many_steps_as_there_are_services() {
+    let mut world = World::with([service("shop/web").external_ips(&["203.0.113.1"]).created(1).into()]);
+    for n in 0..500 {
+        let addr = Ipv4Addr::from(0x0a60_1000 + n).to_string();
+        let seen =
+            world.apply(service(&format!("shop/other{n}")).ips(&[&addr]).external_ips(&["203.0.113.1"]).created(2));
+        assert_eq!(seen.skipped.len(), 1, "only the new one is told");
+    }
+    let seen = world.apply(slice("shop/web-1").ready(&["10.1.0.1"]));
+    assert_eq!(seen.skipped, [], "those who lose it lost it before");
+}

@@ -1,6 +1,5 @@
 use super::*;
-use crate::dataplane::Object;
-use crate::dataplane::{EndpointList, SizeClass};
+use crate::dataplane::{Element, EndpointList, Object, SizeClass};
 use crate::fixtures::{World, frontend, name, scope, service, service_cidr, slice};
 use crate::state::{Decoded, Event, Service};
 

@@ -93,3 +93,27 @@ pub(super) fn other_proxies(facts: &Facts) -> Finding {
         .means("It may serve Services beside Pointsman.")
         .remedy(remedies.join(" "))
 }
+
+/// Calico's Felix with `NFTablesMode: Auto`, its default, uses nftables only while kube-proxy does. It tells that by the chains of the table
+/// `kube-proxy`, which the take-over removes. `None` without Calico, and where it serves Services itself.
+pub(super) fn calico_mode(facts: &Facts) -> Option<Finding> {
+    let id = "calico-nftables-mode";
+    let named = |prefix: &str| facts.interfaces.iter().any(|interface| interface.name.starts_with(prefix));
+    if !named("cali") || named("bpfin.cali") {
+        return None;
+    }
+    let has_table = |name: &str| facts.tables.iter().any(|table| table.split(' ').nth(1) == Some(name));
+    if !has_table("calico") && !has_table("kube-proxy") {
+        return Some(Finding::ok(id, "Calico does not use nftables, and kube-proxy does not either"));
+    }
+    let found = match (has_table("calico"), has_table("kube-proxy")) {
+        (true, _) => "Calico uses nftables, as kube-proxy does or did",
+        (false, _) => "kube-proxy uses nftables, and Calico may follow it",
+    };
+    let means = "With NFTablesMode Auto, Felix takes nftables only while a table `kube-proxy` has chains. Pointsman removes that table, so \
+                 Felix may go back to iptables at its next start.";
+    Some(Finding::warning(id, found).means(means).remedy(
+        "Before the switch, set `nftablesMode: Enabled` in the FelixConfiguration, or `linuxDataplane: Nftables` in the Installation of \
+         Calico's operator.",
+    ))
+}

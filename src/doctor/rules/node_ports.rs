@@ -7,15 +7,16 @@ use crate::doctor::facts::Facts;
 use crate::doctor::finding::Finding;
 use crate::takeover::IPVS_LINK;
 
-/// NodePorts on 127.0.0.1: kube-proxy's iptables mode accepts them, nftables mode and Pointsman do not.
+/// NodePorts on 127.0.0.1: kube-proxy's iptables mode accepts them, Pointsman where it is asked to.
 pub(super) fn localhost(facts: &Facts) -> Finding {
     let id = "localhost-node-ports";
     let configured = facts.config.as_ref().is_none_or(|config| config.localhost_node_ports);
     if !facts.in_mode("iptables") || !configured || facts.route_localnet == Some(false) {
         return Finding::ok(id, "NodePorts are not accepted on 127.0.0.1 today either");
     }
-    let means = "Pointsman never accepts NodePorts on loopback addresses.";
-    let remedy = "Find clients on this node that use 127.0.0.1 (registries, probes), and give them a node address.";
+    let means = "Pointsman serves NodePorts on loopback addresses only with `localhost` in --nodeport-addresses, and over TCP alone.";
+    let remedy = "Find clients on this node that use 127.0.0.1 (registries, probes), and give them a node address, or Pointsman \
+                  --nodeport-addresses primary,localhost.";
     match facts.metrics.localhost_node_ports {
         Some(packets) if packets > 0.0 => {
             let found = format!("NodePorts on 127.0.0.1 are in use: kube-proxy has counted {packets} packets");
@@ -41,7 +42,7 @@ pub(super) fn addresses(facts: &Facts) -> Finding {
         let found =
             format!("kube-proxy's configuration has nodePortAddresses {configured}, which are loopback addresses");
         return Finding::warning(id, found)
-            .means("Pointsman, like kube-proxy's nftables mode, accepts no NodePorts there, so with this value no NodePort works.")
+            .means("Pointsman serves them there over TCP, and no NodePort works on any other address.")
             .remedy("Give clients on this node a node address, and nodePortAddresses the node's own network.");
     }
     if !configured.is_empty() {

@@ -258,6 +258,33 @@ fn other_service_proxies_are_recognised_by_interfaces_and_pinned_maps() {
 }
 
 #[test]
+fn calico_that_follows_kube_proxys_mode_gives_a_warning() {
+    let id = "calico-nftables-mode";
+    let with = |interfaces: &[&str], tables: &[&str]| {
+        let mut facts = node();
+        facts.interfaces.extend(interfaces.iter().map(|name| interface(name, &[])));
+        facts.tables = tables.iter().map(|table| (*table).to_owned()).collect();
+        facts
+    };
+    let is_absent = |facts: &Facts| !examine(facts).iter().any(|finding| finding.id == id);
+    assert!(is_absent(&with(&["flannel.1"], &["ip kube-proxy"])));
+    assert!(is_absent(&with(&["cali1234", "bpfin.cali"], &["ip kube-proxy"])));
+    assert_found(&with(&["cali1234"], &["ip filter"]), id, Severity::Ok, &["does not use nftables"]);
+    assert_found(
+        &with(&["cali1234"], &["ip kube-proxy", "ip6 kube-proxy"]),
+        id,
+        Severity::Warning,
+        &["nftablesMode: Enabled"],
+    );
+    assert_found(
+        &with(&["cali1234"], &["ip calico"]),
+        id,
+        Severity::Warning,
+        &["Calico uses nftables", "Installation"],
+    );
+}
+
+#[test]
 fn rules_that_cannot_be_removed_or_inspected_give_warnings() {
     let facts = Facts { not_inspected: vec!["no iptables".to_owned()], legacy: true, ..iptables_node() };
     assert_found(&facts, "not-inspected", Severity::Warning, &["no iptables"]);

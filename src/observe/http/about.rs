@@ -5,16 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use jiff::Timestamp;
+use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::metrics::process;
-use crate::observe::ClientCounts;
+use super::status;
+use crate::metrics::{STATE, STATE_SINCE, VERIFIED, process};
+use crate::observe::{ClientCounts, StatusBoard, StatusReport};
+use crate::status::NodeState;
 use crate::watch::Connection;
 
 /// The format of metrics that every Prometheus reads.
@@ -34,6 +37,10 @@ pub struct About {
     pub command_line: Vec<String>,
     /// What its sources do not find.
     pub connection: Connection,
+    /// This node's name.
+    pub node: String,
+    /// What is known about the node.
+    pub board: StatusBoard,
     /// When it started.
     pub started: Timestamp,
 }
@@ -54,6 +61,7 @@ pub(super) fn router(about: Arc<About>) -> Router {
 }
 
 async fn metrics(about: Arc<About>, rendering: Arc<Semaphore>) -> Response {
+    show_state(&about.board.report().await);
     // Fails only if the semaphore were closed. The thread keeps the permit: it goes on when the client is gone.
     let permit = rendering.acquire_owned().await.ok();
     let render = move || {
@@ -88,14 +96,21 @@ async fn flagz(State(about): State<Arc<About>>) -> impl IntoResponse {
     (TEXT, format!("pointsman flags\nFor people: the format may change.\n\n{}\n", about.command_line.join("\n")))
 }
 
-async fn statusz(State(about): State<Arc<About>>) -> impl IntoResponse {
-    let (version, now) = (env!("CARGO_PKG_VERSION"), Timestamp::now());
-    let up = now.duration_since(about.started).as_secs();
-    let missing: String = about.connection.missing().iter().map(|text| format!("Missing: {text}\n")).collect();
-    let page = format!(
-        "pointsman statusz\nFor people: the format may change.\n\nStarted: {}\nUp: {up} s\nBinary version: {version}\n{missing}Paths: \
-         /metrics /metrics/slis /healthz /proxyMode /configz /flagz\n",
-        about.started
-    );
-    (TEXT, page)
+async fn statusz(State(about): State<Arc<About>>, headers: HeaderMap) -> Response {
+    status::page(&about, &headers).await
+}
+
+/// Shows the node's state as metrics.
+fn show_state(report: &StatusReport) {
+    for state in NodeState::ALL {
+        gauge!(STATE, "state" => state.label()).set(if state == report.verdict.state { 1.0 } else { 0.0 });
+    }
+    let now = Timestamp::now().as_duration().as_secs_f64();
+    let time = |moment| now - report.now.since(moment).as_secs_f64();
+    gauge!(STATE_SINCE).set(time(report.verdict.since));
+    for (extent, moment) in [("outline", report.notes.looked), ("elements", report.notes.compared)] {
+        if let Some(moment) = moment {
+            gauge!(VERIFIED, "extent" => extent).set(time(moment));
+        }
+    }
 }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::dataplane::Family;
 use crate::metrics::{HEALTHZ, LIVEZ};
 use crate::observe::health::{FamilyHealth, Health, HealthReport};
+use crate::status::NodeState;
 
 type HealthPages = State<(Health, Vec<Family>)>;
 
@@ -28,16 +29,16 @@ async fn healthz(State((health, families)): HealthPages) -> Response {
     let synced = families.iter().all(|family| report.family(*family).last_synced.is_some());
     let ok = report.healthy && report.node_eligible && synced;
     counter!(HEALTHZ, "code" => if ok { "200" } else { "503" }).increment(1);
-    answer(&health, report, ok, Some(report.node_eligible), &families)
+    answer(&health, report, ok, Some(report.node_eligible), &families).await
 }
 
 async fn livez(State((health, families)): HealthPages) -> Response {
     let report = health.report(Instant::now());
     counter!(LIVEZ, "code" => if report.healthy { "200" } else { "503" }).increment(1);
-    answer(&health, report, report.healthy, None, &families)
+    answer(&health, report, report.healthy, None, &families).await
 }
 
-/// The body of kube-proxy's health pages, with `apiServer` and `missing` added.
+/// The body of kube-proxy's health pages, with `apiServer`, `missing` and `state` added.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HealthPage {
@@ -52,6 +53,17 @@ struct HealthPage {
     /// What the proxy needs and does not have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<String>,
+    state: StateOfNode,
+}
+
+/// What the node knows about itself, in one word. It does not decide the status.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StateOfNode {
+    state: NodeState,
+    since: Timestamp,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    why: String,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -78,13 +90,14 @@ struct ApiServerStatus {
     last_heard: Option<Timestamp>,
 }
 
-fn answer(
+async fn answer(
     health: &Health,
     report: HealthReport,
     ok: bool,
     node_eligible: Option<bool>,
     families: &[Family],
 ) -> Response {
+    let status = health.board().report().await;
     let now = Timestamp::now();
     let last_updated = report.last_synced.unwrap_or(Timestamp::UNIX_EPOCH);
     let api_server = health.connection().report().map(|report| ApiServerStatus {
@@ -101,6 +114,11 @@ fn answer(
         status: families.iter().map(|family| (family.label(), FamilyStatus::from(report.family(*family)))).collect(),
         api_server,
         missing: health.connection().missing(),
+        state: StateOfNode {
+            state: status.verdict.state,
+            since: now.saturating_sub(status.now.since(status.verdict.since)).unwrap_or(now),
+            why: status.verdict.why,
+        },
     };
     let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     // kube-proxy names no server, so this header tells the two apart.

@@ -61,6 +61,8 @@ fn about(metrics: PrometheusHandle) -> Pages {
     let command_line = vec!["pointsman".to_owned(), "--once".to_owned()];
     Pages::Metrics(Arc::new(About {
         connection: Connection::default(),
+        node: "node-a".to_owned(),
+        board: good().board().clone(),
         metrics,
         clients: Mutex::new(ClientCounts::new(&[], AffinityFrontends::default(), 0)),
         configuration,
@@ -113,14 +115,14 @@ async fn the_body_has_kube_proxys_fields() {
     let served = Served::health(&good()).await;
     let names = |body: &serde_json::Value| body.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let body = served.body("/healthz").await;
-    assert_eq!(names(&body), ["currentTime", "healthy", "lastUpdated", "nodeEligible", "status"]);
+    assert_eq!(names(&body), ["currentTime", "healthy", "lastUpdated", "nodeEligible", "state", "status"]);
     assert_eq!((&body["healthy"], &body["nodeEligible"]), (&true.into(), &true.into()));
     for family in ["IPv4", "IPv6"] {
         let status = &body["status"][family];
         assert_eq!(*status, serde_json::json!({"healthy": true, "lastUpdated": "1970-01-01T00:00:00Z"}));
     }
     assert_eq!(body["lastUpdated"], body["currentTime"], "a healthy proxy says now");
-    assert_eq!(names(&served.body("/livez").await), ["currentTime", "healthy", "lastUpdated", "status"]);
+    assert_eq!(names(&served.body("/livez").await), ["currentTime", "healthy", "lastUpdated", "state", "status"]);
 }
 
 #[tokio::test]

@@ -4,10 +4,13 @@ use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use crate::clock;
+use crate::drift::{DriftNews, DriftReport};
 use crate::engine::{Committed, Failed, Failure};
 use crate::follow::{Effort, Follower};
 use crate::observe::{Health, ServiceHealth};
 use crate::state::{Compiled, Folded, HealthCheck, HealthChecks, Snapshot};
+use crate::status::DriftFacts;
 use crate::tasks::Supervisor;
 
 /// Keeps the proxy's health: whether changes wait for too long, and whether load balancers may send this node traffic.
@@ -32,25 +35,52 @@ impl Follower for HealthFollower {
     fn compiled(&mut self, _: &Compiled, snapshot: &Snapshot, is_due: bool) {
         if is_due && snapshot.cluster().is_complete() {
             self.0.requested(Instant::now());
+            self.0.board().pending(clock::now());
         }
     }
 
     fn committed(&mut self, committed: &Committed, _: &Snapshot, _: Effort) {
+        if !committed.plan.is_empty() {
+            self.0.board().committed();
+        }
+        if committed.is_tidying() {
+            return;
+        }
         if committed.is_caught_up() {
             self.0.synced(Timestamp::now());
+            self.0.board().synced(clock::now());
         } else if !committed.plan.is_empty() {
             self.0.progressed(Instant::now());
         }
     }
 
-    fn read_failed(&mut self, _: &Failure, _: u32) {
+    fn read_failed(&mut self, failure: &Failure, failures: u32) {
         self.0.failed(Instant::now());
+        self.0.board().failed(&failure.message, failures, clock::now());
     }
 
-    fn failed(&mut self, failed: &Failed, _: &Failure, _: std::time::Duration) {
+    fn verified(&mut self, all_elements: bool) {
+        self.0.board().verified(all_elements, clock::now());
+    }
+
+    fn drift(&mut self, news: &DriftNews) {
+        let text = |report: &DriftReport| format!("{} changed our tables: {}", report.writers(), report.deviations());
+        match news {
+            DriftNews::Found { report, .. } => {
+                self.0.board().drifted(DriftFacts { since: report.since, text: text(report) });
+            }
+            DriftNews::Repaired { report, lasted, .. } => {
+                let text = format!("{}; it lasted {lasted:.1?}", text(report));
+                self.0.board().drift_is_over(text, clock::now());
+            }
+        }
+    }
+
+    fn failed(&mut self, failed: &Failed, failure: &Failure, _: std::time::Duration) {
         // The steps of a search for what the kernel refuses come to an end.
         if !failed.is_search {
             self.0.failed(Instant::now());
+            self.0.board().failed(&failure.message, failed.failures, clock::now());
         }
         // A batch that failed says nothing against families for which nothing waited.
         failed.up_to_date.iter().for_each(|family| self.0.up_to_date(*family, Timestamp::now()));
@@ -74,6 +104,9 @@ impl ServiceHealthFollower {
 
 impl Follower for ServiceHealthFollower {
     fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, _: Effort) {
+        if committed.is_tidying() {
+            return;
+        }
         let newest = &snapshot.desired().health_checks;
         if committed.is_caught_up() {
             // Ports that were taken are tried again with every commit.

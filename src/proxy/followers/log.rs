@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::drift::DriftNews;
 use crate::engine::{Committed, Failed, Failure};
 use crate::follow::{Effort, Follower};
 use crate::state::{Compiled, Folded, Skipped, Snapshot};
@@ -19,7 +20,7 @@ impl Follower for LogFollower {
     }
 
     fn compiled(&mut self, compiled: &Compiled, _: &Snapshot, _: bool) {
-        compiled.lost_claims.iter().for_each(log_skipped);
+        compiled.skipped.iter().for_each(log_skipped);
     }
 
     fn read_failed(&mut self, failure: &Failure, failures: u32) {
@@ -29,6 +30,10 @@ impl Follower for LogFollower {
     fn committed(&mut self, committed: &Committed, _: &Snapshot, effort: Effort) {
         committed.refused.iter().for_each(log_skipped);
         let plan = &committed.plan;
+        if committed.is_tidying() {
+            tracing::debug!(operations = plan.operations.len(), "deleted what no packet looks up any more");
+            return;
+        }
         if plan.is_empty() && committed.after_reading {
             tracing::info!("the kernel holds everything already: nothing had to change");
             return;
@@ -48,6 +53,10 @@ impl Follower for LogFollower {
         );
     }
 
+    fn drift(&mut self, news: &DriftNews) {
+        log_drift(news);
+    }
+
     fn failed(&mut self, failed: &Failed, failure: &Failure, _: Duration) {
         if failed.is_search {
             let operations = failed.plan.operations.len();
@@ -62,7 +71,32 @@ impl Follower for LogFollower {
     }
 }
 
-/// Logs one thing that was left out.
+/// Logs that another program wrote to our tables, or that this is repaired.
+fn log_drift(news: &DriftNews) {
+    match news {
+        DriftNews::Found { report, pause, repairs } => {
+            let (by, what) = (report.writers(), report.deviations());
+            match *pause {
+                None => {
+                    tracing::error!("our tables were changed by {by}: {what}. They are only observed (--drift observe)")
+                }
+                Some(Duration::ZERO) => tracing::warn!("our tables were changed by {by}: {what}. Repairing them"),
+                Some(pause) => tracing::error!(
+                    "our tables were changed by {by} again, soon after each of {repairs} repairs: {what}. The next repair waits {pause:?}. \
+                     Stop that program from changing table ip pointsman and ip6 pointsman"
+                ),
+            }
+        }
+        DriftNews::Repaired { report, lasted, operations } => tracing::info!(
+            operations,
+            milliseconds = (lasted.as_secs_f64() * 1e6).round() / 1e3,
+            "our tables are as they should be again, after the change by {}",
+            report.writers()
+        ),
+    }
+}
+
+/// Logs one thing that was left out, or noticed.
 pub(crate) fn log_skipped(skipped: &Skipped) {
     let (object, problem) = (&skipped.object, &skipped.problem);
     tracing::warn!(
@@ -70,7 +104,8 @@ pub(crate) fn log_skipped(skipped: &Skipped) {
         object = %object.name,
         field = problem.field,
         reason = problem.reason.label(),
-        "left out: {}",
+        "{}: {}",
+        if problem.reason.leaves_out() { "left out" } else { "noticed" },
         problem.explanation()
     );
 }

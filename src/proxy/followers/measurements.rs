@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use metrics::{counter, gauge, histogram};
 
 use crate::clock;
-use crate::dataplane::Family;
-use crate::diff::Plan;
+use crate::dataplane::{Family, ForeignCommit};
+use crate::diff::{Deviation, Plan};
+use crate::drift::DriftNews;
 use crate::engine::{Committed, Failed, Failure, SyncProgress};
-use crate::follow::{Effort, Follower, ReadBack};
-use crate::metrics::{self as names, Arrival, ElementCounts, Pending};
+use crate::follow::{Effort, Follower, ReadBack, ReadCause};
+use crate::metrics::{self as names, Arrival, Pending, ShownCounts};
 use crate::pacing::Moment;
 use crate::state::{Compiled, Folded, Received, Snapshot};
 
@@ -19,12 +20,28 @@ use crate::state::{Compiled, Folded, Received, Snapshot};
 #[derive(Debug)]
 pub struct MetricsFollower {
     families: Vec<Family>,
-    counts: ElementCounts,
+    counts: ShownCounts,
     /// What was received and is not committed yet.
     pending: Pending,
     /// The event that is being folded.
     arrival: Option<Arrival>,
     sync: Option<SyncInProgress>,
+    programs: ProgramLabels,
+}
+
+/// The names of other programs that are labels. Their number is bounded, whatever names there are.
+#[derive(Debug, Default)]
+struct ProgramLabels(BTreeSet<String>);
+
+impl ProgramLabels {
+    const MAX: usize = 20;
+
+    fn label(&mut self, program: &str) -> String {
+        if self.0.len() < Self::MAX && !self.0.contains(program) {
+            self.0.insert(program.to_owned());
+        }
+        if self.0.contains(program) { program.to_owned() } else { "other".to_owned() }
+    }
 }
 
 /// What is known of the sync that goes on: from the reading, or from the first of its plans, until everything is programmed.
@@ -42,10 +59,11 @@ impl MetricsFollower {
     pub fn new(families: &[Family]) -> Self {
         Self {
             families: families.to_vec(),
-            counts: ElementCounts::default(),
+            counts: ShownCounts::default(),
             pending: Pending::since(Timestamp::now()),
             arrival: None,
             sync: None,
+            programs: ProgramLabels::default(),
         }
     }
 
@@ -74,6 +92,12 @@ impl MetricsFollower {
     }
 }
 
+/// Records the length of a batch.
+fn batch_bytes(effort: Effort) {
+    #[expect(clippy::cast_precision_loss, reason = "no batch has 2^52 bytes")]
+    histogram!(names::BATCH_BYTES).record(effort.bytes as f64);
+}
+
 impl Follower for MetricsFollower {
     fn received(&mut self, received: &Received) {
         names::event(&received.event);
@@ -88,15 +112,19 @@ impl Follower for MetricsFollower {
     }
 
     fn compiled(&mut self, compiled: &Compiled, snapshot: &Snapshot, is_due: bool) {
-        compiled.lost_claims.iter().for_each(names::skipped);
+        compiled.skipped.iter().for_each(names::skipped);
         self.pending.show();
         if is_due && snapshot.cluster().is_complete() {
             self.families_at(names::SYNC_QUEUED, Timestamp::now());
         }
     }
 
-    fn reading(&mut self, failures: u32) {
-        let cause = if failures == 0 { "start" } else { "failure" };
+    fn reading(&mut self, cause: ReadCause) {
+        let cause = match cause {
+            ReadCause::Start => "start",
+            ReadCause::Failure => "failure",
+            ReadCause::Drift => "drift",
+        };
         counter!(names::READ_BACKS, "cause" => cause).increment(1);
         self.sync = Some(SyncInProgress { began: clock::now(), is_full: true, written: BTreeSet::new() });
     }
@@ -113,12 +141,18 @@ impl Follower for MetricsFollower {
     fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, effort: Effort) {
         committed.refused.iter().for_each(names::skipped);
         let plan = &committed.plan;
-        self.sent(plan, effort.took);
         self.counts.follow(&plan.operations);
+        if committed.is_tidying() {
+            names::plan(plan);
+            batch_bytes(effort);
+            return;
+        }
+        self.sent(plan, effort.took);
         match committed.progress {
             SyncProgress::CaughtUp => self.pending.all_programmed(clock::now(), Timestamp::now()),
             SyncProgress::Newest => self.pending.newest_programmed(clock::now(), Timestamp::now()),
             SyncProgress::Partial => self.pending.newest_wait(),
+            SyncProgress::Tidied => {}
         }
         if committed.is_caught_up() {
             self.end_sync();
@@ -136,9 +170,31 @@ impl Follower for MetricsFollower {
             counter!(names::SYNCS, "result" => "unchanged").increment(1);
             return;
         }
-        #[expect(clippy::cast_precision_loss, reason = "no batch has 2^52 bytes")]
-        histogram!(names::BATCH_BYTES).record(effort.bytes as f64);
+        batch_bytes(effort);
         counter!(names::SYNCS, "result" => "committed").increment(1);
+    }
+
+    fn foreign_commits(&mut self, commits: &[ForeignCommit]) {
+        for commit in commits {
+            let program = self.programs.label(&commit.writer.program);
+            counter!(names::FOREIGN_COMMITS, "program" => program).increment(1);
+        }
+    }
+
+    fn drift(&mut self, news: &DriftNews) {
+        match news {
+            DriftNews::Found { report, .. } => {
+                let program = self.programs.label(report.program());
+                let kind = report.deviations.first().map_or("rules", Deviation::kind);
+                counter!(names::DRIFTS, "program" => program, "kind" => kind).increment(1);
+                gauge!(names::DRIFTED).set(1.0);
+            }
+            DriftNews::Repaired { lasted, .. } => {
+                gauge!(names::DRIFTED).set(0.0);
+                histogram!(names::DRIFT_DURATION).record(lasted.as_secs_f64());
+                names::recorded();
+            }
+        }
     }
 
     fn failed(&mut self, failed: &Failed, _: &Failure, took: Duration) {

@@ -1,5 +1,6 @@
 //! Applying events to the cluster.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,7 +11,6 @@ use crate::state::names::{HashedName, ObjectName};
 use crate::state::object::{EndpointSlice, Node, Service, ServiceCidr};
 use crate::state::service_state::ServiceState;
 use crate::state::skipped::{ObjectRef, Problem, Reason, Skipped};
-use crate::state::view::NodePortAddresses;
 
 mod first;
 mod named;
@@ -121,7 +121,11 @@ impl ClusterDraft<'_> {
 
     /// Reports the problems of a new version of an object that its old version did not have.
     fn report_new(&mut self, kind: Kind, new: &impl Named, old: Option<&impl Named>) {
-        let reported = old.map_or(&[][..], Named::problems);
+        if new.problems().is_empty() {
+            return;
+        }
+        // There may be thousands.
+        let reported: BTreeSet<&Problem> = old.map_or(&[][..], Named::problems).iter().collect();
         for problem in new.problems().iter().filter(|problem| !reported.contains(problem)) {
             self.report(kind, new.name(), problem.clone());
         }
@@ -274,8 +278,8 @@ impl ClusterDraft<'_> {
     fn put_host_addresses(&mut self, all: Vec<IpAddr>) {
         if self.cluster.host_addresses.as_deref() != Some(&*all) {
             // Without networks most that come and go do not matter: those of pods' interfaces, say.
-            let is_primary = self.cluster.view.node_ports == NodePortAddresses::Primary;
-            let before = is_primary.then(|| self.cluster.node_port_addresses());
+            let has_networks = self.cluster.view.node_ports.needs_host();
+            let before = (!has_networks).then(|| self.cluster.node_port_addresses());
             self.cluster.host_addresses = Some(all.into());
             self.changes.node_port_addresses |=
                 before.is_none_or(|before| before != self.cluster.node_port_addresses());

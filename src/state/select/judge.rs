@@ -6,8 +6,10 @@ use super::{Needs, Place, Topology, merge, select};
 use crate::dataplane::{Endpoint, Family, Frontend};
 use crate::state::cluster::Cluster;
 use crate::state::compile::{FrontendSpec, TrafficPolicy};
+use crate::state::guards::Guards;
 use crate::state::names::owner_tag;
 use crate::state::object::{EndpointSlice, ServicePort, SliceEndpoint};
+use crate::state::slice_ports::SlicePorts;
 
 /// An endpoint of a service port, and why it is used or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +49,15 @@ pub enum EndpointReason {
     HintedElsewhere,
     /// Not used: its hints name other zones.
     OtherZone,
+    /// Not used: the operator refuses its network.
+    RefusedNetwork,
     /// Not used: the Service has more endpoints than a frontend can have.
     OverLimit,
 }
 
 impl EndpointReason {
     /// Every reason.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ready,
         Self::ReadyHere,
         Self::HintedHere,
@@ -65,6 +69,7 @@ impl EndpointReason {
         Self::OtherNode,
         Self::HintedElsewhere,
         Self::OtherZone,
+        Self::RefusedNetwork,
         Self::OverLimit,
     ];
 
@@ -87,6 +92,7 @@ impl EndpointReason {
             Self::OtherNode => "other-node",
             Self::HintedElsewhere => "hinted-elsewhere",
             Self::OtherZone => "other-zone",
+            Self::RefusedNetwork => "refused-network",
             Self::OverLimit => "over-limit",
         }
     }
@@ -105,6 +111,7 @@ impl EndpointReason {
             Self::OtherNode => "on another node; the policy is Local",
             Self::HintedElsewhere => "ready, hinted for other nodes only",
             Self::OtherZone => "ready, hinted for other zones only",
+            Self::RefusedNetwork => "in a network of --refused-endpoint-networks",
             Self::OverLimit => "more endpoints than a frontend can have",
         }
     }
@@ -123,7 +130,8 @@ impl Cluster {
         let mut ports = service.ports.iter().filter(|port| port.protocol == frontend.protocol);
         let port = ports.find(|port| *owner_tag(&service.name, &port.name) == *claim.owner);
         let place = Place { node: self.node_name(), zone: self.zone() };
-        port.map_or_else(Vec::new, |port| judge(state.slices(), port, frontend.family(), place, policy))
+        let judged = |port| judge(state.slices(), port, frontend.family(), place, policy, &self.view().guards);
+        port.map_or_else(Vec::new, judged)
     }
 }
 
@@ -133,12 +141,15 @@ fn judge(
     family: Family,
     place: Place<'_>,
     policy: TrafficPolicy,
+    guards: &Guards,
 ) -> Vec<JudgedEndpoint> {
     let is_local = policy == TrafficPolicy::Local;
+    let unguarded = Guards::default();
+    let (slices, all_slices) = (&SlicePorts::new(slices, 1, guards), &SlicePorts::new(slices, 1, &unguarded));
     let chosen = select(slices, port, family, place, Needs { cluster: !is_local, local: is_local });
     let used = if is_local { chosen.local } else { chosen.cluster };
-    let candidates = merge(slices, port, family, place.node);
-    let near = Topology::for_candidates(&candidates, place);
+    let near = Topology::for_candidates(&merge(slices, port, family, place.node), place);
+    let candidates = merge(all_slices, port, family, place.node);
     let ready_used = candidates.iter().any(|(endpoint, c)| c.ready() && used.binary_search(endpoint).is_ok());
     let reason = |endpoint: &Endpoint, c: &super::Candidate<'_>| match used.binary_search(endpoint) {
         Ok(_) if !c.ready() => EndpointReason::LastServing,
@@ -148,6 +159,7 @@ fn judge(
             Topology::SameNode => EndpointReason::HintedHere,
             Topology::SameZone => EndpointReason::HintedZone,
         },
+        Err(_) if guards.refuses_endpoint(endpoint.addr) => EndpointReason::RefusedNetwork,
         Err(_) if is_local && !c.local => EndpointReason::OtherNode,
         Err(_) if c.ready() && !is_local && !near.allows(c.endpoint, place) => match near {
             Topology::SameNode => EndpointReason::HintedElsewhere,

@@ -1,12 +1,20 @@
+use std::sync::{Arc, LazyLock};
+
 use super::*;
 use crate::fixtures::{NODE, SliceBuilder, slice};
-use crate::state::EndpointPlace;
+use crate::state::{EndpointPlace, EndpointSlice, Guards};
 
 fn port(name: &str, protocol: &str) -> ServicePort {
     ServicePort { name: name.into(), protocol: protocol.parse().unwrap(), port: 80, node_port: None }
 }
 
 const HERE: Place<'_> = Place { node: NODE, zone: None };
+
+/// All endpoints of these slices.
+fn all(slices: &[Arc<EndpointSlice>]) -> SlicePorts<'_> {
+    static NO_GUARDS: LazyLock<Guards> = LazyLock::new(Guards::default);
+    SlicePorts::new(slices, 1, &NO_GUARDS)
+}
 
 /// The one list of a ClusterIP: of all endpoints, or of this node's.
 fn used(selection: &ChosenEndpoints, local_only: bool) -> &[Endpoint] {
@@ -19,7 +27,7 @@ fn needs(local_only: bool) -> Needs {
 
 fn select_http(slices: &[SliceBuilder], local_only: bool) -> ChosenEndpoints {
     let slices: Vec<_> = slices.iter().cloned().map(SliceBuilder::build).collect();
-    select(&slices, &port("http", "tcp"), Family::Ip, HERE, needs(local_only))
+    select(&all(&slices), &port("http", "tcp"), Family::Ip, HERE, needs(local_only))
 }
 
 fn text(endpoints: &[Endpoint]) -> String {
@@ -96,7 +104,7 @@ fn node_names_are_compared_exactly_and_without_one_an_endpoint_may_be_here() {
     for (node, local) in [(Some(NODE), 1), (Some("Node-A"), 0), (Some("node-a.example"), 0), (Some(""), 0), (None, 1)] {
         let place = EndpointPlace { node: node.map(Arc::from), ..EndpointPlace::default() };
         here.endpoints[0].place = Some(place.into());
-        let selection = select(&[Arc::new(here.clone())], &port("http", "tcp"), Family::Ip, HERE, needs(false));
+        let selection = select(&all(&[Arc::new(here.clone())]), &port("http", "tcp"), Family::Ip, HERE, needs(false));
         assert_eq!(selection.reachable_here.len(), local, "{node:?}");
     }
 }
@@ -169,7 +177,7 @@ fn nodes_that_are_told_different_places_agree_on_one() {
         let slices: Vec<_> = slices.into_iter().map(SliceBuilder::build).collect();
         let local = |node| {
             let place = Place { node, zone: None };
-            select(&slices, &port("http", "tcp"), Family::Ip, place, needs(true)).local.len()
+            select(&all(&slices), &port("http", "tcp"), Family::Ip, place, needs(true)).local.len()
         };
         assert_eq!([local(NODE), local("node-b")], [0, 1]);
     }
@@ -206,7 +214,7 @@ fn ports_are_matched_by_name_and_protocol() {
         ("", "tcp", "10.1.0.1:1"),
         ("", "udp", ""),
     ] {
-        let selection = select(&slices, &port(name, protocol), Family::Ip, HERE, needs(false));
+        let selection = select(&all(&slices), &port(name, protocol), Family::Ip, HERE, needs(false));
         assert_eq!(text(&selection.cluster), used, "{name:?}/{protocol}");
     }
 }
@@ -217,7 +225,7 @@ fn a_slice_may_lack_one_of_the_ports() {
         slice("shop/web-1").ports(&["http 8080/tcp", "dns 53/udp"]).endpoints("10.1.0.1 R r").build(),
         slice("shop/web-2").ports(&["http 8080/tcp"]).endpoints("10.1.0.2 R r").build(),
     ];
-    let used = |port| text(&select(&slices, &port, Family::Ip, HERE, needs(false)).cluster);
+    let used = |port| text(&select(&all(&slices), &port, Family::Ip, HERE, needs(false)).cluster);
     assert_eq!(used(port("http", "tcp")), "10.1.0.1:8080 10.1.0.2:8080");
     assert_eq!(used(port("dns", "udp")), "10.1.0.1:53");
 }
@@ -228,7 +236,7 @@ fn each_family_takes_its_own_slices() {
         slice("shop/web-1").endpoints("10.1.0.1 R r").build(),
         slice("shop/web-2").ip6().endpoints("fd00:1::1 R r").build(),
     ];
-    let used = |family| text(&select(&slices, &port("http", "tcp"), family, HERE, needs(false)).cluster);
+    let used = |family| text(&select(&all(&slices), &port("http", "tcp"), family, HERE, needs(false)).cluster);
     assert_eq!(used(Family::Ip), "10.1.0.1:8080");
     assert_eq!(used(Family::Ip6), "[fd00:1::1]:8080");
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::protobuf::{FieldReader, Malformed, ProtobufFields, Value};
+use super::protobuf::{FieldReader, Malformed, ProtobufFields, ProtobufValue};
 use super::{LooseObject, MetadataFields, PartialObjectMetadata, Scalar};
 
 /// What an object in protobuf begins with.
@@ -163,8 +163,8 @@ impl<'a> WatchEvent<'a> {
                 let mut fields = FieldReader::new(frame);
                 while let Some((number, value)) = fields.next_field()? {
                     match (number, value) {
-                        (1, Value::Bytes(bytes)) => kind = bytes,
-                        (2, Value::Bytes(bytes)) => object = last_bytes(bytes, 1)?.unwrap_or_default(),
+                        (1, ProtobufValue::Bytes(bytes)) => kind = bytes,
+                        (2, ProtobufValue::Bytes(bytes)) => object = last_bytes(bytes, 1)?.unwrap_or_default(),
                         _ => {}
                     }
                 }
@@ -205,8 +205,8 @@ impl<'a> ListPage<'a> {
                 let (mut metadata, mut items) = (ListMetadata::default(), Vec::new());
                 while let Some((number, value)) = fields.next_field()? {
                     match (number, value) {
-                        (1, Value::Bytes(bytes)) => metadata = ListMetadata::from_protobuf(bytes)?,
-                        (2, Value::Bytes(bytes)) => items.push(RawObject::Protobuf(bytes)),
+                        (1, ProtobufValue::Bytes(bytes)) => metadata = ListMetadata::from_protobuf(bytes)?,
+                        (2, ProtobufValue::Bytes(bytes)) => items.push(RawObject::Protobuf(bytes)),
                         _ => {}
                     }
                 }
@@ -250,7 +250,7 @@ fn raw(object: &[u8]) -> Result<&[u8], Malformed> {
 fn last_bytes(message: &[u8], wanted: u32) -> Result<Option<&[u8]>, Malformed> {
     let (mut found, mut fields) = (None, FieldReader::new(message));
     while let Some((number, value)) = fields.next_field()? {
-        if let Value::Bytes(bytes) = value
+        if let ProtobufValue::Bytes(bytes) = value
             && number == wanted
         {
             found = Some(bytes);
@@ -294,7 +294,7 @@ struct StatusFields {
 }
 
 impl ProtobufFields for ListMetadata {
-    fn take(&mut self, number: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, number: u32, value: ProtobufValue<'_>) -> Result<(), Malformed> {
         match number {
             2 => self.resource_version = value.scalar(),
             3 => self.continue_token = value.scalar(),
@@ -305,7 +305,7 @@ impl ProtobufFields for ListMetadata {
 }
 
 impl ProtobufFields for StatusFields {
-    fn take(&mut self, number: u32, value: Value<'_>) -> Result<(), Malformed> {
+    fn take(&mut self, number: u32, value: ProtobufValue<'_>) -> Result<(), Malformed> {
         match number {
             3 => self.message = value.scalar(),
             4 => self.reason = value.scalar(),

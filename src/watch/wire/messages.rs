@@ -3,7 +3,7 @@
 //! The server writes every field that is no pointer in its code, even where it is empty. Such a field is `optional` here if JSON
 //! leaves it out then, so that both encodings say the same.
 
-use super::protobuf::{Malformed, ProtobufFields, Value};
+use super::protobuf::{Malformed, ProtobufFields, ProtobufValue};
 use super::{
     AnnotationFields, ClientIpFields, ConditionFields, EndpointFields, EndpointSliceFields, HintFields, HintsFields,
     IngressFields, LabelFields, LoadBalancerFields, LooseObject, MetadataFields, NodeAddressFields, NodeFields,
@@ -15,7 +15,7 @@ use super::{
 macro_rules! fields {
     ($type:ty, |$message:ident, $value:ident| { $($number:literal => $take:expr,)+ }) => {
         impl ProtobufFields for $type {
-            fn take(&mut self, number: u32, $value: Value<'_>) -> Result<(), Malformed> {
+            fn take(&mut self, number: u32, $value: ProtobufValue<'_>) -> Result<(), Malformed> {
                 let $message = self;
                 match number {
                     $($number => $take,)+
@@ -155,7 +155,7 @@ fields!(MetadataFields, |metadata, value| {
 });
 
 impl MetadataFields {
-    fn take_label(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take_label(&mut self, value: ProtobufValue<'_>) -> Result<(), Malformed> {
         let (Some((key, value)), LooseObject::Fields(labels)) = (value.entry()?, &mut self.labels) else {
             return Ok(());
         };
@@ -169,7 +169,7 @@ impl MetadataFields {
         Ok(())
     }
 
-    fn take_annotation(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+    fn take_annotation(&mut self, value: ProtobufValue<'_>) -> Result<(), Malformed> {
         let (Some((key, value)), LooseObject::Fields(annotations)) = (value.entry()?, &mut self.annotations) else {
             return Ok(());
         };

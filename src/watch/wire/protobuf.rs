@@ -39,7 +39,7 @@ pub enum Malformed {
 
 /// A field's value, in one of the two shapes that all forms come down to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub enum ProtobufValue<'a> {
     /// A number or a boolean.
     Number(u64),
     /// A string or a message.
@@ -58,7 +58,7 @@ pub trait ProtobufFields: Default {
     ///
     /// # Errors
     /// If the value is a message of known fields, and malformed.
-    fn take(&mut self, number: u32, value: Value<'_>) -> Result<(), Malformed>;
+    fn take(&mut self, number: u32, value: ProtobufValue<'_>) -> Result<(), Malformed>;
 
     /// Reads a whole message.
     ///
@@ -83,7 +83,7 @@ impl<'a> FieldReader<'a> {
     ///
     /// # Errors
     /// If what follows is no field.
-    pub fn next_field(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
+    pub fn next_field(&mut self) -> Result<Option<(u32, ProtobufValue<'a>)>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -93,13 +93,13 @@ impl<'a> FieldReader<'a> {
             number => return Err(Malformed::FieldNumber(number)),
         };
         let value = match key & 7 {
-            0 => Value::Number(self.varint()?),
-            1 => Value::Number(u64::from_le_bytes(self.array()?)),
+            0 => ProtobufValue::Number(self.varint()?),
+            1 => ProtobufValue::Number(u64::from_le_bytes(self.array()?)),
             2 => {
                 let length = usize::try_from(self.varint()?).map_err(|_| Malformed::Length)?;
-                Value::Bytes(self.bytes(length)?)
+                ProtobufValue::Bytes(self.bytes(length)?)
             }
-            5 => Value::Number(u32::from_le_bytes(self.array()?).into()),
+            5 => ProtobufValue::Number(u32::from_le_bytes(self.array()?).into()),
             form => return Err(Malformed::Form(form as u8)),
         };
         Ok(Some((number, value)))
@@ -135,7 +135,7 @@ impl<'a> FieldReader<'a> {
     }
 }
 
-impl<'a> Value<'a> {
+impl<'a> ProtobufValue<'a> {
     /// The value of a field that may be absent. The server writes such a field where it is empty or zero; in JSON it leaves it out.
     pub fn optional(self) -> Scalar {
         match self {
@@ -192,7 +192,7 @@ impl<'a> Value<'a> {
         let Self::Bytes(bytes) = self else { return Ok(LooseTime::Wrong) };
         let (mut fields, mut time) = (FieldReader::new(bytes), LooseTime::Null);
         while let Some((number, value)) = fields.next_field()? {
-            if let (1, Value::Number(seconds)) = (number, value) {
+            if let (1, ProtobufValue::Number(seconds)) = (number, value) {
                 time = jiff::Timestamp::from_second(seconds.cast_signed()).map_or(LooseTime::Wrong, LooseTime::At);
             }
         }
@@ -203,12 +203,12 @@ impl<'a> Value<'a> {
     ///
     /// # Errors
     /// If it is malformed.
-    pub fn entry(self) -> Result<Option<(&'a [u8], Value<'a>)>, Malformed> {
+    pub fn entry(self) -> Result<Option<(&'a [u8], ProtobufValue<'a>)>, Malformed> {
         let Self::Bytes(bytes) = self else { return Ok(None) };
-        let (mut fields, mut key, mut found) = (FieldReader::new(bytes), [].as_slice(), Value::Bytes(&[]));
+        let (mut fields, mut key, mut found) = (FieldReader::new(bytes), [].as_slice(), ProtobufValue::Bytes(&[]));
         while let Some((number, value)) = fields.next_field()? {
             match (number, value) {
-                (1, Value::Bytes(bytes)) => key = bytes,
+                (1, ProtobufValue::Bytes(bytes)) => key = bytes,
                 (2, value) => found = value,
                 _ => {}
             }

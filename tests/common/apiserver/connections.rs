@@ -10,10 +10,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::broadcast;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::tls::Identity;
 
 /// What all open connections are to do.
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +27,7 @@ pub struct Connections {
     accepted: AtomicUsize,
     open: AtomicUsize,
     orders: broadcast::Sender<Order>,
-    tls: Option<Tls>,
-}
-
-/// A certificate of 127.0.0.1, and the protocols that are offered with it.
-struct Tls {
-    certificate: Vec<u8>,
-    acceptor: TlsAcceptor,
+    tls: Option<Identity>,
 }
 
 impl Connections {
@@ -46,24 +38,17 @@ impl Connections {
 
     /// TLS, with these protocols.
     pub fn tls(protocols: &[&str]) -> Self {
-        let rcgen::CertifiedKey { cert, signing_key } =
-            rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
-        let certificate = cert.der().to_vec();
-        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![CertificateDer::from(certificate.clone())], key)
-            .expect("a certificate and its key");
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        let tls = Tls { certificate, acceptor: TlsAcceptor::from(Arc::new(config)) };
-        Self { tls: Some(tls), ..Self::plain() }
+        Self { tls: Some(Identity::new(protocols)), ..Self::plain() }
     }
 
-    /// The certificate, where there is TLS.
+    /// The certificate of the CA, where there is TLS.
     pub fn certificate(&self) -> Option<&[u8]> {
-        self.tls.as_ref().map(|tls| tls.certificate.as_slice())
+        self.tls.as_ref().map(Identity::ca_der)
+    }
+
+    /// The same as PEM; empty without TLS.
+    pub fn ca(&self) -> &str {
+        self.tls.as_ref().map_or("", Identity::ca)
     }
 
     /// How many connections were accepted so far.
@@ -92,7 +77,7 @@ impl Connections {
                 match &connections.tls {
                     None => connections.drive(socket, router).await,
                     Some(tls) => {
-                        if let Ok(stream) = tls.acceptor.accept(socket).await {
+                        if let Ok(stream) = tls.acceptor().accept(socket).await {
                             connections.drive(stream, router).await;
                         }
                     }

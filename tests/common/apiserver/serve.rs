@@ -1,5 +1,6 @@
 //! From requests to answers.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,6 +36,10 @@ pub struct Shared {
     pub refuse_events: Mutex<Option<u16>>,
     /// How many such requests there were.
     pub event_requests: Mutex<usize>,
+    /// The only values of `Authorization` that are answered, if there is a limit.
+    pub tokens: Mutex<Option<Vec<String>>>,
+    /// How many requests came with each value of `Authorization`.
+    pub seen_tokens: Mutex<BTreeMap<String, usize>>,
     changes: watch::Sender<()>,
 }
 
@@ -60,7 +65,17 @@ pub fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(answer).with_state(shared)
 }
 
+/// Whether a request has an accepted token. Counts it.
+fn is_authorized(shared: &Shared, request: &Request) -> bool {
+    let header = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    *shared.seen_tokens.lock().unwrap().entry(header.to_owned()).or_default() += 1;
+    shared.tokens.lock().unwrap().as_ref().is_none_or(|tokens| tokens.iter().any(|token| token == header))
+}
+
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    if !is_authorized(&shared, &request) {
+        return status(Format::Json, 401, "Unauthorized");
+    }
     if let Some(namespace) = events_namespace(request.uri().path()) {
         return create_event(&shared, namespace.to_owned(), request).await;
     }
@@ -93,7 +108,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
         fault => match list(&shared, resource, &query, format, fault) {
             Ok(body) => body,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         },
     };
     Response::builder().header("content-type", format.content_type(watch)).body(body).unwrap()
@@ -163,12 +178,12 @@ fn list(
     query: &Query,
     format: Format,
     fault: Option<Fault>,
-) -> Result<Body, Response> {
+) -> Result<Body, Box<Response>> {
     let store = shared.store.lock().unwrap();
     let token = query.get("continue").and_then(|token| token.split_once('~'));
     let revision = token.map_or(store.revision(), |(revision, _)| revision.parse().unwrap());
     if store.is_expired(revision) {
-        return Err(status(format, 410, "Expired"));
+        return Err(Box::new(status(format, 410, "Expired")));
     }
     let mut items = store.list(resource, &query.selection(), token.map(|(_, after)| after));
     let limit = query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 
 pub use addresses::Family;
 pub use monitor::Monitor;
-pub use namespace::Namespace;
+pub use namespace::{Namespace, connect};
 pub use process::{Finished, Proxy};
 pub use requests::{Answer, Connection, Failure, Request, Transport};
 use servers::Servers;

@@ -4,6 +4,7 @@ mod as_kube_proxy;
 mod basics;
 mod claims;
 mod detectors;
+mod guards;
 mod masquerade;
 mod node_ports;
 mod policies;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Group> {
     groups.extend(policies::groups());
     groups.extend(source_ranges::groups());
     groups.extend(claims::groups());
+    groups.extend(guards::groups());
     groups.extend(terminating::groups());
     groups.extend(masquerade::groups());
     groups.extend(topology::groups());

@@ -43,8 +43,10 @@ pub const ROWS: &[Flags] = &[
     refused("a NodePort network of IPv4 without a length is refused", &["--nodeport-addresses", "192.0.2.1"]),
     refused("a NodePort network of IPv6 without a length is refused", &["--nodeport-addresses", "2001:db8::1"]),
     refused("a NodePort network longer than its family is refused", &["--nodeport-addresses", "2001:db8:0:0:0::/129"]),
-    refused("networks after the word primary are refused", &["--nodeport-addresses", "primary,192.0.2.0/24"]),
-    refused("the word primary after networks is refused", &["--nodeport-addresses", "192.0.2.0/24,primary"]),
+    accepted("networks after the word primary are accepted", &["--nodeport-addresses", "primary,192.0.2.0/24"]),
+    accepted("the word primary after networks is accepted", &["--nodeport-addresses", "192.0.2.0/24,primary"]),
+    accepted("all words together are accepted", &["--nodeport-addresses", "all,localhost,primary"]),
+    refused("another word is refused", &["--nodeport-addresses", "secondary"]),
     accepted("the word primary is accepted", &["--nodeport-addresses", "primary"]),
     accepted(
         "NodePort networks of both families are accepted",

@@ -1,0 +1,166 @@
+//! What a start and changes cost on the way from the API server: bytes, requests, connections, allocations and processor time, in JSON and
+//! in protobuf, over one connection and over one for each watch. Needs nothing but loopback.
+//!
+//! The API server is that of the tests, in this process, over TLS. The client is a process of its own: this program again, which runs the
+//! watches on one thread and only counts the events. Objects are complete, as a real server stores them.
+//!
+//! ```text
+//! cargo bench --bench wire [-- [--docs] [SIZE …]]        default: 10000 50000; --docs writes docs/performance.md
+//! ```
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a benchmark may stop and may print")]
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "processes live in real time")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../../tests/common/mod.rs"]
+mod testing;
+
+mod client;
+mod objects;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use client::Cost;
+use common::cluster::Size;
+use common::figures::{bytes, head, milliseconds, table, thousands};
+use common::machine::Machine;
+use testing::apiserver::{ApiServer, Resource};
+
+/// How many slices change after the start.
+const CHANGES: u32 = 1_000;
+
+/// The nodes of a large cluster.
+const NODES: u64 = 5_000;
+
+/// Protobuf must cost no more than this part of JSON's bytes, and of its processor time.
+const GOALS: (f64, f64) = (0.45, 0.6);
+
+/// What is measured beside each other.
+const VARIANTS: [(&str, bool, &[&str]); 4] = [
+    ("JSON, HTTP/1.1", false, &["http/1.1"]),
+    ("JSON, HTTP/2", false, &["h2"]),
+    ("protobuf, HTTP/1.1", true, &["http/1.1"]),
+    ("protobuf, HTTP/2", true, &["h2"]),
+];
+
+/// One measurement.
+struct Measured {
+    name: &'static str,
+    requests: usize,
+    connections: usize,
+    start: Cost,
+    changes: Cost,
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let Some(at) = args.iter().position(|arg| arg == "--client") {
+        return client::run(&args[at + 1..]);
+    }
+    let sizes: Vec<Size> = args.iter().filter(|arg| *arg != "--docs").map(|arg| arg.parse().expect("a size")).collect();
+    let sizes = if sizes.is_empty() { ["10000", "50000"].map(|size| size.parse().unwrap()).to_vec() } else { sizes };
+    println!("{}\n", Machine::this());
+    let mut text = String::new();
+    for size in sizes {
+        for managed in [true, false] {
+            let what = if managed { "with `managedFields`" } else { "without `managedFields`" };
+            let measured =
+                VARIANTS.map(|(name, protobuf, protocols)| measure(name, size, managed, protobuf, protocols));
+            let report = report(size, what, &measured);
+            println!("{report}");
+            text += &report;
+        }
+    }
+    if args.iter().any(|arg| arg == "--docs") {
+        common::docs::replace("wire", &text);
+    }
+}
+
+fn measure(name: &'static str, size: Size, managed: bool, protobuf: bool, protocols: &[&str]) -> Measured {
+    let server = ApiServer::start_tls(protocols);
+    for n in 0..size.services {
+        server.apply(objects::service(n, managed));
+        server.apply(objects::slice(n, size.endpoints, managed));
+    }
+    server.apply(testing::apiserver::service_cidr("kubernetes", &["10.96.0.0/12"]));
+    server.apply(testing::apiserver::node(common::cluster::NODE));
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificate = folder.path().join("certificate");
+    std::fs::write(&certificate, server.config().root_cert.expect("TLS").remove(0)).expect("the folder is writable");
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--client", &server.url(), certificate.to_str().expect("a path of letters")])
+        .args([&protobuf.to_string(), &CHANGES.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the client starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut next = || lines.next().expect("the client says what it counted").expect("text");
+    let start: Cost = serde_json::from_str(&next()).expect("costs");
+    let requests = Resource::ALL.into_iter().map(|resource| server.requests(resource)).sum();
+    let connections = server.open_connections();
+    for n in 0..CHANGES {
+        server.apply(objects::slice(n % size.services, size.endpoints - 1, managed));
+    }
+    child.stdin.take().expect("its input").write_all(b"\n").expect("it reads");
+    let changes: Cost = serde_json::from_str(&next()).expect("costs");
+    assert!(child.wait().expect("it ends").success());
+    Measured { name, requests, connections, start, changes }
+}
+
+fn report(size: Size, what: &str, measured: &[Measured]) -> String {
+    let titles = head(&[
+        &format!("{size}, {what}"),
+        "connections",
+        "requests",
+        "start: received",
+        "allocations",
+        "processor time",
+        &format!("{} changes: received", thousands(CHANGES)),
+        "allocations",
+        "processor time",
+    ]);
+    let cost = |cost: &Cost| {
+        [bytes(cost.bytes as f64), thousands(cost.allocations), format!("{:.0} ms", milliseconds(cost.processor))]
+    };
+    let rows = measured.iter().map(|row| {
+        let mut cells = vec![row.name.to_owned(), row.connections.to_string(), row.requests.to_string()];
+        cells.extend(cost(&row.start));
+        cells.extend(cost(&row.changes));
+        cells
+    });
+    let mut text = table(&titles, &rows.collect::<Vec<_>>());
+    for (json, protobuf) in [(&measured[0], &measured[2]), (&measured[1], &measured[3])] {
+        let received = protobuf.start.bytes as f64 / json.start.bytes as f64;
+        let processor = protobuf.start.processor.as_secs_f64() / json.start.processor.as_secs_f64();
+        let verdict = |ratio: f64, goal: f64| if ratio <= goal { "met" } else { "missed" };
+        text += &format!(
+            "\n- {} beside {}: {received:.2} of the bytes (goal {:.2}: {}), {processor:.2} of the processor time (goal {:.2}: {}).",
+            protobuf.name,
+            json.name,
+            GOALS.0,
+            verdict(received, GOALS.0),
+            GOALS.1,
+            verdict(processor, GOALS.1),
+        );
+    }
+    text + "\n\n" + &fleet(&measured[0], &measured[3])
+}
+
+/// What a fleet costs the API server, by what one node costs: as many times as much.
+fn fleet(before: &Measured, now: &Measured) -> String {
+    let nodes = NODES as f64;
+    let all = |row: &Measured| {
+        let one_change = row.changes.bytes as f64 / f64::from(CHANGES);
+        format!(
+            "{} connections, {} for a start of all nodes, {} for a change to one slice",
+            thousands(NODES * row.connections as u64),
+            bytes(row.start.bytes as f64 * nodes),
+            bytes(one_change * nodes),
+        )
+    };
+    let (before, now) = ((before.name, all(before)), (now.name, all(now)));
+    format!("{} nodes: {} ({}); {} ({}).\n\n", thousands(NODES), before.1, before.0, now.1, now.0)
+}

@@ -1,0 +1,305 @@
+//! How the kernel deviates from what it acknowledged: another program wrote to the tables.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::acknowledged::{Acknowledged, Installed, InstalledTable, own_chain, own_map, own_objects};
+use super::affinity::InstalledAffinity;
+use super::plan::Plan;
+use super::shared::SharedElement;
+use crate::dataplane::{
+    AffinityStep, ChainContents, ChainName, Element, ElementCounts, Family, Frontend, Outline, SetContents, SetName,
+    TABLE, TableContents,
+};
+use crate::sorted::differences;
+
+/// One deviation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deviation {
+    /// The table is missing.
+    TableMissing(Family),
+    /// The table is another one of the same name.
+    TableReplaced(Family),
+    /// A chain is missing, or its rules or its hook are not those that were written.
+    Chain(Family, String),
+    /// A chain that was not written.
+    UnknownChain(Family, String),
+    /// A set is missing, or has another type.
+    Set(Family, String),
+    /// A set that was not written.
+    UnknownSet(Family, String),
+    /// A set has so many more elements than were written, or fewer if below zero.
+    Elements(Family, SetName, i64),
+    /// The elements of so many frontends are not those that were written; this is the first.
+    Frontends(usize, Frontend),
+    /// So many shared elements come or go; this is the first.
+    Shared(usize, SharedElement),
+    /// So many operations restore the program of a table.
+    Program(Family, usize),
+}
+
+/// Where a reading of the kernel differs from what it acknowledged.
+#[derive(Clone, Debug, Default)]
+pub struct Differing {
+    /// By [`Family::index`].
+    programs: [Vec<Deviation>; 2],
+    frontends: Vec<DifferingFrontend>,
+    shared: Vec<SharedElement>,
+}
+
+/// Where a frontend differs.
+#[derive(Clone, Debug)]
+struct DifferingFrontend {
+    frontend: Frontend,
+    /// Its own chains and map of clients.
+    own: Vec<Deviation>,
+    /// Its elements differ.
+    in_elements: bool,
+}
+
+impl DifferingFrontend {
+    fn new(frontend: Frontend, held: Option<&Installed>, read: Option<&Installed>) -> Self {
+        let (nothing, mut own) = (InstalledAffinity::default(), Vec::new());
+        let affinity = |it: Option<&'_ Installed>| it.and_then(|it| it.affinity.as_deref()).cloned();
+        let [held_own, read_own] = [held, read].map(|it| affinity(it).unwrap_or_else(|| nothing.clone()));
+        compare_own_objects(frontend, &held_own, &read_own, &mut own);
+        // The same objects of its own on both sides.
+        let alike = |it: Option<&Installed>, lists| {
+            let affinity = Some(Box::new(InstalledAffinity { lists, ..nothing.clone() }));
+            Installed { affinity, ..it.cloned().unwrap_or_default() }
+        };
+        let in_elements = alike(held, held_own.lists) != alike(read, read_own.lists);
+        Self { frontend, own, in_elements }
+    }
+}
+
+impl Acknowledged {
+    /// How an outline of the kernel deviates from this.
+    pub fn deviations(&self, outline: &Outline, counts: &ElementCounts, families: &[Family]) -> Vec<Deviation> {
+        let mut found = Vec::new();
+        for family in families.iter().copied() {
+            let (table, seen) = (self.tables[family.index()].as_ref(), outline.get(family));
+            let Some(table) = table else { continue };
+            let Some(seen) = seen else {
+                found.push(Deviation::TableMissing(family));
+                continue;
+            };
+            compare_programs(family, table, &seen.contents.chains, &seen.contents.sets, &mut found);
+            for (set, count) in &seen.counts {
+                let more = i64::try_from(*count).unwrap_or(i64::MAX).saturating_sub(counts.get(family, *set));
+                if more != 0 {
+                    found.push(Deviation::Elements(family, *set, more));
+                }
+            }
+            self.compare_listed(family, &seen.contents, &mut found);
+            self.compare_own(family, &seen.contents, counts, &mut found);
+        }
+        found
+    }
+
+    /// Compares the chains and maps of single frontends. Walks all frontends only if one of these is missing.
+    fn compare_own(&self, family: Family, seen: &TableContents, counts: &ElementCounts, found: &mut Vec<Deviation>) {
+        let (nothing, seen) = (InstalledAffinity::default(), own_objects(family, seen));
+        let held = |frontend: &Frontend| self.frontends.get(frontend).and_then(|held| held.affinity.as_deref());
+        for (frontend, own) in &seen {
+            compare_own_objects(*frontend, held(frontend).unwrap_or(&nothing), own, found);
+        }
+        // Each of these frontends leads to its chain by one element.
+        let leading = [false, true].map(|node_port| SetName::AffinityChains(AffinityStep::Recall, node_port));
+        let with_affinity: i64 = leading.into_iter().map(|set| counts.get(family, set)).sum();
+        let known = seen.keys().filter(|frontend| held(frontend).is_some()).count();
+        if i64::try_from(known) == Ok(with_affinity) {
+            return;
+        }
+        for (frontend, installed) in self.frontends.iter().filter(|(frontend, _)| frontend.family() == family) {
+            if let Some(held) = installed.affinity.as_deref().filter(|_| !seen.contains_key(frontend)) {
+                compare_own_objects(*frontend, held, &nothing, found);
+            }
+        }
+    }
+
+    /// Compares the elements of sets that are not counted, all of which are shared ones.
+    fn compare_listed(&self, family: Family, seen: &TableContents, found: &mut Vec<Deviation>) {
+        let is_listed = |set: SetName| set.definition().interval && set.definition().key.len() == 1;
+        let held = self.shared.iter().filter(|shared| is_listed(shared.set) && shared.key.family() == family);
+        let missing = held.filter(|shared| !seen.elements.iter().any(|element| is_same(shared, element)));
+        let unknown = seen.elements.iter().filter(|element| !self.shared.contains(&shared(element)));
+        let all: Vec<SharedElement> = missing.copied().chain(unknown.map(shared)).collect();
+        if let Some(first) = all.first() {
+            found.push(Deviation::Shared(all.len(), *first));
+        }
+    }
+
+    /// Where a reading of the kernel differs from this. Walks everything.
+    pub fn differing(&self, read: &Self, families: &[Family]) -> Differing {
+        let mut differing = Differing::default();
+        for family in families.iter().copied() {
+            let Some(table) = &self.tables[family.index()] else { continue };
+            let found = &mut differing.programs[family.index()];
+            match &read.tables[family.index()] {
+                None => found.push(Deviation::TableMissing(family)),
+                Some(seen) => compare_programs(family, table, &seen.chains, &seen.sets, found),
+            }
+        }
+        let other = self.frontends.iter().filter(|(frontend, held)| read.frontends.get(*frontend) != Some(*held));
+        let unknown = read.frontends.keys().filter(|frontend| !self.frontends.contains_key(*frontend));
+        let frontends = other.map(|(frontend, _)| frontend).chain(unknown);
+        let frontends = frontends.filter(|frontend| families.contains(&frontend.family()));
+        let installed = |of: &Self, frontend: &Frontend| of.frontends.get(frontend).cloned();
+        let compare = |frontend: &Frontend| {
+            let (held, read) = (installed(self, frontend), installed(read, frontend));
+            DifferingFrontend::new(*frontend, held.as_deref(), read.as_deref())
+        };
+        differing.frontends = frontends.map(compare).collect();
+        differences(self.shared.iter(), read.shared.iter(), |_, element| {
+            if families.contains(&element.key.family()) {
+                differing.shared.push(*element);
+            }
+        });
+        differing
+    }
+}
+
+impl Differing {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.programs.iter().all(Vec::is_empty) && self.frontends.is_empty() && self.shared.is_empty()
+    }
+
+    /// The deviations, but for what was committed while the kernel was read: from `before` to `now`.
+    pub fn deviations(mut self, before: &Acknowledged, now: &Acknowledged) -> Vec<Deviation> {
+        let mut found = Vec::new();
+        for family in Family::ALL {
+            if let (Some(before), Some(now)) = (&before.tables[family.index()], &now.tables[family.index()])
+                && Arc::ptr_eq(before, now)
+            {
+                found.append(&mut self.programs[family.index()]);
+            }
+        }
+        let is_as_before = |frontend: &Frontend| match (before.frontends.get(frontend), now.frontends.get(frontend)) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        self.frontends.retain(|differing| is_as_before(&differing.frontend));
+        found.extend(self.frontends.iter_mut().flat_map(|differing| differing.own.drain(..)));
+        let mut in_elements = self.frontends.iter().filter(|differing| differing.in_elements);
+        if let Some(first) = in_elements.next() {
+            found.push(Deviation::Frontends(1 + in_elements.count(), first.frontend));
+        }
+        self.shared.retain(|element| before.shared.contains(element) == now.shared.contains(element));
+        if let Some(first) = self.shared.first() {
+            found.push(Deviation::Shared(self.shared.len(), *first));
+        }
+        found
+    }
+}
+
+impl Plan {
+    /// What the plan repairs, if it is the first one after the tables were read.
+    pub fn repairs(&self) -> Vec<Deviation> {
+        let tables = self.tables.iter().map(|change| {
+            if change.created {
+                Deviation::TableMissing(change.family)
+            } else {
+                Deviation::Program(change.family, change.operations)
+            }
+        });
+        let frontends = self.frontends.first().map(|change| change.frontend);
+        let frontends = frontends.map(|first| Deviation::Frontends(self.frontends.len(), first));
+        let shared = self.shared.first().map(|change| Deviation::Shared(self.shared.len(), change.element));
+        tables.chain(frontends).chain(shared).collect()
+    }
+}
+
+/// Compares the chains and sets of a table with those that were seen.
+fn compare_programs(
+    family: Family,
+    table: &InstalledTable,
+    chains: &BTreeMap<String, ChainContents>,
+    sets: &BTreeMap<String, SetContents>,
+    found: &mut Vec<Deviation>,
+) {
+    let edited = table.chains.iter().filter(|(name, chain)| chains.get(*name) != Some(chain));
+    found.extend(edited.map(|(name, _)| Deviation::Chain(family, name.clone())));
+    // Those of single frontends are compared with what these have.
+    let is_own = |name: &String| own_chain(family, name).is_some();
+    let unknown = chains.keys().filter(|name| !table.chains.contains_key(*name) && !is_own(name));
+    found.extend(unknown.map(|name| Deviation::UnknownChain(family, name.clone())));
+    let edited = table.sets.iter().filter(|(name, set)| sets.get(*name) != Some(set));
+    found.extend(edited.map(|(name, _)| Deviation::Set(family, name.clone())));
+    let is_own = |name: &String| own_map(family, name).is_some();
+    let unknown = sets.keys().filter(|name| !table.sets.contains_key(*name) && !is_own(name));
+    found.extend(unknown.map(|name| Deviation::UnknownSet(family, name.clone())));
+}
+
+/// Compares the chains and the map of clients of one frontend with those that were seen. What is in the map was written by packets.
+fn compare_own_objects(
+    frontend: Frontend,
+    held: &InstalledAffinity,
+    seen: &InstalledAffinity,
+    found: &mut Vec<Deviation>,
+) {
+    let family = frontend.family();
+    for ((held, seen), step) in held.chains.iter().zip(&seen.chains).zip(AffinityStep::ALL) {
+        let deviation = if held.is_some() { Deviation::Chain } else { Deviation::UnknownChain };
+        if held != seen {
+            found.push(deviation(family, ChainName::with_affinity(step, frontend).to_string()));
+        }
+    }
+    if held.clients != seen.clients {
+        let deviation = if held.clients.is_some() { Deviation::Set } else { Deviation::UnknownSet };
+        found.push(deviation(family, SetName::Clients(frontend).to_string()));
+    }
+}
+
+impl Deviation {
+    /// The kind, for metrics: `table`, `rules` or `elements`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::TableMissing(_) | Self::TableReplaced(_) => "table",
+            Self::Chain(..) | Self::UnknownChain(..) | Self::Set(..) | Self::UnknownSet(..) | Self::Program(..) => {
+                "rules"
+            }
+            Self::Elements(..) | Self::Frontends(..) | Self::Shared(..) => "elements",
+        }
+    }
+}
+
+impl fmt::Display for Deviation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TableMissing(family) => write!(f, "table {} {TABLE} is missing", family.nft()),
+            Self::TableReplaced(family) => write!(f, "table {} {TABLE} was deleted and made again", family.nft()),
+            Self::Chain(family, name) => write!(f, "chain {name} of {} was edited or is missing", family.nft()),
+            Self::UnknownChain(family, name) => write!(f, "chain {name} of {} is unknown", family.nft()),
+            Self::Set(family, name) => write!(f, "set {name} of {} is missing or has another type", family.nft()),
+            Self::UnknownSet(family, name) => write!(f, "set {name} of {} is unknown", family.nft()),
+            Self::Elements(family, set, more) if *more < 0 => {
+                write!(f, "set {set} of {} lacks {} element(s)", family.nft(), more.unsigned_abs())
+            }
+            Self::Elements(family, set, more) => {
+                write!(f, "set {set} of {} has {more} element(s) too many", family.nft())
+            }
+            Self::Frontends(1, first) => write!(f, "the elements of {first} differ"),
+            Self::Frontends(count, first) => write!(f, "the elements of {count} frontends differ, {first} among them"),
+            Self::Shared(count, first) => {
+                write!(f, "{count} element(s) differ, {} of {} among them", first.key, first.set)
+            }
+            Self::Program(family, count) => {
+                write!(f, "the rules or sets of {} differ by {count} operation(s)", family.nft())
+            }
+        }
+    }
+}
+
+fn shared(element: &Element) -> SharedElement {
+    SharedElement { set: element.set, key: element.key }
+}
+
+fn is_same(shared: &SharedElement, element: &Element) -> bool {
+    shared.set == element.set && shared.key == element.key
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+use super::*;
+use crate::dataplane::{TableOutline, Tables};
+use crate::fixtures::{World, service, slice};
+
+fn world() -> World {
+    let mut world = World::with([
+        service("shop/web").ips(&["10.96.0.1"]).affinity(60).into(),
+        service("shop/other").ips(&["10.96.0.2"]).affinity(60).into(),
+        slice("shop/web-1").ready(&["10.1.0.1", "10.1.0.2"]).into(),
+        slice("shop/other-1").ready(&["10.1.0.9"]).into(),
+    ]);
+    world.sync();
+    world
+}
+
+/// What a look finds after a change of the IPv4 table, as text.
+fn found(world: &World, change: impl FnOnce(&mut TableContents)) -> Vec<String> {
+    let (mut outline, tables) = (Outline::default(), world.kernel.contents(&[Family::Ip]));
+    let mut contents = tables.get(Family::Ip).expect("a table").clone();
+    change(&mut contents);
+    let (listed, others): (Vec<Element>, Vec<Element>) =
+        contents.elements.drain(..).partition(|element| element.set == SetName::ServiceCidrs);
+    contents.elements = listed;
+    let mut seen = BTreeMap::new();
+    others.iter().for_each(|element| *seen.entry(element.set).or_default() += 1);
+    outline.set(Family::Ip, Some(TableOutline { handle: 1, contents, counts: seen }));
+    let mut counts = ElementCounts::default();
+    counts.restart(&world.acknowledged().count_elements());
+    let deviations = world.acknowledged().deviations(&outline, &counts, &[Family::Ip]);
+    deviations.iter().map(Deviation::to_string).collect()
+}
+
+const RECALL: &str = "recall-10.96.0.1-tcp-80";
+const REMEMBER: &str = "remember-10.96.0.1-tcp-80";
+const CLIENTS: &str = "clients-10.96.0.1-tcp-80";
+
+/// What another program does to a table.
+type Change = Box<dyn FnOnce(&mut TableContents)>;
+
+#[test]
+fn the_chains_and_maps_of_frontends_are_compared_with_what_these_have() {
+    let world = world();
+    assert_eq!(found(&world, |_| {}), [""; 0]);
+    let edited = |name: &str| format!("chain {name} of ip was edited or is missing");
+    let mut changes: Vec<(&str, Change, Vec<String>)> = Vec::new();
+    changes.push(("a chain is missing", Box::new(|table| drop(table.chains.remove(RECALL))), vec![edited(RECALL)]));
+    let edit = |table: &mut TableContents| table.chains.get_mut(REMEMBER).expect("a chain").fingerprint = None;
+    changes.push(("a rule was edited", Box::new(edit), vec![edited(REMEMBER)]));
+    let timeout = |table: &mut TableContents| {
+        let other = table.chains[RECALL].clone();
+        table.chains.get_mut(REMEMBER).expect("a chain").clone_from(&other);
+    };
+    changes.push(("the rules are those of another step", Box::new(timeout), vec![edited(REMEMBER)]));
+    let all = |table: &mut TableContents| {
+        table.chains.retain(|name, _| name != RECALL && name != REMEMBER);
+        table.sets.remove(CLIENTS);
+    };
+    let map = format!("set {CLIENTS} of ip is missing or has another type");
+    changes.push(("everything is missing", Box::new(all), vec![edited(RECALL), edited(REMEMBER), map]));
+    let unknown = |table: &mut TableContents| {
+        table.chains.insert("recall-10.96.0.9-tcp-80".to_owned(), table.chains[RECALL].clone());
+        table.sets.insert("clients-10.96.0.9-tcp-80".to_owned(), table.sets[CLIENTS]);
+    };
+    let of_none = ["chain recall-10.96.0.9-tcp-80 of ip is unknown", "set clients-10.96.0.9-tcp-80 of ip is unknown"];
+    changes.push(("a frontend without affinity", Box::new(unknown), of_none.map(str::to_owned).into()));
+    for (what, change, expected) in changes {
+        assert_eq!(found(&world, change), expected, "{what}");
+    }
+}
+
+#[test]
+fn elements_of_affinity_and_of_sources_are_counted_and_clients_are_not() {
+    let world = world();
+    let deleted = |table: &mut TableContents| {
+        let by_id = SetName::EndpointsById(crate::dataplane::EndpointList::Any);
+        let first = table.elements.iter().position(|element| element.set == by_id).expect("an element");
+        table.elements.remove(first);
+    };
+    assert_eq!(found(&world, deleted), ["set endpoints-by-id of ip lacks 1 element(s)"]);
+    let mut counts = ElementCounts::default();
+    let frontend = "10.96.0.1 80/tcp";
+    let clients = SetName::Clients(crate::fixtures::frontend(frontend));
+    let delete = crate::dataplane::Operation::delete(Family::Ip, crate::dataplane::Object::Set(clients));
+    counts.follow(&[delete], |_, _| {});
+    assert_eq!(counts.sets().count(), 0, "maps that packets fill are not counted");
+}
+
+#[test]
+fn a_comparison_finds_a_missing_chain_of_a_frontend() {
+    let world = world();
+    let mut tables: Tables = world.kernel.contents(&Family::ALL);
+    let differing = |tables: Tables| world.acknowledged().differing(&Acknowledged::from(tables), &Family::ALL);
+    assert!(differing(tables.clone()).is_empty());
+    let mut table = tables.get(Family::Ip).expect("a table").clone();
+    table.chains.remove(RECALL);
+    let mut changed = tables.clone();
+    changed.set(Family::Ip, Some(table));
+    let held = world.acknowledged();
+    let found = differing(changed).deviations(&held, &held);
+    let found: Vec<String> = found.iter().map(Deviation::to_string).collect();
+    assert_eq!(found, [format!("chain {RECALL} of ip was edited or is missing")]);
+    let mut table = tables.get(Family::Ip).expect("a table").clone();
+    let by_id = SetName::EndpointsById(crate::dataplane::EndpointList::Any);
+    let first = table.elements.iter().position(|element| element.set == by_id).expect("an element");
+    table.elements.remove(first);
+    tables.set(Family::Ip, Some(table));
+    let found = differing(tables).deviations(&held, &held);
+    assert!(matches!(found.as_slice(), [Deviation::Frontends(1, _)]), "{found:?}");
+}

@@ -1,0 +1,359 @@
+//! The state of the watch over our tables: what is suspected, what was found, and what comes next.
+
+use std::time::Duration;
+
+use super::pace::RepairPace;
+use super::{DriftNews, DriftReport, Reaction};
+use crate::dataplane::{ElementCounts, Family, ForeignCommit, Outline, Writer};
+use crate::diff::{Acknowledged, Deviation, Plan};
+use crate::pacing::Moment;
+
+/// A look is taken at most so often that it takes one part in so many of the time.
+const LOOK_SHARE: u32 = 50;
+/// A comparison, with up to four threads, takes at most one part in so many of the time: one percent of a core.
+const COMPARE_SHARE: u32 = 400;
+/// The least time between two comparisons.
+const MIN_COMPARE_PAUSE: Duration = Duration::from_secs(1);
+/// The time from one comparison to the next while nothing is suspected.
+const QUIET_COMPARE_PAUSE: Duration = Duration::from_secs(600);
+/// The longest time from the repair to its end: under many changes something always waits to be deleted.
+const MAX_TIDYING: Duration = Duration::from_secs(1);
+/// The most processes that are named.
+const MAX_WRITERS: usize = 4;
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriftStep {
+    /// Read the outline of the tables, then call [`looked`](DriftWatch::looked).
+    Look,
+    /// Read the tables while commits go on, then call [`compared`](DriftWatch::compared).
+    Compare,
+    /// Let the engine read the tables and compare them.
+    Repair,
+    /// Nothing, until this moment or something is heard.
+    Wait(Option<Moment>),
+}
+
+/// Watches over our tables. Pure: time and what was read come in as data.
+#[derive(Debug, Default)]
+pub struct DriftWatch {
+    reaction: Reaction,
+    /// Something was heard since the last look.
+    suspicion: Option<Suspicion>,
+    /// What was heard before the last look, which found nothing: it may have replaced elements.
+    looked_at: Option<Suspicion>,
+    /// A look is wanted, for whatever cause.
+    wants_look: bool,
+    /// No look before this moment.
+    look_at: Moment,
+    compare: CompareSchedule,
+    /// The tables' numbers; `None` while that is not known.
+    handles: [Option<u64>; 2],
+    drift: Option<Drift>,
+    pace: RepairPace,
+    /// When the tables were last seen to be as expected: by a look or a comparison.
+    verified: Option<Moment>,
+    /// When all elements were last seen to be as expected.
+    compared: Option<Moment>,
+}
+
+/// When everything is compared.
+#[derive(Debug, Default)]
+struct CompareSchedule {
+    /// One is running.
+    is_running: bool,
+    /// What was heard before it began.
+    about: Option<Suspicion>,
+    /// The next one; `None` before the first sync.
+    at: Option<Moment>,
+    /// None before this moment.
+    not_before: Moment,
+}
+
+/// What was heard.
+#[derive(Debug)]
+struct Suspicion {
+    since: Moment,
+    writers: Vec<Writer>,
+}
+
+/// A deviation that was found, or is taken for likely.
+#[derive(Debug)]
+struct Drift {
+    report: DriftReport,
+    /// It was told.
+    is_told: bool,
+    stage: Stage,
+    operations: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    RepairAt(Moment),
+    Repairing,
+    /// Everything is programmed, and what is not asked for is deleted when no packet can need it, at the latest then.
+    Tidying(Moment),
+    Observed,
+}
+
+impl Suspicion {
+    fn add(&mut self, writers: impl IntoIterator<Item = Writer>) {
+        for writer in writers {
+            if self.writers.len() < MAX_WRITERS && !self.writers.contains(&writer) {
+                self.writers.push(writer);
+            }
+        }
+    }
+
+    /// Adds `other` to what `slot` holds.
+    fn merge(slot: &mut Option<Self>, other: Option<Self>) {
+        let Some(other) = other else { return };
+        match slot {
+            Some(all) => {
+                all.since = all.since.min(other.since);
+                all.add(other.writers);
+            }
+            None => *slot = Some(other),
+        }
+    }
+}
+
+impl DriftWatch {
+    /// A watch that reacts so. It begins with [`synced`](Self::synced).
+    pub fn new(reaction: Reaction) -> Self {
+        Self { reaction, ..Self::default() }
+    }
+
+    /// The drift that was found and is not repaired.
+    pub fn drift(&self) -> Option<&DriftReport> {
+        self.drift.as_ref().filter(|drift| drift.is_told).map(|drift| &drift.report)
+    }
+
+    /// When the tables were last seen to be as expected, but for elements that were replaced; and when with all elements.
+    pub fn verified(&self) -> (Option<Moment>, Option<Moment>) {
+        (self.verified, self.compared)
+    }
+
+    /// Whether the engine is about to settle what was found.
+    pub fn is_repairing(&self) -> bool {
+        self.drift.as_ref().is_some_and(|drift| drift.stage == Stage::Repairing)
+    }
+
+    /// The first sync is done, and commits of others are heard from now on.
+    pub fn synced(&mut self, now: Moment) {
+        self.wants_look = true;
+        self.compare.at = Some(now + QUIET_COMPARE_PAUSE);
+    }
+
+    /// Another process committed something, to whatever table.
+    pub fn heard(&mut self, commit: ForeignCommit, now: Moment) {
+        let suspicion = Suspicion { since: now, writers: vec![commit.writer] };
+        Suspicion::merge(&mut self.suspicion, Some(suspicion));
+        self.wants_look = true;
+    }
+
+    /// More was committed than could be heard.
+    pub fn lost(&mut self, now: Moment) {
+        Suspicion::merge(&mut self.suspicion, Some(Suspicion { since: now, writers: Vec::new() }));
+        self.wants_look = true;
+    }
+
+    /// What to do next. `is_known`: no commit and no reading of the engine's is on its way.
+    pub fn next(&mut self, is_known: bool, now: Moment) -> DriftStep {
+        if !is_known {
+            return DriftStep::Wait(None);
+        }
+        if let Some(drift) = &mut self.drift
+            && let Stage::RepairAt(at) = drift.stage
+        {
+            if at > now {
+                return DriftStep::Wait(Some(at));
+            }
+            drift.stage = Stage::Repairing;
+            return DriftStep::Repair;
+        }
+        match self.drift.as_ref().map(|drift| drift.stage) {
+            Some(Stage::Repairing) => return DriftStep::Wait(None),
+            Some(Stage::Tidying(at)) => return DriftStep::Wait(Some(at)),
+            _ => {}
+        }
+        if self.wants_look && self.look_at <= now {
+            return DriftStep::Look;
+        }
+        let compare_at = self.compare.at.filter(|_| !self.compare.is_running);
+        if !self.wants_look && compare_at.is_some_and(|at| at <= now) {
+            self.compare.is_running = true;
+            self.compare.about = self.looked_at.take();
+            return DriftStep::Compare;
+        }
+        let look_at = self.wants_look.then_some(self.look_at);
+        DriftStep::Wait(look_at.into_iter().chain(compare_at).min())
+    }
+
+    /// A look was taken, which took so long. The outline is compared with what the kernel acknowledged.
+    pub fn looked(
+        &mut self,
+        outline: &Outline,
+        (held, counts, families): (&Acknowledged, &ElementCounts, &[Family]),
+        took: Duration,
+        now: Moment,
+    ) -> Option<DriftNews> {
+        let mut deviations = held.deviations(outline, counts, families);
+        for family in families.iter().copied() {
+            let handle = outline.get(family).map(|table| table.handle);
+            let known = std::mem::replace(&mut self.handles[family.index()], handle);
+            if known.is_some() && handle.is_some() && known != handle {
+                deviations.insert(0, Deviation::TableReplaced(family));
+            }
+        }
+        self.wants_look = false;
+        self.look_at = now + took * LOOK_SHARE;
+        let suspicion = self.suspicion.take();
+        if deviations.is_empty() {
+            self.verified = Some(now);
+            self.compare_soon(suspicion, now);
+            return self.is_over(0, now);
+        }
+        self.found(suspicion, deviations, now)
+    }
+
+    /// A look does not see everything that may have been done.
+    fn compare_soon(&mut self, suspicion: Option<Suspicion>, now: Moment) {
+        if suspicion.is_some() {
+            self.compare.at = self.compare.at.map(|at| at.min(self.compare.not_before.max(now)));
+        }
+        Suspicion::merge(&mut self.looked_at, suspicion);
+    }
+
+    /// Looks cannot be taken: everything is compared.
+    pub fn cannot_look(&mut self, now: Moment) {
+        self.wants_look = false;
+        let suspicion = self.suspicion.take();
+        self.compare_soon(suspicion, now);
+    }
+
+    /// A look failed. The next one follows soon.
+    pub fn look_failed(&mut self, now: Moment) {
+        self.look_at = now + MIN_COMPARE_PAUSE;
+    }
+
+    /// Everything was compared, which took so long; `None` if that failed.
+    pub fn compared(&mut self, deviations: Option<Vec<Deviation>>, took: Duration, now: Moment) -> Option<DriftNews> {
+        let pause = (took * COMPARE_SHARE).max(MIN_COMPARE_PAUSE);
+        self.compare.is_running = false;
+        self.compare.not_before = now + pause;
+        // What was heard meanwhile is compared as soon as may be.
+        let pause = if self.looked_at.is_some() { pause } else { pause.max(QUIET_COMPARE_PAUSE) };
+        self.compare.at = self.compare.at.map(|_| now + pause);
+        let mut suspicion = self.compare.about.take();
+        let Some(deviations) = deviations else {
+            self.compare_soon(suspicion, now);
+            return None;
+        };
+        if deviations.is_empty() {
+            (self.verified, self.compared) = (Some(now), Some(now));
+            return self.is_over(0, now);
+        }
+        Suspicion::merge(&mut suspicion, self.looked_at.take());
+        if self.drift.is_some() || self.reaction == Reaction::Observe {
+            return self.found(suspicion, deviations, now);
+        }
+        // Something may have been missed while the kernel resized a set: the engine's reading decides, and only then it is told.
+        let (_, pause) = self.pace.found(now);
+        let Suspicion { since, writers } = suspicion.unwrap_or(Suspicion { since: now, writers: Vec::new() });
+        let report = DriftReport { since, writers, deviations };
+        self.drift = Some(Drift { report, is_told: false, stage: Stage::RepairAt(now + pause), operations: 0 });
+        None
+    }
+
+    /// A commit failed, or the tables could not be read: the engine reads them by itself.
+    pub fn failed(&mut self, now: Moment) {
+        if let Some(drift) = &mut self.drift {
+            drift.stage = Stage::Repairing;
+        } else if self.suspicion.is_some() {
+            Suspicion::merge(&mut self.suspicion, self.looked_at.take());
+            let Some(Suspicion { since, writers }) = self.suspicion.take() else { return };
+            let report = DriftReport { since: since.min(now), writers, deviations: Vec::new() };
+            self.drift = Some(Drift { report, is_told: false, stage: Stage::Repairing, operations: 0 });
+            self.wants_look = false;
+        }
+    }
+
+    /// A plan was committed. `after_reading`: the tables were read before it; `is_last`: everything is programmed; `has_leftovers`: what is
+    /// not asked for waits to be deleted.
+    pub fn committed(
+        &mut self,
+        plan: &Plan,
+        (after_reading, is_last, has_leftovers): (bool, bool, bool),
+        now: Moment,
+    ) -> Vec<DriftNews> {
+        for change in plan.tables.iter().filter(|change| change.created || change.rebuilt) {
+            self.handles[change.family.index()] = None;
+            // Learns the new number.
+            self.wants_look = true;
+        }
+        let is_own = |drift: &&mut Drift| matches!(drift.stage, Stage::Repairing | Stage::Tidying(_));
+        let Some(drift) = self.drift.as_mut().filter(is_own) else { return Vec::new() };
+        drift.operations += plan.operations.len();
+        if drift.stage != Stage::Repairing {
+            return self.tidied(has_leftovers, now).into_iter().collect();
+        }
+        let mut news = Vec::new();
+        if after_reading && !drift.is_told {
+            // Of a failure nothing but our own leftovers may be there.
+            let is_nothing = !has_leftovers || drift.report.deviations.is_empty();
+            if plan.is_empty() && is_nothing {
+                self.drift = None;
+                (self.verified, self.compared) = (Some(now), Some(now));
+                return news;
+            }
+            if drift.report.deviations.is_empty() {
+                drift.report.deviations = plan.repairs();
+            }
+            drift.is_told = true;
+            let (repairs, _) = self.pace.found(now);
+            news.push(DriftNews::Found { report: drift.report.clone(), pause: Some(Duration::ZERO), repairs });
+        }
+        if is_last {
+            drift.stage = Stage::Tidying(now + MAX_TIDYING);
+            self.pace.repaired(now);
+            news.extend(self.tidied(has_leftovers, now));
+        }
+        news
+    }
+
+    /// Ends a repair when nothing waits to be deleted any more.
+    pub fn tidied(&mut self, has_leftovers: bool, now: Moment) -> Option<DriftNews> {
+        let drift = self.drift.as_ref()?;
+        let Stage::Tidying(at) = drift.stage else { return None };
+        let operations = drift.operations;
+        (!has_leftovers || at <= now).then(|| self.is_over(operations, now)).flatten()
+    }
+
+    fn found(&mut self, suspicion: Option<Suspicion>, deviations: Vec<Deviation>, now: Moment) -> Option<DriftNews> {
+        let Suspicion { since, writers } = suspicion.unwrap_or(Suspicion { since: now, writers: Vec::new() });
+        if let Some(drift) = &mut self.drift {
+            // It goes on, and was told already.
+            drift.report.deviations = deviations;
+            return None;
+        }
+        let (repairs, pause) = self.pace.found(now);
+        let (stage, pause) = match self.reaction {
+            Reaction::Repair => (Stage::RepairAt(now + pause), Some(pause)),
+            Reaction::Observe => (Stage::Observed, None),
+        };
+        let report = DriftReport { since, writers, deviations };
+        self.drift = Some(Drift { report: report.clone(), is_told: true, stage, operations: 0 });
+        Some(DriftNews::Found { report, pause, repairs })
+    }
+
+    /// Everything is as it should be.
+    fn is_over(&mut self, operations: usize, now: Moment) -> Option<DriftNews> {
+        let Drift { report, is_told, .. } = self.drift.take()?;
+        let lasted = now.since(report.since);
+        is_told.then_some(DriftNews::Repaired { report, lasted, operations })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::dataplane::{SetName, TableOutline};
+use crate::diff::Plan;
+use crate::fixtures::{World, service, slice};
+
+/// How long each look and each comparison takes.
+const TOOK: Duration = Duration::from_millis(1);
+
+/// A watch over the tables of a small cluster in a kernel in memory.
+struct Watched {
+    world: World,
+    watch: DriftWatch,
+    now: Moment,
+    handle: u64,
+}
+
+impl Watched {
+    fn new(reaction: Reaction) -> Self {
+        let mut world = World::with([
+            service("shop/web").ips(&["10.96.0.1"]).into(),
+            slice("shop/web-1").ready(&["10.1.0.1", "10.1.0.2"]).into(),
+        ]);
+        world.sync();
+        let mut watched = Self { world, watch: DriftWatch::new(reaction), now: Moment::default(), handle: 7 };
+        watched.watch.synced(watched.now);
+        assert_eq!(watched.step(), DriftStep::Look, "once, to know what is there");
+        assert_eq!(watched.look(), None);
+        watched
+    }
+
+    fn step(&mut self) -> DriftStep {
+        self.watch.next(true, self.now)
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        self.now = self.now + Duration::from_millis(milliseconds);
+    }
+
+    fn hear(&mut self, program: &str) {
+        let writer = Writer { program: program.to_owned(), pid: 8_812 };
+        self.watch.heard(ForeignCommit { generation: 3, writer }, self.now);
+    }
+
+    /// An outline of the kernel as it is.
+    fn outline(&self) -> (Outline, ElementCounts) {
+        let (mut outline, tables) = (Outline::default(), self.world.kernel.contents(&Family::ALL));
+        for family in Family::ALL {
+            let Some(table) = tables.get(family) else { continue };
+            let mut counts = BTreeMap::<SetName, usize>::new();
+            let mut contents = table.clone();
+            let is_listed = |set: SetName| set == SetName::ServiceCidrs;
+            contents.elements.retain(|element| is_listed(element.set));
+            let others = table.elements.iter().filter(|element| !is_listed(element.set));
+            others.for_each(|element| *counts.entry(element.set).or_default() += 1);
+            outline.set(family, Some(TableOutline { handle: self.handle, contents, counts }));
+        }
+        let mut counts = ElementCounts::default();
+        counts.restart(&self.world.acknowledged().count_elements());
+        (outline, counts)
+    }
+
+    fn look(&mut self) -> Option<DriftNews> {
+        let (outline, counts) = self.outline();
+        let held = self.world.acknowledged().clone();
+        self.watch.looked(&outline, (&held, &counts, &Family::ALL), TOOK, self.now)
+    }
+
+    /// The engine has read the tables and commits this many operations.
+    fn settle(&mut self, operations: usize) -> Vec<DriftNews> {
+        let operation = crate::dataplane::Operation::add(Family::Ip, crate::dataplane::Object::Table);
+        let plan = Plan { operations: vec![operation; operations], ..Plan::default() };
+        self.watch.committed(&plan, (true, true, false), self.now)
+    }
+
+    /// The same, and what is not asked for waits to be deleted.
+    fn settle_later(&mut self) -> Vec<DriftNews> {
+        self.watch.committed(&Plan::default(), (true, true, true), self.now)
+    }
+
+    /// A commit of this many operations which deletes what waited.
+    fn tidy(&mut self, operations: usize, has_leftovers: bool) -> Vec<DriftNews> {
+        let operation = crate::dataplane::Operation::add(Family::Ip, crate::dataplane::Object::Table);
+        let plan = Plan { operations: vec![operation; operations], ..Plan::default() };
+        self.watch.committed(&plan, (false, false, has_leftovers), self.now)
+    }
+}
+
+#[test]
+fn a_commit_of_another_program_is_looked_at_and_then_everything_is_compared_once() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.pass(100);
+    watched.hear("calico-felix");
+    assert_eq!((watched.step(), watched.look()), (DriftStep::Look, None));
+    assert_eq!(watched.step(), DriftStep::Compare);
+    assert_eq!(watched.watch.compared(Some(Vec::new()), TOOK, watched.now), None);
+    assert_eq!(watched.step(), DriftStep::Wait(Some(watched.now + QUIET_COMPARE_PAUSE)));
+}
+
+#[test]
+fn looks_and_comparisons_take_their_share_of_the_time_however_much_is_heard() {
+    let mut watched = Watched::new(Reaction::Repair);
+    let (mut looks, mut comparisons) = (0, 0);
+    for _ in 0..10_000 {
+        watched.pass(1);
+        watched.hear("calico-felix");
+        loop {
+            match watched.step() {
+                DriftStep::Look => {
+                    looks += 1;
+                    assert_eq!(watched.look(), None);
+                }
+                DriftStep::Compare => {
+                    comparisons += 1;
+                    assert_eq!(watched.watch.compared(Some(Vec::new()), Duration::from_millis(5), watched.now), None);
+                }
+                _ => break,
+            }
+        }
+    }
+    // Within 10 seconds: 1 ms in 50, and 5 ms in 2,000.
+    assert!((190..=201).contains(&looks), "{looks}");
+    assert!((4..=6).contains(&comparisons), "{comparisons}");
+}
+
+#[test]
+fn a_missing_table_is_told_with_its_writer_repaired_at_once_and_its_end_is_told() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.pass(100);
+    watched.hear("nft");
+    watched.world.kernel.remove_table(Family::Ip);
+    assert_eq!(watched.step(), DriftStep::Look);
+    watched.pass(2);
+    let Some(DriftNews::Found { report, pause, .. }) = watched.look() else { panic!("nothing found") };
+    assert_eq!(report.writers(), "\"nft\" (pid 8812)");
+    assert_eq!(report.deviations(), "table ip pointsman is missing");
+    assert_eq!((pause, watched.watch.drift()), (Some(Duration::ZERO), Some(&report)));
+    assert_eq!(watched.step(), DriftStep::Repair);
+    assert_eq!(watched.step(), DriftStep::Wait(None), "the engine is about it");
+    watched.pass(50);
+    let news = watched.settle(12);
+    let [DriftNews::Repaired { lasted, operations: 12, .. }] = news.as_slice() else { panic!("{news:?}") };
+    assert_eq!((lasted.as_millis(), watched.watch.drift()), (52, None));
+}
+
+#[test]
+fn a_table_of_another_number_was_deleted_and_made_again() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.handle = 8;
+    watched.hear("nft");
+    let Some(DriftNews::Found { report, .. }) = watched.look() else { panic!("nothing found") };
+    assert_eq!(report.deviations, [Family::Ip6, Family::Ip].map(Deviation::TableReplaced));
+}
+
+#[test]
+fn what_a_comparison_finds_is_told_only_when_the_reading_confirms_it() {
+    let mut watched = Watched::new(Reaction::Repair);
+    let deviation = || Deviation::Program(Family::Ip, 1);
+    for operations in [0, 4] {
+        watched.pass(60_000);
+        watched.hear("nft");
+        watched.look();
+        assert_eq!(watched.step(), DriftStep::Compare);
+        assert_eq!(watched.watch.compared(Some(vec![deviation()]), TOOK, watched.now), None);
+        assert_eq!((watched.step(), watched.watch.drift()), (DriftStep::Repair, None));
+        let news = watched.settle(operations);
+        match (operations, news.as_slice()) {
+            (0, []) => {}
+            (4, [DriftNews::Found { report, .. }, DriftNews::Repaired { operations: 4, .. }]) => {
+                assert_eq!((report.program(), &report.deviations), ("nft", &vec![deviation()]));
+            }
+            _ => panic!("{news:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_failed_commit_after_a_foreign_one_is_attributed_to_it() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.watch.failed(watched.now);
+    assert!(watched.settle(3).is_empty(), "nothing was heard: the failure is the kernel's");
+    watched.hear("nft");
+    watched.watch.failed(watched.now);
+    let news = watched.settle(3);
+    assert!(matches!(news.as_slice(), [DriftNews::Found { .. }, DriftNews::Repaired { .. }]), "{news:?}");
+}
+
+#[test]
+fn an_observer_never_repairs_and_tells_the_end() {
+    let mut watched = Watched::new(Reaction::Observe);
+    watched.hear("nft");
+    let kept = watched.world.kernel.clone();
+    watched.world.kernel.remove_table(Family::Ip);
+    assert!(matches!(watched.look(), Some(DriftNews::Found { pause: None, .. })));
+    watched.pass(1_000);
+    assert!(!matches!(watched.step(), DriftStep::Repair));
+    assert!(watched.watch.drift().is_some());
+    watched.world.kernel = kept;
+    watched.hear("nft");
+    assert!(matches!(watched.look(), Some(DriftNews::Repaired { operations: 0, .. })));
+    assert!(watched.watch.drift().is_none());
+}
+
+#[test]
+fn repairs_that_are_undone_are_slowed_down() {
+    let mut watched = Watched::new(Reaction::Repair);
+    let kept = watched.world.kernel.clone();
+    let mut repairs = 0;
+    for _ in 0..10_000 {
+        watched.pass(1);
+        watched.hear("nft");
+        watched.world.kernel.remove_table(Family::Ip);
+        loop {
+            match watched.step() {
+                DriftStep::Look => drop(watched.look()),
+                DriftStep::Compare => drop(watched.watch.compared(None, TOOK, watched.now)),
+                DriftStep::Repair => {
+                    repairs += 1;
+                    watched.world.kernel = kept.clone();
+                    watched.settle(5);
+                }
+                DriftStep::Wait(_) => break,
+            }
+        }
+    }
+    assert!((4..=6).contains(&repairs), "{repairs} within 10 s");
+}
+
+#[test]
+fn messages_that_were_lost_are_a_cause_to_look_and_to_compare() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.pass(1_000);
+    watched.watch.lost(watched.now);
+    assert_eq!((watched.step(), watched.look()), (DriftStep::Look, None));
+    assert_eq!(watched.step(), DriftStep::Compare);
+}
+
+#[test]
+fn a_repair_is_over_when_what_is_not_asked_for_is_deleted() {
+    let mut watched = Watched::new(Reaction::Repair);
+    let found = vec![Deviation::Elements(Family::Ip, SetName::RejectServices, 1)];
+    for confirmed_by_look in [true, false] {
+        watched.pass(120_000);
+        watched.hear("nft");
+        if confirmed_by_look {
+            let kept = watched.world.kernel.clone();
+            watched.world.kernel.remove_table(Family::Ip);
+            assert!(watched.look().is_some());
+            watched.world.kernel = kept;
+        } else {
+            watched.look();
+            watched.step();
+            assert_eq!(watched.watch.compared(Some(found.clone()), TOOK, watched.now), None);
+        }
+        assert_eq!(watched.step(), DriftStep::Repair);
+        let news = watched.settle_later();
+        assert_eq!(news.len(), usize::from(!confirmed_by_look), "found, and not repaired yet: {news:?}");
+        assert!(watched.watch.drift().is_some());
+        watched.pass(50);
+        let news = watched.tidy(1, false);
+        assert!(matches!(news.as_slice(), [DriftNews::Repaired { operations: 1, .. }]), "{news:?}");
+    }
+}
+
+#[test]
+fn under_changes_that_always_leave_something_a_repair_is_over_after_a_second() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.hear("nft");
+    let kept = watched.world.kernel.clone();
+    watched.world.kernel.remove_table(Family::Ip);
+    watched.look();
+    watched.world.kernel = kept;
+    assert_eq!(watched.step(), DriftStep::Repair);
+    assert!(watched.settle_later().is_empty());
+    watched.pass(999);
+    assert!(watched.tidy(1, true).is_empty());
+    assert!(matches!(watched.step(), DriftStep::Wait(Some(_))));
+    watched.pass(1);
+    assert!(matches!(watched.watch.tidied(true, watched.now), Some(DriftNews::Repaired { .. })));
+}

@@ -1,0 +1,224 @@
+use super::*;
+use crate::fixtures::{NODE, empty_lists};
+use crate::state::View;
+
+const GRACE: Duration = Duration::from_millis(50);
+
+/// A world whose time passes, and in which what packets may look up is left for a while.
+struct Timed {
+    world: World,
+    now: Moment,
+}
+
+impl Timed {
+    /// Everything of this was programmed, and nothing is left of changes.
+    fn with(events: impl IntoIterator<Item = Event>) -> Self {
+        Self::with_settings(events, |settings| settings)
+    }
+
+    fn with_settings(
+        events: impl IntoIterator<Item = Event>,
+        settings: impl FnOnce(EngineSettings) -> EngineSettings,
+    ) -> Self {
+        let mut world = World::new();
+        let view = View { node_name: NODE.into(), ..View::default() };
+        world.engine = Engine::new(settings(EngineSettings::new(crate::fixtures::scope(), view)));
+        empty_lists().into_iter().chain(events).for_each(|event| drop(world.apply(event)));
+        let mut timed = Self { world, now: Moment::default() };
+        timed.commit();
+        timed.pass(GRACE * 3);
+        timed
+    }
+
+    /// Commits what is due. The elements of each batch that was sent, as text, and what it brought.
+    fn commit(&mut self) -> Vec<(Vec<String>, SyncProgress)> {
+        let mut batches = Vec::new();
+        loop {
+            match self.world.engine.next(self.now) {
+                Next::Commit(plan) => {
+                    assert_eq!(self.world.kernel.apply(&plan.operations), Ok(()), "{}", crate::render::nft(&plan));
+                    let operations = plan.operations.iter().map(ToString::to_string);
+                    let operations = operations.filter(|operation| operation.contains(" element "));
+                    let operations = operations.map(|it| it.replace("element ip pointsman ", "")).collect();
+                    let committed = self.world.engine.committed(*plan, self.now, self.now);
+                    batches.push((operations, committed.progress));
+                }
+                Next::Read => {
+                    let held = self.world.kernel.contents(&crate::dataplane::Family::ALL);
+                    self.world.engine.read_back(Acknowledged::from(held), self.now);
+                }
+                Next::Wait(_) => return batches,
+            }
+        }
+    }
+
+    /// Time passes, and what is due meanwhile is committed.
+    fn pass(&mut self, time: Duration) -> Vec<(Vec<String>, SyncProgress)> {
+        let (end, mut batches) = (self.now + time, Vec::new());
+        while let Next::Wait(Some(at)) = self.world.engine.clone().next(self.now)
+            && at <= end
+        {
+            self.now = at;
+            batches.extend(self.commit());
+        }
+        self.now = end;
+        batches
+    }
+
+    /// Something happens and is committed: the operations of the only batch.
+    fn after(&mut self, event: impl Into<Event>) -> Vec<String> {
+        self.world.apply(event);
+        let [(operations, SyncProgress::CaughtUp)] = &self.commit()[..] else { panic!("one batch") };
+        operations.clone()
+    }
+
+    fn elements(&self) -> usize {
+        self.world.acknowledged().count_elements().values().sum()
+    }
+}
+
+fn web(endpoints: u8) -> SliceBuilder {
+    (1..=endpoints).fold(slice("shop/web-1"), |slice, n| slice.endpoints(&format!("10.1.0.{n} R r")))
+}
+
+/// One Service with so many endpoints, in a table that tests the classes 1, 2, 3 in this order.
+fn programmed(endpoints: u8) -> Timed {
+    let mut timed = Timed::with([service("shop/web").into()]);
+    for count in [3, 2, 1, endpoints] {
+        timed.world.apply(web(count));
+        timed.commit();
+        timed.pass(GRACE * 3);
+    }
+    timed
+}
+
+#[test]
+fn a_frontend_that_moves_to_a_class_that_is_tested_later_moves_at_once_and_keeps_its_slots_for_a_while() {
+    let mut timed = programmed(1);
+    let moved = [
+        r#"delete internal-1 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
+        r#"add internal-2 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
+        "add endpoints { 10.96.0.1 . tcp . 80 . 1 : 10.1.0.2 . 8080 }",
+    ];
+    assert_eq!(timed.after(web(2)), moved);
+    assert_eq!(timed.pass(GRACE * 3), [], "nothing is left");
+}
+
+#[test]
+fn a_frontend_that_moves_to_a_class_that_is_tested_before_is_in_both_for_a_while() {
+    let mut timed = programmed(2);
+    assert_eq!(timed.after(web(1)), [r#"add internal-1 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#]);
+    assert!(timed.world.engine.has_leftovers() && !timed.world.engine.is_due());
+    assert_eq!(timed.pass(GRACE - Duration::from_millis(1)), [], "too early");
+    let tail = [
+        r#"delete internal-2 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
+        "delete endpoints { 10.96.0.1 . tcp . 80 . 1 : 10.1.0.2 . 8080 }",
+    ];
+    let tail = (tail.map(str::to_owned).to_vec(), SyncProgress::Tidied);
+    assert_eq!(timed.pass(Duration::from_millis(1)), [tail]);
+    assert!(!timed.world.engine.has_leftovers());
+    assert_eq!(timed.pass(GRACE * 3), []);
+}
+
+#[test]
+fn what_keeps_packets_out_holds_at_once() {
+    let mut timed = programmed(2);
+    let none = [
+        r#"delete internal-2 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
+        r#"add reject-services { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#,
+    ];
+    assert_eq!(timed.after(web(0)), none);
+    let [(tail, _)] = &timed.pass(GRACE)[..] else { panic!("a tail") };
+    assert_eq!(tail.len(), 2, "its slots: {tail:#?}");
+    timed.after(web(2));
+    let gone =
+        ["delete cluster-ips { 10.96.0.1 }", r#"delete internal-2 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#];
+    let deleted = timed.after(Event::ServiceDeleted(name("shop/web")));
+    assert!(gone.iter().all(|gone| deleted.contains(&(*gone).to_owned())), "{deleted:#?}");
+    timed.pass(GRACE * 2);
+    assert_eq!(timed.elements(), 0);
+}
+
+#[test]
+fn what_is_wanted_again_stays_and_is_not_written_twice() {
+    let mut timed = programmed(2);
+    timed.after(web(1));
+    timed.pass(GRACE / 2);
+    assert_eq!(timed.after(web(2)), [r#"delete internal-1 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#]);
+    assert_eq!(timed.pass(GRACE * 3), []);
+}
+
+#[test]
+fn leftovers_go_with_the_next_change_once_their_time_has_come_and_never_before() {
+    let mut timed = Timed::with([service("shop/web").into(), web(2).into(), small(2).into(), small_slice(2, 1).into()]);
+    timed.after(web(1));
+    assert_eq!(timed.after(small_slice(2, 2)).len(), 2, "too early");
+    timed.now = timed.now + GRACE;
+    assert_eq!(timed.after(small_slice(2, 3)).len(), 2 + 2);
+}
+
+#[test]
+fn a_frontend_that_changes_without_end_leaves_no_more_than_its_states_of_the_grace_period() {
+    let mut timed = programmed(2);
+    let (mut most, mut operations) = (0, 0);
+    for round in 0..2_000_u32 {
+        timed.world.apply(web([1, 3, 2, 9, 0, 5][round as usize % 6]));
+        operations += timed.commit().iter().map(|(operations, _)| operations.len()).sum::<usize>();
+        operations +=
+            timed.pass(Duration::from_millis(7)).iter().map(|(operations, _)| operations.len()).sum::<usize>();
+        most = most.max(timed.elements());
+    }
+    // A ClusterIP, seven gates, and nine slots.
+    assert!(most <= 17, "{most}");
+    assert!(operations <= 2_000 * 12, "{operations}");
+    timed.pass(GRACE * 3);
+    assert!(!timed.world.engine.has_leftovers());
+    assert_eq!(timed.elements(), 1 + 1 + 3, "a ClusterIP, a gate, and the slots of the last state");
+}
+
+#[test]
+fn what_is_left_when_the_process_ends_is_tidied_by_the_next_one() {
+    let mut timed = programmed(2);
+    timed.after(web(1));
+    let held = timed.elements();
+    timed.world.restart();
+    assert_eq!(timed.commit(), [(vec![], SyncProgress::CaughtUp)]);
+    assert_eq!(timed.elements(), held);
+    assert_eq!(timed.pass(GRACE * 2).len(), 1);
+    assert_eq!(timed.elements(), held - 2);
+}
+
+#[test]
+fn a_failed_tail_is_an_ordinary_difference() {
+    let mut timed = programmed(2);
+    timed.after(web(1));
+    timed.now = timed.now + GRACE;
+    let Next::Commit(plan) = timed.world.engine.next(timed.now) else { panic!("the tail") };
+    timed.world.engine.failed(*plan, &Failure { is_refusal: false, message: "no answer".to_owned() }, timed.now);
+    assert!(!timed.world.engine.has_leftovers());
+    timed.commit();
+    assert_eq!(timed.pass(GRACE * 2).len(), 1);
+    assert_eq!(timed.elements(), 3);
+}
+
+#[test]
+fn a_first_sync_leaves_nothing() {
+    let mut timed = Timed::with([]);
+    timed.world.apply(service("shop/web").affinity(60));
+    timed.world.apply(web(3));
+    timed.commit();
+    assert!(!timed.world.engine.has_leftovers());
+}
+
+#[test]
+fn a_large_tail_is_deleted_in_slices() {
+    let slice_of = |endpoints: u16| huge_slice(20, endpoints, 0);
+    let events: [Event; 2] = [huge(20).into(), slice_of(100).into()];
+    let mut timed = Timed::with_settings(events, |settings| EngineSettings { max_slice: 500, ..settings });
+    timed.world.apply(slice_of(0));
+    timed.commit();
+    let tail = timed.pass(GRACE * 2);
+    let sizes: Vec<usize> = tail.iter().map(|(operations, _)| operations.len()).collect();
+    assert!(sizes.len() == 3 && sizes.iter().all(|size| *size <= 600), "{sizes:?}");
+    assert_eq!(sizes.iter().sum::<usize>(), 20 * 64, "the slots that the last draw may hit");
+}

@@ -1,0 +1,129 @@
+//! Many `loadBalancerSourceRanges`, and tables in which an earlier version kept them differently.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::common::manifests::{Service, service, slice_of};
+use crate::common::netns::{Failure, Family, Transport};
+use crate::world::{PORT, TARGET_PORT, World, pod_number};
+
+/// The Service behind the load balancer.
+const NAME: &str = "default/lb";
+/// Its load-balancer IP.
+const VIP: &str = "203.0.113.10";
+/// Its ClusterIP number.
+const NUMBER: u16 = 50;
+
+/// The Service with this many ports and ranges, none of which holds the client's address.
+fn behind_load_balancer(ports: u16, ranges: usize) -> Value {
+    let ports = (0..ports).map(|n| (format!("p{n}"), PORT + n));
+    let described: Service = service(NAME).cluster_ip(Family::V4.cluster_ip(NUMBER));
+    let described = ports.fold(described, |described, (name, port)| described.port(&name, port));
+    let mut described = Value::from(described);
+    described["spec"]["type"] = json!("LoadBalancer");
+    let range = |n: usize| format!("10.{}.{}.0/{}", n / 256, n % 256, 24 + n % 2);
+    described["spec"]["loadBalancerSourceRanges"] = (0..ranges).map(range).collect();
+    described["status"] = json!({"loadBalancer": {"ingress": [{"ip": VIP}]}});
+    described
+}
+
+/// Makes pod 11 the endpoint of these ports.
+fn set_endpoints(world: &World, ports: u16) {
+    let slice = slice_of(NAME, Family::V4).endpoint(Family::V4.pod_ip(11));
+    world.manifests.apply((0..ports).fold(slice, |slice, n| slice.port(&format!("p{n}"), TARGET_PORT)));
+}
+
+/// A connection of the client to the load-balancer IP.
+fn ask(world: &World) -> Result<u16, Failure> {
+    let vip: IpAddr = VIP.parse().expect("an address");
+    let request = world.node.request(Transport::Tcp, vip, PORT).timeout(Duration::from_millis(300));
+    request.send().map(|answer| pod_number(answer.server.ip()))
+}
+
+/// Version 0.1.0 kept the ranges of all frontends in one set of intervals. A start brings its table up to date in one batch, which the
+/// kernel makes valid at once: no packet meets rules without ranges.
+#[test]
+fn a_table_with_one_set_of_all_ranges_is_brought_up_to_date() {
+    let Some(world) = World::with_web(&[11]) else { return };
+    let mut service = behind_load_balancer(1, 0);
+    set_endpoints(&world, 1);
+    let with_ranges = |service: &mut Value, ranges: Value| {
+        service["spec"]["loadBalancerSourceRanges"] = ranges;
+        world.manifests.apply(service.clone());
+    };
+    with_ranges(&mut service, json!(["192.0.2.2/31", "198.51.100.0/24"]));
+    world.sync();
+    assert_eq!(ask(&world), Ok(11));
+    let old = "
+        flush chain ip pointsman check-sources
+        flush chain ip pointsman check-ranges
+        delete chain ip pointsman check-ranges
+        delete set ip pointsman allowed-sources-24
+        delete set ip pointsman allowed-sources-31
+        add set ip pointsman allowed-sources { typeof ip daddr . meta l4proto . th dport . ip saddr; flags interval; }
+        add element ip pointsman allowed-sources { 203.0.113.10 . tcp . 80 . 192.0.2.2/31, 203.0.113.10 . tcp . 80 . 198.51.100.0/24 }
+        add rule ip pointsman check-sources ip daddr . meta l4proto . th dport @firewalled \
+            ip daddr . meta l4proto . th dport . ip saddr != @allowed-sources drop comment \"program 1111111111111111\"";
+    let loaded = world.node.nft_with_input(&["-f", "-"], old);
+    assert_eq!(loaded.code, Some(0), "{}", loaded.stderr);
+    assert_eq!(ask(&world), Ok(11), "the old table works");
+    let proxy = world.start();
+    world.settle();
+    let listing = world.node.nft(&["list", "table", "ip", "pointsman"]);
+    assert!(!listing.contains("set allowed-sources {") && listing.contains("set allowed-sources-31 {"), "{listing}");
+    assert_eq!(ask(&world), Ok(11));
+    with_ranges(&mut service, json!(["198.51.100.0/24"]));
+    world.settle();
+    assert_eq!(ask(&world), Err(Failure::TimedOut), "{}", proxy.log());
+    with_ranges(&mut service, json!(["0.0.0.0/1", "198.51.100.0/24", "192.0.0.0/2"]));
+    world.settle();
+    assert_eq!(ask(&world), Ok(11), "{}", proxy.log());
+}
+
+/// Two thousand ranges on fifty ports are a hundred thousand elements. They take a time in the order of their number, and a change of
+/// another Service does not wait for them.
+#[test]
+fn thousands_of_ranges_take_a_linear_time_and_another_service_does_not_wait() {
+    const PORTS: u16 = 50;
+    let Some(world) = World::with_web(&[11]) else { return };
+    world.serve(&[12]);
+    set_endpoints(&world, PORTS);
+    world.sync();
+    // Another prefix length comes in between, and with the last the program shrinks again.
+    let mut times = Vec::new();
+    for ranges in [250, 2_000] {
+        world.manifests.apply(behind_load_balancer(PORTS, ranges));
+        let begin = Instant::now();
+        world.sync();
+        times.push(begin.elapsed());
+        assert_eq!(ask(&world), Err(Failure::TimedOut), "the client is in none of them");
+        world.manifests.delete("Service", NAME);
+        world.sync();
+    }
+    println!("250 ranges on {PORTS} ports: {:?}, 2,000: {:?}", times[0], times[1]);
+    assert!(times[1] < times[0] * 16, "8 times the ranges take {times:?}");
+    let proxy = world.follow();
+    world.manifests.apply(behind_load_balancer(PORTS, 2_000));
+    let mut waits = Vec::new();
+    let end = Instant::now() + Duration::from_secs(2);
+    for turn in 0.. {
+        if Instant::now() > end {
+            break;
+        }
+        let pod = [12, 11][turn % 2];
+        let begin = Instant::now();
+        world.set_web_endpoints(&[pod]);
+        while world.ask_web(Family::V4, Transport::Tcp).map(|answer| pod_number(answer.server.ip())).ok() != Some(pod) {
+            assert!(begin.elapsed() < Duration::from_secs(10), "{}", proxy.log());
+        }
+        waits.push(begin.elapsed());
+    }
+    let longest = waits.iter().max().expect("some changes");
+    println!("{} changes of another Service meanwhile, the longest wait: {longest:?}", waits.len());
+    // A bound for the unoptimised program on a busy machine: one set for all ranges took minutes.
+    assert!(*longest < Duration::from_secs(2), "{waits:?}");
+    world.settle();
+    assert_eq!(ask(&world), Err(Failure::TimedOut));
+}
