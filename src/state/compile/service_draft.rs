@@ -170,3 +170,6 @@ fn sources(site: Site<'_>, service: &Service, family: Family) -> Option<Arc<[IpN
     let is_whole = ranges.first().is_some_and(|first| first.prefix_len() == 0);
     (!is_whole).then(|| ranges.into())
 }
+
+#[cfg(test)]
+mod tests;
