@@ -8,7 +8,7 @@ use crate::diff::Acknowledged;
 use crate::engine::{Failed, Failure, Moment, Next};
 use crate::fixtures::{World, frontend, ip, service, slice};
 use crate::follow::{Effort, Follower};
-use crate::state::{Event, NodePortAddresses, View};
+use crate::state::{Event, NodePortAddresses, View, ports_looked_at};
 
 /// A flow from `client` to `destination` that `server` answers, each `address:port`.
 fn flow(destination: &str, server: &str) -> Flow {
@@ -219,6 +219,24 @@ fn flows_over_ipv6_are_judged_alike() {
         flow("[2001:db8::1]:30066", "[fd00:1::2]:5353"),
     ];
     assert_eq!(stale(&world, &six, &flows), [false, true, true, false]);
+}
+
+#[test]
+fn judging_flows_to_all_ports_of_a_service_takes_steps_in_the_order_of_its_ports() {
+    let steps = |ports: u16| {
+        let names: Vec<String> = (1..=ports).map(|port| format!("p{port} {port}/udp")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let world = World::with([
+            service("kube/many").ports(&names).into(),
+            slice("kube/many-1").ports(&names).ready(&["10.1.0.1"]).into(),
+        ]);
+        let frontends: Vec<Frontend> = (1..=ports).map(|port| frontend(&format!("10.96.0.1 {port}/udp"))).collect();
+        let flows: Vec<Flow> =
+            (1..=ports).map(|port| flow(&format!("10.96.0.1:{port}"), &format!("10.1.0.1:{port}"))).collect();
+        ports_looked_at(|| assert_eq!(stale(&world, &frontends, &flows), vec![false; ports.into()]))
+    };
+    let (few, many) = (steps(20), steps(400));
+    assert!(many <= 20 * few + 20, "{few} for 20 ports, {many} for 400");
 }
 
 #[test]
