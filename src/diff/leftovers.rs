@@ -297,14 +297,10 @@ impl TransitionDraft<'_> {
             self.replaced_ids(frontend, by_id, held, list);
         }
         let known: Vec<EndpointId> = list.endpoints.iter().map(|(id, _)| *id).collect();
-        let (end, mut kept) = (u32::try_from(list.slots.len()).unwrap_or(u32::MAX), Vec::new());
-        for (slot, id) in held.slots.iter().copied().filter(|(slot, _)| *slot >= end && !known.is_empty()) {
-            let waits = || self.old.is_some_and(|old| old.has(ids, Key::Slot(frontend, slot)));
-            if (slot < drawn || waits()) && self.keeps(ids, Key::Slot(frontend, slot), prolongs) {
-                let other = known.get(slot as usize % known.len()).filter(|_| known.binary_search(&id).is_err());
-                kept.push((slot, other.copied().unwrap_or(id)));
-            }
-        }
+        let end = u32::try_from(list.slots.len()).unwrap_or(u32::MAX);
+        let beyond = held.slots.iter().copied().filter(|(slot, _)| *slot >= end && !known.is_empty());
+        let is_replaced = |_, id: &EndpointId| known.binary_search(id).is_err();
+        let kept = self.kept_slots(frontend, ids, beyond, drawn, &known, is_replaced);
         if !kept.is_empty() {
             list.slots = list.slots.iter().copied().chain(kept).collect();
         }
@@ -367,14 +363,28 @@ impl TransitionDraft<'_> {
         let stays: Vec<Endpoint> = wanted.endpoints(policy).collect();
         let is_wanted =
             |endpoint: &Endpoint| spec.is_some_and(|spec| spec.endpoints(policy).binary_search(endpoint).is_ok());
-        let (map, prolongs) = (SetName::Endpoints(list), self.prolongs);
-        let mut kept = Vec::new();
-        for (slot, endpoint) in held.iter().filter(|(slot, _)| *slot >= end) {
+        let beyond = held.iter().filter(|(slot, _)| *slot >= end);
+        let is_replaced = |slot, endpoint: &Endpoint| slot < open && !is_wanted(endpoint);
+        self.kept_slots(frontend, SetName::Endpoints(list), beyond, drawn, &stays, is_replaced)
+    }
+
+    /// Which of these slots of a map stay for now, and what is in them: those that wait already, and those that packets may draw from, which
+    /// are the first `drawn`. What `is_replaced` is replaced by one of the `others`, if there is one.
+    fn kept_slots<T: Copy>(
+        &mut self,
+        frontend: Frontend,
+        map: SetName,
+        slots: impl Iterator<Item = (u32, T)>,
+        drawn: u32,
+        others: &[T],
+        is_replaced: impl Fn(u32, &T) -> bool,
+    ) -> Vec<(u32, T)> {
+        let (mut kept, prolongs) = (Vec::new(), self.prolongs);
+        for (slot, item) in slots {
             let waits = || self.old.is_some_and(|old| old.has(map, Key::Slot(frontend, slot)));
             if (slot < drawn || waits()) && self.keeps(map, Key::Slot(frontend, slot), prolongs) {
-                let is_replaced = slot < open && !stays.is_empty() && !is_wanted(&endpoint);
-                let other = stays.get(slot as usize % stays.len().max(1)).filter(|_| is_replaced);
-                kept.push((slot, other.copied().unwrap_or(endpoint)));
+                let other = others.get(slot as usize % others.len().max(1)).filter(|_| is_replaced(slot, &item));
+                kept.push((slot, other.copied().unwrap_or(item)));
             }
         }
         kept
