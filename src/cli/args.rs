@@ -9,6 +9,7 @@ use clap::builder::PossibleValue;
 use clap::{ArgAction, Parser, ValueEnum};
 
 use super::combinations;
+use super::get::GetArgs;
 use super::guards::GuardArgs;
 use super::kube_proxy::KubeProxyFlags;
 use crate::apply::{BackendChoice, BackendOptions};
@@ -79,8 +80,8 @@ pub(super) struct Args {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Output format of --dry-run and replay: text by Service, a JSON batch for `nft -j -f -`, or nft commands. doctor and
-    /// status print text or json
+    /// Output format of --dry-run and replay: text by Service, a JSON batch for `nft -j -f -`, or nft commands. Other
+    /// subcommands print text or json, and get also wide text
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub output: OutputFormat,
 
@@ -178,6 +179,11 @@ pub(super) enum Subcommand {
     ///
     /// Asks the local pages (--metrics-bind-address). Exit codes: 0 SYNCED, 1 another state, 2 no answer.
     Status,
+    /// List what the running proxy of this node believes: services, endpoints with reasons, frontends, clashes; or remembered clients
+    ///
+    /// Asks the local pages (--metrics-bind-address), or with --manifests before the word get computes the same from files. Exit codes:
+    /// 0 listed, 2 error.
+    Get(GetArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -246,6 +252,7 @@ pub(super) enum OutputFormat {
     Text,
     Json,
     Nft,
+    Wide,
 }
 
 /// The value of `--against`.
