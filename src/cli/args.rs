@@ -9,6 +9,7 @@ use clap::builder::PossibleValue;
 use clap::{ArgAction, Parser, ValueEnum};
 
 use super::combinations;
+use super::fleet::StatusArgs;
 use super::get::GetArgs;
 use super::guards::GuardArgs;
 use super::kube_proxy::KubeProxyFlags;
@@ -177,8 +178,9 @@ pub(super) enum Subcommand {
     Explain(ExplainArgs),
     /// Show what the proxy of this node knows about itself: SYNCED, BEHIND, STALE, DRIFTED or STARTING, since when, and why
     ///
-    /// Asks the local pages (--metrics-bind-address). Exit codes: 0 SYNCED, 1 another state, 2 no answer.
-    Status,
+    /// Asks the local pages (--metrics-bind-address), or with --all-nodes those of every node. Exit codes: 0 SYNCED, 1 another state,
+    /// 2 no answer.
+    Status(StatusArgs),
     /// List what the running proxy of this node believes: services, endpoints with reasons, frontends, clashes; or remembered clients
     ///
     /// Asks the local pages (--metrics-bind-address), or with --manifests before the word get computes the same from files. Exit codes:

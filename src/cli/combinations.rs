@@ -27,7 +27,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         ("replay", matches!(args.command, Some(Subcommand::Replay(_)))),
         ("doctor", matches!(args.command, Some(Subcommand::Doctor(_)))),
         ("explain", matches!(args.command, Some(Subcommand::Explain(_)))),
-        ("status", matches!(args.command, Some(Subcommand::Status))),
+        ("status", matches!(args.command, Some(Subcommand::Status(_)))),
         ("get", matches!(args.command, Some(Subcommand::Get(_)))),
     ];
     let mut given = commands.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
