@@ -206,6 +206,14 @@ pub(super) struct ExplainArgs {
     /// Who sends the packet: an address, pod for a pod on this node, node for this node, or outside
     #[arg(long, value_name = "ADDRESS|pod|node|outside", default_value = "pod")]
     pub from: String,
+
+    /// Explain what the node that wrote this journal (--record) would have done. Needs neither root nor a kernel
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+
+    /// The moment in the journal: a time (RFC 3339), or after this number of events [default: the end of the journal]
+    #[arg(long, value_name = "TIME|N", requires = "journal")]
+    pub at: Option<ReadUntil>,
 }
 
 #[derive(Debug, clap::Args)]
