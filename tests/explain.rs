@@ -18,13 +18,22 @@ fn pointsman(command: &str) -> Output {
         .expect("the proxy starts")
 }
 
+/// How many samples the pages have at least.
+const MIN_SAMPLES: usize = 11;
+
 /// The beginning of every question here.
 const EXAMPLES: &str =
     "--manifests examples --hostname-override node-a --cluster-cidr 10.128.0.0/16,fd00:10:128::/64 explain";
 
 #[test]
 fn the_samples_are_what_the_program_prints() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/explain.md");
+    let samples: usize = ["docs/explain.md", "docs/at-3-am.md"].map(check_samples).iter().sum();
+    assert!(samples >= MIN_SAMPLES, "the pages have {samples} samples");
+}
+
+/// Compares the samples of a page, or writes them. How many there are.
+fn check_samples(name: &str) -> usize {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let page = fs::read_to_string(&path).expect("the page");
     let mut parts: Vec<String> = page.split("```").map(str::to_owned).collect();
     let mut samples = 0;
@@ -38,13 +47,13 @@ fn the_samples_are_what_the_program_prints() {
         *block = format!("console\n$ pointsman … explain {question}\n{answer}");
         samples += 1;
     }
-    assert!(samples >= 10, "the page has {samples} samples");
     let written = parts.join("```");
     if std::env::var(UPDATE).is_ok_and(|value| value == "1") {
         fs::write(&path, written).expect("the page can be written");
-        return;
+        return samples;
     }
-    assert_eq!(page, written, "docs/explain.md is out of date: run {UPDATE}=1 cargo test --test explain");
+    assert_eq!(page, written, "{name} is out of date: run {UPDATE}=1 cargo test --test explain");
+    samples
 }
 
 #[test]

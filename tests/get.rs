@@ -9,6 +9,9 @@ use std::process::{Command, Output};
 /// Set to 1 to write the samples instead of comparing them.
 const UPDATE: &str = "POINTSMAN_UPDATE_DOCS";
 
+/// How many samples the pages have at least.
+const MIN_SAMPLES: usize = 5;
+
 /// The beginning of every command here.
 const EXAMPLES: &str = "--manifests examples --hostname-override node-a get";
 
@@ -23,7 +26,13 @@ fn pointsman(command: &str) -> Output {
 
 #[test]
 fn the_samples_are_what_the_program_prints() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/get.md");
+    let samples: usize = ["docs/get.md", "docs/at-3-am.md"].map(check_samples).iter().sum();
+    assert!(samples >= MIN_SAMPLES, "the pages have {samples} samples");
+}
+
+/// Compares the samples of a page, or writes them. How many there are.
+fn check_samples(name: &str) -> usize {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let page = fs::read_to_string(&path).expect("the page");
     let mut parts: Vec<String> = page.split("```").map(str::to_owned).collect();
     let mut samples = 0;
@@ -36,13 +45,13 @@ fn the_samples_are_what_the_program_prints() {
         *block = format!("console\n$ pointsman … get {asked}\n{answer}");
         samples += 1;
     }
-    assert!(samples >= 4, "the page has {samples} samples");
     let written = parts.join("```");
     if std::env::var(UPDATE).is_ok_and(|value| value == "1") {
         fs::write(&path, written).expect("the page can be written");
-        return;
+        return samples;
     }
-    assert_eq!(page, written, "docs/get.md is out of date: run {UPDATE}=1 cargo test --test get");
+    assert_eq!(page, written, "{name} is out of date: run {UPDATE}=1 cargo test --test get");
+    samples
 }
 
 #[test]
