@@ -339,6 +339,10 @@ impl World {
         Seen { changes: applied.changes, skipped, lost_flows: compiled.lost_flows }
     }
 
+    pub fn snapshot(&self) -> &crate::state::Snapshot {
+        self.engine.snapshot()
+    }
+
     pub fn cluster(&self) -> &Cluster {
         self.engine.snapshot().cluster()
     }

@@ -29,7 +29,7 @@ mod snapshot;
 mod view;
 
 pub use change_set::ChangeSet;
-pub use claims::Claims;
+pub use claims::{ClaimRule, Claims};
 pub use cluster::{Applied, Cluster};
 #[cfg(test)]
 pub(crate) use compile::compilations;

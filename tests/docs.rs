@@ -66,18 +66,29 @@ fn links_lead_to_files_that_exist() {
 #[test]
 fn options_that_are_named_exist() {
     let program = options(&["--help"]);
-    let replay = options(&["replay", "--help"]);
-    let doctor = options(&["doctor", "--help"]);
-    let explain = options(&["explain", "--help"]);
-    let pages =
-        ["architecture", "at-3-am", "configuration", "dataplane", "health", "metrics", "performance", "take-over"];
+    let [replay, doctor, explain, status, get] =
+        ["replay", "doctor", "explain", "status", "get"].map(|command| options(&[command, "--help"]));
+    let pages = [
+        "architecture",
+        "at-3-am",
+        "configuration",
+        "dataplane",
+        "health",
+        "metrics",
+        "performance",
+        "take-over",
+        "explain",
+        "get",
+    ];
     let pages = pages.map(|page| format!("docs/{page}.md"));
     for page in std::iter::once("README.md").chain(pages.iter().map(String::as_str)) {
         for usage in usages(&read(&root().join(page))) {
-            let known = match usage.split_whitespace().nth(1) {
+            let known = match usage.split_whitespace().filter(|word| *word != "…").nth(1) {
                 Some("replay") => &replay,
                 Some("doctor") => &doctor,
                 Some("explain") => &explain,
+                Some("status") => &status,
+                Some("get") => &get,
                 _ => &program,
             };
             for option in usage.split_whitespace().filter(|word| is_option(word)) {
@@ -85,7 +96,7 @@ fn options_that_are_named_exist() {
                 // An option without a command may belong to either command.
                 let exists = known.contains(option)
                     || (!usage.contains("pointsman")
-                        && (replay.contains(option) || doctor.contains(option) || explain.contains(option)));
+                        && [&replay, &doctor, &explain, &status, &get].iter().any(|known| known.contains(option)));
                 assert!(exists, "{page} names {option} in `{usage}`: there is no such option");
             }
         }

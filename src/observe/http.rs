@@ -2,6 +2,7 @@
 
 mod about;
 mod health;
+mod list;
 mod status;
 
 use std::io;

@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::status;
+use super::{list, status};
 use crate::metrics::{STATE, STATE_SINCE, VERIFIED, process};
 use crate::observe::{ClientCounts, StatusBoard, StatusReport};
 use crate::status::NodeState;
@@ -57,6 +57,7 @@ pub(super) fn router(about: Arc<About>) -> Router {
         .route("/configz", any(configz))
         .route("/flagz", any(flagz))
         .route("/statusz", any(statusz))
+        .route("/listz", get(list::page))
         .with_state(about)
 }
 
