@@ -13,6 +13,7 @@ mod dry_run;
 mod explain;
 mod guards;
 mod kube_proxy;
+mod local_pages;
 mod logging;
 mod output;
 mod pages;
@@ -22,6 +23,7 @@ mod signal;
 mod source;
 mod status;
 mod take_over;
+mod top;
 mod version;
 
 use std::io::{self, Write};
@@ -116,6 +118,7 @@ async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCo
         Some(Subcommand::Explain(asked)) => explain::run(args, asked, progress).await,
         Some(Subcommand::Doctor(doctor)) => doctor::run(args, doctor).await,
         Some(Subcommand::Status) => status::run(args).await,
+        Some(Subcommand::Top(asked)) => top::run(args, asked).await,
         None if !args.dry_run && args.output != OutputFormat::Text => {
             anyhow::bail!("--output has no effect here: give --dry-run as well, or leave --output out")
         }

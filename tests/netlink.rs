@@ -165,8 +165,10 @@ fn programs() -> Vec<Vec<Operation>> {
         masquerade_bit,
         every_node_address: every.iter().copied().collect(),
         affinity_capacity: 65_536,
+        counters: false,
     };
     let all = [
+        Options { counters: true, ..options(LocalPods::Unknown, true, 14, &[]) },
         options(LocalPods::Unknown, false, 0, &[]),
         options(LocalPods::Unknown, true, 31, &Family::ALL),
         options(LocalPods::Interface("eth0".to_owned()), false, 14, &[Family::Ip]),
@@ -275,6 +277,8 @@ fn elements(family: Family, program: &Program) -> Vec<Element> {
                 let source = length.network_with(other).expect("a length of this family");
                 frontends(false).map(|f| Key::Source(f, source)).into()
             }
+            // Packets fill these, and they are not read back.
+            SetName::Counts(..) => Vec::new(),
             SetName::Clients(_) => [addr, other].map(Key::Client).into(),
             SetName::Hairpin => Protocol::ALL.map(|protocol| Key::Hairpin(endpoint, protocol)).into(),
             _ => frontends(node_port).map(Key::Frontend).into(),

@@ -28,6 +28,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         ("doctor", matches!(args.command, Some(Subcommand::Doctor(_)))),
         ("explain", matches!(args.command, Some(Subcommand::Explain(_)))),
         ("status", matches!(args.command, Some(Subcommand::Status))),
+        ("top", matches!(args.command, Some(Subcommand::Top(_)))),
     ];
     let mut given = commands.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
     let command = given.next().unwrap_or(PROXYING);

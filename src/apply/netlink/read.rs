@@ -181,10 +181,7 @@ impl<'a> TableReader<'a> {
         let mut pause = FIRST_RESIZE_PAUSE;
         for _ in 0..MAX_ATTEMPTS_WHILE_RESIZING {
             let mut decoder = ElementDecoder::new(self.family, set);
-            self.dump(NFT_MSG_GETSETELEM, Some(&set.to_string()), |list| {
-                let entries = list.nest(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten();
-                entries.for_each(|(_, entry)| decoder.push(Attributes(entry)));
-            })?;
+            self.entries(set, |entry| decoder.push(entry))?;
             if !decoder.sort_and_find_duplicates() {
                 return Ok(decoder.finish());
             }
@@ -195,6 +192,14 @@ impl<'a> TableReader<'a> {
         Err(Error::other(format!(
             "the kernel resized the set {set} during each of {MAX_ATTEMPTS_WHILE_RESIZING} attempts to read it"
         )))
+    }
+
+    /// Hands over every entry of a set, from a dump, in the kernel's order.
+    pub fn entries(&mut self, set: SetName, mut each: impl FnMut(Attributes<'_>)) -> Result<()> {
+        self.dump(NFT_MSG_GETSETELEM, Some(&set.to_string()), |list| {
+            let entries = list.nest(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten();
+            entries.for_each(|(_, entry)| each(Attributes(entry)));
+        })
     }
 
     /// Dumps the objects of one kind. In messages of every kind the first attribute is the table's name and the second the set's.
