@@ -45,6 +45,9 @@ pub(super) enum TopOrder {
 /// Lines of a terminal that are not rows: the summary, the head, the end.
 const OTHER_LINES: usize = 4;
 
+/// What failed if a line cannot be shown.
+const WRITE: &str = "cannot write to the terminal";
+
 /// Prints the connections: on a terminal again and again, else once, of one interval.
 pub(super) async fn run(args: &Args, top: &TopArgs) -> anyhow::Result<ExitCode> {
     let pages = LocalPages::find(args)?;
@@ -57,7 +60,19 @@ pub(super) async fn run(args: &Args, top: &TopArgs) -> anyhow::Result<ExitCode> 
             () = tokio::time::sleep(top.interval) => {}
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
         }
-        let now = ask(pages).await?;
+        let now = match ask(pages).await {
+            // The proxy may be starting again.
+            Err(error) if is_live => {
+                terminal.clear_screen().context(WRITE)?;
+                terminal.write_line(&format!("{error:#}")).context(WRITE)?;
+                continue;
+            }
+            now => now?,
+        };
+        // Many ask, or a reading takes long: this one is known.
+        if now.read_at_seconds.total_cmp(&before.read_at_seconds).is_eq() {
+            continue;
+        }
         let rates = rates(&before, &now, top.sort);
         match args.output {
             OutputFormat::Json => {
@@ -67,10 +82,10 @@ pub(super) async fn run(args: &Args, top: &TopArgs) -> anyhow::Result<ExitCode> 
             OutputFormat::Text => {
                 let (height, width) = terminal.size();
                 let limit = limit.min(usize::from(height).saturating_sub(OTHER_LINES));
-                terminal.clear_screen().context("cannot write to the terminal")?;
+                terminal.clear_screen().context(WRITE)?;
                 let text = rates.text(limit);
                 for line in text.lines() {
-                    terminal.write_line(&console::truncate_str(line, width.into(), "")).context("cannot write")?;
+                    terminal.write_line(&console::truncate_str(line, width.into(), "")).context(WRITE)?;
                 }
             }
             OutputFormat::Nft => bail!("top prints text or JSON: leave out -o nft, or give -o json"),

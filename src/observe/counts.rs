@@ -1,4 +1,4 @@
-//! The connections of Services, as packets count them in the kernel: read when somebody asks, never for a change.
+//! The connections of Services, as packets count them in the kernel: read on demand, never for a change.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -78,7 +78,10 @@ pub(super) struct FoundSet {
 impl FoundSet {
     /// The set without its elements. `recognised`: the type is the program's, and all elements could be read.
     pub fn contents(&self, recognised: bool) -> SetContents {
-        SetContents { is_map: self.is_map, recognised, capacity: self.capacity }
+        // The kernel gives these a limit once a rule refers to them.
+        let is_counts = matches!(self.known, Some(SetName::Counts(..)));
+        let capacity = self.capacity.filter(|_| !is_counts);
+        SetContents { is_map: self.is_map, recognised, capacity }
     }
 }
 

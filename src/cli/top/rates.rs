@@ -67,8 +67,11 @@ pub(super) fn rates(before: &ConnectionsPage, now: &ConnectionsPage, order: TopO
         total.endpoints += port.endpoints;
         service_ports.push(rates);
     }
-    let busier = |n: usize| move |a: &PortRates, b: &PortRates| b.per_second[n].total_cmp(&a.per_second[n]);
-    let by_total = |a: &PortRates, b: &PortRates| b.connections.cmp(&a.connections);
+    let busier = |n: usize| {
+        move |a: &PortRates, b: &PortRates| {
+            b.per_second[n].total_cmp(&a.per_second[n]).then(b.connections[n].cmp(&a.connections[n]))
+        }
+    };
     service_ports.sort_by(|a, b| {
         let first = match order {
             TopOrder::New => busier(0)(a, b),
@@ -76,8 +79,7 @@ pub(super) fn rates(before: &ConnectionsPage, now: &ConnectionsPage, order: TopO
             TopOrder::Dropped => busier(2)(a, b),
             TopOrder::Name => Ordering::Equal,
         };
-        let then = if order == TopOrder::Name { Ordering::Equal } else { by_total(a, b) };
-        first.then(then).then_with(|| a.service_port.cmp(&b.service_port))
+        first.then_with(|| a.service_port.cmp(&b.service_port))
     });
     Rates { seconds, total, service_ports, full_sets: now.full_sets }
 }
@@ -166,7 +168,7 @@ mod tests {
             let rates = rates(&before, &now, order);
             rates.service_ports.iter().map(|port| port.service_port.clone()).collect::<Vec<_>>().concat()
         };
-        assert_eq!(order(TopOrder::New), "cba");
+        assert_eq!(order(TopOrder::New), "bca");
         assert_eq!(order(TopOrder::Refused), "acb");
         assert_eq!(order(TopOrder::Dropped), "cba");
         assert_eq!(order(TopOrder::Name), "abc");
