@@ -50,6 +50,7 @@ struct Setup {
     node_ports: NodePortAddresses,
     /// The host has the external IP 198.51.100.1.
     has_external_ip: bool,
+    counters: bool,
 }
 
 impl Setup {
@@ -63,6 +64,7 @@ impl Setup {
             masquerade_all: self.masquerade_all,
             masquerade_bit: self.masquerade_bit,
             every_node_address: self.node_ports.unrestricted(),
+            counters: self.counters,
             ..Options::default()
         })
     }
@@ -87,13 +89,14 @@ fn setup() -> impl Strategy<Value = Setup> {
             .prop_map(|text| NodePortAddresses { networks: networks(&[text]), ..NodePortAddresses::default() }),
         1 => Just(NodePortAddresses { primary: false, localhost: Family::ALL.into(), networks: Vec::new() }),
     ];
-    (local_pods, any::<bool>(), prop_oneof![Just(14u8), 0u8..32], node_ports, any::<bool>()).prop_map(
-        |(local_pods, masquerade_all, masquerade_bit, node_ports, has_external_ip)| Setup {
+    (local_pods, any::<bool>(), prop_oneof![Just(14u8), 0u8..32], node_ports, any::<[bool; 2]>()).prop_map(
+        |(local_pods, masquerade_all, masquerade_bit, node_ports, [has_external_ip, counters])| Setup {
             local_pods,
             masquerade_all,
             masquerade_bit,
             node_ports,
             has_external_ip,
+            counters,
         },
     )
 }
