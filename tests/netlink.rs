@@ -190,7 +190,7 @@ fn counts_of_both_families_and_of_node_ports_are_read_and_removed() {
 
             let refused = [((node_port, Counted::Refused), 7)];
             assert_eq!(both.netlink.read_counts(Family::Ip6).expect("counts"), refused.into());
-            let began = std::time::Instant::now();
+            let began = tokio::time::Instant::now();
             let read = both.netlink.read_counts(Family::Ip).expect("counts");
             println!("{MANY} frontends are read in {:?}", began.elapsed());
             let expected = (0..MANY).map(|n| ((web(n), Counted::New), u64::from(n) + 1));

@@ -50,6 +50,9 @@ const WRITE: &str = "cannot write to the terminal";
 
 /// Prints the connections: on a terminal again and again, else once, of one interval.
 pub(super) async fn run(args: &Args, top: &TopArgs) -> anyhow::Result<ExitCode> {
+    if args.output == OutputFormat::Nft {
+        bail!("top prints text or JSON: leave out -o nft, or give -o json");
+    }
     let pages = LocalPages::find(args)?;
     let mut before = ask(pages).await?;
     let terminal = Term::stdout();
@@ -78,8 +81,8 @@ pub(super) async fn run(args: &Args, top: &TopArgs) -> anyhow::Result<ExitCode> 
             OutputFormat::Json => {
                 output::print_text(&format!("{}\n", serde_json::to_string_pretty(&rates.first(limit))?))?;
             }
-            OutputFormat::Text if !is_live => output::print_text(&rates.text(limit))?,
-            OutputFormat::Text => {
+            _ if !is_live => output::print_text(&rates.text(limit))?,
+            _ => {
                 let (height, width) = terminal.size();
                 let limit = limit.min(usize::from(height).saturating_sub(OTHER_LINES));
                 terminal.clear_screen().context(WRITE)?;
@@ -88,7 +91,6 @@ pub(super) async fn run(args: &Args, top: &TopArgs) -> anyhow::Result<ExitCode> 
                     terminal.write_line(&console::truncate_str(line, width.into(), "")).context(WRITE)?;
                 }
             }
-            OutputFormat::Nft => bail!("top prints text or JSON: leave out -o nft, or give -o json"),
         }
         if !is_live {
             return Ok(ExitCode::SUCCESS);

@@ -31,7 +31,7 @@ pub struct ConnectionCounts {
     netlink: Option<Netlink>,
     families: Vec<Family>,
     tally: ConnectionTally,
-    /// When the last reading ended, and how long it took.
+    /// When the last reading ended, and how long it took; `None` if it failed.
     last: Option<(Moment, Duration)>,
     full: usize,
 }
@@ -62,7 +62,7 @@ impl ConnectionCounts {
         }
     }
 
-    /// When the counts were last read.
+    /// When the counts were last read; `None` if they cannot be.
     pub fn read_at(&self) -> Option<Moment> {
         self.last.map(|(at, _)| at)
     }
@@ -85,6 +85,7 @@ impl ConnectionCounts {
                 Ok(read) => counts.extend(read),
                 Err(error) => {
                     tracing::warn!(%error, "the counted connections are not known");
+                    self.last = None;
                     return;
                 }
             }
