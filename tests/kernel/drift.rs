@@ -176,7 +176,9 @@ fn every_kind_of_change_on_a_quiet_node_is_noticed_named_and_repaired() {
         let outage = outage(&world, &proxy, || change(&world));
         until(&proxy, name, || count(&proxy, REPAIRED) == 1);
         let found = line(&proxy, FOUND);
-        assert!(found.contains(expected), "{name}: {found}");
+        // Without the number of elements only a comparison sees these.
+        let is_compared = expected.starts_with("set ") && !requirements::kernel_counts_elements();
+        assert!(found.contains(if is_compared { "differ, " } else { expected }), "{name}: {found}");
         assert!(found.contains(writer()), "{name}: {found}");
         let repaired = line(&proxy, REPAIRED);
         let milliseconds = repaired.split("milliseconds=").nth(1).expect("a time").split(' ').next().expect("a time");
@@ -375,6 +377,10 @@ fn the_reloads_of_a_firewall_manager_are_repaired_each_time_and_told() {
 #[test]
 fn a_program_that_undoes_repairs_is_named_and_the_repairs_slow_down() {
     if !can_hear() {
+        return;
+    }
+    if !requirements::kernel_counts_elements() {
+        requirements::skip("the kernel does not count elements, so comparisons set the pace of these repairs");
         return;
     }
     let Some(world) = World::with_web(&[11, 12, 13]) else { return };
