@@ -31,6 +31,8 @@ mod crashes;
 mod drift;
 #[path = "kernel/drift_costs.rs"]
 mod drift_costs;
+#[path = "kernel/drift_through_nft.rs"]
+mod drift_through_nft;
 #[path = "kernel/drift_with_affinity.rs"]
 mod drift_with_affinity;
 #[path = "kernel/exposition.rs"]
