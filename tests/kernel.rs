@@ -39,6 +39,8 @@ mod drift_with_affinity;
 mod exposition;
 #[path = "kernel/input.rs"]
 mod input;
+#[path = "kernel/invalid_packets.rs"]
+mod invalid_packets;
 #[path = "kernel/loads.rs"]
 mod loads;
 #[path = "kernel/localhost.rs"]
