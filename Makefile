@@ -5,6 +5,7 @@
 #              FLOWS=10000000 TRANSITIONS=20000 say how many at least
 # make image   builds the image archives without a container engine, on Debian and its relatives
 # make dist    builds everything that a release has: images, packages, the chart, bills of materials
+# make book    builds the documentation as a book of HTML pages, and checks its links
 # make kernels runs the tests with packets on other kernels in emulated machines, and writes the table of docs/kernels.md
 # make check   checks formatting, lints, documentation, dependencies and deploy/
 #
@@ -14,7 +15,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 prerequisites = nft=$$(scripts/prerequisites.sh); [ -z "$$nft" ] || export NFT="$$nft"
 
-.PHONY: demo test bench flood image dist kernels check fmt clippy doc deny check-deploy
+.PHONY: demo test bench flood image dist book kernels check fmt clippy doc deny check-deploy
 
 demo:
 	@$(prerequisites); exec scripts/demo.sh
@@ -36,6 +37,9 @@ image:
 
 dist:
 	@scripts/dist.sh
+
+book:
+	@scripts/book.sh
 
 kernels:
 	@scripts/kernels.sh

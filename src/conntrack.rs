@@ -35,10 +35,12 @@ use worker::Worker;
 mod flow;
 mod kernel;
 mod stale;
+mod untranslated;
 mod worker;
 
 pub use flow::Flow;
 pub use kernel::ConntrackSocket;
+pub use untranslated::delete_untranslated;
 
 /// A table of UDP flows.
 pub trait Table: Send + 'static {

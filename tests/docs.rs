@@ -2,6 +2,9 @@
 
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
+#[path = "docs/links.rs"]
+mod links;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,18 +52,6 @@ fn assert_generated(name: &str, expected: &str) {
         return;
     }
     assert_eq!(table, expected, "{name} is out of date: run {UPDATE}=1 cargo test --test docs");
-}
-
-#[test]
-fn links_lead_to_files_that_exist() {
-    for page in pages() {
-        let folder = page.parent().expect("a page is in a folder");
-        for link in links(&read(&page)) {
-            let file = link.split('#').next().unwrap_or_default();
-            let elsewhere = link.contains("://") || link.starts_with("mailto:");
-            assert!(elsewhere || folder.join(file).exists(), "{} links to {link}: no such file", page.display());
-        }
-    }
 }
 
 #[test]
@@ -151,11 +142,6 @@ fn pages() -> Vec<PathBuf> {
     }
     assert!(pages.len() > 8, "the documentation has moved: {pages:?}");
     pages
-}
-
-/// The targets of a page's links.
-fn links(page: &str) -> Vec<&str> {
-    page.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(link, _)| link)).collect()
 }
 
 /// Whether a word is an option, and not a lone dash or a negative number.

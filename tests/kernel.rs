@@ -33,6 +33,8 @@ mod crashes;
 mod drift;
 #[path = "kernel/drift_costs.rs"]
 mod drift_costs;
+#[path = "kernel/drift_through_nft.rs"]
+mod drift_through_nft;
 #[path = "kernel/drift_with_affinity.rs"]
 mod drift_with_affinity;
 #[path = "kernel/explain.rs"]
@@ -43,6 +45,8 @@ mod exposition;
 mod get;
 #[path = "kernel/input.rs"]
 mod input;
+#[path = "kernel/invalid_packets.rs"]
+mod invalid_packets;
 #[path = "kernel/loads.rs"]
 mod loads;
 #[path = "kernel/localhost.rs"]

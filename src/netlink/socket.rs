@@ -68,7 +68,12 @@ impl NetfilterSocket {
     ///
     /// The system refuses one, or the kernel has no netfilter.
     pub fn open() -> Result<Self> {
-        let mut inner = netlink_sys::Socket::new(NETLINK_NETFILTER)?;
+        Self::open_protocol(NETLINK_NETFILTER)
+    }
+
+    /// Opens a socket of another protocol of netlink, whose requests are answered in the same way.
+    pub(super) fn open_protocol(protocol: isize) -> Result<Self> {
+        let mut inner = netlink_sys::Socket::new(protocol)?;
         ports::bind(&mut inner)?;
         // Without these two answers are longer and less precise. With smaller buffers a large batch fails with an error.
         let _ = inner.set_cap_ack(true);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::until;
 use crate::common::manifests::{service, slice_of};
 use crate::common::netns::{Family, Proxy, Transport};
-use crate::drift::{FOUND, REPAIRED, can_hear, count, line, nft, watching};
+use crate::drift::{FOUND, REPAIRED, can_look, count, line, nft, watching};
 use crate::world::{PORT, WEB, World, web};
 
 /// Longer than the tests take, in seconds.
@@ -40,7 +40,7 @@ fn compare(world: &World, proxy: &Proxy, table: &str) {
 
 #[test]
 fn own_commits_with_affinity_and_with_source_ranges_are_no_drift_and_neither_are_clients() {
-    if !can_hear() {
+    if !can_look() {
         return;
     }
     let Some(world) = world() else { return };
@@ -142,7 +142,7 @@ const KINDS: [Kind; 6] = [
 
 #[test]
 fn changes_of_what_frontends_have_of_their_own_are_named_and_repaired() {
-    if !can_hear() {
+    if !can_look() {
         return;
     }
     let Some(world) = world() else { return };

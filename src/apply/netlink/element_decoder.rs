@@ -12,7 +12,6 @@ use super::abi::{
     NFTA_SET_ELEM_EXPIRATION, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA,
     NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
 };
-use super::elements::protocol_number;
 use super::types::{comment, type_of};
 use crate::dataplane::{Element, EndpointId, Family, Field, Key, KeyField, KeyFields, Protocol, SetName, Value};
 use crate::netlink::{Attributes, host_u32};
@@ -175,7 +174,7 @@ fn decode_field(field: Field, bytes: &[u8]) -> Option<KeyField> {
         }),
         Field::L4Proto => {
             let number = *bytes.first()?;
-            KeyField::Protocol(Protocol::ALL.into_iter().find(|protocol| protocol_number(*protocol) == number)?)
+            KeyField::Protocol(Protocol::from_number(number)?)
         }
         Field::Dport | Field::OriginalDport => KeyField::Port(u16::from_be_bytes(bytes.try_into().ok()?)),
         Field::Slot => KeyField::Slot(host_u32(bytes)?),

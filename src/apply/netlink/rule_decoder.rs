@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::abi::*;
-use super::elements::protocol_number;
 use super::rules::address_offset;
 use super::types::type_of;
 use crate::dataplane::{Action, Chain, Condition, Expr, Family, Field, Protocol, Rule, SetName, SizeClass};
@@ -344,7 +343,7 @@ fn condition(family: Family, steps: &[Step<'_>]) -> Option<(Condition, usize)> {
             Some((if *is_equal { Condition::Iifname(name) } else { Condition::IifnameNot(name) }, 2))
         }
         (Source::Meta(NFT_META_L4PROTO), [Step::Compare { is_equal: true, value: [number] }, ..]) => {
-            let protocol = Protocol::ALL.into_iter().find(|protocol| protocol_number(*protocol) == *number)?;
+            let protocol = Protocol::from_number(*number)?;
             Some((Condition::L4Proto(protocol), 2))
         }
         (

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::abi::*;
-use super::elements::{protocol_number, put_verdict};
+use super::elements::put_verdict;
 use super::types::type_of;
 use crate::dataplane::{Action, Condition, Expr, Family, Field, Protocol, Rule, SetName, SizeClass};
 use crate::netlink::{MessageWriter, nfproto};
@@ -226,7 +226,7 @@ impl ExpressionWriter<'_> {
 
     fn l4proto(&mut self, protocol: Protocol) {
         self.load_meta(NFT_META_L4PROTO, NFT_REG_1);
-        self.compare(NFT_CMP_EQ, &[protocol_number(protocol)]);
+        self.compare(NFT_CMP_EQ, &[protocol.number()]);
     }
 
     /// Compares a bit of the connection's state or status with 0.

@@ -84,10 +84,12 @@ impl Node {
 
     fn plain_proxy_command(&self, args: &[&str]) -> Command {
         let mut command = self.host.command(&self.binary);
+        if !args.contains(&"--backend") {
+            command.args(["--backend", &backend()]);
+        }
         command
             .args(args)
             .args(["--hostname-override", NODE_NAME])
-            .args(["--backend", &backend()])
             .arg("--nft")
             .arg(&self.nft)
             .env_remove("KUBECONFIG")
