@@ -41,6 +41,8 @@ mod exposition;
 mod get;
 #[path = "kernel/input.rs"]
 mod input;
+#[path = "kernel/live.rs"]
+mod live;
 #[path = "kernel/loads.rs"]
 mod loads;
 #[path = "kernel/localhost.rs"]
