@@ -63,6 +63,8 @@ impl Setup {
             masquerade_all: self.masquerade_all,
             masquerade_bit: self.masquerade_bit,
             every_node_address: self.node_ports.unrestricted(),
+            // In half of the set-ups: they decide about no packet.
+            counters: self.masquerade_all != self.has_external_ip,
             ..Options::default()
         })
     }

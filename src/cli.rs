@@ -25,6 +25,7 @@ mod signal;
 mod source;
 mod status;
 mod take_over;
+mod top;
 mod version;
 
 use std::io::{self, Write};
@@ -121,6 +122,7 @@ async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCo
         Some(Subcommand::Status(asked)) if asked.all_nodes => fleet::run(args, asked).await,
         Some(Subcommand::Status(_)) => status::run(args).await,
         Some(Subcommand::Get(asked)) => get::run(args, asked, progress).await,
+        Some(Subcommand::Top(asked)) => top::run(args, asked).await,
         None if !args.dry_run && args.output != OutputFormat::Text => {
             anyhow::bail!("--output has no effect here: give --dry-run as well, or leave --output out")
         }

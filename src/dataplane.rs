@@ -10,6 +10,7 @@
 //! derives from these types, so nothing is described twice. Each family has one table, with the same object names in both.
 
 mod chain;
+mod counted;
 mod element;
 mod key;
 mod operation;
@@ -21,6 +22,7 @@ mod set;
 mod tables;
 
 pub use chain::{BaseChain, Chain, ChainName, ChainType, Hook};
+pub use counted::Counted;
 pub use element::{Element, EndpointId, Key, KeyField, KeyFields, Value};
 #[cfg(test)]
 pub(crate) use key::comparisons;

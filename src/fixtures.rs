@@ -115,6 +115,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// `loadBalancerSourceRanges`
+    pub fn source_ranges(mut self, ranges: &[&str]) -> Self {
+        self.0.source_ranges = ranges.iter().map(|range| range.parse().expect("a network")).collect();
+        self
+    }
+
     /// `internalTrafficPolicy: Local`
     pub fn local(mut self) -> Self {
         self.0.internal_traffic_local = true;

@@ -25,6 +25,8 @@ mod cluster;
 mod configuration;
 #[path = "kernel/conntrack.rs"]
 mod conntrack;
+#[path = "kernel/counters.rs"]
+mod counters;
 #[path = "kernel/crashes.rs"]
 mod crashes;
 #[path = "kernel/drift.rs"]

@@ -262,7 +262,7 @@ fn rule_sets(rule: &Rule) -> impl Iterator<Item = SetName> {
         _ => None,
     });
     let map = match &rule.action {
-        Action::DnatTo(_, map) | Action::JumpByMap(_, map) | Action::Forget(map) => Some(*map),
+        Action::DnatTo(_, map) | Action::JumpByMap(_, map) | Action::Forget(map) | Action::Count(map) => Some(*map),
         _ => None,
     };
     conditions.chain(map)

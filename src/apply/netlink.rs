@@ -14,7 +14,7 @@ use std::io;
 use std::time::Duration;
 
 use super::{Backend, Error, Receipt};
-use crate::dataplane::{Element, Family, Frontend, Operation, Outline, TABLE, Tables};
+use crate::dataplane::{Counted, Element, Family, Frontend, Operation, Outline, TABLE, Tables};
 use crate::netlink::NetfilterSocket;
 use encode::EncodedBatch;
 
@@ -24,6 +24,7 @@ pub use trace::{PacketTracer, TraceHop};
 
 mod abi;
 mod commits;
+mod counts;
 mod element_decoder;
 mod elements;
 mod encode;
@@ -120,6 +121,43 @@ impl Netlink {
         let clients = clients.map_err(|error| errors::for_socket(doing, error))?;
         self.socket = Some(socket);
         Ok(clients)
+    }
+
+    /// How many connections each frontend of a family had, as packets counted them; none if nothing counts. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot be asked.
+    pub fn read_counts(&mut self, family: Family) -> Result<BTreeMap<(Frontend, Counted), u64>, Error> {
+        let doing = "reading the counted connections";
+        let mut socket = self.take_socket(doing)?;
+        let counts = counts::read_counts(&mut socket, family, TABLE);
+        let counts = counts.map_err(|error| errors::for_socket(doing, error))?;
+        self.socket = Some(socket);
+        Ok(counts)
+    }
+
+    /// Removes these counts, so that they begin at 0. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses: then all stay.
+    pub fn remove_counts(&mut self, counts: &[(Frontend, Counted)]) -> Result<(), Error> {
+        let doing = "removing counts of connections";
+        let mut all: Vec<Element> =
+            counts.iter().map(|(frontend, counted)| Element::count(*frontend, *counted)).collect();
+        all.sort_unstable();
+        let operations: Vec<Operation> = all.into_iter().map(Operation::delete_element).collect();
+        if operations.is_empty() {
+            return Ok(());
+        }
+        let mut socket = self.take_socket(doing)?;
+        let batch = EncodedBatch::encode(&operations, TABLE, socket.sequence(), Vec::new())
+            .map_err(|n| errors::for_missing_message(doing, &operations[n]))?;
+        let answer = socket.commit(&batch.bytes, batch.first..batch.next());
+        let refused = answer.map_err(|error| errors::for_socket(doing, error))?;
+        self.socket = Some(socket);
+        refused.map_or(Ok(()), |refused| Err(errors::for_refused_message(doing, refused, &batch, &operations)))
     }
 
     /// Encodes a batch as messages, into a buffer that may have been used before. Sends nothing.

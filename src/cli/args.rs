@@ -13,6 +13,7 @@ use super::fleet::StatusArgs;
 use super::get::GetArgs;
 use super::guards::GuardArgs;
 use super::kube_proxy::KubeProxyFlags;
+use super::top::TopArgs;
 use crate::apply::{BackendChoice, BackendOptions};
 use crate::config::{ConfigNote, GoDuration, LogFormat, Settings, parse_go_bool};
 use crate::dataplane::{Family, Options};
@@ -143,6 +144,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "CLIENTS", default_value = "65535", global = true)]
     pub affinity_capacity: NonZeroU32,
 
+    /// Count the new, refused and dropped connections of each Service, for top and for metrics. Costs the first packet of each connection a
+    /// little: see docs/counters.md
+    #[arg(long, global = true)]
+    pub counters: bool,
+
     /// The format of log lines [default: text]
     #[arg(long, value_enum, global = true)]
     pub log_format: Option<LogFormat>,
@@ -186,6 +192,12 @@ pub(super) enum Subcommand {
     /// Asks the local pages (--metrics-bind-address), or with --manifests before the word get computes the same from files. Exit codes:
     /// 0 listed, 2 error.
     Get(GetArgs),
+    /// Show how many connections Services get: new, refused and dropped ones in a second, and their endpoints. A table that refreshes on a
+    /// terminal, else one table
+    ///
+    /// Asks the local pages (--metrics-bind-address) of a proxy that runs with --counters. Exit codes: 0 shown, 2 no answer, or nothing is
+    /// counted.
+    Top(TopArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -357,7 +369,8 @@ impl Args {
     /// The scope with the tables of both families, whatever this host supports.
     pub fn dual_stack(&self) -> Scope {
         let Settings { options, pods_by_node, .. } = &self.settings;
-        let options = Options { affinity_capacity: self.affinity_capacity.get(), ..options.clone() };
+        let affinity_capacity = self.affinity_capacity.get();
+        let options = Options { affinity_capacity, counters: self.counters, ..options.clone() };
         Scope { pods_by_node: *pods_by_node, ..Scope::dual_stack(options) }
     }
 

@@ -29,6 +29,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         ("explain", matches!(args.command, Some(Subcommand::Explain(_)))),
         ("status", matches!(args.command, Some(Subcommand::Status(_)))),
         ("get", matches!(args.command, Some(Subcommand::Get(_)))),
+        ("top", matches!(args.command, Some(Subcommand::Top(_)))),
     ];
     let mut given = commands.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
     let command = given.next().unwrap_or(PROXYING);

@@ -22,6 +22,7 @@ use super::rule::{Action, Condition, Expr, Rule};
 use super::set::{EndpointList, PrefixLength, SetName, SizeClass};
 
 mod affinity;
+mod counting;
 
 /// The number of draws from a class before the last, biased one.
 ///
@@ -51,6 +52,8 @@ pub struct Options {
     /// The maximum number of clients that one frontend with session affinity remembers. Further clients are balanced as without affinity,
     /// until others expire.
     pub affinity_capacity: u32,
+    /// Whether packets count the connections of each frontend.
+    pub counters: bool,
 }
 
 /// The optional parts of the program that a cluster needs.
@@ -98,6 +101,7 @@ impl Default for Options {
             masquerade_bit: 14,
             every_node_address: BTreeSet::new(),
             affinity_capacity: Self::KERNEL_AFFINITY_CAPACITY,
+            counters: false,
         }
     }
 }
@@ -180,7 +184,8 @@ impl Program {
             chains.extend(checking_sources(family, &parts.sources));
         }
         chains.extend(hooks(family, options));
-        Self { sets: SetName::CONSTANT.into_iter().chain(parts.sets()).collect(), chains }
+        let program = Self { sets: SetName::CONSTANT.into_iter().chain(parts.sets()).collect(), chains };
+        if options.counters { counting::counting(family, program) } else { program }
     }
 }
 
@@ -191,11 +196,15 @@ impl Program {
 fn pick(family: Family, list: EndpointList, class: SizeClass) -> Chain {
     let map = SetName::Endpoints(list);
     let draw = |class| Rule::new(family, Action::DnatTo(Expr::key_of(map).random_slot(class), map));
-    let rules = match class.halved() {
+    Chain::regular(pick_name(list, class), draws(class, draw))
+}
+
+/// The rules that draw slots of a class, one after the other, until one is filled. The last of several cannot miss.
+fn draws(class: SizeClass, draw: impl Fn(SizeClass) -> Rule) -> Vec<Rule> {
+    match class.halved() {
         Some(half) => (0..UNBIASED_DRAWS).map(|_| draw(class)).chain([draw(half)]).collect(),
         None => vec![draw(class)],
-    };
-    Chain::regular(pick_name(list, class), rules)
+    }
 }
 
 fn pick_name(list: EndpointList, class: SizeClass) -> ChainName {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use super::counted::Counted;
 use super::key::{Family, Frontend, Protocol};
 
 /// A set or map of the program.
@@ -59,6 +60,8 @@ pub enum SetName {
     EndpointsById(EndpointList),
     /// The clients of one frontend, each with the id of its endpoint. Packets add elements, which expire.
     Clients(Frontend),
+    /// How many connections each frontend had: of NodePorts, or of addresses. Packets add elements, each with a counter.
+    Counts(Counted, bool),
 }
 
 /// A step of session affinity that each frontend does in a chain of its own.
@@ -128,7 +131,7 @@ pub struct SetDefinition {
     pub verdict: bool,
     /// Whether elements are ranges.
     pub interval: bool,
-    /// Whether packets add elements, which expire.
+    /// Whether packets add elements. Those of a map expire.
     pub dynamic: bool,
 }
 
@@ -187,7 +190,9 @@ impl SetName {
             Self::Slots(list, _) | Self::AffinitySlots(list, _) => {
                 (if list.is_node_port() { NODE_PORT } else { FRONTEND }, &[], false)
             }
-            Self::AffinityChains(_, node_port) => (if node_port { NODE_PORT } else { FRONTEND }, &[], false),
+            Self::AffinityChains(_, node_port) | Self::Counts(_, node_port) => {
+                (if node_port { NODE_PORT } else { FRONTEND }, &[], false)
+            }
             Self::AllowedSources(_) => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Saddr], &[], false),
             Self::Hairpin => (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], &[], false),
             Self::Endpoints(list) => (list.numbered_key(), ENDPOINT, false),
@@ -229,9 +234,9 @@ impl SetName {
         }
     }
 
-    /// Whether only packets add elements, which expire.
+    /// Whether only packets add elements.
     pub fn is_dynamic(self) -> bool {
-        matches!(self, Self::Clients(_))
+        matches!(self, Self::Clients(_) | Self::Counts(..))
     }
 }
 
@@ -396,6 +401,8 @@ impl fmt::Display for SetName {
             Self::EndpointIds(list) => return write!(f, "{}endpoint-ids", list.prefix()),
             Self::EndpointsById(list) => return write!(f, "{}endpoints-by-id", list.prefix()),
             Self::Clients(frontend) => return write!(f, "clients-{}", FrontendName(*frontend)),
+            Self::Counts(counted, false) => return write!(f, "{}-connections", counted.name()),
+            Self::Counts(counted, true) => return write!(f, "nodeport-{}-connections", counted.name()),
         })
     }
 }
@@ -435,7 +442,8 @@ impl FromStr for SetName {
         let affinity = EndpointList::ALL.into_iter().flat_map(Self::affinity);
         let chains = [false, true].into_iter().flat_map(Self::affinity_chains);
         let others = Self::CONSTANT.into_iter().chain([Self::Firewalled]).chain(affinity).chain(chains);
-        others.into_iter().find(|set| set.to_string() == text).ok_or(())
+        let mut others = others.chain(Counted::sets());
+        others.find(|set| set.to_string() == text).ok_or(())
     }
 }
 
@@ -493,6 +501,7 @@ mod tests {
         let chains = [false, true].into_iter().flat_map(SetName::affinity_chains);
         let sources = [0, 1, 24, 32, 128].into_iter().map(|bits| SetName::AllowedSources(PrefixLength(bits)));
         let others = [SetName::Firewalled, SetName::InternalAffinity].into_iter().chain(sources).chain(slots);
+        let others = others.chain(Counted::sets());
         for set in SetName::CONSTANT.into_iter().chain(others).chain(affinity).chain(clients).chain(chains) {
             assert_eq!(set.to_string().parse(), Ok(set));
         }

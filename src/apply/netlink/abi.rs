@@ -82,6 +82,7 @@ pub const NFTA_SET_ELEM_DATA: u16 = 2;
 pub const NFTA_SET_ELEM_FLAGS: u16 = 3;
 pub const NFTA_SET_ELEM_EXPIRATION: u16 = 5;
 pub const NFTA_SET_ELEM_USERDATA: u16 = 6;
+pub const NFTA_SET_ELEM_EXPR: u16 = 7;
 pub const NFTA_SET_ELEM_KEY_END: u16 = 10;
 pub const NFT_SET_ELEM_INTERVAL_END: u32 = 0x1;
 
@@ -95,6 +96,8 @@ pub const NFT_GOTO: i32 = -4;
 pub const NFT_RETURN: i32 = -5;
 /// The type of a verdict map's data.
 pub const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
+
+pub const NFTA_COUNTER_PACKETS: u16 = 2;
 
 pub const NFTA_EXPR_NAME: u16 = 1;
 pub const NFTA_EXPR_DATA: u16 = 2;
@@ -157,6 +160,8 @@ pub const NFTA_DYNSET_OP: u16 = 3;
 pub const NFTA_DYNSET_SREG_KEY: u16 = 4;
 pub const NFTA_DYNSET_SREG_DATA: u16 = 5;
 pub const NFTA_DYNSET_TIMEOUT: u16 = 6;
+pub const NFTA_DYNSET_EXPR: u16 = 7;
+pub const NFT_DYNSET_OP_ADD: u32 = 0;
 pub const NFT_DYNSET_OP_UPDATE: u32 = 1;
 pub const NFT_DYNSET_OP_DELETE: u32 = 2;
 

@@ -147,6 +147,12 @@ impl ElementDecoder {
     }
 }
 
+/// The key of an entry of a set; `None` if it is not as the program would write it.
+pub(super) fn decode_key(family: Family, set: SetName, entry: Attributes<'_>) -> Option<Key> {
+    let key = entry.nest(NFTA_SET_ELEM_KEY)?.find(NFTA_DATA_VALUE)?;
+    Key::from_fields(family, set, &decode_fields(family, set.definition().key, key)?)
+}
+
 /// Decodes fields; `None` if their length is wrong, or a protocol is none of Services.
 fn decode_fields(family: Family, definition: &[Field], mut bytes: &[u8]) -> Option<KeyFields> {
     let mut decoded = KeyFields::default();

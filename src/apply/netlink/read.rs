@@ -99,7 +99,10 @@ pub(super) struct FoundSet {
 impl FoundSet {
     /// The set without its elements. `recognised`: the type is the program's, and all elements could be read.
     pub fn contents(&self, recognised: bool) -> SetContents {
-        SetContents { is_map: self.is_map, recognised, capacity: self.capacity }
+        // The kernel gives these a limit once a rule refers to them.
+        let is_counts = matches!(self.known, Some(SetName::Counts(..)));
+        let capacity = self.capacity.filter(|_| !is_counts);
+        SetContents { is_map: self.is_map, recognised, capacity }
     }
 }
 
@@ -207,10 +210,7 @@ impl<'a> TableReader<'a> {
         let mut pause = FIRST_RESIZE_PAUSE;
         for _ in 0..MAX_ATTEMPTS_WHILE_RESIZING {
             let mut decoder = ElementDecoder::new(self.family, set);
-            self.dump(NFT_MSG_GETSETELEM, Some(&set.to_string()), |list| {
-                let entries = list.nest(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten();
-                entries.for_each(|(_, entry)| decoder.push(Attributes(entry)));
-            })?;
+            self.entries(set, |entry| decoder.push(entry))?;
             if !decoder.sort_and_find_duplicates() {
                 return Ok(decoder);
             }
@@ -221,6 +221,14 @@ impl<'a> TableReader<'a> {
         Err(Error::other(format!(
             "the kernel resized the set {set} during each of {MAX_ATTEMPTS_WHILE_RESIZING} attempts to read it"
         )))
+    }
+
+    /// Hands over every entry of a set, from a dump, in the kernel's order.
+    pub fn entries(&mut self, set: SetName, mut each: impl FnMut(Attributes<'_>)) -> Result<()> {
+        self.dump(NFT_MSG_GETSETELEM, Some(&set.to_string()), |list| {
+            let entries = list.nest(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten();
+            entries.for_each(|(_, entry)| each(Attributes(entry)));
+        })
     }
 
     /// Dumps the objects of one kind. In messages of every kind the first attribute is the table's name and the second the set's.

@@ -288,8 +288,8 @@ impl<T: PacketTable> PacketWalk<'_, T> {
                     }
                 }
             }
-            // A map of clients matters for the next connection only.
-            Action::Forget(_) => onward.next(state, trace),
+            // A map of clients matters for the next connection only, and a count for none.
+            Action::Forget(_) | Action::Count(_) => onward.next(state, trace),
             Action::SetMark(bit) => onward.next(PacketState { mark: state.mark | bit, ..state }, trace),
             Action::ClearMarkAndMasquerade(bit) => {
                 let state = PacketState { mark: state.mark ^ bit, masqueraded: true, ..state };

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::metrics::HEALTHZ;
-use crate::observe::{AffinityFrontends, ClientCounts};
+use crate::observe::{AffinityFrontends, ClientCounts, ConnectionCounts};
 use crate::watch::Connection;
 use jiff::Timestamp;
 use metrics::counter;
@@ -65,6 +65,8 @@ fn about(metrics: PrometheusHandle) -> Pages {
         board: good().board().clone(),
         metrics,
         clients: Mutex::new(ClientCounts::new(&[], AffinityFrontends::default(), 0)),
+        connections: Mutex::new(ConnectionCounts::new(&[], false)),
+        has_counters: false,
         configuration,
         command_line,
         started: Timestamp::now(),
