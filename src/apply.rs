@@ -22,7 +22,8 @@ mod nft;
 pub use any_backend::{AnyBackend, BackendChoice, BackendOptions};
 pub use memory::MemoryKernel;
 pub use netlink::{
-    CommitListener, ForeignChain, ForeignHook, ForeignNews, ForeignRule, ForeignTable, Netlink, Removal,
+    CommitListener, ForeignChain, ForeignHook, ForeignNews, ForeignRule, ForeignTable, Netlink, PacketTracer, Removal,
+    TraceHop,
 };
 pub use nft::{Nft, encode};
 

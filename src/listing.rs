@@ -3,6 +3,7 @@
 //! Pure, so that a running proxy and a command that reads manifests list the same.
 
 mod cursor;
+mod make;
 mod rows;
 mod select;
 mod table;

@@ -47,6 +47,8 @@ mod get;
 mod input;
 #[path = "kernel/invalid_packets.rs"]
 mod invalid_packets;
+#[path = "kernel/live.rs"]
+mod live;
 #[path = "kernel/loads.rs"]
 mod loads;
 #[path = "kernel/localhost.rs"]

@@ -20,6 +20,7 @@ use encode::EncodedBatch;
 
 pub use commits::{CommitListener, ForeignNews};
 pub use foreign::{ForeignChain, ForeignHook, ForeignRule, ForeignTable, Removal};
+pub use trace::{PacketTracer, TraceHop};
 
 mod abi;
 mod commits;
@@ -36,6 +37,7 @@ mod rule_decoder;
 mod rules;
 mod self_test;
 mod table;
+mod trace;
 mod types;
 
 /// Up to this length a batch is sent in the calling task, which takes microseconds. A longer one would hold up other tasks.

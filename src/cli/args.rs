@@ -226,6 +226,11 @@ pub(super) struct ExplainArgs {
     /// The moment in the journal: a time (RFC 3339), or after this number of events [default: the end of the journal]
     #[arg(long, value_name = "TIME|N", requires = "journal")]
     pub at: Option<ReadUntil>,
+
+    /// Also wait for such a connection and follow its first packet through all tables of the kernel, up to 30 s or --timeout. Needs
+    /// Linux 5.12 and the client's address in --from, or --from node
+    #[arg(long, conflicts_with = "journal")]
+    pub live: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! `pointsman explain`: what becomes of a packet on this node, and why.
 
 mod foreign;
+mod live;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,6 +18,7 @@ use crate::diff::{Acknowledged, Plan, diff};
 use crate::engine::Engine;
 use crate::explain::{Destination, Ruleset, Sender, Verdict, explain, json, text};
 use foreign::ForeignChains;
+use live::LiveWay;
 
 /// Where the objects come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +38,16 @@ pub(super) async fn run(args: &Args, asked: &ExplainArgs, progress: &Progress) -
     let destination = Destination::parse(&asked.destination).map_err(anyhow::Error::msg)?;
     let sender = Sender::parse(&asked.from).map_err(anyhow::Error::msg)?;
     let source = EventSource::choose(args, asked)?;
+    if asked.live {
+        live::check_sender(&sender)?;
+    }
     // Manifests may be those of another node: only where a kernel is asked for it is read.
     let default = if source == EventSource::ApiServer { Against::Kernel } else { Against::Empty };
     let mut backend = match args.against.unwrap_or(default) {
         Against::Kernel => Some(AnyBackend::open_for_reading(&args.backend_options()).await?),
+        Against::Empty if asked.live => {
+            bail!("--live reads the kernel: leave out --against empty, and give --against kernel with --manifests")
+        }
         Against::Empty => None,
     };
     let engine = match &asked.journal {
@@ -61,17 +69,23 @@ pub(super) async fn run(args: &Args, asked: &ExplainArgs, progress: &Progress) -
     };
     let snapshot = engine.snapshot();
     let explanation = explain(snapshot, &ruleset, &packet, &host);
+    let live = match asked.live {
+        true => Some(LiveWay::follow(&packet, args.timeout.unwrap_or(live::DEFAULT_WAIT)).await?),
+        false => None,
+    };
     let printed = match args.output {
         OutputFormat::Json => {
             let mut answer = json(&explanation, snapshot, &ruleset);
             answer["check"] = check.as_ref().map_or(serde_json::Value::Null, |plan| plan.operations.len().into());
             answer["foreign"] = foreign.as_ref().map_or(serde_json::Value::Null, ForeignChains::json);
+            answer["live"] = live.as_ref().map_or(serde_json::Value::Null, |live| live.json(&ruleset));
             format!("{answer:#}\n")
         }
         _ => {
+            let live = live.as_ref().map_or_else(String::new, |live| live.text(&ruleset));
             let foreign = foreign.as_ref().map_or_else(String::new, ForeignChains::text);
             let fix = explanation.fix(snapshot).map_or_else(String::new, |fix| format!("FIX       {fix}\n"));
-            format!("{}{}{foreign}{fix}", text(&explanation, snapshot, &ruleset), source.checked(check.as_ref()))
+            format!("{}{}{foreign}{fix}{live}", text(&explanation, snapshot, &ruleset), source.checked(check.as_ref()))
         }
     };
     output::print_text(&printed)?;

@@ -13,6 +13,8 @@ use super::types::type_of;
 use crate::dataplane::{Action, Condition, Expr, Family, Field, Protocol, Rule, SetName, SizeClass};
 use crate::netlink::{MessageWriter, nfproto};
 
+pub(super) mod traced;
+
 /// Writes the expressions of a rule as entries of a list.
 pub(super) fn put(out: &mut MessageWriter, rule: &Rule) {
     let mut expressions = ExpressionWriter { out, family: rule.family };
