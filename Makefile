@@ -6,6 +6,8 @@
 # make image   builds the image archives without a container engine, on Debian and its relatives
 # make dist    builds everything that a release has: images, packages, the chart, bills of materials
 # make kernels runs the tests with packets on other kernels in emulated machines, and writes the table of docs/kernels.md
+# make mutants changes the program in one place at a time, and names the changes that no test notices; takes hours
+#              FILE='src/diff/**' SHARD=0/20 run a part (tests/README.md)
 # make check   checks formatting, lints, documentation, dependencies and deploy/
 #
 # demo and test install or report missing packages first (scripts/prerequisites.sh).
@@ -14,7 +16,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 prerequisites = nft=$$(scripts/prerequisites.sh); [ -z "$$nft" ] || export NFT="$$nft"
 
-.PHONY: demo test bench flood image dist kernels check fmt clippy doc deny check-deploy
+.PHONY: demo test bench flood image dist kernels mutants check fmt clippy doc deny check-deploy
 
 demo:
 	@$(prerequisites); exec scripts/demo.sh
@@ -39,6 +41,13 @@ dist:
 
 kernels:
 	@scripts/kernels.sh
+
+# A file or folder of src, and a part of the changes there.
+FILE ?=
+SHARD ?=
+
+mutants:
+	@scripts/mutants.sh $(if $(FILE),--file '$(FILE)') $(if $(SHARD),--shard $(SHARD) --sharding round-robin)
 
 check: fmt clippy doc deny check-deploy
 
