@@ -260,3 +260,16 @@ fn without_session_affinity_the_ids_of_endpoints_that_stay_are_left_for_a_while(
         );
     }
 }
+
+#[test]
+fn a_node_port_whose_clients_keep_their_endpoints_from_now_on_serves_packets_that_have_passed_the_new_look_up() {
+    let mut timed = Timed::with([
+        service("shop/web").node_port(30002).into(),
+        slice("shop/web-1").endpoints("10.1.0.1 R r").into(),
+    ]);
+    let changed = timed.after(service("shop/web").node_port(30002).affinity(60));
+    let left = "delete nodeport-slots-1 { tcp . 30002 }".to_owned();
+    assert!(!changed.contains(&left), "{changed:#?}");
+    let later = timed.pass(GRACE);
+    assert!(later.iter().any(|(operations, _)| operations.contains(&left)), "{later:#?}");
+}
