@@ -7,6 +7,8 @@
 # make dist    builds everything that a release has: images, packages, the chart, bills of materials
 # make book    builds the documentation as a book of HTML pages, and checks its links
 # make kernels runs the tests with packets on other kernels in emulated machines, and writes the table of docs/kernels.md
+# make mutants changes the program in one place at a time, and names the changes that no test notices; takes hours
+#              FILE='src/diff/**' SHARD=0/20 run a part (tests/README.md)
 # make check   checks formatting, lints, documentation, dependencies and deploy/
 #
 # demo and test install or report missing packages first (scripts/prerequisites.sh).
@@ -15,7 +17,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 prerequisites = nft=$$(scripts/prerequisites.sh); [ -z "$$nft" ] || export NFT="$$nft"
 
-.PHONY: demo test bench flood image dist book kernels check fmt clippy doc deny check-deploy
+.PHONY: demo test bench flood image dist book kernels mutants check fmt clippy doc deny check-deploy
 
 demo:
 	@$(prerequisites); exec scripts/demo.sh
@@ -43,6 +45,13 @@ book:
 
 kernels:
 	@scripts/kernels.sh
+
+# A file or folder of src, and a part of the changes there.
+FILE ?=
+SHARD ?=
+
+mutants:
+	@scripts/mutants.sh $(if $(FILE),--file '$(FILE)') $(if $(SHARD),--shard $(SHARD) --sharding round-robin)
 
 check: fmt clippy doc deny check-deploy
 

@@ -450,7 +450,13 @@ mod tests {
 
     #[test]
     fn a_forgotten_table_takes_what_it_holds_along() {
-        let left = world().acknowledged().without_table(Family::Ip);
+        let mut held = world().acknowledged();
+        for frontend in held.frontends.keys() {
+            held.leftovers.insert(*frontend, Arc::default());
+        }
+        held.shared_leftovers = held.shared.iter().map(|shared| (*shared, 1_u64)).collect();
+        let left = held.without_table(Family::Ip);
+        assert!(left.leftovers.keys().eq(left.frontends.keys()) && left.shared_leftovers.keys().eq(&left.shared));
         assert_eq!(left.frontends.keys().collect::<Vec<_>>(), [&frontend("fd00:96::1 80/tcp")]);
         assert_eq!(left.shared.len(), 1);
         assert_eq!((left.has_table(Family::Ip), left.has_table(Family::Ip6)), (false, true));

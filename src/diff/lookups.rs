@@ -209,6 +209,40 @@ mod tests {
     }
 
     #[test]
+    fn a_class_goes_at_once_as_the_order_of_its_own_list_says() {
+        use EndpointList::{Any, Local};
+        let order = [3, 2, 1].map(|n| (Local, class(n))).to_vec();
+        for set in [SetName::Slots as fn(EndpointList, SizeClass) -> SetName, SetName::AffinitySlots] {
+            let features = ProgramFeatures { classes: order.clone(), affinity: order.clone(), ..Default::default() };
+            let order = LookupOrder { features: &features, is_settled: true };
+            let goes = |gate, wanted: [SetName; 2]| order.goes_at_once(gate, &[].iter(), &wanted.iter());
+            assert!(goes(set(Local, class(2)), [set(Any, class(3)), set(Local, class(1))]));
+            assert!(!goes(set(Local, class(2)), [set(Any, class(1)), set(Local, class(3))]));
+        }
+    }
+
+    #[test]
+    fn the_classes_of_a_list_without_endpoints_go_if_what_leads_there_stays() {
+        use EndpointList::{Any, Local, NodeportAny, NodeportLocal};
+        let leads: [(SetName, &[EndpointList]); 5] = [
+            (SetName::External, &[Any]),
+            (SetName::ExternalLocal, &[Any, Local]),
+            (SetName::Nodeports, &[NodeportAny]),
+            (SetName::NodeportsLocal, &[NodeportAny, NodeportLocal]),
+            (SetName::RejectServices, &[]),
+        ];
+        for (gate, lists) in leads {
+            for list in EndpointList::ALL {
+                assert_eq!(
+                    goes(SetName::Slots(list, class(1)), &[gate], true),
+                    lists.contains(&list),
+                    "{gate} {list:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn the_class_of_a_list_waits_for_packets_if_clients_keep_their_endpoints_from_now_on() {
         let gates = [(SetName::External, EndpointList::Any), (SetName::NodeportsLocal, EndpointList::NodeportLocal)];
         for (gate, list) in gates {

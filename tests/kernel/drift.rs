@@ -89,7 +89,17 @@ pub fn nft(world: &World, commands: &str) {
 }
 
 /// A kind of change: its name, what makes it, and what the log says of it.
-type Kind = (&'static str, fn(&World), &'static str);
+pub type Kind = (&'static str, fn(&World), &'static str);
+
+/// Starts a proxy, makes a change, and waits until it is repaired. Returns the proxy, the line of its log about the change, and for how long
+/// the Service did not answer.
+pub fn repaired(world: &World, (name, change, _): Kind) -> (Proxy, String, Duration) {
+    let proxy = watching(world, &[]);
+    let outage = outage(world, &proxy, || change(world));
+    until(&proxy, name, || count(&proxy, REPAIRED) == 1);
+    let found = line(&proxy, FOUND);
+    (proxy, found, outage)
+}
 
 const KINDS: [Kind; 13] = [
     ("flush of the ruleset", |world| nft(world, "flush ruleset"), "table ip pointsman is missing"),
@@ -171,11 +181,8 @@ fn every_kind_of_change_on_a_quiet_node_is_noticed_named_and_repaired() {
     }
     let Some(world) = World::with_web(&[11, 12, 13]) else { return };
     println!("| Change | said in the log after | answers again after |\n|---|---|---|");
-    for (name, change, expected) in KINDS {
-        let proxy = watching(&world, &[]);
-        let outage = outage(&world, &proxy, || change(&world));
-        until(&proxy, name, || count(&proxy, REPAIRED) == 1);
-        let found = line(&proxy, FOUND);
+    for kind @ (name, _, expected) in KINDS {
+        let (proxy, found, outage) = repaired(&world, kind);
         // Without the number of elements only a comparison sees these.
         let is_compared = expected.starts_with("set ") && !requirements::kernel_counts_elements();
         assert!(found.contains(if is_compared { " differ" } else { expected }), "{name}: {found}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::until;
 use crate::common::manifests::{service, slice_of};
 use crate::common::netns::{Family, Proxy, Transport};
-use crate::drift::{FOUND, REPAIRED, can_look, count, line, nft, watching};
+use crate::drift::{FOUND, Kind, can_look, count, nft, repaired, watching};
 use crate::world::{PORT, WEB, World, web};
 
 /// Longer than the tests take, in seconds.
@@ -83,9 +83,6 @@ fn listed(world: &World, object: &[&str], text: &str) -> String {
         .to_owned()
 }
 
-/// A kind of change: its name, what makes it, and what the log says of it.
-type Kind = (&'static str, fn(&World), &'static str);
-
 const KINDS: [Kind; 6] = [
     (
         "a chain of a frontend deleted",
@@ -146,11 +143,8 @@ fn changes_of_what_frontends_have_of_their_own_are_named_and_repaired() {
         return;
     }
     let Some(world) = world() else { return };
-    for (name, change, expected) in KINDS {
-        let proxy = watching(&world, &[]);
-        change(&world);
-        until(&proxy, name, || count(&proxy, REPAIRED) == 1);
-        let found = line(&proxy, FOUND);
+    for kind @ (name, _, expected) in KINDS {
+        let (proxy, found, _) = repaired(&world, kind);
         // A comparison of everything that comes before the look names the frontends of elements, and chains as the look does.
         let is_element = expected.starts_with("set ") && found.contains("the elements of");
         assert!(found.contains(expected) || is_element, "{name}: {found}");

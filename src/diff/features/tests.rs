@@ -54,6 +54,10 @@ fn source_ranges_go_with_their_last_frontend() {
     counts.remove([SetName::Firewalled, short, long].into_iter());
     assert_eq!(lengths(&counts), (true, vec![24]));
     counts.remove([SetName::Firewalled, SetName::External, long].into_iter());
+    // Another program deleted its sources.
+    counts.add([SetName::Firewalled].into_iter());
+    assert_eq!(lengths(&counts), (true, vec![]));
+    counts.remove([SetName::Firewalled].into_iter());
     let held = ProgramFeatures { firewall: true, sources: ["24".parse().unwrap()].into(), ..Default::default() };
     assert_eq!(needed(&held, &counts, &upcoming), ProgramFeatures::default());
 }

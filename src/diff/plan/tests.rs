@@ -321,3 +321,26 @@ fn what_checks_sources_comes_with_the_first_service_that_has_ranges_and_goes_wit
     assert_eq!(go[..8], expected.concat());
     assert_eq!(go[8..], ["delete set ip pointsman allowed-sources-24", "delete set ip pointsman firewalled"]);
 }
+
+#[test]
+fn the_bound_of_a_new_frontend_is_near_what_it_takes() {
+    let addrs: Vec<String> = (1..=100).map(|n| format!("10.1.0.{n}")).collect();
+    let addrs: Vec<&str> = addrs.iter().map(String::as_str).collect();
+    let web = || service("shop/web").load_balancer_ips(&["203.0.113.5"]).source_ranges(&["192.0.2.0/25", "10.0.0.0/8"]);
+    for web in [web(), web().affinity(60)] {
+        // What others have already is no part of it.
+        let other = service("shop/other").ips(&["10.96.0.2"]).load_balancer_ips(&["203.0.113.6"]).affinity(60);
+        let slices = ["shop/web-1", "shop/other-1"].map(|name| Event::from(slice(name).ready(&addrs)));
+        let mut world =
+            World::with([other.source_ranges(&["192.0.2.0/25", "10.0.0.0/8"]).into()].into_iter().chain(slices));
+        world.apply(web);
+        let plan = world.plan();
+        for at in ["10.96.0.1 80/tcp", "203.0.113.5 80/tcp"].map(frontend) {
+            let addr = at.addr.to_string();
+            let of_frontend = |text: &String| text.contains(&format!("{addr} ")) || text.contains(&format!("{addr}-"));
+            let taken = plan.operations.iter().map(ToString::to_string).filter(of_frontend).count();
+            let bound = super::size(world.desired().frontends[&at].winner());
+            assert!((taken..=taken + 20).contains(&bound), "{at}: {taken} operations, bounded by {bound}");
+        }
+    }
+}

@@ -224,6 +224,44 @@ fn a_large_tail_is_deleted_in_slices() {
 }
 
 #[test]
+fn plans_that_leave_nothing_are_not_remembered() {
+    let mut timed = Timed::with([small(1).into(), small_slice(1, 1).into()]);
+    for n in 2..=20 {
+        timed.world.apply(small(n));
+        timed.world.apply(small_slice(n, 1));
+        timed.commit();
+    }
+    assert_eq!(timed.world.engine.tail.waiting(), 0);
+    timed.world.apply(small_slice(1, 2).endpoints("10.1.1.9 R r"));
+    timed.commit();
+    timed.world.apply(small_slice(1, 2));
+    timed.commit();
+    assert_ne!(timed.world.engine.tail.waiting(), 0);
+}
+
+#[test]
+fn without_session_affinity_the_ids_of_endpoints_that_stay_are_left_for_a_while() {
+    let by_id =
+        |operations: &[String]| operations.iter().filter(|it| it.starts_with("delete endpoints-by-id ")).count();
+    for (endpoints, gone_at_once) in [("10.1.0.1 R r, 10.1.0.2 R r", 1), ("10.1.0.8 R r, 10.1.0.9 R r", 0), ("", 3)] {
+        // Another one keeps the sets.
+        let other = service("shop/other").ips(&["10.96.0.2"]).affinity(60);
+        let of_other = slice("shop/other-1").ready(&["10.1.9.1", "10.1.9.2", "10.1.9.3"]);
+        let web = [service("shop/web").affinity(60).into(), web(3).into()];
+        let mut timed = Timed::with([other.into(), of_other.into()].into_iter().chain(web));
+        timed.world.apply(slice("shop/web-1").endpoints(endpoints));
+        let operations = timed.after(service("shop/web"));
+        assert_eq!(by_id(&operations), gone_at_once, "{endpoints}: {operations:#?}");
+        let later = timed.pass(GRACE * 3);
+        assert_eq!(
+            later.iter().map(|(operations, _)| by_id(operations)).sum::<usize>(),
+            3 - gone_at_once,
+            "{endpoints}"
+        );
+    }
+}
+
+#[test]
 fn a_node_port_whose_clients_keep_their_endpoints_from_now_on_serves_packets_that_have_passed_the_new_look_up() {
     let mut timed = Timed::with([
         service("shop/web").node_port(30002).into(),
