@@ -69,8 +69,18 @@ fn options_that_are_named_exist() {
     let replay = options(&["replay", "--help"]);
     let doctor = options(&["doctor", "--help"]);
     let explain = options(&["explain", "--help"]);
-    let pages =
-        ["architecture", "at-3-am", "configuration", "dataplane", "health", "metrics", "performance", "take-over"];
+    let top = options(&["top", "--help"]);
+    let pages = [
+        "architecture",
+        "at-3-am",
+        "configuration",
+        "counters",
+        "dataplane",
+        "health",
+        "metrics",
+        "performance",
+        "take-over",
+    ];
     let pages = pages.map(|page| format!("docs/{page}.md"));
     for page in std::iter::once("README.md").chain(pages.iter().map(String::as_str)) {
         for usage in usages(&read(&root().join(page))) {
@@ -78,6 +88,7 @@ fn options_that_are_named_exist() {
                 Some("replay") => &replay,
                 Some("doctor") => &doctor,
                 Some("explain") => &explain,
+                Some("top") => &top,
                 _ => &program,
             };
             for option in usage.split_whitespace().filter(|word| is_option(word)) {
@@ -85,7 +96,7 @@ fn options_that_are_named_exist() {
                 // An option without a command may belong to either command.
                 let exists = known.contains(option)
                     || (!usage.contains("pointsman")
-                        && (replay.contains(option) || doctor.contains(option) || explain.contains(option)));
+                        && [&replay, &doctor, &explain, &top].iter().any(|command| command.contains(option)));
                 assert!(exists, "{page} names {option} in `{usage}`: there is no such option");
             }
         }
