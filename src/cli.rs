@@ -11,6 +11,8 @@ mod configuration;
 mod doctor;
 mod dry_run;
 mod explain;
+mod fleet;
+mod get;
 mod guards;
 mod kube_proxy;
 mod local_pages;
@@ -117,7 +119,9 @@ async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCo
         Some(Subcommand::Replay(replay)) => replay::run(args, replay),
         Some(Subcommand::Explain(asked)) => explain::run(args, asked, progress).await,
         Some(Subcommand::Doctor(doctor)) => doctor::run(args, doctor).await,
-        Some(Subcommand::Status) => status::run(args).await,
+        Some(Subcommand::Status(asked)) if asked.all_nodes => fleet::run(args, asked).await,
+        Some(Subcommand::Status(_)) => status::run(args).await,
+        Some(Subcommand::Get(asked)) => get::run(args, asked, progress).await,
         Some(Subcommand::Top(asked)) => top::run(args, asked).await,
         None if !args.dry_run && args.output != OutputFormat::Text => {
             anyhow::bail!("--output has no effect here: give --dry-run as well, or leave --output out")

@@ -4,6 +4,7 @@
 //! of the rules. The reasons come from the snapshot.
 
 mod explanation;
+mod fix;
 mod json;
 mod question;
 mod ruleset;

@@ -15,6 +15,8 @@
 //! [`MulticastListener`] hears what the kernel tells of the changes that other processes make.
 
 pub(crate) mod abi;
+#[cfg(test)]
+pub(crate) mod fake_peer;
 mod listener;
 mod parse;
 mod ports;

@@ -66,10 +66,8 @@ fn links_lead_to_files_that_exist() {
 #[test]
 fn options_that_are_named_exist() {
     let program = options(&["--help"]);
-    let replay = options(&["replay", "--help"]);
-    let doctor = options(&["doctor", "--help"]);
-    let explain = options(&["explain", "--help"]);
-    let top = options(&["top", "--help"]);
+    let [replay, doctor, explain, status, get, top] =
+        ["replay", "doctor", "explain", "status", "get", "top"].map(|command| options(&[command, "--help"]));
     let pages = [
         "architecture",
         "at-3-am",
@@ -80,14 +78,18 @@ fn options_that_are_named_exist() {
         "metrics",
         "performance",
         "take-over",
+        "explain",
+        "get",
     ];
     let pages = pages.map(|page| format!("docs/{page}.md"));
     for page in std::iter::once("README.md").chain(pages.iter().map(String::as_str)) {
         for usage in usages(&read(&root().join(page))) {
-            let known = match usage.split_whitespace().nth(1) {
+            let known = match usage.split_whitespace().filter(|word| *word != "…").nth(1) {
                 Some("replay") => &replay,
                 Some("doctor") => &doctor,
                 Some("explain") => &explain,
+                Some("status") => &status,
+                Some("get") => &get,
                 Some("top") => &top,
                 _ => &program,
             };
@@ -96,7 +98,7 @@ fn options_that_are_named_exist() {
                 // An option without a command may belong to either command.
                 let exists = known.contains(option)
                     || (!usage.contains("pointsman")
-                        && [&replay, &doctor, &explain, &top].iter().any(|command| command.contains(option)));
+                        && [&replay, &doctor, &explain, &status, &get, &top].iter().any(|it| it.contains(option)));
                 assert!(exists, "{page} names {option} in `{usage}`: there is no such option");
             }
         }

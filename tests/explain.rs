@@ -18,13 +18,22 @@ fn pointsman(command: &str) -> Output {
         .expect("the proxy starts")
 }
 
+/// How many samples the pages have at least.
+const MIN_SAMPLES: usize = 11;
+
 /// The beginning of every question here.
 const EXAMPLES: &str =
     "--manifests examples --hostname-override node-a --cluster-cidr 10.128.0.0/16,fd00:10:128::/64 explain";
 
 #[test]
 fn the_samples_are_what_the_program_prints() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/explain.md");
+    let samples: usize = ["docs/explain.md", "docs/at-3-am.md"].map(check_samples).iter().sum();
+    assert!(samples >= MIN_SAMPLES, "the pages have {samples} samples");
+}
+
+/// Compares the samples of a page, or writes them. How many there are.
+fn check_samples(name: &str) -> usize {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let page = fs::read_to_string(&path).expect("the page");
     let mut parts: Vec<String> = page.split("```").map(str::to_owned).collect();
     let mut samples = 0;
@@ -38,13 +47,13 @@ fn the_samples_are_what_the_program_prints() {
         *block = format!("console\n$ pointsman … explain {question}\n{answer}");
         samples += 1;
     }
-    assert!(samples >= 10, "the page has {samples} samples");
     let written = parts.join("```");
     if std::env::var(UPDATE).is_ok_and(|value| value == "1") {
         fs::write(&path, written).expect("the page can be written");
-        return;
+        return samples;
     }
-    assert_eq!(page, written, "docs/explain.md is out of date: run {UPDATE}=1 cargo test --test explain");
+    assert_eq!(page, written, "{name} is out of date: run {UPDATE}=1 cargo test --test explain");
+    samples
 }
 
 #[test]
@@ -70,6 +79,47 @@ fn a_question_that_cannot_be_answered_ends_with_2_and_says_what_to_ask() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{question}: {said}");
         assert!(said.contains(expected), "{question}: {said}");
+    }
+}
+
+#[test]
+fn a_journal_tells_what_became_of_a_packet_at_a_moment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (journal, changed) = (folder.path().join("journal"), folder.path().join("changed"));
+    let (journal, changed) = (journal.display().to_string(), changed.display().to_string());
+    fs::create_dir(&changed).expect("a folder");
+    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")).expect("the examples") {
+        let path = file.expect("a file").path();
+        let text = fs::read_to_string(&path).expect("a manifest").replace("10.128.1.14", "10.128.1.99");
+        fs::write(Path::new(&changed).join(path.file_name().expect("a name")), text).expect("a copy");
+    }
+    let record = |manifests: &str| {
+        let output = pointsman(&format!(
+            "--manifests {manifests} --hostname-override node-a --dry-run --against empty --record {journal}"
+        ));
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::read_to_string(&journal).expect("the journal").lines().count()
+    };
+    let events = record("examples");
+    record(&changed);
+    let options = "--cluster-cidr 10.128.0.0/16,fd00:10:128::/64 explain shop/cart:80 --journal";
+    let at_the_end = pointsman(&format!("{options} {journal}"));
+    let before = pointsman(&format!("{options} {journal} --at {events}"));
+    let now = pointsman(&format!("{EXAMPLES} shop/cart:80"));
+    let [at_the_end, before, now] =
+        [at_the_end, before, now].map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
+    assert!(at_the_end.contains("10.128.1.99:8080") && !at_the_end.contains("10.128.1.14:8080"), "{at_the_end}");
+    assert_eq!(before, now.replace("what the manifests ask for", "what the journal asks for"));
+    for (options, expected) in [
+        (format!("explain shop/cart:80 --journal {journal} --at 1"), "not all lists were complete"),
+        (format!("--against kernel explain shop/cart:80 --journal {journal}"), "leave out --against kernel"),
+        (format!("{EXAMPLES} shop/cart:80 --journal {journal}"), "--journal and --manifests"),
+        ("explain shop/cart:80 --at 3".to_owned(), "--journal"),
+    ] {
+        let output = pointsman(&options);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{options}: {said}");
+        assert!(said.contains(expected), "{options}: {said}");
     }
 }
 

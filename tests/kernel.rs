@@ -39,6 +39,8 @@ mod drift_with_affinity;
 mod explain;
 #[path = "kernel/exposition.rs"]
 mod exposition;
+#[path = "kernel/get.rs"]
+mod get;
 #[path = "kernel/input.rs"]
 mod input;
 #[path = "kernel/loads.rs"]

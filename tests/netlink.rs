@@ -549,6 +549,36 @@ fn a_refusal_names_the_operation_and_changes_nothing() {
 }
 
 #[test]
+fn a_base_chain_whose_policy_drops_is_not_ours_and_is_made_anew() {
+    in_namespace(
+        || BothBackends::open(BatchWriter::Netlink),
+        |mut both| async move {
+            both.commit(&program()).await.expect("the program");
+            let tables = both.read(&Family::ALL).await.expect("read");
+            let bases: Vec<String> = held(&tables)
+                .chains
+                .iter()
+                .filter(|(_, chain)| chain.base.is_some())
+                .map(|(name, _)| name.clone())
+                .collect();
+            assert!(bases.len() > 2, "{bases:?}");
+            for base in bases {
+                let edit = format!("chain ip pointsman {base} {{ policy drop; }}");
+                let edited = std::process::Command::new(nft()).args(["add", &edit]).output().expect("nft");
+                assert!(edited.status.success(), "{}", String::from_utf8_lossy(&edited.stderr));
+                assert!(both.listing().contains("policy drop"));
+                let read = both.read(&Family::ALL).await.expect("read");
+                assert!(held(&read).chains[&base].foreign_base, "{base}");
+                let plan = diff(&Acknowledged::from(read), &Desired::default(), &scope());
+                both.commit(&plan.operations).await.expect("the program");
+                assert!(!both.listing().contains("policy drop"), "{base}");
+                assert_eq!(sorted(&both.read(&Family::ALL).await.expect("read")), sorted(&tables));
+            }
+        },
+    );
+}
+
+#[test]
 fn an_empty_batch_sends_nothing() {
     in_namespace(backend, |mut backend| async move {
         assert_eq!(backend.commit(&[]).await.expect("nothing"), Receipt::default());

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
 use super::{Backend, Error, Receipt};
 use crate::dataplane::{Counted, Element, Family, Frontend, Operation, Outline, TABLE, Tables};
@@ -93,6 +94,31 @@ impl Netlink {
         let count = count.map_err(|error| errors::for_socket(doing, error))?;
         self.socket = Some(socket);
         Ok(count)
+    }
+
+    /// Reads the clients that a frontend with session affinity remembers, each with the time until it is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot be asked.
+    pub async fn timed_clients(&mut self, frontend: Frontend) -> Result<Vec<(Element, Option<Duration>)>, Error> {
+        self.ask_for_clients(move |socket| read::timed_clients(socket, frontend, TABLE)).await
+    }
+
+    async fn ask_for_clients<T: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut NetfilterSocket) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let doing = "reading the clients of Services with session affinity";
+        let mut socket = self.take_socket(doing)?;
+        let read = move || {
+            let clients = ask(&mut socket);
+            (socket, clients)
+        };
+        let (socket, clients) = in_thread(read).await.map_err(|error| errors::for_socket(doing, error))?;
+        let clients = clients.map_err(|error| errors::for_socket(doing, error))?;
+        self.socket = Some(socket);
+        Ok(clients)
     }
 
     /// How many connections each frontend of a family had, as packets counted them; none if nothing counts. Blocks.
@@ -255,16 +281,7 @@ impl Backend for Netlink {
     }
 
     async fn clients(&mut self, frontend: Frontend) -> Result<Vec<Element>, Error> {
-        let doing = "reading the clients of Services with session affinity";
-        let mut socket = self.take_socket(doing)?;
-        let read = move || {
-            let clients = read::clients(&mut socket, frontend, TABLE);
-            (socket, clients)
-        };
-        let (socket, clients) = in_thread(read).await.map_err(|error| errors::for_socket(doing, error))?;
-        let clients = clients.map_err(|error| errors::for_socket(doing, error))?;
-        self.socket = Some(socket);
-        Ok(clients)
+        self.ask_for_clients(move |socket| read::clients(socket, frontend, TABLE)).await
     }
 
     fn listen(&self) -> Result<Option<CommitListener>, Error> {

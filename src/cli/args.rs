@@ -9,6 +9,8 @@ use clap::builder::PossibleValue;
 use clap::{ArgAction, Parser, ValueEnum};
 
 use super::combinations;
+use super::fleet::StatusArgs;
+use super::get::GetArgs;
 use super::guards::GuardArgs;
 use super::kube_proxy::KubeProxyFlags;
 use super::top::TopArgs;
@@ -80,8 +82,8 @@ pub(super) struct Args {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Output format of --dry-run and replay: text by Service, a JSON batch for `nft -j -f -`, or nft commands. doctor and
-    /// status print text or json
+    /// Output format of --dry-run and replay: text by Service, a JSON batch for `nft -j -f -`, or nft commands. Other
+    /// subcommands print text or json, and get also wide text
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub output: OutputFormat,
 
@@ -182,8 +184,14 @@ pub(super) enum Subcommand {
     Explain(ExplainArgs),
     /// Show what the proxy of this node knows about itself: SYNCED, BEHIND, STALE, DRIFTED or STARTING, since when, and why
     ///
-    /// Asks the local pages (--metrics-bind-address). Exit codes: 0 SYNCED, 1 another state, 2 no answer.
-    Status,
+    /// Asks the local pages (--metrics-bind-address), or with --all-nodes those of every node. Exit codes: 0 SYNCED, 1 another state,
+    /// 2 no answer.
+    Status(StatusArgs),
+    /// List what the running proxy of this node believes: services, endpoints with reasons, frontends, clashes; or remembered clients
+    ///
+    /// Asks the local pages (--metrics-bind-address), or with --manifests before the word get computes the same from files. Exit codes:
+    /// 0 listed, 2 error.
+    Get(GetArgs),
     /// Show how many connections Services get: new, refused and dropped ones in a second, and their endpoints. A table that refreshes on a
     /// terminal, else one table
     ///
@@ -210,6 +218,14 @@ pub(super) struct ExplainArgs {
     /// Who sends the packet: an address, pod for a pod on this node, node for this node, or outside
     #[arg(long, value_name = "ADDRESS|pod|node|outside", default_value = "pod")]
     pub from: String,
+
+    /// Explain what the node that wrote this journal (--record) would have done. Needs neither root nor a kernel
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+
+    /// The moment in the journal: a time (RFC 3339), or after this number of events [default: the end of the journal]
+    #[arg(long, value_name = "TIME|N", requires = "journal")]
+    pub at: Option<ReadUntil>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -258,6 +274,7 @@ pub(super) enum OutputFormat {
     Text,
     Json,
     Nft,
+    Wide,
 }
 
 /// The value of `--against`.

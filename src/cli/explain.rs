@@ -1,5 +1,7 @@
 //! `pointsman explain`: what becomes of a packet on this node, and why.
 
+mod foreign;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
@@ -8,12 +10,21 @@ use anyhow::bail;
 
 use super::args::{Against, Args, ExplainArgs, OutputFormat};
 use super::logging::Progress;
-use super::{dry_run, output};
+use super::{dry_run, output, replay};
 use crate::apply::{AnyBackend, Backend};
 use crate::dataplane::{Family, Packet};
 use crate::diff::{Acknowledged, Plan, diff};
 use crate::engine::Engine;
 use crate::explain::{Destination, Ruleset, Sender, Verdict, explain, json, text};
+use foreign::ForeignChains;
+
+/// Where the objects come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EventSource {
+    ApiServer,
+    Manifests,
+    Journal,
+}
 
 /// The exit code if the packet is not delivered to an endpoint.
 const NOT_DELIVERED: u8 = 1;
@@ -24,29 +35,44 @@ pub(super) async fn run(args: &Args, asked: &ExplainArgs, progress: &Progress) -
     }
     let destination = Destination::parse(&asked.destination).map_err(anyhow::Error::msg)?;
     let sender = Sender::parse(&asked.from).map_err(anyhow::Error::msg)?;
+    let source = EventSource::choose(args, asked)?;
     // Manifests may be those of another node: only where a kernel is asked for it is read.
-    let default = if args.manifests.is_empty() { Against::Kernel } else { Against::Empty };
-    let against = args.against.unwrap_or(default);
-    let mut backend = match against {
+    let default = if source == EventSource::ApiServer { Against::Kernel } else { Against::Empty };
+    let mut backend = match args.against.unwrap_or(default) {
         Against::Kernel => Some(AnyBackend::open_for_reading(&args.backend_options()).await?),
         Against::Empty => None,
     };
-    let engine = dry_run::complete_engine(args, args.dual_stack(), progress).await?;
+    let engine = match &asked.journal {
+        Some(file) => replay::recorded_engine(args, file, asked.at)?,
+        None => dry_run::complete_engine(args, args.dual_stack(), progress).await?,
+    };
+    if !engine.snapshot().cluster().is_complete() {
+        bail!("up to there not all lists were complete in the journal: the node had programmed nothing");
+    }
     let host = host_addresses(&engine);
     let options = &engine.scope().options;
     let packet = destination.packet(&sender, engine.snapshot(), options, &host).map_err(anyhow::Error::msg)?;
-    let (ruleset, check) = match &mut backend {
-        Some(backend) => from_kernel(&engine, backend, &packet).await?,
-        None => (as_planned(&engine, &packet), None),
+    let (ruleset, check, foreign) = match &mut backend {
+        Some(backend) => {
+            let (ruleset, check) = from_kernel(&engine, backend, &packet).await?;
+            (ruleset, check, Some(ForeignChains::on_way(&packet).await))
+        }
+        None => (as_planned(&engine, &packet), None, None),
     };
-    let explanation = explain(engine.snapshot(), &ruleset, &packet, &host);
+    let snapshot = engine.snapshot();
+    let explanation = explain(snapshot, &ruleset, &packet, &host);
     let printed = match args.output {
         OutputFormat::Json => {
-            let mut answer = json(&explanation, &ruleset);
+            let mut answer = json(&explanation, snapshot, &ruleset);
             answer["check"] = check.as_ref().map_or(serde_json::Value::Null, |plan| plan.operations.len().into());
+            answer["foreign"] = foreign.as_ref().map_or(serde_json::Value::Null, ForeignChains::json);
             format!("{answer:#}\n")
         }
-        _ => format!("{}{}", text(&explanation, engine.snapshot(), &ruleset), checked(check.as_ref(), args)),
+        _ => {
+            let foreign = foreign.as_ref().map_or_else(String::new, ForeignChains::text);
+            let fix = explanation.fix(snapshot).map_or_else(String::new, |fix| format!("FIX       {fix}\n"));
+            format!("{}{}{foreign}{fix}", text(&explanation, snapshot, &ruleset), source.checked(check.as_ref()))
+        }
     };
     output::print_text(&printed)?;
     Ok(ExitCode::from(if explanation.verdict == Verdict::Delivered { 0 } else { NOT_DELIVERED }))
@@ -92,17 +118,36 @@ async fn from_kernel(
     Ok((ruleset, Some(plan)))
 }
 
-/// Whether the source and the kernel agree.
-fn checked(plan: Option<&Plan>, args: &Args) -> String {
-    let source = if args.manifests.is_empty() { "API server" } else { "manifests" };
-    match plan {
-        None => {
-            format!("\nCHECK     what the {source} ask for; no kernel was read\n").replace("server ask", "server asks")
+impl EventSource {
+    /// The source that the options name.
+    fn choose(args: &Args, asked: &ExplainArgs) -> anyhow::Result<Self> {
+        match (&asked.journal, args.manifests.is_empty()) {
+            (Some(_), false) => {
+                bail!("--journal and --manifests cannot be given together: objects come from one of them")
+            }
+            (Some(_), true) if args.against == Some(Against::Kernel) => {
+                bail!("--journal tells of another time than the kernel: leave out --against kernel")
+            }
+            (Some(_), true) => Ok(Self::Journal),
+            (None, false) => Ok(Self::Manifests),
+            (None, true) => Ok(Self::ApiServer),
         }
-        Some(plan) if plan.is_empty() => format!("\nCHECK     {source} = kernel\n"),
-        Some(plan) => format!(
-            "\nCHECK     the kernel differs from the {source} in {} operations: pointsman --dry-run lists them\n",
-            plan.operations.len()
-        ),
+    }
+
+    /// Whether the source and the kernel agree.
+    fn checked(self, plan: Option<&Plan>) -> String {
+        let (name, asks) = match self {
+            Self::ApiServer => ("API server", "asks"),
+            Self::Manifests => ("manifests", "ask"),
+            Self::Journal => ("journal", "asks"),
+        };
+        match plan {
+            None => format!("\nCHECK     what the {name} {asks} for; no kernel was read\n"),
+            Some(plan) if plan.is_empty() => format!("\nCHECK     {name} = kernel\n"),
+            Some(plan) => format!(
+                "\nCHECK     the kernel differs from the {name} in {} operations: pointsman --dry-run lists them\n",
+                plan.operations.len()
+            ),
+        }
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         serde_json::from_slice(&page).context("the page is not the status of a Pointsman of this version")?;
     match args.output {
         OutputFormat::Json => output::print_text(&format!("{}\n", serde_json::to_string_pretty(&page)?))?,
-        OutputFormat::Text => output::print_text(&page.text())?,
+        OutputFormat::Text | OutputFormat::Wide => output::print_text(&page.text())?,
         OutputFormat::Nft => bail!("status prints text or JSON: leave out -o nft, or give -o json"),
     }
     Ok(if page.state == NodeState::Synced { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENCES) })

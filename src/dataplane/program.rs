@@ -196,11 +196,15 @@ impl Program {
 fn pick(family: Family, list: EndpointList, class: SizeClass) -> Chain {
     let map = SetName::Endpoints(list);
     let draw = |class| Rule::new(family, Action::DnatTo(Expr::key_of(map).random_slot(class), map));
-    let rules = match class.halved() {
+    Chain::regular(pick_name(list, class), draws(class, draw))
+}
+
+/// The rules that draw slots of a class, one after the other, until one is filled. The last of several cannot miss.
+fn draws(class: SizeClass, draw: impl Fn(SizeClass) -> Rule) -> Vec<Rule> {
+    match class.halved() {
         Some(half) => (0..UNBIASED_DRAWS).map(|_| draw(class)).chain([draw(half)]).collect(),
         None => vec![draw(class)],
-    };
-    Chain::regular(pick_name(list, class), rules)
+    }
 }
 
 fn pick_name(list: EndpointList, class: SizeClass) -> ChainName {

@@ -33,7 +33,7 @@ impl LookupOrder<'_> {
                 _ => None,
             };
             return match wanted.clone().find_map(of_list) {
-                Some(other) => self.is_settled && self.rank(list, class) < self.rank(list, other),
+                Some(other) => self.is_tested_before(&self.features.classes, list, class, other),
                 // What still leads to an empty list leads on to the drop behind it. A list that is balanced by ids now is not empty: packets
                 // that have passed the classes by id still need this one.
                 None => {
@@ -48,7 +48,7 @@ impl LookupOrder<'_> {
                 _ => None,
             };
             return match wanted.clone().find_map(of_list) {
-                Some(other) => self.is_settled && self.affinity_rank(list, class) < self.affinity_rank(list, other),
+                Some(other) => self.is_tested_before(&self.features.affinity, list, class, other),
                 // Without endpoints packets fall through to what is said about the frontend behind. Otherwise some may draw from it.
                 None => !leads_to_endpoints(wanted.clone()),
             };
@@ -86,12 +86,16 @@ impl LookupOrder<'_> {
         }
     }
 
-    fn affinity_rank(&self, list: EndpointList, class: SizeClass) -> usize {
-        self.features.affinity.iter().position(|other| *other == (list, class)).unwrap_or(usize::MAX)
-    }
-
-    fn rank(&self, list: EndpointList, class: SizeClass) -> usize {
-        self.features.classes.iter().position(|other| *other == (list, class)).unwrap_or(usize::MAX)
+    /// Whether every packet meets one class of a list before the other. One that is not in the order comes last.
+    fn is_tested_before(
+        &self,
+        order: &[(EndpointList, SizeClass)],
+        list: EndpointList,
+        one: SizeClass,
+        other: SizeClass,
+    ) -> bool {
+        let rank = |class| order.iter().position(|known| *known == (list, class)).unwrap_or(usize::MAX);
+        self.is_settled && rank(one) < rank(other)
     }
 }
 

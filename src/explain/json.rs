@@ -4,10 +4,10 @@ use serde_json::{Value as Json, json as object};
 
 use super::explanation::{EndpointShare, Explanation};
 use super::ruleset::Ruleset;
-use crate::state::TrafficPolicy;
+use crate::state::{Snapshot, TrafficPolicy};
 
 /// The explanation for programs. Reasons are codes.
-pub fn json(explanation: &Explanation, ruleset: &Ruleset) -> Json {
+pub fn json(explanation: &Explanation, snapshot: &Snapshot, ruleset: &Ruleset) -> Json {
     let packet = &explanation.packet;
     let path = explanation.path.iter().map(|step| {
         let rule = ruleset.rule(&step.chain, step.rule).map(ToString::to_string);
@@ -36,7 +36,9 @@ pub fn json(explanation: &Explanation, ruleset: &Ruleset) -> Json {
         "lostClaims": lost.collect::<Vec<String>>(),
         "path": path.collect::<Vec<Json>>(),
         "endpoints": explanation.endpoints.iter().map(endpoint).collect::<Vec<Json>>(),
+        "elsewhere": explanation.elsewhere(),
         "alteredChains": explanation.altered,
+        "fix": explanation.fix(snapshot),
     })
 }
 

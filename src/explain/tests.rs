@@ -58,6 +58,52 @@ fn every_verdict_has_its_reason() {
 }
 
 #[test]
+fn every_verdict_that_is_not_delivered_says_what_to_do() {
+    let world = web();
+    for (to, dport, expected) in [
+        ("10.96.0.2", 80, "kubectl -n shop get endpointslices -l kubernetes.io/service-name=none"),
+        ("10.96.0.3", 80, "run a pod of shop/local on node-a"),
+        ("10.96.0.1", 81, "ask for a port that the address has: 80/tcp (shop/web:http)"),
+        ("10.96.9.9", 80, "the Service may be gone"),
+        ("198.51.100.9", 80, "check address, port and protocol"),
+    ] {
+        let fix = explained(&world, "203.0.113.7", to, dport).fix(world.snapshot());
+        assert!(fix.as_ref().is_some_and(|fix| fix.contains(expected)), "{to}: {fix:?}");
+    }
+    assert_eq!(explained(&world, "203.0.113.7", "10.96.0.1", 80).fix(world.snapshot()), None);
+}
+
+#[test]
+fn where_a_policy_leaves_no_endpoint_those_of_other_nodes_are_counted() {
+    let mut world = web();
+    world.apply(slice("shop/local-1").endpoints("10.1.1.1 R r, 10.1.1.2 R r, 10.1.1.3 R -, 10.1.1.4 R st"));
+    let dropped = explained(&world, "203.0.113.7", "10.96.0.3", 80);
+    assert_eq!(dropped.reason, VerdictReason::NoLocalEndpoint);
+    assert_eq!(dropped.elsewhere(), Some([("node-b", 2)].into()));
+    let said = text(&dropped, world.snapshot(), &ruleset(&world));
+    assert!(said.contains("\nELSEWHERE 2 ready endpoints on other nodes: node-b 2\n"), "{said}");
+    assert_eq!(explained(&world, "203.0.113.7", "10.96.0.1", 80).elsewhere(), None);
+}
+
+#[test]
+fn a_load_balancer_that_should_not_ask_is_told_by_its_health_check() {
+    let Decoded::Object(web) = service("shop/web").node_port(30_080).decoded() else { panic!("a Service") };
+    let mut web = (*web).clone();
+    web.load_balancer_ips = vec![ip("198.51.100.1")].into();
+    (web.external_traffic_local, web.health_check_node_port) = (true, std::num::NonZeroU16::new(31_000));
+    let world = World::with([
+        Event::ServiceApplied(Decoded::Object(Arc::new(web))),
+        slice("shop/web-1").endpoints("10.1.0.1 R r").into(),
+    ]);
+    let dropped = explained(&world, "203.0.113.7", "198.51.100.1", 80);
+    assert_eq!((dropped.verdict, dropped.reason), (Verdict::Dropped, VerdictReason::NoLocalEndpoint));
+    let said = text(&dropped, world.snapshot(), &ruleset(&world));
+    assert!(said.contains("\nHEALTH    health check port 31000 answers 503: 0 ready endpoints here\n"), "{said}");
+    let fix = dropped.fix(world.snapshot()).unwrap();
+    assert!(fix.contains("http://node-a:31000/healthz"), "{fix}");
+}
+
+#[test]
 fn a_source_outside_of_the_ranges_is_named_as_the_reason() {
     let Decoded::Object(web) = service("shop/web").decoded() else { panic!("a Service") };
     let mut web = (*web).clone();

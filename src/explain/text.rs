@@ -1,11 +1,15 @@
 //! An explanation as text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::explanation::{Explanation, Masquerade};
 use super::ruleset::Ruleset;
 use super::verdict::Verdict;
 use crate::state::{Snapshot, TrafficPolicy};
+
+/// How many nodes a line names.
+const MAX_NODES: usize = 8;
 
 /// The explanation for people: the verdict first, then the path, the endpoints and what else decides.
 pub fn text(explanation: &Explanation, snapshot: &Snapshot, ruleset: &Ruleset) -> String {
@@ -84,6 +88,17 @@ fn write_endpoints(text: &mut String, explanation: &Explanation) -> std::fmt::Re
     Ok(())
 }
 
+/// How many endpoints are ready on which other nodes.
+fn elsewhere(nodes: &BTreeMap<&str, usize>) -> String {
+    let all: usize = nodes.values().sum();
+    let shown: Vec<String> = nodes.iter().take(MAX_NODES).map(|(node, count)| format!("{node} {count}")).collect();
+    let noun = if all == 1 { "endpoint" } else { "endpoints" };
+    let colon = if shown.is_empty() { "" } else { ": " };
+    let more = nodes.len().saturating_sub(MAX_NODES);
+    let more = if more > 0 { format!(" and {more} more nodes") } else { String::new() };
+    format!("{all} ready {noun} on other nodes{colon}{}{more}", shown.join(", "))
+}
+
 fn write_notes(text: &mut String, explanation: &Explanation, snapshot: &Snapshot) -> std::fmt::Result {
     if let (Some(frontend), Some(claims)) = (&explanation.frontend, &explanation.claims) {
         let winner = claims.winner();
@@ -104,6 +119,9 @@ fn write_notes(text: &mut String, explanation: &Explanation, snapshot: &Snapshot
         }
         for loser in claims.losers() {
             writeln!(text, "CLAIM     {} asks for it too, and lost it to {}", loser.owner, winner.owner)?;
+        }
+        if let Some(nodes) = explanation.elsewhere() {
+            writeln!(text, "ELSEWHERE {}", elsewhere(&nodes))?;
         }
         let checks = &snapshot.desired().health_checks.checks;
         if let Some(check) = checks.get(&(winner.service.clone(), frontend.family())) {

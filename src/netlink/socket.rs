@@ -76,6 +76,12 @@ impl NetfilterSocket {
         let _ = setsockopt(&inner, SndBufForce, &SEND_BUFFER_BYTES);
         let _ = setsockopt(&inner, RcvBufForce, &RECEIVE_BUFFER_BYTES);
         setsockopt(&inner, ReceiveTimeout, &TimeVal::new(ANSWER_TIMEOUT_SECONDS, 0))?;
+        Self::connected(inner, SocketAddr::new(0, 0))
+    }
+
+    /// A socket that sends to this address, and receives nothing from others. The kernel's is 0.
+    pub(super) fn connected(inner: netlink_sys::Socket, to: SocketAddr) -> Result<Self> {
+        inner.connect(&to)?;
         Ok(Self { inner, sequence: 1, datagram: Vec::with_capacity(DATAGRAM_BYTES) })
     }
 
@@ -183,7 +189,7 @@ impl NetfilterSocket {
     }
 
     fn send(&self, bytes: &[u8]) -> Result<()> {
-        let sent = self.inner.send_to(bytes, &SocketAddr::new(0, 0), 0)?;
+        let sent = self.inner.send(bytes, 0)?;
         if sent == bytes.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
     }
 
@@ -219,3 +225,6 @@ impl Acknowledgement {
         Some(Self { sequence: message.sequence, errno, offset })
     }
 }
+
+#[cfg(test)]
+mod tests;

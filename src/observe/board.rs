@@ -185,6 +185,11 @@ impl StatusBoard {
         self.hash.lock().unwrap_or_else(PoisonError::into_inner).update(snapshot.cluster())
     }
 
+    /// The newest snapshot; `None` if the loop does not answer soon.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        self.ask().await
+    }
+
     async fn ask(&self) -> Option<Snapshot> {
         let has_loop = self.inquiries.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         if !has_loop {

@@ -3,6 +3,7 @@
 mod about;
 mod connections;
 mod health;
+mod list;
 mod status;
 
 use std::io;

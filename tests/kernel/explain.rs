@@ -38,6 +38,29 @@ fn the_endpoints_and_the_source_address_are_those_of_real_connections() {
 }
 
 #[test]
+fn a_chain_of_another_program_that_drops_the_packet_is_named() {
+    let Some(world) = World::with_web(&[11]) else { return };
+    world.sync();
+    assert_eq!(explained(&world, Family::V4)["foreign"], serde_json::json!([]));
+    let request = || world.node.tcp(Family::V4.cluster_ip(WEB), PORT).timeout(Duration::from_millis(150)).send();
+    assert!(request().is_ok());
+    world.node.nft(&["add", "table", "inet", "guard"]);
+    world.node.nft(&[
+        "add",
+        "chain",
+        "inet",
+        "guard",
+        "forwarded",
+        "{ type filter hook forward priority 0; policy drop; }",
+    ]);
+    world.node.nft(&["add", "chain", "inet", "guard", "sent", "{ type filter hook output priority 0; policy drop; }"]);
+    assert_eq!(request(), Err(Failure::TimedOut));
+    let answer = explained(&world, Family::V4);
+    let expected = serde_json::json!([{"chain": "inet guard forwarded", "hook": "forward", "policyDrop": true}]);
+    assert_eq!((&answer["verdict"], &answer["foreign"]), (&"delivered".into(), &expected), "{answer:#}");
+}
+
+#[test]
 fn a_dropped_connection_times_out_and_a_refused_one_is_refused() {
     let Some(world) = World::with_web(&[]) else { return };
     world.sync();

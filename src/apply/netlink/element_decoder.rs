@@ -1,13 +1,16 @@
 //! Decoding elements from the kernel's bytes.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::abi::{
-    NFT_JUMP, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS,
-    NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
+    NFT_JUMP, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_SET_ELEM_DATA,
+    NFTA_SET_ELEM_EXPIRATION, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA,
+    NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
 };
 use super::elements::protocol_number;
 use super::types::{comment, type_of};
@@ -24,6 +27,8 @@ pub(super) struct ElementDecoder {
     bounds: Vec<RangeBound>,
     /// Whether an entry is not as the program would write it.
     malformed: bool,
+    /// When the elements that packets added expire.
+    pub expirations: BTreeMap<Key, Duration>,
 }
 
 /// A start or an end of a range.
@@ -39,7 +44,15 @@ impl ElementDecoder {
     /// A decoder for a set without entries so far.
     pub fn new(family: Family, set: SetName) -> Self {
         let has_bounds = set.definition().interval;
-        Self { family, set, has_bounds, elements: Vec::new(), bounds: Vec::new(), malformed: false }
+        Self {
+            family,
+            set,
+            has_bounds,
+            elements: Vec::new(),
+            bounds: Vec::new(),
+            malformed: false,
+            expirations: BTreeMap::new(),
+        }
     }
 
     /// Decodes an entry of the kernel's list.
@@ -83,12 +96,13 @@ impl ElementDecoder {
     /// Decodes an entry that is an element.
     fn element(&mut self, entry: Attributes<'_>) -> Option<()> {
         let definition = self.set.definition();
-        let (mut key, mut value, mut note) = (None, None, None);
+        let (mut key, mut value, mut note, mut expiration) = (None, None, None, None);
         for (kind, contents) in entry {
             match kind {
                 NFTA_SET_ELEM_KEY => key = Some(contents),
                 NFTA_SET_ELEM_DATA => value = Some(contents),
                 NFTA_SET_ELEM_USERDATA => note = comment(contents),
+                NFTA_SET_ELEM_EXPIRATION => expiration = contents.try_into().ok().map(u64::from_be_bytes),
                 // A catch-all element or a range, for example.
                 NFTA_SET_ELEM_FLAGS | NFTA_SET_ELEM_KEY_END => return None,
                 _ => {}
@@ -99,6 +113,7 @@ impl ElementDecoder {
         if value.is_some() != definition.is_map() {
             return None;
         }
+        self.expirations.extend(expiration.map(|milliseconds| (key, Duration::from_millis(milliseconds))));
         let mut element = Element { comment: note.map(Arc::from), ..Element::member(self.set, key) };
         match value.map(Attributes) {
             Some(value) if definition.verdict => {

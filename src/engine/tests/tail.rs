@@ -235,3 +235,36 @@ fn a_node_port_whose_clients_keep_their_endpoints_from_now_on_serves_packets_tha
     let later = timed.pass(GRACE);
     assert!(later.iter().any(|(operations, _)| operations.contains(&left)), "{later:#?}");
 }
+
+#[test]
+fn an_id_that_goes_soon_after_another_leads_to_an_endpoint_that_stays_for_a_while() {
+    let only = |n: u8| slice("shop/web-1").endpoints(&format!("10.1.0.{n} R r"));
+    let mut timed = Timed::with([service("shop/web").affinity(60).into(), only(1).into()]);
+    let by_id = |operations: &[String]| -> Vec<String> {
+        operations.iter().filter(|operation| operation.contains("endpoints-by-id")).cloned().collect()
+    };
+    let first = by_id(&timed.after(only(2)));
+    assert_eq!(first.iter().filter(|it| it.starts_with("delete")).count(), 1, "at once: {first:#?}");
+    let second = by_id(&timed.after(only(3)));
+    assert_eq!(
+        second.iter().filter(|it| it.contains("10.1.0.3")).count(),
+        2,
+        "its own, and that of the second: {second:#?}"
+    );
+    assert_eq!(second.iter().filter(|it| it.contains("10.1.0.2")).count(), 1, "nothing leads there: {second:#?}");
+    let later = timed.pass(GRACE * 3);
+    let gone: Vec<String> = later.iter().flat_map(|(operations, _)| operations.clone()).collect();
+    assert_eq!(gone.len(), 1, "{later:#?}");
+    assert!(!timed.world.engine.has_leftovers());
+    assert_eq!(timed.pass(GRACE * 3), []);
+}
+
+#[test]
+fn an_id_that_goes_alone_goes_at_once_and_nothing_is_committed_later() {
+    let mut timed = Timed::with([service("shop/web").affinity(60).into(), web(2).into()]);
+    timed.after(web(1));
+    timed.pass(GRACE * 3);
+    let changed = timed.after(slice("shop/web-1").endpoints("10.1.0.9 R r"));
+    assert_eq!(changed.iter().filter(|operation| operation.contains("endpoints-by-id")).count(), 2, "{changed:#?}");
+    assert_eq!(timed.pass(GRACE * 3), []);
+}

@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::{connections, status};
+use super::{connections, list, status};
 use crate::metrics::{STATE, STATE_SINCE, VERIFIED, process};
 use crate::observe::{ClientCounts, ConnectionCounts, StatusBoard, StatusReport};
 use crate::state::Snapshot;
@@ -62,6 +62,7 @@ pub(super) fn router(about: Arc<About>) -> Router {
         .route("/configz", any(configz))
         .route("/flagz", any(flagz))
         .route("/statusz", any(statusz))
+        .route("/listz", get(list::page))
         .route("/connectionsz", get(connections::page))
         .with_state(about)
 }

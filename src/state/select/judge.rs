@@ -7,7 +7,7 @@ use crate::dataplane::{Endpoint, Family, Frontend};
 use crate::state::cluster::Cluster;
 use crate::state::compile::{FrontendSpec, TrafficPolicy};
 use crate::state::guards::Guards;
-use crate::state::names::owner_tag;
+use crate::state::names::{ObjectName, owner_tag};
 use crate::state::object::{EndpointSlice, ServicePort, SliceEndpoint};
 use crate::state::slice_ports::SlicePorts;
 
@@ -125,13 +125,23 @@ impl Cluster {
         claim: &FrontendSpec,
         policy: TrafficPolicy,
     ) -> Vec<JudgedEndpoint> {
-        let Some(state) = self.service_state(&claim.service) else { return Vec::new() };
-        let Some(service) = &state.service else { return Vec::new() };
+        let Some(service) = self.service(&claim.service) else { return Vec::new() };
         let mut ports = service.ports.iter().filter(|port| port.protocol == frontend.protocol);
         let port = ports.find(|port| *owner_tag(&service.name, &port.name) == *claim.owner);
+        port.map_or_else(Vec::new, |port| self.judge_port(&service.name, port, frontend.family(), policy))
+    }
+
+    /// Every endpoint of a service port in a family, and why clients under a policy use it or do not. In order of addresses.
+    pub fn judge_port(
+        &self,
+        service: &ObjectName,
+        port: &ServicePort,
+        family: Family,
+        policy: TrafficPolicy,
+    ) -> Vec<JudgedEndpoint> {
+        let Some(state) = self.service_state(service) else { return Vec::new() };
         let place = Place { node: self.node_name(), zone: self.zone() };
-        let judged = |port| judge(state.slices(), port, frontend.family(), place, policy, &self.view().guards);
-        port.map_or_else(Vec::new, judged)
+        judge(state.slices(), port, family, place, policy, &self.view().guards)
     }
 }
 
