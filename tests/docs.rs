@@ -57,12 +57,13 @@ fn assert_generated(name: &str, expected: &str) {
 #[test]
 fn options_that_are_named_exist() {
     let program = options(&["--help"]);
-    let [replay, doctor, explain, status, get] =
-        ["replay", "doctor", "explain", "status", "get"].map(|command| options(&[command, "--help"]));
+    let [replay, doctor, explain, status, get, top] =
+        ["replay", "doctor", "explain", "status", "get", "top"].map(|command| options(&[command, "--help"]));
     let pages = [
         "architecture",
         "at-3-am",
         "configuration",
+        "counters",
         "dataplane",
         "health",
         "metrics",
@@ -80,6 +81,7 @@ fn options_that_are_named_exist() {
                 Some("explain") => &explain,
                 Some("status") => &status,
                 Some("get") => &get,
+                Some("top") => &top,
                 _ => &program,
             };
             for option in usage.split_whitespace().filter(|word| is_option(word)) {
@@ -87,7 +89,7 @@ fn options_that_are_named_exist() {
                 // An option without a command may belong to either command.
                 let exists = known.contains(option)
                     || (!usage.contains("pointsman")
-                        && [&replay, &doctor, &explain, &status, &get].iter().any(|known| known.contains(option)));
+                        && [&replay, &doctor, &explain, &status, &get, &top].iter().any(|it| it.contains(option)));
                 assert!(exists, "{page} names {option} in `{usage}`: there is no such option");
             }
         }

@@ -76,7 +76,7 @@ impl ConnectionCounts {
     pub fn refresh(&mut self, snapshot: &Snapshot) {
         let Some(netlink) = &mut self.netlink else { return };
         let began = clock::now();
-        if self.last.is_some_and(|(at, took)| began.since(at) < MIN_READ_PAUSE.max(took * READ_PAUSE_FACTOR)) {
+        if self.last.is_some_and(|(at, took)| began.since(at) < pause_after(took)) {
             return;
         }
         let mut counts = FrontendTotals::new();
@@ -153,6 +153,11 @@ impl ConnectionCounts {
     }
 }
 
+/// How long nothing is read after a reading that took so long.
+fn pause_after(took: Duration) -> Duration {
+    MIN_READ_PAUSE.max(took * READ_PAUSE_FACTOR)
+}
+
 /// How many sets hold as many frontends as they may.
 fn full_sets(counts: &FrontendTotals) -> usize {
     let mut sets: BTreeMap<_, usize> = BTreeMap::new();
@@ -160,4 +165,36 @@ fn full_sets(counts: &FrontendTotals) -> usize {
         *sets.entry((frontend.family(), *counted, frontend.is_node_port())).or_default() += 1;
     }
     sets.values().filter(|frontends| **frontends >= Counted::MAX_FRONTENDS).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::{Frontend, Protocol};
+
+    #[test]
+    fn reading_takes_at_most_a_twentieth_of_the_time() {
+        for milliseconds in [0, 1, 10, 11, 500, 60_000] {
+            let took = Duration::from_millis(milliseconds);
+            assert!(took * 20 <= pause_after(took) + took, "{took:?}");
+        }
+    }
+
+    #[test]
+    fn a_set_is_full_when_it_holds_as_many_frontends_as_the_kernel_takes() {
+        let frontend = |n: usize| {
+            let addr = std::net::Ipv4Addr::from_bits(u32::try_from(n).unwrap());
+            Frontend { addr: addr.into(), protocol: Protocol::Tcp, port: 80 }
+        };
+        let counts = |frontends| (1..=frontends).map(|n| ((frontend(n), Counted::New), 1)).collect::<FrontendTotals>();
+        assert_eq!(full_sets(&counts(Counted::MAX_FRONTENDS - 1)), 0);
+        assert_eq!(full_sets(&counts(Counted::MAX_FRONTENDS)), 1);
+    }
+
+    #[test]
+    fn where_nothing_counts_there_are_no_metrics() {
+        let mut counts = ConnectionCounts::new(&Family::ALL, false);
+        counts.refresh(&Snapshot::default());
+        assert_eq!((counts.read_at(), counts.render()), (None, String::new()));
+    }
 }

@@ -177,6 +177,14 @@ async fn the_other_pages_of_the_metrics_address_are_those_of_kube_proxy() {
 }
 
 #[tokio::test]
+async fn without_counters_the_page_of_connections_says_how_to_get_them() {
+    let served = Served::new(about(crate::metrics::recorder().unwrap().handle())).await;
+    let (code, _, body) = served.request("GET", "/connectionsz").await;
+    assert_eq!(code, 404);
+    assert!(body.contains("start the proxy with --counters"), "{body}");
+}
+
+#[tokio::test]
 async fn all_addresses_of_ipv4_stand_for_those_of_ipv6_as_well() {
     let everywhere = SocketAddr::from(([0, 0, 0, 0], 0));
     let listener = Listener::bind(everywhere, Pages::Health(good(), Vec::new())).await.unwrap();
