@@ -335,9 +335,9 @@ impl PacketWalk<'_> {
 
     /// Whether the key made of these fields is in a set, or in one of its ranges.
     fn is_in(&self, table: usize, expr: &Expr, set: SetName, state: PacketState) -> bool {
-        let (Some(key), name) = (self.key(expr, set, 0, state), set.to_string()) else { return false };
+        let Some(key) = self.key(expr, set, 0, state) else { return false };
         // A packet that still runs the rules of before finds a deleted set as it was at the end.
-        let mut held = self.tables[..=table].iter().rev().map(|table| table.sets.get(&name));
+        let mut held = self.tables[..=table].iter().rev().map(|table| table.sets.get(&set));
         let Some(held) = held.find_map(|held| held) else { return false };
         match key {
             Key::Network(one) => {
@@ -348,7 +348,7 @@ impl PacketWalk<'_> {
     }
 
     fn set(&self, table: usize, set: SetName) -> Option<&MemorySet> {
-        self.tables[table].sets.get(&set.to_string())
+        self.tables[table].sets.get(&set)
     }
 
     /// What a map can have for the key made of these fields: over all random numbers, if there is one among them, and over all generations.
