@@ -15,10 +15,11 @@ use std::sync::Arc;
 
 use common::{NODE, cases, event, initial, node, service, slice};
 use model::{HOST, Kind, Model, Setup, ip, networks};
-use pointsman::apply::{MemoryKernel, Packet, PacketOutcome};
-use pointsman::dataplane::{Endpoint, Family, LocalPods, Protocol};
+use pointsman::apply::MemoryKernel;
+use pointsman::dataplane::{Endpoint, Family, LocalPods, Packet, PacketOutcome, Protocol};
 use pointsman::diff::Acknowledged;
 use pointsman::engine::{Engine, EngineSettings, Moment, Next};
+use pointsman::explain::{Ruleset, Verdict, VerdictReason, explain};
 use pointsman::state::{Decoded, EndpointSlice, Event, NodePortAddresses, ObjectName, SlicePort, View};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -235,7 +236,29 @@ impl Programmed {
         for shot in shots {
             let packet = fire(&self.model, shot);
             let found = self.kernel.outcomes(&packet, &self.setup.host());
+            self.check_explanation(&packet, &found)?;
             prop_assert_eq!(found, self.model.outcomes(&packet), "found, and expected, of {:?}", packet);
+        }
+        Ok(())
+    }
+
+    /// The explanation from what can be read back of the kernel says what the kernel does, and which endpoints it uses.
+    fn check_explanation(&self, packet: &Packet, found: &BTreeSet<PacketOutcome>) -> Result<(), TestCaseError> {
+        let family = Family::from_addr(packet.daddr);
+        let tables = self.kernel.contents(&[family]);
+        let held = Acknowledged::from(tables.clone());
+        let (contents, features) = (tables.get(family).expect("a table"), held.features(family).expect("features"));
+        let ruleset = Ruleset::from_contents(family, contents, &self.setup.scope().options, features);
+        let explanation = explain(self.engine.snapshot(), &ruleset, packet, &self.setup.host());
+        prop_assert_eq!(&explanation.outcomes, found, "explained, and found, of {:?}", packet);
+        prop_assert_eq!(ruleset.altered(), &[""; 0]);
+        prop_assert_ne!(explanation.reason, VerdictReason::NotProgrammed, "{:?}", packet);
+        if explanation.verdict == Verdict::Delivered {
+            for share in &explanation.endpoints {
+                prop_assert_eq!(share.reached, share.is_asked_for(), "{:?} of {:?}", share, packet);
+            }
+        } else {
+            prop_assert!(explanation.endpoints.iter().all(|share| !share.reached));
         }
         Ok(())
     }

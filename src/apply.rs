@@ -20,7 +20,7 @@ pub(crate) mod netlink;
 mod nft;
 
 pub use any_backend::{AnyBackend, BackendChoice, BackendOptions};
-pub use memory::{MemoryKernel, Packet, PacketOutcome};
+pub use memory::MemoryKernel;
 pub use netlink::{
     CommitListener, ForeignChain, ForeignHook, ForeignNews, ForeignRule, ForeignTable, Netlink, Removal,
 };

@@ -1,7 +1,7 @@
 //! The command line: it parses options, calls the modules that do the work, and prints.
 //!
 //! Exit codes are those of `kubectl diff`: 0 for success or no differences, 1 for differences found by `--dry-run`, 2 for errors. 1 also
-//! means that `--cleanup` failed in part (as in kube-proxy), that `doctor` has warnings or problems, that `status` is not SYNCED, or that the proxy ended because
+//! means that `--cleanup` failed in part (as in kube-proxy), that `doctor` has warnings or problems, that `explain` found a packet that is not delivered, that `status` is not SYNCED, or that the proxy ended because
 //! its configuration file changed.
 
 mod args;
@@ -10,6 +10,7 @@ mod combinations;
 mod configuration;
 mod doctor;
 mod dry_run;
+mod explain;
 mod guards;
 mod kube_proxy;
 mod logging;
@@ -112,6 +113,7 @@ async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCo
     }
     match &args.command {
         Some(Subcommand::Replay(replay)) => replay::run(args, replay),
+        Some(Subcommand::Explain(asked)) => explain::run(args, asked, progress).await,
         Some(Subcommand::Doctor(doctor)) => doctor::run(args, doctor).await,
         Some(Subcommand::Status) => status::run(args).await,
         None if !args.dry_run && args.output != OutputFormat::Text => {

@@ -16,6 +16,7 @@ pub mod diff;
 pub mod doctor;
 pub mod drift;
 pub mod engine;
+pub mod explain;
 #[cfg(test)]
 mod fixtures;
 pub mod follow;

@@ -44,6 +44,7 @@ pub use names::{ObjectName, owner_tag};
 pub use object::{
     EndpointPlace, EndpointSlice, Identity, Node, Service, ServiceCidr, ServicePort, SliceEndpoint, SlicePort, Uid,
 };
+pub use select::{EndpointReason, JudgedEndpoint};
 pub(crate) use service_state::bulk_load_order;
 pub use skipped::{ObjectRef, Problem, Reason, Skipped};
 pub use snapshot::{Folded, Snapshot};

@@ -68,6 +68,7 @@ fn options_that_are_named_exist() {
     let program = options(&["--help"]);
     let replay = options(&["replay", "--help"]);
     let doctor = options(&["doctor", "--help"]);
+    let explain = options(&["explain", "--help"]);
     let pages =
         ["architecture", "at-3-am", "configuration", "dataplane", "health", "metrics", "performance", "take-over"];
     let pages = pages.map(|page| format!("docs/{page}.md"));
@@ -76,13 +77,15 @@ fn options_that_are_named_exist() {
             let known = match usage.split_whitespace().nth(1) {
                 Some("replay") => &replay,
                 Some("doctor") => &doctor,
+                Some("explain") => &explain,
                 _ => &program,
             };
             for option in usage.split_whitespace().filter(|word| is_option(word)) {
                 let option = option.split('=').next().unwrap_or_default();
                 // An option without a command may belong to either command.
                 let exists = known.contains(option)
-                    || (!usage.contains("pointsman") && (replay.contains(option) || doctor.contains(option)));
+                    || (!usage.contains("pointsman")
+                        && (replay.contains(option) || doctor.contains(option) || explain.contains(option)));
                 assert!(exists, "{page} names {option} in `{usage}`: there is no such option");
             }
         }

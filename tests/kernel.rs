@@ -33,6 +33,8 @@ mod drift;
 mod drift_costs;
 #[path = "kernel/drift_with_affinity.rs"]
 mod drift_with_affinity;
+#[path = "kernel/explain.rs"]
+mod explain;
 #[path = "kernel/exposition.rs"]
 mod exposition;
 #[path = "kernel/input.rs"]

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use pointsman::apply::{Packet, PacketOutcome};
 use pointsman::dataplane::{Endpoint, Family, LocalPods, Options, Protocol};
+use pointsman::dataplane::{Packet, PacketOutcome};
 use pointsman::diff::Scope;
 use pointsman::state::{
     Decoded, EndpointSlice, Event, Node, NodePortAddresses, ObjectName, Service, ServiceCidr, ServicePort,

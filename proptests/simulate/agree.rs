@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use pointsman::apply::{Backend, Error, Netlink, Packet, PacketOutcome};
-use pointsman::dataplane::{Endpoint, Family, Object, Operation};
+use pointsman::apply::{Backend, Error, Netlink};
+use pointsman::dataplane::{Endpoint, Family, Object, Operation, Packet, PacketOutcome};
 
 use crate::conformance::{alone, sorted};
 use crate::kernel::Entry;

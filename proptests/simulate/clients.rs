@@ -5,9 +5,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use pointsman::apply::{Packet, PacketOutcome};
 use pointsman::conntrack::{Flow, Table, remove_stale};
-use pointsman::dataplane::{Element, Endpoint, EndpointId, Family, Frontend, Key, Operation, Protocol, SetName, Value};
+use pointsman::dataplane::{
+    Element, Endpoint, EndpointId, Family, Frontend, Key, Operation, Packet, PacketOutcome, Protocol, SetName, Value,
+};
 use pointsman::state::TrafficPolicy;
 
 use crate::api::Micros;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use pointsman::apply::{MemoryKernel, Packet, PacketOutcome, Refusal};
+use pointsman::apply::{MemoryKernel, Refusal};
 use pointsman::dataplane::{
-    Action, ChainName, Element, Endpoint, Family, Key, Object, Operation, Outline, Rule, SetName, TableOutline, Tables,
-    Value, Verb,
+    Action, ChainName, Element, Endpoint, Family, Key, Object, Operation, Outline, Packet, PacketOutcome, Rule,
+    SetName, TableOutline, Tables, Value, Verb,
 };
 use pointsman::diff::Acknowledged;
 use pointsman::engine::Failure;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use pointsman::apply::{MemoryKernel, Packet, PacketOutcome};
-use pointsman::dataplane::{Endpoint, Protocol};
+use pointsman::apply::MemoryKernel;
+use pointsman::dataplane::{Endpoint, Packet, PacketOutcome, Protocol};
 
 use crate::model::{HOST, Kind, Model, ip};
 use crate::random::Random;

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pointsman::apply::Packet;
-use pointsman::dataplane::{Family, Key, Protocol, SetName};
+use pointsman::dataplane::{Family, Key, Packet, Protocol, SetName};
 use pointsman::diff::diff;
 use pointsman::state::{Decoded, Event};
 use pointsman::status::{ApiFacts, NodeState};
@@ -186,7 +185,7 @@ impl World {
         let process = &self.process;
         // As soon as a look or a comparison may tell.
         let noticed = if process.is_listening { 60_000_000 } else { 3 * UNHEARD };
-        let must_be_known = self.tainted && self.now - self.tainted_at.max(self.begun_at) > noticed;
+        let must_be_known = self.tainted && !self.aside && self.now - self.tainted_at.max(self.begun_at) > noticed;
         let waiting = self.asked_at.get(self.caught_up + 1).filter(|_| process.is_complete());
         let is_waiting = |least: Micros| waiting.is_some_and(|at| self.now - at > least);
         let state = self.state();

@@ -47,6 +47,24 @@ impl Sabotage {
         Self::Panics,
     ];
 
+    /// The laws that it breaks.
+    pub fn laws(self) -> &'static [&'static str] {
+        match self {
+            Self::NoGrace => &["no packet falls between two snapshots"],
+            Self::BelievesLostBatches => &["what is acknowledged is what the kernel holds"],
+            Self::ProgramsIncompleteLists => &["nothing is programmed from incomplete lists"],
+            Self::IgnoresOthers => &["everything is programmed after a quiet time", "the word for the state is true"],
+            Self::LosesEvents => &["after a quiet time the kernel holds what the cluster asks for"],
+            Self::NeverRetries => &["no change waits for longer than the bound"],
+            Self::SaysSynced => &["the word for the state is true"],
+            Self::LeavesFlows => &["no flow goes on to an endpoint that is gone"],
+            Self::ForgetsClients => &["a client with session affinity stays with its endpoint"],
+            Self::KeepsEndpoints => &["no packet goes where no version since the last acknowledged one sends it"],
+            Self::RewritesEverything => &["work is bounded by the change"],
+            Self::Panics => &["nothing panics"],
+        }
+    }
+
     /// Spoils a new process.
     pub fn begin(self, process: &mut Process) {
         match self {

@@ -13,8 +13,6 @@ use crate::dataplane::{
 
 mod packet;
 
-pub use packet::{Packet, PacketOutcome};
-
 /// A kernel in memory: does what nf_tables does with the operations of a batch, and refuses what it refuses.
 ///
 /// The same tests run against it and against the real kernel.

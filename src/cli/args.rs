@@ -110,11 +110,11 @@ pub(super) struct Args {
     #[arg(long)]
     pub beside_other_proxy: bool,
 
-    /// What --dry-run compares with: this node's kernel, or empty tables (needs neither root nor nft) [default: kernel]
-    #[arg(long, value_enum, requires = "dry_run")]
+    /// What --dry-run compares with, and explain reads: this node's kernel, or empty tables (needs neither root nor nft) [default: kernel]
+    #[arg(long, value_enum)]
     pub against: Option<Against>,
 
-    /// How long --dry-run waits for complete lists from the API server, or --once for its sync, before it gives up with exit code 2
+    /// How long --dry-run and explain wait for complete lists from the API server, or --once for its sync, before they give up with exit code 2
     /// [default: 30s for --dry-run]
     #[arg(long, value_name = "DURATION", value_parser = timeout)]
     pub timeout: Option<Duration>,
@@ -169,6 +169,11 @@ pub(super) enum Subcommand {
     ///
     /// Exit codes: 0 no blockers, 1 warnings or problems, 2 the node cannot be inspected.
     Doctor(DoctorArgs),
+    /// Explain what becomes of a packet on this node, and why: the verdict, the path, and every endpoint. Changes nothing
+    ///
+    /// Give the options of the running proxy before the word explain: --manifests reads the cluster from files, and then the kernel is read
+    /// only with --against kernel. Exit codes: 0 delivered to an endpoint, 1 not, 2 error.
+    Explain(ExplainArgs),
     /// Show what the proxy of this node knows about itself: SYNCED, BEHIND, STALE, DRIFTED or STARTING, since when, and why
     ///
     /// Asks the local pages (--metrics-bind-address). Exit codes: 0 SYNCED, 1 another state, 2 no answer.
@@ -183,6 +188,16 @@ pub(super) struct ReplayArgs {
     /// Stop after this time (RFC 3339), or after this number of events [default: the end of the journal]
     #[arg(long, value_name = "TIME|N")]
     pub until: Option<ReadUntil>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ExplainArgs {
+    /// ADDRESS[:PORT][/PROTOCOL], NAMESPACE/SERVICE[:PORT][/PROTOCOL] with a port's number or name, or node:PORT for a NodePort
+    pub destination: String,
+
+    /// Who sends the packet: an address, pod for a pod on this node, node for this node, or outside
+    #[arg(long, value_name = "ADDRESS|pod|node|outside", default_value = "pod")]
+    pub from: String,
 }
 
 #[derive(Debug, clap::Args)]

@@ -26,6 +26,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         ("--write-config-to", args.write_config_to.is_some()),
         ("replay", matches!(args.command, Some(Subcommand::Replay(_)))),
         ("doctor", matches!(args.command, Some(Subcommand::Doctor(_)))),
+        ("explain", matches!(args.command, Some(Subcommand::Explain(_)))),
         ("status", matches!(args.command, Some(Subcommand::Status))),
     ];
     let mut given = commands.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
@@ -36,15 +37,19 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
     let has_manifests = !args.manifests.is_empty();
     // A dry run takes all options of the proxy that it stands for, so that an operator can add --dry-run to them.
     let scoped: [Scoped; 9] = [
-        ("--against", args.against.is_some(), &["--dry-run"]),
+        ("--against", args.against.is_some(), &["--dry-run", "explain"]),
         ("--force", args.force, &["--cleanup"]),
-        ("--timeout", args.timeout.is_some(), &["--dry-run", "--once"]),
+        ("--timeout", args.timeout.is_some(), &["--dry-run", "--once", "explain"]),
         ("--take-over", args.take_over.is_some(), &[PROXYING, "--once", "--watch", "--dry-run"]),
         ("--beside-other-proxy", args.beside_other_proxy, &[PROXYING, "--once", "--watch", "--dry-run"]),
         ("--drift", args.drift.is_some(), &[PROXYING, "--watch", "--dry-run"]),
         ("--record", args.record.is_some(), &[PROXYING, "--once", "--watch", "--dry-run"]),
-        ("--manifests", has_manifests, &[PROXYING, "--once", "--watch", "--dry-run", "--init-only"]),
-        ("--master", args.flags.value("master").is_some(), &[PROXYING, "--once", "--dry-run", "--init-only"]),
+        ("--manifests", has_manifests, &[PROXYING, "--once", "--watch", "--dry-run", "--init-only", "explain"]),
+        (
+            "--master",
+            args.flags.value("master").is_some(),
+            &[PROXYING, "--once", "--dry-run", "--init-only", "explain"],
+        ),
     ];
     if let Some((option, _, belongs)) = scoped.iter().find(|(_, given, belongs)| *given && !belongs.contains(&command))
     {

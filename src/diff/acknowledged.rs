@@ -122,6 +122,11 @@ impl Acknowledged {
         counts
     }
 
+    /// The features of the program that the table of a family has; `None` if there is no table.
+    pub fn features(&self, family: Family) -> Option<&ProgramFeatures> {
+        self.tables[family.index()].as_ref().map(|table| &table.features)
+    }
+
     /// How many elements of a frontend are left over.
     pub(crate) fn leftover_count(&self, frontend: &Frontend) -> usize {
         self.leftovers.get(frontend).map_or(0, |leftovers| leftovers.len())

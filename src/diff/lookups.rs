@@ -34,8 +34,12 @@ impl LookupOrder<'_> {
             };
             return match wanted.clone().find_map(of_list) {
                 Some(other) => self.is_settled && self.rank(list, class) < self.rank(list, other),
-                // What still leads to an empty list leads on to the drop behind it.
-                None => wanted.clone().any(|set| leads_to(*set, list)),
+                // What still leads to an empty list leads on to the drop behind it. A list that is balanced by ids now is not empty: packets
+                // that have passed the classes by id still need this one.
+                None => {
+                    let by_id = |set: &SetName| matches!(set, SetName::AffinitySlots(of, _) if *of == list);
+                    wanted.clone().any(|set| leads_to(*set, list)) && !wanted.clone().any(by_id)
+                }
             };
         }
         if let SetName::AffinitySlots(list, class) = gate {
@@ -198,6 +202,16 @@ mod tests {
         assert!(goes(local, &[ExternalLocal, DropServices], true), "packets go on to the drop");
         assert!(!goes(local, &[External], true), "some are on their way from the other gate");
         assert!(!goes(local, &[RejectServices], true));
+    }
+
+    #[test]
+    fn the_class_of_a_list_waits_for_packets_if_clients_keep_their_endpoints_from_now_on() {
+        let gates = [(SetName::External, EndpointList::Any), (SetName::NodeportsLocal, EndpointList::NodeportLocal)];
+        for (gate, list) in gates {
+            let by_id = SetName::AffinitySlots(list, class(1));
+            assert!(!goes(SetName::Slots(list, class(1)), &[gate, by_id], true), "{gate}");
+            assert!(!goes(by_id, &[gate, SetName::Slots(list, class(1))], true), "{gate}");
+        }
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Cluster {
     }
 
     /// The host's addresses, if they are known.
-    pub(super) fn host_addresses(&self) -> &[IpAddr] {
+    pub fn host_addresses(&self) -> &[IpAddr] {
         self.host_addresses.as_deref().unwrap_or_default()
     }
 

@@ -222,3 +222,16 @@ fn a_large_tail_is_deleted_in_slices() {
     assert!(sizes.len() == 3 && sizes.iter().all(|size| *size <= 600), "{sizes:?}");
     assert_eq!(sizes.iter().sum::<usize>(), 20 * 64, "the slots that the last draw may hit");
 }
+
+#[test]
+fn a_node_port_whose_clients_keep_their_endpoints_from_now_on_serves_packets_that_have_passed_the_new_look_up() {
+    let mut timed = Timed::with([
+        service("shop/web").node_port(30002).into(),
+        slice("shop/web-1").endpoints("10.1.0.1 R r").into(),
+    ]);
+    let changed = timed.after(service("shop/web").node_port(30002).affinity(60));
+    let left = "delete nodeport-slots-1 { tcp . 30002 }".to_owned();
+    assert!(!changed.contains(&left), "{changed:#?}");
+    let later = timed.pass(GRACE);
+    assert!(later.iter().any(|(operations, _)| operations.contains(&left)), "{later:#?}");
+}
