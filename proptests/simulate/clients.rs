@@ -13,6 +13,7 @@ use pointsman::state::TrafficPolicy;
 
 use crate::api::Micros;
 use crate::coverage::Fault;
+use crate::law;
 use crate::model::Model;
 use crate::sabotage::Sabotage;
 use crate::world::{Checked, World, broken, tell};
@@ -198,6 +199,9 @@ impl World {
             let (daddr, dport) = (flow.destination.ip(), flow.destination.port());
             let packet =
                 Packet { saddr: flow.client.ip(), daddr, protocol: Protocol::Udp, dport, iif: None, opens: true };
+            if !law::is_judged(model, &packet) {
+                continue;
+            }
             let to = Endpoint { addr: flow.server.ip(), port: flow.server.port() };
             let may_stay = match model.asked_for(&packet) {
                 Some((service, port, _)) => model.keeps_flows(service, port, Family::from_addr(daddr)).contains(&to),

@@ -25,6 +25,11 @@ pub fn stray(
 ) -> Option<PacketOutcome> {
     let kinds: BTreeSet<bool> =
         versions.iter().filter_map(|model| model.asked_for(packet).map(|(.., kind)| kind == Kind::ClusterIp)).collect();
+    // Where the node's addresses change, a slice may bring an address that the NodePorts of a later slice still have.
+    let is_own = versions.iter().any(|model| model.host.contains(&packet.daddr));
+    if is_own && versions.iter().any(|model| model.node.addresses != versions[0].node.addresses) {
+        return None;
+    }
     if kinds.len() > 1 || versions.iter().any(|model| !is_judged(model, packet)) {
         return None;
     }

@@ -147,11 +147,15 @@ impl World {
         let model = self.process.version();
         let (tables, host) = (self.kernel.tables.contents(&Family::ALL), agree::host());
         let mut entries = vec![Entry::Tables(Box::new(tables))];
+        // The real kernel remembers clients of its own.
+        let with_clients = self.kernel.tables.clone();
+        self.kernel.forget_clients();
         for _ in 0..6 {
             let packet = law::packet(&mut self.random, &model);
             let packet = Packet { iif: None, saddr: agree::source(packet.daddr), protocol: Protocol::Tcp, ..packet };
             entries.push(Entry::Packet(packet.clone(), self.kernel.tables.outcomes(&packet, &host)));
         }
+        self.kernel.tables = with_clients;
         self.kernel.journal.iter_mut().for_each(|journal| journal.append(&mut entries));
     }
 
