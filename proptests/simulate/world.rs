@@ -344,6 +344,8 @@ impl World {
                 news.iter().for_each(|news| note_drift(&self.process.board, news, now));
                 if committed.is_caught_up() && !std::mem::replace(&mut self.process.has_synced, true) {
                     self.process.is_listening = self.settings.hears;
+                    // Flows that began under the rules of an earlier process may be to addresses that this one does not know.
+                    self.memory.epoch += 1;
                     if self.sabotage != Some(Sabotage::IgnoresOthers) {
                         watch.synced(now);
                     }
