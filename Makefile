@@ -3,6 +3,8 @@
 # make bench   runs the benchmarks and writes the tables of docs/performance.md; needs root
 # make flood   sends new flows over changes of every kind and counts those that fall between two; needs root
 #              FLOWS=10000000 TRANSITIONS=20000 say how many at least
+# make simulate  plays a whole node in simulated worlds: SEEDS=1000000 SECONDS=3600 FIRST=0 STEPS=100 say how many, how long, from which on
+#              and how many steps each; KERNEL=200 lets a real kernel repeat so many of them, and needs root
 # make image   builds the image archives without a container engine, on Debian and its relatives
 # make dist    builds everything that a release has: images, packages, the chart, bills of materials
 # make book    builds the documentation as a book of HTML pages, and checks its links
@@ -17,7 +19,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 prerequisites = nft=$$(scripts/prerequisites.sh); [ -z "$$nft" ] || export NFT="$$nft"
 
-.PHONY: demo test bench flood image dist book kernels mutants check fmt clippy doc deny check-deploy
+.PHONY: demo test bench flood simulate image dist book kernels mutants check fmt clippy doc deny check-deploy
 
 demo:
 	@$(prerequisites); exec scripts/demo.sh
@@ -33,6 +35,16 @@ TRANSITIONS ?= 20000
 
 flood:
 	@$(prerequisites); cargo test --locked --test flood -- --flows $(FLOWS) --transitions $(TRANSITIONS)
+
+SEEDS ?= 1000000
+SECONDS ?= 600
+FIRST ?= 0
+STEPS ?= 100
+KERNEL ?=
+
+simulate:
+	@cargo test --locked --profile bench --test simulate -- --first $(FIRST) --steps $(STEPS) \
+	  $(if $(KERNEL),--kernel $(KERNEL),--seeds $(SEEDS) --seconds $(SECONDS) --threads $$(nproc) --all-faults)
 
 image:
 	@scripts/image.sh

@@ -173,11 +173,15 @@ impl StatusBoard {
             (None, None) => notes.facts.silent = Some(now),
             _ => {}
         }
-        notes.facts.api = self.connection.facts();
-        let verdict = notes.facts.verdict(now);
+        let verdict = notes.verdict(self.connection.facts(), now);
         notes.note_change(&verdict, now);
         let (pending, drift) = (notes.facts.pending, notes.facts.drift.clone());
         StatusReport { now, verdict, pending, drift, notes: notes.clone(), snapshot }
+    }
+
+    /// The state at this moment, with what is known of the watches. Does not ask the loop.
+    pub fn verdict(&self, api: Option<ApiFacts>, now: Moment) -> NodeVerdict {
+        self.lock().verdict(api, now)
     }
 
     /// The hash of what was received, up to this snapshot. Costs what changed since it was last asked for; the first time everything.
@@ -206,6 +210,11 @@ impl StatusBoard {
 }
 
 impl Notes {
+    fn verdict(&mut self, api: Option<ApiFacts>, now: Moment) -> NodeVerdict {
+        self.facts.api = api;
+        self.facts.verdict(now)
+    }
+
     /// Writes an Event if the state changed to or from STALE or BEHIND. Drifts have Events of their own.
     fn note_change(&mut self, verdict: &NodeVerdict, now: Moment) {
         let before = self.reported.replace(verdict.clone());

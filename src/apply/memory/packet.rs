@@ -40,11 +40,11 @@ impl PacketTable for MemoryTable {
     }
 
     fn has_set(&self, set: SetName) -> bool {
-        self.sets.contains_key(&set.to_string())
+        self.sets.contains_key(&set)
     }
 
     fn find(&self, set: SetName, key: &Key) -> Option<(Key, Option<Value>)> {
-        let held = self.sets.get(&set.to_string())?;
+        let held = self.sets.get(&set)?;
         let (key, data) = match key {
             Key::Network(one) => {
                 held.elements.iter().find(|(key, _)| matches!(key, Key::Network(range) if range.contains(one)))?
@@ -55,7 +55,7 @@ impl PacketTable for MemoryTable {
     }
 
     fn is_full(&self, set: SetName) -> bool {
-        self.sets.get(&set.to_string()).is_none_or(super::MemorySet::is_full)
+        self.sets.get(&set).is_none_or(super::MemorySet::is_full)
     }
 }
 
