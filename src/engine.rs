@@ -327,15 +327,16 @@ impl Engine {
         self.backlog.is_empty() && self.bisect.as_ref().is_none_or(Bisect::is_done)
     }
 
-    /// The kernel acknowledged a plan, or the plan had no operations. `sent` is when the commit was sent.
-    pub fn committed(&mut self, mut plan: Plan, sent: Moment, now: Moment) -> Committed {
+    /// The kernel acknowledged a plan, or the plan had no operations. `began` is when the plan was begun: a change that arrives then waits
+    /// for the planning, too.
+    pub fn committed(&mut self, mut plan: Plan, began: Moment, now: Moment) -> Committed {
         let held = std::mem::take(&mut plan.next);
         let before = std::mem::replace(&mut self.kernel, Kernel::Known { held: Box::new(held), read_at: None });
         let (has_all_new, after_reading, is_tail) = match before {
             Kernel::Committing(batch) => (batch.has_all_new, batch.after_reading, batch.is_tail),
             _ => (false, false, false),
         };
-        self.pace.took(plan.operations.len(), now.since(sent));
+        self.pace.took(plan.operations.len(), now.since(began));
         self.tail.add(std::mem::take(&mut plan.left), now);
         if is_tail {
             let progress = SyncProgress::Tidied;

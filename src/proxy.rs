@@ -269,13 +269,12 @@ impl<B: Backend> Proxy<B> {
         let snapshot = self.engine.snapshot();
         self.followers.iter_mut().for_each(|follower| follower.committing(snapshot));
         self.guard_committing(plan.operations.len());
-        let sent = clock::now();
         let done = if plan.is_empty() { Ok(Receipt::default()) } else { self.send(&plan, shutdown).await? };
         let now = clock::now();
         let took = now.since(began);
         match done {
             Ok(Receipt { bytes }) => {
-                let committed = self.engine.committed(plan, sent, now);
+                let committed = self.engine.committed(plan, began, now);
                 let (snapshot, effort) = (self.engine.snapshot(), Effort { bytes, took });
                 self.followers.iter_mut().for_each(|follower| follower.committed(&committed, snapshot, effort));
                 self.guard_committed(&committed, now);

@@ -7,7 +7,9 @@
 //!    take to refuse what no frontend asks for, comes together with all frontends of that address. `service-cidrs`, which only restrict,
 //!    and what is not needed any more come last.
 //! 3. **Urgent first, then small changes**: the API server's Service and DNS come before all others, and a change of few elements
-//!    before one of many. Every second plan also takes a frontend of the largest change, so that this comes to an end under any load.
+//!    before one of many. Small changes do not wait for a slice of a huge one that is committed with them: they have a plan of their own,
+//!    unless the last plan was such a one, so that the huge one goes on under any load. Of the others every second plan also takes a
+//!    frontend of the largest change.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +21,9 @@ use crate::state::{ChangedFrontend, ChangedKeys, Desired, FrontendSpec, SharedDe
 
 /// So many keys are noted one by one, or a quarter of all frontends. Beyond that they are sorted, so that repetitions go.
 const MAX_NOTED: usize = 1_000;
+
+/// A change of so many elements is committed in a moment.
+const MAX_SMALL: Weight = 1_000;
 
 /// The keys that wait.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +42,8 @@ pub(super) struct Backlog {
     upcoming: Upcoming,
     /// The next plan takes a frontend of the largest change, too.
     turn_of_largest: bool,
+    /// The last plan left out larger changes, so that small ones did not wait for them.
+    left_large: bool,
     /// The largest weight of what was added since the last plan was handed out.
     newest: Option<Weight>,
 }
@@ -164,13 +171,20 @@ impl Backlog {
         self.take_needed(with, limit, &mut selection);
         let mut size = selection.shared.len();
         let mut largest_taken = 0;
+        // What must be whole is not cut short.
+        let only_small = !is_whole && !self.left_large && self.queue.least_weight().is_some_and(|it| it <= MAX_SMALL);
+        let is_next = |queue: &Queue| !only_small || queue.least_weight().is_some_and(|it| it <= MAX_SMALL);
         while size < limit
+            && is_next(&self.queue)
             && let Some(changed) = self.queue.pop_first()
         {
             size += self.take_frontend(changed, with, grouped, &mut selection);
             largest_taken = changed.weight;
         }
-        if let Some(changed) = self.take_larger_than(largest_taken) {
+        self.left_large = only_small && size < limit && !self.queue.is_empty();
+        if !self.left_large
+            && let Some(changed) = self.take_larger_than(largest_taken)
+        {
             size += self.take_frontend(changed, with, grouped, &mut selection);
         }
         selection.has_all_new =

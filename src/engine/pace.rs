@@ -1,4 +1,4 @@
-//! How large a slice may be so that the kernel is busy with it for as long as wished.
+//! How large a slice may be so that it is planned and committed in as long as wished.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) struct SlicePace {
 }
 
 impl SlicePace {
-    /// Slices that keep the kernel busy for about so long; `None` for no limit.
+    /// Slices that take about so long; `None` for no limit.
     pub fn new(goal: Option<Duration>) -> Self {
         Self { goal, operations: if goal.is_some() { FIRST_OPERATIONS } else { usize::MAX } }
     }

@@ -77,6 +77,37 @@ fn a_small_change_that_arrives_between_two_slices_is_in_the_next_one() {
 }
 
 #[test]
+fn a_small_change_is_committed_without_a_slice_of_the_huge_one_beside_it() {
+    let mut world = programmed();
+    world.apply(huge_slice(200, 1_000, 1));
+    let mut sizes = Vec::new();
+    for n in (1..=5).cycle().take(20) {
+        let slice = world.slice().unwrap();
+        assert!(slice.plan.operations.len() >= SLICE, "the huge change goes on between two small ones");
+        let endpoint = 2 + u8::try_from(sizes.len() / 5).unwrap();
+        world.apply(small_slice(n, endpoint));
+        sizes.push(world.slice().unwrap().plan.operations.len());
+    }
+    assert!(sizes.iter().all(|size| *size <= 20), "operations that a small change waits for: {sizes:?}");
+}
+
+#[test]
+fn a_huge_change_goes_on_while_small_ones_never_end() {
+    let mut world = programmed();
+    world.apply(huge_slice(200, 1_000, 1));
+    let (huge, mut changed) = (frontend("10.96.9.9 1/tcp").addr, std::collections::BTreeSet::new());
+    for plans in 0_u16.. {
+        if changed.len() == 200 {
+            break;
+        }
+        let [n, endpoint] = [plans % 5, plans / 5 % 2].map(|number| 1 + u8::try_from(number).unwrap());
+        world.apply(small_slice(n, 1 + endpoint));
+        changed.extend(changes_of(&world.slice().unwrap()).into_iter().filter(|one| one.addr == huge));
+        assert!(changed.len() * 2 >= usize::from(plans / 2), "a frontend in every second plan: {}", changed.len());
+    }
+}
+
+#[test]
 fn a_huge_change_comes_to_an_end_under_a_stream_of_others() {
     let mut world = programmed();
     world.apply(service("shop/medium").ips(&["10.96.1.1"]));
