@@ -79,6 +79,11 @@ impl Table for Owned {
     }
 }
 
+/// An entry in the map of a frontend's clients. Where it is deleted its id does not matter.
+pub fn client_of(frontend: Frontend, addr: IpAddr, id: EndpointId) -> Element {
+    Element { value: Some(Value::Id(id)), ..Element::member(SetName::Clients(frontend), Key::Client(addr)) }
+}
+
 impl World {
     /// What the worker was asked to look at, and looks at now.
     pub fn look_at_flows(&mut self) {
@@ -143,11 +148,9 @@ impl World {
             self.memory.conversations.remove(&conversation);
             return Ok(());
         };
-        let key = Key::Client(packet.saddr);
-        let client = Element::member(SetName::Clients(frontend), key);
+        let client = client_of(frontend, packet.saddr, id);
         // As a packet does, which replaces what is there.
         let _ = self.kernel.tables.apply(&[Operation::delete_element(client.clone())]);
-        let client = Element { value: Some(Value::Id(id)), ..client };
         if self.kernel.tables.apply(&[Operation::add_element(client)]).is_ok() {
             let until = self.now + u64::from(timeout) * 1_000_000;
             self.kernel.clients.insert(packet.saddr);
@@ -181,7 +184,7 @@ impl World {
         let now = self.now;
         let expired: Vec<_> = self.memory.entries.extract_if(.., |_, until| *until <= now).collect();
         for ((frontend, addr), _) in expired {
-            let client = Element::member(SetName::Clients(frontend), Key::Client(addr));
+            let client = client_of(frontend, addr, EndpointId(0));
             let _ = self.kernel.tables.apply(&[Operation::delete_element(client)]);
         }
     }

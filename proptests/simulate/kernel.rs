@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use pointsman::apply::{MemoryKernel, Refusal};
 use pointsman::dataplane::{
-    Action, ChainName, Element, Endpoint, Family, Key, Object, Operation, Outline, Packet, PacketOutcome, Rule,
-    SetName, TableOutline, Tables, Value, Verb,
+    Action, ChainName, Element, Endpoint, EndpointId, Family, Key, Object, Operation, Outline, Packet, PacketOutcome,
+    Rule, SetName, TableOutline, Tables, Value, Verb,
 };
 use pointsman::diff::Acknowledged;
 use pointsman::engine::Failure;
 
+use crate::clients::client_of;
 use crate::coverage::{Coverage, Fault};
 use crate::random::Random;
 
@@ -220,7 +221,8 @@ impl Kernel {
                 contents.get(family).map(|table| table.sets.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
             for set in sets.iter().filter_map(|name| name.parse::<SetName>().ok()).filter(|set| set.is_dynamic()) {
                 for addr in self.clients.iter().copied().filter(|addr| Family::from_addr(*addr) == family) {
-                    let client = Element::member(set, Key::Client(addr));
+                    let SetName::Clients(frontend) = set else { continue };
+                    let client = client_of(frontend, addr, EndpointId(0));
                     let _ = self.tables.apply(&[Operation::delete_element(client)]);
                 }
             }
