@@ -49,3 +49,15 @@ fn an_object_that_did_not_change_asks_for_no_commit_where_the_node_decides_eithe
     assert!(!world.engine.fold(small(1).into()).changed);
     assert!(!world.engine.is_due());
 }
+
+#[test]
+fn an_address_that_accepts_node_ports_comes_before_frontends_that_wait() {
+    let mut world = World::sliced(20);
+    world.sync();
+    (1..=40_u8).for_each(|n| drop(world.apply(small(n).node_port(30_000 + u16::from(n)))));
+    let node = Node { name: name(NODE), addresses: vec![crate::fixtures::ip("192.0.2.1")], ..Node::default() };
+    world.apply(Event::NodeApplied(Decoded::Object(node.into())));
+    let first = world.slice().unwrap();
+    let address = |operation: &Operation| operation.to_string().contains("nodeport-ips { 192.0.2.1");
+    assert!(first.plan.operations.iter().any(address) && !first.is_caught_up());
+}
