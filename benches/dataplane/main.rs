@@ -5,7 +5,7 @@
 //! moment of the machine is everybody's; the best round of each counts, in processor time of the sender.
 //!
 //! Variants: our program at several sizes, the shape that kube-proxy's nftables mode gives its table ([`chains`]), and connection
-//! tracking with NAT but without rules; and ours with session affinity, and with packets that are for no Service. Flows come from a
+//! tracking with NAT but without rules; and ours with session affinity, with counters, and with packets that are for no Service. Flows come from a
 //! pod's address, and from the host's own, which is masqueraded.
 //!
 //! ```text
@@ -58,6 +58,7 @@ fn main() {
             size(1),
         ),
         ("the same, beside 5,000 others with as many timeouts", Rules::OneClientBesideOthers, size(100)),
+        ("Pointsman with counters", Rules::Counters, size(5_000)),
     ];
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {elapsed}").expect("a template");
     let progress = ProgressBar::new(variants.len() as u64).with_style(style.clone()).with_message("loading rules");
@@ -127,6 +128,7 @@ fn report(variants: &[Variant]) -> String {
         timeouts,
         alone,
         beside,
+        counters,
     ] = variants
     else {
         return text;
@@ -148,5 +150,6 @@ fn report(variants: &[Variant]) -> String {
     line("Pointsman with session affinity, the client known, beside none, at 5,000 × 5", sticky, middle, None);
     line("Pointsman beside 5,000 other Services with as many timeouts, at 5,000 × 5", timeouts, middle, Some(TIMEOUTS));
     line("100 Services with session affinity beside 5,000 others with as many timeouts", beside, alone, Some(TIMEOUTS));
+    line("Pointsman with counters beside without, at 5,000 × 5", counters, middle, None);
     text + "\n"
 }

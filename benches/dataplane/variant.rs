@@ -38,6 +38,8 @@ pub enum Rules {
     OneClient,
     /// The same, beside 5,000 Services that no flow goes to and that keep their clients, each for another time.
     OneClientBesideOthers,
+    /// Ours, with counters of each Service's connections.
+    Counters,
     /// A chain, a rule and an anonymous map for each Service.
     Chains,
 }

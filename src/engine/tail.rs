@@ -57,6 +57,12 @@ impl Tail {
         self.next_at().is_none() && !self.is_ready()
     }
 
+    /// How many plans left something.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether something may be deleted now.
     pub fn is_ready(&self) -> bool {
         !self.frontends.is_empty() || !self.shared.is_empty()

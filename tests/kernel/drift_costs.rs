@@ -10,7 +10,7 @@ use pointsman::dataplane::Family::{Ip, Ip6};
 use pointsman::dataplane::{Element, ElementCounts, Key, Object, Operation, SetName};
 use pointsman::diff::Acknowledged;
 
-use crate::drift::{FOUND, REPAIRED, can_hear, count, nft, outage};
+use crate::drift::{FOUND, REPAIRED, can_look, count, nft, outage};
 use crate::world::World;
 
 #[test]
@@ -104,7 +104,7 @@ fn a_look_at_many_frontends_with_session_affinity() {
 #[test]
 #[ignore = "takes minutes in a debug build: a measurement"]
 fn a_large_quiet_node_is_back_after_a_flush() {
-    if !can_hear() {
+    if !can_look() {
         return;
     }
     let Some(world) = World::with_web(&[11, 12, 13]) else { return };
