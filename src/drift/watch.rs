@@ -186,8 +186,8 @@ impl DriftWatch {
             self.compare.about = self.looked_at.take();
             return DriftStep::Compare;
         }
-        let look_at = self.wants_look.then_some(self.look_at);
-        DriftStep::Wait(look_at.into_iter().chain(compare_at).min())
+        // A comparison that is due waits for the look.
+        DriftStep::Wait(if self.wants_look { Some(self.look_at) } else { compare_at })
     }
 
     /// A look was taken, which took so long. The outline is compared with what the kernel acknowledged.

@@ -279,3 +279,15 @@ fn under_changes_that_always_leave_something_a_repair_is_over_after_a_second() {
     watched.pass(1);
     assert!(matches!(watched.watch.tidied(true, watched.now), Some(DriftNews::Repaired { .. })));
 }
+
+#[test]
+fn a_comparison_that_is_due_while_a_look_has_to_wait_wakes_the_loop_no_earlier_than_the_look() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.pass(3_600_000);
+    watched.hear("nft");
+    assert_eq!(watched.step(), DriftStep::Look);
+    assert_eq!(watched.look(), None);
+    watched.hear("nft");
+    let DriftStep::Wait(Some(at)) = watched.step() else { panic!("a pause between two looks") };
+    assert!(at > watched.now, "the loop would wake again and again");
+}
