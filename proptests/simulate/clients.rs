@@ -182,8 +182,10 @@ impl World {
     /// Entries in the maps of clients whose time is over go.
     pub fn expire_clients(&mut self) {
         let now = self.now;
-        let expired: Vec<_> = self.memory.entries.extract_if(.., |_, until| *until <= now).collect();
-        for ((frontend, addr), _) in expired {
+        let expired: Vec<_> =
+            self.memory.entries.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key).collect();
+        for (frontend, addr) in expired {
+            self.memory.entries.remove(&(frontend, addr));
             let client = client_of(frontend, addr, EndpointId(0));
             let _ = self.kernel.tables.apply(&[Operation::delete_element(client)]);
         }

@@ -272,7 +272,7 @@ impl Kernel {
                     [0xfd00, 0x96, 0, 0, 0, 0, 0, u16::from(n)].into()
                 };
                 let element = Element::member(SetName::ClusterIps, Key::Addr(addr));
-                self.change(vec![Operation::add_element(element)]).then_some(Fault::AddedElement)
+                self.change(&[Operation::add_element(element)]).then_some(Fault::AddedElement)
             }
             ForeignWrite::EditRules => {
                 let contents = self.tables.contents(&[family]);
@@ -287,12 +287,12 @@ impl Kernel {
                 } else {
                     Operation::add(family, Object::Rule(chain, Box::new(Rule::new(family, Action::Drop))))
                 };
-                self.change(vec![edit]).then_some(Fault::EditedRules)
+                self.change(&[edit]).then_some(Fault::EditedRules)
             }
             ForeignWrite::AddChain => {
                 let name = format!("other-{}", random.below(3));
                 let chain = Operation::add(family, Object::Chain(name.into(), None));
-                self.change(vec![chain]).then_some(Fault::ForeignChain)
+                self.change(&[chain]).then_some(Fault::ForeignChain)
             }
         };
         let Some(fault) = done else { return false };
@@ -322,13 +322,13 @@ impl Kernel {
             return None;
         }
         let (operations, fault) = edit(random.pick(elements).clone(), random)?;
-        self.change(operations).then_some(fault)
+        self.change(&operations).then_some(fault)
     }
 
     /// Whether the operations changed something.
-    fn change(&mut self, operations: Vec<Operation>) -> bool {
+    fn change(&mut self, operations: &[Operation]) -> bool {
         let before = self.tables.contents(&Family::ALL);
-        self.take(&operations).is_ok() && self.tables.contents(&Family::ALL) != before
+        self.take(operations).is_ok() && self.tables.contents(&Family::ALL) != before
     }
 }
 

@@ -7,6 +7,8 @@
     clippy::panic,
     reason = "a test may stop, and may print"
 )]
+#![allow(clippy::disallowed_types, reason = "the run itself is timed; what it simulates has a clock of its own")]
+#![allow(clippy::explicit_auto_deref, reason = "a list of texts yields a text only if it is dereferenced")]
 #![allow(clippy::cast_precision_loss, reason = "for people to read")]
 
 mod acts;

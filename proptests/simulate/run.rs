@@ -31,7 +31,7 @@ pub fn play_in(world: &mut World, story: &Story) -> Told {
             world.step(step, story.size)?;
         }
         world.settle()?;
-        if story.seed % 4 == 0 { world.check_memory() } else { Ok(()) }
+        if story.seed.is_multiple_of(4) { world.check_memory() } else { Ok(()) }
     }));
     let violation = match played {
         Ok(checked) => checked.err(),

@@ -401,7 +401,7 @@ impl World {
         }
     }
 
-    fn untaint(&mut self) {
+    pub fn untaint(&mut self) {
         if std::mem::replace(&mut self.tainted, false) {
             tell!(self, "the tables are as they were written again");
             self.untainted_at = self.now;

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::affinity::InstalledAffinity;
 use super::features::{FrontendCounts, found};
-use super::leftovers::{Leftovers, Round};
+use super::leftovers::{Left, Leftovers, Round};
 use super::plan::Scope;
 use super::shared::SharedElement;
 use super::slots::Slots;
@@ -131,6 +131,15 @@ impl Acknowledged {
     /// How many elements of a frontend are left over.
     pub(crate) fn leftover_count(&self, frontend: &Frontend) -> usize {
         self.leftovers.get(frontend).map_or(0, |leftovers| leftovers.len())
+    }
+
+    /// Packets on their way may run rules that test the classes in another order, for the time of what this plan leaves.
+    pub(crate) fn note_new_order(&mut self, round: Round) -> Left {
+        let has_table = self.tables.iter().any(Option::is_some);
+        if has_table {
+            self.reordered = [round; 2];
+        }
+        Left { is_reordered: has_table, ..Left::default() }
     }
 
     /// Whether there is a table of this family.

@@ -197,7 +197,7 @@ fn a_failed_tail_is_an_ordinary_difference() {
     timed.world.engine.failed(*plan, &Failure { is_refusal: false, message: "no answer".to_owned() }, timed.now);
     assert!(!timed.world.engine.has_leftovers());
     timed.commit();
-    assert_eq!(timed.pass(GRACE * 2).len(), 1);
+    assert_eq!(timed.pass(GRACE * 2).len(), 2, "the class waits once more, and what is behind it with it");
     assert_eq!(timed.elements(), 3);
 }
 
@@ -330,4 +330,19 @@ fn the_chain_that_drops_other_sources_stays_while_the_chain_of_a_frontend_leads_
         timed.pass(GRACE * 3);
         assert_eq!(chains(&timed), [""; 0]);
     }
+}
+
+#[test]
+fn after_a_reading_classes_wait_as_if_their_order_had_just_changed() {
+    let mut timed = programmed(1);
+    timed.world.engine.distrust();
+    timed.commit();
+    let left = r#"delete internal-1 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#.to_owned();
+    assert!(!timed.after(web(2)).contains(&left), "the answer to a batch with another order may be lost");
+    let later: Vec<String> = timed.pass(GRACE * 3).into_iter().flat_map(|(operations, _)| operations).collect();
+    assert_eq!(later, [left]);
+    assert!(
+        timed.after(web(3)).iter().any(|operation| operation.contains("delete internal-2")),
+        "the order is known again"
+    );
 }
