@@ -13,22 +13,11 @@
 # result is in build/mutants/mutants.out: missed.txt has the survivors. .cargo/mutants.toml says what is left out.
 set -euo pipefail
 
-version=27.1.0
 root=$(cd "$(dirname "$0")/.." && pwd)
-tools=$root/build/tools
 out=$root/build/mutants
 cd "$root"
 
-mutants=$(command -v cargo-mutants || true)
-if [ -z "$mutants" ]; then
-  mutants=$tools/bin/cargo-mutants
-  if [ ! -x "$mutants" ]; then
-    echo "mutants.sh: building cargo-mutants $version into build/tools (some minutes, once)" >&2
-    # A separate target folder keeps the tool's objects out of the project's.
-    CARGO_TARGET_DIR=$tools/target cargo install --quiet --locked --root "$tools" --version "$version" cargo-mutants >&2
-    rm -rf "$tools/target"
-  fi
-fi
+mutants=$(scripts/cargo-tool.sh cargo-mutants 27.1.0)
 
 # What decides, and what carries decisions out.
 folders=()

@@ -2,63 +2,31 @@
 
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
+#[path = "common/samples.rs"]
+mod samples;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
-/// Set to 1 to write the samples instead of comparing them.
-const UPDATE: &str = "POINTSMAN_UPDATE_DOCS";
-
-fn pointsman(command: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pointsman"))
-        .args(command.split_whitespace())
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env_remove("POINTSMAN_LOG")
-        .output()
-        .expect("the proxy starts")
-}
+use samples::{check_samples, pointsman};
 
 /// How many samples the pages have at least.
 const MIN_SAMPLES: usize = 11;
 
-/// The beginning of every question here.
-const EXAMPLES: &str =
-    "--manifests examples --hostname-override node-a --cluster-cidr 10.128.0.0/16,fd00:10:128::/64 explain";
+/// The cluster of every question here.
+const CLUSTER: &str = "--manifests examples --hostname-override node-a --cluster-cidr 10.128.0.0/16,fd00:10:128::/64";
 
 #[test]
 fn the_samples_are_what_the_program_prints() {
-    let samples: usize = ["docs/explain.md", "docs/at-3-am.md"].map(check_samples).iter().sum();
+    let exit_code = |answer: &str| i32::from(!answer.starts_with("DELIVERED"));
+    let check = |page| check_samples(page, CLUSTER, "explain", exit_code);
+    let samples: usize = ["docs/explain.md", "docs/at-3-am.md"].map(check).iter().sum();
     assert!(samples >= MIN_SAMPLES, "the pages have {samples} samples");
-}
-
-/// Compares the samples of a page, or writes them. How many there are.
-fn check_samples(name: &str) -> usize {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-    let page = fs::read_to_string(&path).expect("the page");
-    let mut parts: Vec<String> = page.split("```").map(str::to_owned).collect();
-    let mut samples = 0;
-    for block in parts.iter_mut().skip(1).step_by(2) {
-        let Some(rest) = block.strip_prefix("console\n$ pointsman … explain ") else { continue };
-        let (question, _) = rest.split_once('\n').expect("a question and an answer");
-        let output = pointsman(&format!("{EXAMPLES} {question}"));
-        let answer = String::from_utf8_lossy(&output.stdout);
-        let expected = if answer.starts_with("DELIVERED") { 0 } else { 1 };
-        assert_eq!(output.status.code(), Some(expected), "{question}: {}", String::from_utf8_lossy(&output.stderr));
-        *block = format!("console\n$ pointsman … explain {question}\n{answer}");
-        samples += 1;
-    }
-    let written = parts.join("```");
-    if std::env::var(UPDATE).is_ok_and(|value| value == "1") {
-        fs::write(&path, written).expect("the page can be written");
-        return samples;
-    }
-    assert_eq!(page, written, "{name} is out of date: run {UPDATE}=1 cargo test --test explain");
-    samples
 }
 
 #[test]
 fn json_has_the_verdict_the_reason_and_every_endpoint() {
-    let output = pointsman(&format!("{EXAMPLES} shop/orders-db -o json"));
+    let output = pointsman(&format!("{CLUSTER} explain shop/orders-db -o json"));
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&answer["verdict"], &answer["reason"]), (&"delivered".into(), &"balanced".into()));
     let reasons: Vec<_> =
@@ -75,7 +43,7 @@ fn a_question_that_cannot_be_answered_ends_with_2_and_says_what_to_ask() {
         ("shop/cart:80 --from nowhere", "expected an address, pod, node or outside"),
         ("shop/cart:80 -o nft", "leave out -o nft"),
     ] {
-        let output = pointsman(&format!("{EXAMPLES} {question}"));
+        let output = pointsman(&format!("{CLUSTER} explain {question}"));
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{question}: {said}");
         assert!(said.contains(expected), "{question}: {said}");
@@ -105,7 +73,7 @@ fn a_journal_tells_what_became_of_a_packet_at_a_moment() {
     let options = "--cluster-cidr 10.128.0.0/16,fd00:10:128::/64 explain shop/cart:80 --journal";
     let at_the_end = pointsman(&format!("{options} {journal}"));
     let before = pointsman(&format!("{options} {journal} --at {events}"));
-    let now = pointsman(&format!("{EXAMPLES} shop/cart:80"));
+    let now = pointsman(&format!("{CLUSTER} explain shop/cart:80"));
     let [at_the_end, before, now] =
         [at_the_end, before, now].map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
     assert!(at_the_end.contains("10.128.1.99:8080") && !at_the_end.contains("10.128.1.14:8080"), "{at_the_end}");
@@ -113,7 +81,7 @@ fn a_journal_tells_what_became_of_a_packet_at_a_moment() {
     for (options, expected) in [
         (format!("explain shop/cart:80 --journal {journal} --at 1"), "not all lists were complete"),
         (format!("--against kernel explain shop/cart:80 --journal {journal}"), "leave out --against kernel"),
-        (format!("{EXAMPLES} shop/cart:80 --journal {journal}"), "--journal and --manifests"),
+        (format!("{CLUSTER} explain shop/cart:80 --journal {journal}"), "--journal and --manifests"),
         ("explain shop/cart:80 --at 3".to_owned(), "--journal"),
     ] {
         let output = pointsman(&options);

@@ -277,7 +277,8 @@ impl TransitionDraft<'_> {
             };
             list.endpoints = held.endpoints.iter().filter(|entry| keeps(entry)).copied().collect();
         } else {
-            self.replaced_ids(frontend, by_id, held, list);
+            let wanted = spec.map(|spec| &**spec.endpoints(policy)).unwrap_or_default();
+            self.replaced_ids(frontend, by_id, held, wanted, list);
         }
         let known: Vec<EndpointId> = list.endpoints.iter().map(|(id, _)| *id).collect();
         let end = u32::try_from(list.slots.len()).unwrap_or(u32::MAX);
@@ -290,7 +291,14 @@ impl TransitionDraft<'_> {
     }
 
     /// Adds ids of endpoints that leave, each with an endpoint that stays, if packets may have drawn in vain before.
-    fn replaced_ids(&mut self, frontend: Frontend, by_id: SetName, held: &EndpointsById, list: &mut EndpointsById) {
+    fn replaced_ids(
+        &mut self,
+        frontend: Frontend,
+        by_id: SetName,
+        held: &EndpointsById,
+        wanted: &[Endpoint],
+        list: &mut EndpointsById,
+    ) {
         let is_wanted = |id: &EndpointId| list.endpoints.binary_search_by_key(id, |(id, _)| *id).is_ok();
         let (before, mut kept) = (self.lost_ids, Vec::new());
         for (id, endpoint) in held.endpoints.iter().filter(|(id, _)| !is_wanted(id)) {
@@ -298,7 +306,7 @@ impl TransitionDraft<'_> {
             if before == 0 && !self.old.is_some_and(|old| old.has(by_id, key)) {
                 self.lost_ids = self.round;
             } else if self.keeps(by_id, key, false) {
-                let stays = list.endpoints.iter().any(|(_, other)| other == endpoint);
+                let stays = wanted.binary_search(endpoint).is_ok();
                 let other = list.endpoints.get(kept.len() % list.endpoints.len()).map(|(_, other)| *other);
                 kept.push((*id, if stays { *endpoint } else { other.unwrap_or(*endpoint) }));
             }
