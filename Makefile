@@ -3,9 +3,14 @@
 # make bench   runs the benchmarks and writes the tables of docs/performance.md; needs root
 # make flood   sends new flows over changes of every kind and counts those that fall between two; needs root
 #              FLOWS=10000000 TRANSITIONS=20000 say how many at least
+# make simulate  plays a whole node in simulated worlds: SEEDS=1000000 SECONDS=3600 FIRST=0 STEPS=100 say how many, how long, from which on
+#              and how many steps each; KERNEL=200 lets a real kernel repeat so many of them, and needs root
 # make image   builds the image archives without a container engine, on Debian and its relatives
 # make dist    builds everything that a release has: images, packages, the chart, bills of materials
+# make book    builds the documentation as a book of HTML pages, and checks its links
 # make kernels runs the tests with packets on other kernels in emulated machines, and writes the table of docs/kernels.md
+# make mutants changes the program in one place at a time, and names the changes that no test notices; takes hours
+#              FILE='src/diff/**' SHARD=0/20 run a part (tests/README.md)
 # make check   checks formatting, lints, documentation, dependencies and deploy/
 #
 # demo and test install or report missing packages first (scripts/prerequisites.sh).
@@ -14,7 +19,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 prerequisites = nft=$$(scripts/prerequisites.sh); [ -z "$$nft" ] || export NFT="$$nft"
 
-.PHONY: demo test bench flood image dist kernels check fmt clippy doc deny check-deploy
+.PHONY: demo test bench flood simulate image dist book kernels mutants check fmt clippy doc deny check-deploy
 
 demo:
 	@$(prerequisites); exec scripts/demo.sh
@@ -31,14 +36,34 @@ TRANSITIONS ?= 20000
 flood:
 	@$(prerequisites); cargo test --locked --test flood -- --flows $(FLOWS) --transitions $(TRANSITIONS)
 
+SEEDS ?= 1000000
+SECONDS ?= 600
+FIRST ?= 0
+STEPS ?= 100
+KERNEL ?=
+
+simulate:
+	@cargo test --locked --profile bench --test simulate -- --first $(FIRST) --steps $(STEPS) \
+	  $(if $(KERNEL),--kernel $(KERNEL),--seeds $(SEEDS) --seconds $(SECONDS) --threads $$(nproc) --all-faults)
+
 image:
 	@scripts/image.sh
 
 dist:
 	@scripts/dist.sh
 
+book:
+	@scripts/book.sh
+
 kernels:
 	@scripts/kernels.sh
+
+# A file or folder of src, and a part of the changes there.
+FILE ?=
+SHARD ?=
+
+mutants:
+	@scripts/mutants.sh $(if $(FILE),--file '$(FILE)') $(if $(SHARD),--shard $(SHARD) --sharding round-robin)
 
 check: fmt clippy doc deny check-deploy
 

@@ -5,14 +5,16 @@
 //! ```
 //!
 //! As root it makes a node of network namespaces, starts a server on every endpoint address, runs the proxy once and sends
-//! requests from a client outside, over both families. It fails if an answer differs from what the manifests promise. Without root
-//! it stops after the plan.
+//! requests from a client outside, over both families. Then a proxy that keeps running explains packets, which are sent as well, repairs a
+//! flushed ruleset and shows its status. It fails if an answer differs from what the manifests promise, or from what was explained. Without
+//! root it stops after the plan.
 
 #![allow(clippy::disallowed_types, reason = "the demo prints real time")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the demo prints its results")]
 
 mod promise;
 mod report;
+mod seen;
 
 #[path = "../tests/common/netns/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests use more of it")]
@@ -40,7 +42,9 @@ fn main() -> ExitCode {
     match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            eprintln!("\nSome answers differ from what the manifests promise: see WRONG above.");
+            eprintln!(
+                "\nSome answers differ from what the manifests promise or from what was explained: see WRONG above."
+            );
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -100,7 +104,20 @@ fn run() -> Result<bool, Box<dyn Error>> {
     print!("{}", again.stdout);
     println!("exit code {}", again.code.unwrap_or(-1));
 
-    Ok(again.code == Some(0) && rows.iter().all(Row::is_kept))
+    report::step("A proxy that keeps running explains packets; the same packets are sent");
+    report::command("pointsman --manifests examples/ --watch --hostname-override node-a");
+    let proxy = seen::follow(&node, manifests)?;
+    let explained = seen::explanations(&node, manifests)?;
+
+    report::step("Another program flushes the ruleset");
+    // On a node where commits cannot be heard, the next comparison would find it.
+    let is_named =
+        std::env::var("POINTSMAN_TEST_BACKEND").is_ok_and(|backend| backend == "nft") || seen::drift(&node, &proxy)?;
+
+    report::step("What the node says about itself");
+    let synced = seen::status(&node);
+
+    Ok(again.code == Some(0) && rows.iter().all(Row::is_kept) && explained && is_named && synced)
 }
 
 /// Puts a promise to the test.

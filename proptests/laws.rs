@@ -106,7 +106,11 @@ proptest! {
         play(history, |_, _, plan| {
             for change in &plan.frontends {
                 for policy in TrafficPolicy::ALL {
-                    let (before, after) = (slots(change.before.as_deref(), policy), slots(change.after.as_deref(), policy));
+                    let (before, after) = (change.before.as_deref(), change.after.as_deref());
+                    // The slots of a frontend with session affinity lie in other sets: none of them stays when the affinity comes or goes.
+                    let has_affinity = |installed: Option<&Installed>| installed.is_some_and(|it| it.affinity.is_some());
+                    let before = before.filter(|_| has_affinity(before) == has_affinity(after));
+                    let (before, after) = (slots(before, policy), slots(after, policy));
                     if after.len() <= 6 {
                         let best = orders(&after).iter().map(|order| cost(&before, order)).min();
                         prop_assert_eq!(Some(cost(&before, &after)), best, "{:?}", change);

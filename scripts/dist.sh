@@ -2,7 +2,8 @@
 # Builds everything that a release has, into build/dist:
 #
 #   the image archives (scripts/image.sh), a Debian package, a tar archive with the binary, man pages and completions, the Helm chart, a
-#   manifest of the kubectl plugin for krew, bills of materials (CycloneDX), the licences of all crates, and SHA256SUMS
+#   manifest of the kubectl plugin for krew, the documentation as HTML (scripts/book.sh), bills of materials (CycloneDX), the licences of all
+#   crates, and SHA256SUMS
 #
 # BINARY       a release binary that was built before
 # DOWNLOADS    where the files will be downloaded from; it is written into the plugin's manifest
@@ -56,6 +57,10 @@ python archive $work/plugin . "$epoch" "$dist/$plugin"
 sum=$(sha256sum "$dist/$plugin" | cut -d' ' -f1)
 sed "s|@VERSION@|$version|; s|@HOMEPAGE@|$downloads|; s|@ARCHITECTURE@|$architecture|; s|@URI@|$downloads/$plugin|; s|@SHA256@|$sum|; 1d" \
   deploy/krew/pointsman.yaml >"$dist/pointsman-krew.yaml"
+
+echo "dist.sh: documentation" >&2
+scripts/book.sh >&2
+python archive build/book/html "pointsman-$version-docs" "$epoch" "$dist/pointsman-$version-docs.tar.gz"
 
 echo "dist.sh: Helm chart" >&2
 # Packed here and not by helm, whose archive has the time in it; the links to deploy/monitoring become files. helm must read it.

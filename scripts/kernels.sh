@@ -7,6 +7,7 @@
 #
 # KERNELS   releases, as in the list below: "bookworm trixie"          (all)
 # SUITES    of "scenarios kernel takeover scenarios-nft"               (all)
+# AGAIN     1: runs only the tests of these suites that failed before, on the kernels where they failed
 # BINARY    a release binary that was built before
 # LIMIT     seconds for a suite                                        (1500)
 #
@@ -67,6 +68,8 @@ PYTHON
     fi
   done <"$build/programs"
   printf 'CRATE=%s SUITES="%s" LIMIT=%s\n' "$PWD" "${SUITES:-scenarios kernel takeover scenarios-nft}" "${LIMIT:-1500}" >>"$root/suites/settings"
+  # Lines with a kernel, a suite and a test.
+  [ -z "${AGAIN:-}" ] || python3 scripts/kernels/table.py "$build" failed >"$root/suites/again"
   cp -r examples docs tests src Cargo.toml "$root$PWD/"
   printf '#!/bin/sh\necho /usr/sbin/nft\n' >"$root$PWD/scripts/nft.sh"
   chmod +x "$root$PWD/scripts/nft.sh"

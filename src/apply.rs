@@ -20,9 +20,10 @@ pub(crate) mod netlink;
 mod nft;
 
 pub use any_backend::{AnyBackend, BackendChoice, BackendOptions};
-pub use memory::{MemoryKernel, Packet, PacketOutcome};
+pub use memory::MemoryKernel;
 pub use netlink::{
-    CommitListener, ForeignChain, ForeignHook, ForeignNews, ForeignRule, ForeignTable, Netlink, Removal,
+    CommitListener, ForeignChain, ForeignHook, ForeignNews, ForeignRule, ForeignTable, Netlink, PacketTracer, Removal,
+    TraceHop,
 };
 pub use nft::{Nft, encode};
 

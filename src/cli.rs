@@ -1,7 +1,7 @@
 //! The command line: it parses options, calls the modules that do the work, and prints.
 //!
 //! Exit codes are those of `kubectl diff`: 0 for success or no differences, 1 for differences found by `--dry-run`, 2 for errors. 1 also
-//! means that `--cleanup` failed in part (as in kube-proxy), that `doctor` has warnings or problems, that `status` is not SYNCED, or that the proxy ended because
+//! means that `--cleanup` failed in part (as in kube-proxy), that `doctor` has warnings or problems, that `explain` found a packet that is not delivered, that `status` is not SYNCED, or that the proxy ended because
 //! its configuration file changed.
 
 mod args;
@@ -10,8 +10,12 @@ mod combinations;
 mod configuration;
 mod doctor;
 mod dry_run;
+mod explain;
+mod fleet;
+mod get;
 mod guards;
 mod kube_proxy;
+mod local_pages;
 mod logging;
 mod output;
 mod pages;
@@ -21,6 +25,7 @@ mod signal;
 mod source;
 mod status;
 mod take_over;
+mod top;
 mod version;
 
 use std::io::{self, Write};
@@ -112,8 +117,12 @@ async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCo
     }
     match &args.command {
         Some(Subcommand::Replay(replay)) => replay::run(args, replay),
+        Some(Subcommand::Explain(asked)) => explain::run(args, asked, progress).await,
         Some(Subcommand::Doctor(doctor)) => doctor::run(args, doctor).await,
-        Some(Subcommand::Status) => status::run(args).await,
+        Some(Subcommand::Status(asked)) if asked.all_nodes => fleet::run(args, asked).await,
+        Some(Subcommand::Status(_)) => status::run(args).await,
+        Some(Subcommand::Get(asked)) => get::run(args, asked, progress).await,
+        Some(Subcommand::Top(asked)) => top::run(args, asked).await,
         None if !args.dry_run && args.output != OutputFormat::Text => {
             anyhow::bail!("--output has no effect here: give --dry-run as well, or leave --output out")
         }

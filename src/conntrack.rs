@@ -35,10 +35,13 @@ use worker::Worker;
 mod flow;
 mod kernel;
 mod stale;
+mod untranslated;
 mod worker;
 
 pub use flow::Flow;
 pub use kernel::ConntrackSocket;
+pub use untranslated::delete_untranslated;
+pub use worker::remove_stale;
 
 /// A table of UDP flows.
 pub trait Table: Send + 'static {
@@ -83,8 +86,8 @@ impl ConntrackFollower {
         (follower, worker)
     }
 
-    /// The follower, and the frontends that it asks to look at.
-    fn channel(families: &[Family]) -> (Self, mpsc::UnboundedReceiver<BTreeSet<Frontend>>) {
+    /// The follower, and the frontends that it asks to look at: for a worker, or a simulation of one.
+    pub fn channel(families: &[Family]) -> (Self, mpsc::UnboundedReceiver<BTreeSet<Frontend>>) {
         let (requests, received) = mpsc::unbounded_channel();
         let follower = Self {
             families: families.to_vec(),
@@ -96,6 +99,11 @@ impl ConntrackFollower {
             changed: BTreeSet::new(),
         };
         (follower, received)
+    }
+
+    /// The newest snapshot, by which flows are judged.
+    pub fn newest(&self) -> watch::Receiver<Snapshot> {
+        self.newest.subscribe()
     }
 }
 

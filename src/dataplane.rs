@@ -10,22 +10,26 @@
 //! derives from these types, so nothing is described twice. Each family has one table, with the same object names in both.
 
 mod chain;
+mod counted;
 mod element;
 mod key;
 mod operation;
 mod outline;
+mod packet;
 mod program;
 mod rule;
 mod set;
 mod tables;
 
 pub use chain::{BaseChain, Chain, ChainName, ChainType, Hook};
+pub use counted::Counted;
 pub use element::{Element, EndpointId, Key, KeyField, KeyFields, Value};
 #[cfg(test)]
 pub(crate) use key::comparisons;
 pub use key::{Endpoint, Family, Frontend, ParseProtocolError, Protocol};
 pub use operation::{Object, Operation, Verb};
 pub use outline::{ElementCounts, ForeignCommit, Outline, TableOutline, Writer};
+pub use packet::{Packet, PacketOutcome, PacketStep, PacketTable, packet_outcomes, packet_ways, untouched};
 pub use program::{LocalPods, Options, Program, ProgramFeatures};
 pub use rule::{Action, Condition, Expr, Rule};
 pub use set::{AffinityStep, EndpointList, Field, SetDefinition, SetName, SizeClass};

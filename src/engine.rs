@@ -401,7 +401,10 @@ impl Engine {
         self.tail.clear();
         self.backlog.compare_everything();
         self.schedule.heard(true);
-        self.kernel = Kernel::Known { held: Box::new(held.for_scope(&self.scope)), read_at: Some(now) };
+        let (mut held, round) = (held.for_scope(&self.scope), self.tail.begin_reading());
+        // A batch whose answer is lost, or one of an earlier process, may just have changed the order in which classes are tested.
+        self.tail.add(held.note_new_order(round), now);
+        self.kernel = Kernel::Known { held: Box::new(held), read_at: Some(now) };
     }
 
     /// Another program may have written to the tables: they are read and compared, and what differs is committed. Does nothing while a

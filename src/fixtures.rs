@@ -115,6 +115,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// `loadBalancerSourceRanges`
+    pub fn source_ranges(mut self, ranges: &[&str]) -> Self {
+        self.0.source_ranges = ranges.iter().map(|range| range.parse().expect("a network")).collect();
+        self
+    }
+
     /// `internalTrafficPolicy: Local`
     pub fn local(mut self) -> Self {
         self.0.internal_traffic_local = true;
@@ -331,6 +337,10 @@ impl World {
         let compiled = self.engine.compile();
         let skipped = [applied.skipped, compiled.skipped].concat();
         Seen { changes: applied.changes, skipped, lost_flows: compiled.lost_flows }
+    }
+
+    pub fn snapshot(&self) -> &crate::state::Snapshot {
+        self.engine.snapshot()
     }
 
     pub fn cluster(&self) -> &Cluster {

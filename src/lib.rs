@@ -4,7 +4,7 @@
 //! least operations that bring the kernel in line; [`engine`] decides what to do next; [`proxy`] carries it out through a backend
 //! ([`apply`]) and tells the followers ([`follow`]).
 //!
-//! `dataplane`, `state`, `diff`, `drift`, `engine` and `status` are functions from values to values: no input or output, no clock, no async.
+//! `dataplane`, `state`, `diff`, `drift`, `engine`, `listing` and `status` are functions from values to values: no input or output, no clock, no async.
 
 pub mod apply;
 pub mod cli;
@@ -16,10 +16,12 @@ pub mod diff;
 pub mod doctor;
 pub mod drift;
 pub mod engine;
+pub mod explain;
 #[cfg(test)]
 mod fixtures;
 pub mod follow;
 pub mod host;
+pub mod listing;
 pub mod localhost;
 pub mod metrics;
 mod netlink;

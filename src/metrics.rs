@@ -93,6 +93,8 @@ pub fn table() -> String {
                 format!("histogram, {} buckets from {first} to {last}", bounds.len())
             }
         };
+        // In Markdown angle brackets are HTML, and a browser would not show them.
+        let help = help.replace('<', "\\<");
         // Writing to a String cannot fail.
         let _ = writeln!(table, "| `{name}` | {kind} | {labels} | {help} |");
     }

@@ -3,6 +3,7 @@
 mod board;
 mod clients;
 mod connections;
+mod counts;
 mod events;
 mod flows;
 mod health;
@@ -14,10 +15,13 @@ mod start;
 
 pub use board::{Inquiry, Notes, StatusBoard, StatusReport};
 pub use clients::{AffinityFrontends, ClientCounts};
+pub use counts::{ConnectionCounts, ConnectionTotals, ServicePortConnections};
 pub use events::{EventNote, EventRate, EventType, Events, publish};
 pub use flows::{FlowCounters, watch_flows};
 pub use health::{FamilyHealth, Health, HealthReport};
-pub use http::{About, ApiServerPage, InputPage, KernelPage, ListenError, Listener, Pages, StatusPage};
+pub use http::{
+    About, ApiServerPage, ConnectionsPage, InputPage, KernelPage, ListenError, Listener, Pages, StatusPage,
+};
 pub use port_limits::PortLimits;
 pub use service_health::ServiceHealth;
 pub use start::{TakenAddress, start_events, start_pages};

@@ -37,6 +37,17 @@ pub(crate) async fn run(
     input: Vec<u8>,
     timeout: Duration,
 ) -> Result<Output, ProgramFailure> {
+    run_known(program, args, input, timeout, |_| {}).await
+}
+
+/// The same. `started` gets the number of the process before the process has read any input.
+pub(crate) async fn run_known(
+    program: &Path,
+    args: &[&str],
+    input: Vec<u8>,
+    timeout: Duration,
+    started: impl FnOnce(u32),
+) -> Result<Output, ProgramFailure> {
     let spawned = Command::new(program)
         .args(args)
         .env_clear()
@@ -47,6 +58,9 @@ pub(crate) async fn run(
         .kill_on_drop(true)
         .spawn();
     let mut child = spawned.map_err(ProgramFailure::Spawn)?;
+    if let Some(pid) = child.id() {
+        started(pid);
+    }
     let stdin = child.stdin.take();
     let write = async move {
         if let Some(mut stdin) = stdin {

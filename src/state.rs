@@ -29,7 +29,7 @@ mod snapshot;
 mod view;
 
 pub use change_set::ChangeSet;
-pub use claims::Claims;
+pub use claims::{ClaimRule, Claims};
 pub use cluster::{Applied, Cluster};
 #[cfg(test)]
 pub(crate) use compile::compilations;
@@ -37,6 +37,7 @@ pub use compile::{Exposure, FrontendSpec, Outcome, SharedDemand, TrafficPolicy};
 pub use desired::{ChangedFrontend, ChangedKeys, ChangedNodePorts, Compiled, Desired, Weight};
 pub use event::{Decoded, Event, Kind, Received, UnreadableObject};
 pub use few::Few;
+pub use flows::KeptFlows;
 pub use guards::Guards;
 pub use input_hash::InputHash;
 pub use local::{HealthCheck, HealthChecks, WithoutLocal};
@@ -44,7 +45,10 @@ pub use names::{ObjectName, owner_tag};
 pub use object::{
     EndpointPlace, EndpointSlice, Identity, Node, Service, ServiceCidr, ServicePort, SliceEndpoint, SlicePort, Uid,
 };
+pub use select::{EndpointReason, JudgedEndpoint};
 pub(crate) use service_state::bulk_load_order;
 pub use skipped::{ObjectRef, Problem, Reason, Skipped};
+#[cfg(test)]
+pub(crate) use slice_ports::visits::count as ports_looked_at;
 pub use snapshot::{Folded, Snapshot};
 pub use view::{NodePortAddresses, View};

@@ -2,6 +2,9 @@
 
 #![allow(clippy::expect_used, reason = "a test stops at the first surprise")]
 
+#[path = "docs/links.rs"]
+mod links;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,37 +55,41 @@ fn assert_generated(name: &str, expected: &str) {
 }
 
 #[test]
-fn links_lead_to_files_that_exist() {
-    for page in pages() {
-        let folder = page.parent().expect("a page is in a folder");
-        for link in links(&read(&page)) {
-            let file = link.split('#').next().unwrap_or_default();
-            let elsewhere = link.contains("://") || link.starts_with("mailto:");
-            assert!(elsewhere || folder.join(file).exists(), "{} links to {link}: no such file", page.display());
-        }
-    }
-}
-
-#[test]
 fn options_that_are_named_exist() {
     let program = options(&["--help"]);
-    let replay = options(&["replay", "--help"]);
-    let doctor = options(&["doctor", "--help"]);
-    let pages =
-        ["architecture", "at-3-am", "configuration", "dataplane", "health", "metrics", "performance", "take-over"];
+    let [replay, doctor, explain, status, get, top] =
+        ["replay", "doctor", "explain", "status", "get", "top"].map(|command| options(&[command, "--help"]));
+    let pages = [
+        "architecture",
+        "at-3-am",
+        "configuration",
+        "counters",
+        "dataplane",
+        "health",
+        "metrics",
+        "performance",
+        "take-over",
+        "explain",
+        "get",
+    ];
     let pages = pages.map(|page| format!("docs/{page}.md"));
     for page in std::iter::once("README.md").chain(pages.iter().map(String::as_str)) {
         for usage in usages(&read(&root().join(page))) {
-            let known = match usage.split_whitespace().nth(1) {
+            let known = match usage.split_whitespace().filter(|word| *word != "…").nth(1) {
                 Some("replay") => &replay,
                 Some("doctor") => &doctor,
+                Some("explain") => &explain,
+                Some("status") => &status,
+                Some("get") => &get,
+                Some("top") => &top,
                 _ => &program,
             };
             for option in usage.split_whitespace().filter(|word| is_option(word)) {
                 let option = option.split('=').next().unwrap_or_default();
                 // An option without a command may belong to either command.
                 let exists = known.contains(option)
-                    || (!usage.contains("pointsman") && (replay.contains(option) || doctor.contains(option)));
+                    || (!usage.contains("pointsman")
+                        && [&replay, &doctor, &explain, &status, &get, &top].iter().any(|it| it.contains(option)));
                 assert!(exists, "{page} names {option} in `{usage}`: there is no such option");
             }
         }
@@ -137,11 +144,6 @@ fn pages() -> Vec<PathBuf> {
     }
     assert!(pages.len() > 8, "the documentation has moved: {pages:?}");
     pages
-}
-
-/// The targets of a page's links.
-fn links(page: &str) -> Vec<&str> {
-    page.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(link, _)| link)).collect()
 }
 
 /// Whether a word is an option, and not a lone dash or a negative number.

@@ -25,16 +25,28 @@ mod cluster;
 mod configuration;
 #[path = "kernel/conntrack.rs"]
 mod conntrack;
+#[path = "kernel/counters.rs"]
+mod counters;
 #[path = "kernel/crashes.rs"]
 mod crashes;
 #[path = "kernel/drift.rs"]
 mod drift;
+#[path = "kernel/drift_through_nft.rs"]
+mod drift_through_nft;
 #[path = "kernel/drift_with_affinity.rs"]
 mod drift_with_affinity;
+#[path = "kernel/explain.rs"]
+mod explain;
 #[path = "kernel/exposition.rs"]
 mod exposition;
+#[path = "kernel/get.rs"]
+mod get;
 #[path = "kernel/input.rs"]
 mod input;
+#[path = "kernel/invalid_packets.rs"]
+mod invalid_packets;
+#[path = "kernel/live.rs"]
+mod live;
 #[path = "kernel/loads.rs"]
 mod loads;
 #[path = "kernel/localhost.rs"]

@@ -40,7 +40,7 @@ const IMPURE: [&str; 20] = [
 ];
 
 /// The core: these folders are pure where they exist.
-const CORE: [&str; 6] = ["dataplane", "state", "diff", "drift", "engine", "status"];
+const CORE: [&str; 7] = ["dataplane", "state", "diff", "drift", "engine", "listing", "status"];
 
 /// A span of time is a value; of the clocks in `std::time` a pure folder knows nothing.
 const PURE: &str = "std::time::Duration";

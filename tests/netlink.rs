@@ -15,8 +15,8 @@ use conformance::{
 };
 use pointsman::apply::{Backend, Error, Netlink, Nft, Receipt, Refusal};
 use pointsman::dataplane::{
-    AffinityStep, Chain, Element, Endpoint, EndpointId, EndpointList, Family, Field, Frontend, Key, LocalPods, Object,
-    Operation, Options, Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents, Tables, Value,
+    AffinityStep, Chain, Counted, Element, Endpoint, EndpointId, EndpointList, Family, Field, Frontend, Key, LocalPods,
+    Object, Operation, Options, Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents, Tables, Value,
 };
 use pointsman::diff::{Acknowledged, diff};
 use pointsman::state::Desired;
@@ -154,6 +154,56 @@ fn each_backend_takes_over_from_the_other() {
     in_namespace(|| BothBackends::open(BatchWriter::InTurn { netlink: true }), takes_random_histories);
 }
 
+/// 20,000 frontends, which nft fills in as packets do. Prints what a reading takes.
+#[test]
+fn counts_of_both_families_and_of_node_ports_are_read_and_removed() {
+    const MANY: u32 = 20_000;
+    in_namespace(
+        || BothBackends::open(BatchWriter::Netlink),
+        |mut both| async move {
+            assert_eq!(both.netlink.read_counts(Family::Ip).expect("no table"), [].into());
+            let add = |family| {
+                let sets = Counted::sets().map(move |set| Operation::add(family, Object::Set(set)));
+                std::iter::once(Operation::add(family, Object::Table)).chain(sets)
+            };
+            both.commit(&Family::ALL.into_iter().flat_map(add).collect::<Vec<_>>()).await.expect("a good batch");
+            let web = |n: u32| Frontend {
+                addr: Ipv4Addr::from_bits(0x0a60_0000 + n).into(),
+                protocol: Protocol::Tcp,
+                port: 80,
+            };
+            let mut input = String::new();
+            for n in 0..MANY {
+                let (frontend, count) = (Key::Frontend(web(n)), n + 1);
+                input += &format!(
+                    "add element ip pointsman new-connections {{ {frontend} counter packets {count} bytes 60 }}\n"
+                );
+            }
+            let node_port = Frontend::node_port(Family::Ip6, Protocol::Udp, 30_053);
+            input +=
+                "add element ip6 pointsman nodeport-refused-connections { udp . 30053 counter packets 7 bytes 60 }\n";
+            let mut file = tempfile::NamedTempFile::new().expect("a file");
+            std::io::Write::write_all(&mut file, input.as_bytes()).expect("written");
+            let loaded = std::process::Command::new(nft()).arg("-f").arg(file.path()).output().expect("nft");
+            assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+
+            let refused = [((node_port, Counted::Refused), 7)];
+            assert_eq!(both.netlink.read_counts(Family::Ip6).expect("counts"), refused.into());
+            let began = tokio::time::Instant::now();
+            let read = both.netlink.read_counts(Family::Ip).expect("counts");
+            println!("{MANY} frontends are read in {:?}", began.elapsed());
+            let expected = (0..MANY).map(|n| ((web(n), Counted::New), u64::from(n) + 1));
+            assert_eq!(read, expected.collect());
+
+            let gone: Vec<_> = (0..MANY - 1).map(|n| (web(n), Counted::New)).collect();
+            both.netlink.remove_counts(&gone).expect("they are there");
+            let left = [((web(MANY - 1), Counted::New), u64::from(MANY))];
+            assert_eq!(both.netlink.read_counts(Family::Ip).expect("counts"), left.into());
+            assert!(both.netlink.remove_counts(&gone).is_err(), "they are gone");
+        },
+    );
+}
+
 /// The programs of different options, with elements of every set.
 fn programs() -> Vec<Vec<Operation>> {
     let networks =
@@ -164,8 +214,10 @@ fn programs() -> Vec<Vec<Operation>> {
         masquerade_bit,
         every_node_address: every.iter().copied().collect(),
         affinity_capacity: 65_536,
+        counters: false,
     };
     let all = [
+        Options { counters: true, ..options(LocalPods::Unknown, true, 14, &[]) },
         options(LocalPods::Unknown, false, 0, &[]),
         options(LocalPods::Unknown, true, 31, &Family::ALL),
         options(LocalPods::Interface("eth0".to_owned()), false, 14, &[Family::Ip]),
@@ -267,6 +319,8 @@ fn elements(family: Family, program: &Program) -> Vec<Element> {
             }
             SetName::ClusterIps | SetName::NodeportIps => vec![Key::Addr(addr), Key::Addr(other)],
             SetName::ServiceCidrs | SetName::Sources(_) => networks.map(Key::Network).into(),
+            // Packets fill these, and they are not read back.
+            SetName::Counts(..) => Vec::new(),
             SetName::Clients(_) => [addr, other].map(Key::Client).into(),
             SetName::Hairpin => Protocol::ALL.map(|protocol| Key::Hairpin(endpoint, protocol)).into(),
             _ => frontends(node_port).map(Key::Frontend).into(),
@@ -484,6 +538,36 @@ fn a_refusal_names_the_operation_and_changes_nothing() {
         backend.commit(&[Operation::delete_element(other)]).await.expect("the next batch is not confused");
         backend.commit(&batch).await.expect("the next batch is not confused");
     });
+}
+
+#[test]
+fn a_base_chain_whose_policy_drops_is_not_ours_and_is_made_anew() {
+    in_namespace(
+        || BothBackends::open(BatchWriter::Netlink),
+        |mut both| async move {
+            both.commit(&program()).await.expect("the program");
+            let tables = both.read(&Family::ALL).await.expect("read");
+            let bases: Vec<String> = held(&tables)
+                .chains
+                .iter()
+                .filter(|(_, chain)| chain.base.is_some())
+                .map(|(name, _)| name.clone())
+                .collect();
+            assert!(bases.len() > 2, "{bases:?}");
+            for base in bases {
+                let edit = format!("chain ip pointsman {base} {{ policy drop; }}");
+                let edited = std::process::Command::new(nft()).args(["add", &edit]).output().expect("nft");
+                assert!(edited.status.success(), "{}", String::from_utf8_lossy(&edited.stderr));
+                assert!(both.listing().contains("policy drop"));
+                let read = both.read(&Family::ALL).await.expect("read");
+                assert!(held(&read).chains[&base].foreign_base, "{base}");
+                let plan = diff(&Acknowledged::from(read), &Desired::default(), &scope());
+                both.commit(&plan.operations).await.expect("the program");
+                assert!(!both.listing().contains("policy drop"), "{base}");
+                assert_eq!(sorted(&both.read(&Family::ALL).await.expect("read")), sorted(&tables));
+            }
+        },
+    );
 }
 
 #[test]

@@ -25,7 +25,8 @@ pub fn load(namespace: &Namespace, size: Size, rules: Rules) {
     let one_client = matches!(rules, Rules::OneClient | Rules::OneClientBesideOthers);
     let affinity_capacity = if one_client { 1 } else { Options::KERNEL_AFFINITY_CAPACITY };
     let local_pods = LocalPods::Networks(vec![network]);
-    let scope = Scope::dual_stack(Options { local_pods, affinity_capacity, ..Options::default() });
+    let counters = rules == Rules::Counters;
+    let scope = Scope::dual_stack(Options { local_pods, affinity_capacity, counters, ..Options::default() });
     let as_they_are: Edit = |event| event;
     let (measured, others): (Edit, Edit) = match rules {
         Rules::Affinity => (sticky, sticky),

@@ -44,6 +44,8 @@ pub enum Rules {
     Ranges,
     /// The same, beside a Service whose ranges have 30 other lengths.
     RangesBesideOthers,
+    /// Ours, with counters of each Service's connections.
+    Counters,
     /// A chain, a rule and an anonymous map for each Service.
     Chains,
 }

@@ -115,7 +115,7 @@ fn strays(timeline: &Timeline, shots: &[Shot]) -> Vec<(Packet, PacketOutcome)> {
     for window in timeline.windows() {
         for (shot, generation) in shots.iter().flat_map(|shot| window.iter().map(move |generation| (shot, generation)))
         {
-            let packet = generation.model.fire(shot);
+            let packet = fire(&generation.model, shot);
             strays.extend(stray(window, &packet, &host).map(|outcome| (packet, outcome)));
         }
     }

@@ -7,6 +7,7 @@ import grants
 import kubeadm
 import monitoring
 import objects
+import readme
 import render
 import values
 
@@ -35,6 +36,7 @@ def main():
     report(
         *grants.check(base),
         *kubeadm.check(),
+        *readme.check(),
         *values.check(),
         *alike.check("the base and the chart", base, chart),
         *alike.check(

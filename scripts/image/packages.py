@@ -17,7 +17,7 @@ PROGRAMS = {
         [f"usr/sbin/{name}-legacy{verb}" for name in ("iptables", "ip6tables") for verb in ("", "-save", "-restore")],
         "removes kube-proxy's rules in iptables-legacy, which netlink does not reach",
     ),
-    "usr/sbin/ipvsadm": ([], "removes the virtual services of kube-proxy's ipvs mode"),
+    "usr/sbin/ipvsadm": ([], "lists virtual services, and removes those that Pointsman leaves"),
     "usr/bin/dash": (["usr/bin/sh"], "a shell for `kubectl exec` and `kubectl debug`"),
 }
 # iptables-legacy loads these for the rules of all programs in a table that it rewrites.

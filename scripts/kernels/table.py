@@ -17,7 +17,7 @@ SUITES = {
 
 def read(file):
     """The results of one machine: what it said of itself, of abilities and of suites."""
-    found = {"abilities": {}, "suites": {}, "failed": {}, "again": {}}
+    found = {"abilities": {}, "suites": {}, "failed": {}, "again": {}, "passed": {}}
     for line in file.read_text(errors="replace").splitlines():
         if not line.startswith("@"):
             continue
@@ -27,7 +27,7 @@ def read(file):
             found["abilities"][rest] = value
         elif kind == "suite":
             found["suites"][rest] = value
-        elif kind in ("failed", "again"):
+        elif kind in ("failed", "again", "passed"):
             found[kind].setdefault(rest, []).append(value)
         else:
             found[name] = value
@@ -70,20 +70,36 @@ def tables(results):
     return "\n".join(lines) + "\n"
 
 
+def settle(result):
+    """Tests that failed at first and passed when they alone ran again are no failures any more."""
+    for suite, names in result.pop("passed").items():
+        failed = result["failed"].get(suite, [])
+        result["again"].setdefault(suite, []).extend(name for name in names if name in failed)
+        result["failed"][suite] = [name for name in failed if name not in names]
+
+
 def main():
-    """Reads the results in a folder, and writes the page and kernels.json beside them."""
+    """Reads the results in a folder, and writes the page and kernels.json beside them. With "failed" it only prints which tests failed."""
     build = Path(sys.argv[1])
     kept = build / "kernels.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}
+    if sys.argv[2:] == ["failed"]:
+        for result in results.values():
+            for suite, names in result["failed"].items():
+                for name in names:
+                    print(result["kernel"], suite, name)
+        return
     for file in build.glob("*/result"):
         found = read(file)
         if "end" in found:
             before = results.get(file.parent.name, {})
             # Suites that did not run this time keep their results, if the kernel is the same.
             if before.get("kernel") == found["kernel"]:
+                ran = set(found["suites"])
                 for kind in ("suites", "failed", "again"):
-                    kept_suites = {suite: value for suite, value in before[kind].items() if suite not in found["suites"]}
-                    found[kind] = kept_suites | found[kind]
+                    kept_suites = {suite: value for suite, value in before[kind].items() if suite not in ran}
+                    found[kind] |= kept_suites
+            settle(found)
             results[file.parent.name] = found | {"release": file.parent.name}
     kept.write_text(json.dumps(results, indent=1, sort_keys=True))
     text = PAGE.read_text()

@@ -108,6 +108,19 @@ impl AnyBackend {
         }
     }
 
+    /// Reads the clients that a frontend with session affinity remembers, each with the time until it is forgotten; `None` where nft is
+    /// asked, whose listing this program reads without times.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot be read.
+    pub async fn timed_clients(&mut self, frontend: Frontend) -> Result<Vec<(Element, Option<Duration>)>, Error> {
+        match self {
+            Self::Netlink(netlink) => netlink.timed_clients(frontend).await,
+            Self::Nft(nft) => Ok(nft.clients(frontend).await?.into_iter().map(|element| (element, None)).collect()),
+        }
+    }
+
     /// The name for the log, with nft's version.
     pub fn description(&self) -> String {
         match self {

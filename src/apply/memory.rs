@@ -13,8 +13,6 @@ use crate::dataplane::{
 
 mod packet;
 
-pub use packet::{Packet, PacketOutcome};
-
 /// A kernel in memory: does what nf_tables does with the operations of a batch, and refuses what it refuses.
 ///
 /// The same tests run against it and against the real kernel.
@@ -25,8 +23,9 @@ pub struct MemoryKernel {
 
 #[derive(Clone, Debug, Default)]
 struct MemoryTable {
-    chains: BTreeMap<String, MemoryChain>,
-    sets: BTreeMap<String, MemorySet>,
+    /// Clones share them until a rule changes.
+    chains: Arc<BTreeMap<String, MemoryChain>>,
+    sets: OrdMap<SetName, MemorySet>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,7 +98,7 @@ impl MemoryKernel {
             (Verb::Add, Object::Chain(name, base)) => table.add_chain(&name.0, *base),
             (Verb::Delete, Object::Chain(name, _)) => table.delete_chain(&name.0),
             (Verb::Flush, Object::Chain(name, _)) => {
-                table.chains.get_mut(&*name.0).ok_or(Refusal::Missing)?.rules.clear();
+                table.chains_mut().get_mut(&*name.0).ok_or(Refusal::Missing)?.rules.clear();
                 Ok(())
             }
             (Verb::Add, Object::Rule(chain, rule)) => table.add_rule(&chain.0, rule),
@@ -107,11 +106,11 @@ impl MemoryKernel {
             (Verb::Add, Object::Clients { frontend, capacity }) => {
                 table.add_set(SetName::Clients(*frontend), Some(*capacity))
             }
-            (Verb::Delete, Object::Set(set)) => table.delete_set(&set.to_string()),
-            (Verb::Delete, Object::Clients { frontend, .. }) => {
-                table.delete_set(&SetName::Clients(*frontend).to_string())
+            (Verb::Delete, Object::Set(set)) => table.delete_set(*set),
+            (Verb::Delete, Object::Clients { frontend, .. }) => table.delete_set(SetName::Clients(*frontend)),
+            (Verb::Delete, Object::UnknownSet { name, .. }) => {
+                table.delete_set(name.parse().map_err(|_| Refusal::Missing)?)
             }
-            (Verb::Delete, Object::UnknownSet { name, .. }) => table.delete_set(name),
             (Verb::Add, Object::Element(element)) => {
                 if element.chain().is_some_and(|chain| !table.chains.contains_key(&*chain.0)) {
                     return Err(Refusal::Missing);
@@ -127,9 +126,13 @@ impl MemoryKernel {
 }
 
 impl MemoryTable {
+    fn chains_mut(&mut self) -> &mut BTreeMap<String, MemoryChain> {
+        Arc::make_mut(&mut self.chains)
+    }
+
     fn add_set(&mut self, name: SetName, capacity: Option<u32>) -> Result<(), Refusal> {
         let new = || MemorySet { name, capacity, elements: OrdMap::new() };
-        self.sets.entry(name.to_string()).or_insert_with(new);
+        self.sets.entry(name).or_insert_with(new);
         Ok(())
     }
 
@@ -138,7 +141,7 @@ impl MemoryTable {
             Some(chain) if chain.base == base => Ok(()),
             Some(_) => Err(Refusal::Exists),
             None => {
-                self.chains.insert(name.to_owned(), MemoryChain { base, rules: Vec::new() });
+                self.chains_mut().insert(name.to_owned(), MemoryChain { base, rules: Vec::new() });
                 Ok(())
             }
         }
@@ -146,11 +149,11 @@ impl MemoryTable {
 
     /// Deletes a chain with its rules, unless a rule of another chain leads to it.
     fn delete_chain(&mut self, name: &str) -> Result<(), Refusal> {
-        let chain = self.chains.remove(name).ok_or(Refusal::Missing)?;
+        let chain = self.chains_mut().remove(name).ok_or(Refusal::Missing)?;
         let leads_here = |set: &MemorySet| set.contents().iter().any(|it| it.chain().is_some_and(|it| it.0 == name));
         let verdict_maps = || self.sets.values().filter(|set| set.name.definition().verdict);
         if self.rules().any(|rule| rule_target(rule) == Some(name)) || verdict_maps().any(leads_here) {
-            self.chains.insert(name.to_owned(), chain);
+            self.chains_mut().insert(name.to_owned(), chain);
             return Err(Refusal::Busy);
         }
         Ok(())
@@ -159,24 +162,24 @@ impl MemoryTable {
     fn add_rule(&mut self, chain: &str, rule: &Rule) -> Result<(), Refusal> {
         if !self.chains.contains_key(chain)
             || rule_target(rule).is_some_and(|target| !self.chains.contains_key(target))
-            || rule_sets(rule).any(|set| !self.sets.contains_key(&set.to_string()))
+            || rule_sets(rule).any(|set| !self.sets.contains_key(&set))
         {
             return Err(Refusal::Missing);
         }
-        if let Some(chain) = self.chains.get_mut(chain) {
+        if let Some(chain) = self.chains_mut().get_mut(chain) {
             chain.rules.push(rule.clone());
         }
         Ok(())
     }
 
-    fn delete_set(&mut self, name: &str) -> Result<(), Refusal> {
-        if !self.sets.contains_key(name) {
+    fn delete_set(&mut self, name: SetName) -> Result<(), Refusal> {
+        if !self.sets.contains_key(&name) {
             return Err(Refusal::Missing);
         }
-        if self.rules().any(|rule| rule_sets(rule).any(|set| set.to_string() == name)) {
+        if self.rules().any(|rule| rule_sets(rule).any(|set| set == name)) {
             return Err(Refusal::Busy);
         }
-        self.sets.remove(name);
+        self.sets.remove(&name);
         Ok(())
     }
 
@@ -186,7 +189,7 @@ impl MemoryTable {
         {
             return Err(Refusal::Other);
         }
-        self.sets.get_mut(&element.set.to_string()).ok_or(Refusal::Missing)
+        self.sets.get_mut(&element.set).ok_or(Refusal::Missing)
     }
 
     fn rules(&self) -> impl Iterator<Item = &Rule> {
@@ -203,7 +206,7 @@ impl MemoryTable {
         });
         let sets = self.sets.iter().map(|(name, set)| {
             let is_map = set.name.definition().is_map();
-            (name.clone(), SetContents { is_map, recognised: true, capacity: set.capacity })
+            (name.to_string(), SetContents { is_map, recognised: true, capacity: set.capacity })
         });
         let elements = self.sets.values().filter(|set| !set.name.is_dynamic()).flat_map(MemorySet::contents);
         TableContents { chains: chains.collect(), sets: sets.collect(), elements: elements.collect() }
@@ -266,7 +269,7 @@ fn rule_sets(rule: &Rule) -> impl Iterator<Item = SetName> {
         _ => None,
     });
     let map = match &rule.action {
-        Action::DnatTo(_, map) | Action::JumpByMap(_, map) | Action::Forget(map) => Some(*map),
+        Action::DnatTo(_, map) | Action::JumpByMap(_, map) | Action::Forget(map) | Action::Count(map) => Some(*map),
         _ => None,
     };
     conditions.chain(map)
@@ -280,7 +283,7 @@ impl Backend for MemoryKernel {
     async fn clients(&mut self, frontend: Frontend) -> Result<Vec<Element>, Error> {
         let set = SetName::Clients(frontend);
         let table = self.tables[frontend.family().index()].as_ref();
-        Ok(table.and_then(|table| table.sets.get(&set.to_string())).map_or_else(Vec::new, MemorySet::contents))
+        Ok(table.and_then(|table| table.sets.get(&set)).map_or_else(Vec::new, MemorySet::contents))
     }
 
     async fn commit(&mut self, operations: &[Operation]) -> Result<Receipt, Error> {

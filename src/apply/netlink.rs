@@ -11,17 +11,20 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
 use super::{Backend, Error, Receipt};
-use crate::dataplane::{Element, Family, Frontend, Operation, Outline, TABLE, Tables};
+use crate::dataplane::{Counted, Element, Family, Frontend, Operation, Outline, TABLE, Tables};
 use crate::netlink::NetfilterSocket;
 use encode::EncodedBatch;
 
 pub use commits::{CommitListener, ForeignNews};
 pub use foreign::{ForeignChain, ForeignHook, ForeignRule, ForeignTable, Removal};
+pub use trace::{PacketTracer, TraceHop};
 
 mod abi;
 mod commits;
+mod counts;
 mod element_decoder;
 mod elements;
 mod encode;
@@ -34,6 +37,7 @@ mod rule_decoder;
 mod rules;
 mod self_test;
 mod table;
+mod trace;
 mod types;
 
 /// Up to this length a batch is sent in the calling task, which takes microseconds. A longer one would hold up other tasks.
@@ -92,6 +96,68 @@ impl Netlink {
         let count = count.map_err(|error| errors::for_socket(doing, error))?;
         self.socket = Some(socket);
         Ok(count)
+    }
+
+    /// Reads the clients that a frontend with session affinity remembers, each with the time until it is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot be asked.
+    pub async fn timed_clients(&mut self, frontend: Frontend) -> Result<Vec<(Element, Option<Duration>)>, Error> {
+        self.ask_for_clients(move |socket| read::timed_clients(socket, frontend, TABLE)).await
+    }
+
+    async fn ask_for_clients<T: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&mut NetfilterSocket) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let doing = "reading the clients of Services with session affinity";
+        let mut socket = self.take_socket(doing)?;
+        let read = move || {
+            let clients = ask(&mut socket);
+            (socket, clients)
+        };
+        let (socket, clients) = in_thread(read).await.map_err(|error| errors::for_socket(doing, error))?;
+        let clients = clients.map_err(|error| errors::for_socket(doing, error))?;
+        self.socket = Some(socket);
+        Ok(clients)
+    }
+
+    /// How many connections each frontend of a family had, as packets counted them; none if nothing counts. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot be asked.
+    pub fn read_counts(&mut self, family: Family) -> Result<BTreeMap<(Frontend, Counted), u64>, Error> {
+        let doing = "reading the counted connections";
+        let mut socket = self.take_socket(doing)?;
+        let counts = counts::read_counts(&mut socket, family, TABLE);
+        let counts = counts.map_err(|error| errors::for_socket(doing, error))?;
+        self.socket = Some(socket);
+        Ok(counts)
+    }
+
+    /// Removes these counts, so that they begin at 0. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses: then all stay.
+    pub fn remove_counts(&mut self, counts: &[(Frontend, Counted)]) -> Result<(), Error> {
+        let doing = "removing counts of connections";
+        let mut all: Vec<Element> =
+            counts.iter().map(|(frontend, counted)| Element::count(*frontend, *counted)).collect();
+        all.sort_unstable();
+        let operations: Vec<Operation> = all.into_iter().map(Operation::delete_element).collect();
+        if operations.is_empty() {
+            return Ok(());
+        }
+        let mut socket = self.take_socket(doing)?;
+        let batch = EncodedBatch::encode(&operations, TABLE, socket.sequence(), Vec::new())
+            .map_err(|n| errors::for_missing_message(doing, &operations[n]))?;
+        let answer = socket.commit(&batch.bytes, batch.first..batch.next());
+        let refused = answer.map_err(|error| errors::for_socket(doing, error))?;
+        self.socket = Some(socket);
+        refused.map_or(Ok(()), |refused| Err(errors::for_refused_message(doing, refused, &batch, &operations)))
     }
 
     /// Encodes a batch as messages, into a buffer that may have been used before. Sends nothing.
@@ -217,16 +283,7 @@ impl Backend for Netlink {
     }
 
     async fn clients(&mut self, frontend: Frontend) -> Result<Vec<Element>, Error> {
-        let doing = "reading the clients of Services with session affinity";
-        let mut socket = self.take_socket(doing)?;
-        let read = move || {
-            let clients = read::clients(&mut socket, frontend, TABLE);
-            (socket, clients)
-        };
-        let (socket, clients) = in_thread(read).await.map_err(|error| errors::for_socket(doing, error))?;
-        let clients = clients.map_err(|error| errors::for_socket(doing, error))?;
-        self.socket = Some(socket);
-        Ok(clients)
+        self.ask_for_clients(move |socket| read::clients(socket, frontend, TABLE)).await
     }
 
     fn listen(&self) -> Result<Option<CommitListener>, Error> {

@@ -3,22 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Backend, Error, Receipt, Refusal};
+use super::{Backend, CommitListener, Error, Receipt, Refusal};
 use crate::dataplane::{Element, Family, Frontend, Operation, SetName, Tables};
 
 mod encode;
+mod own_commits;
 mod read;
 mod rules;
 mod run;
 mod self_test;
 
 pub use encode::encode;
+pub use own_commits::OwnCommits;
 
 /// The `nft` program. Each batch and each reading is a process.
 #[derive(Clone, Debug)]
 pub struct Nft {
     program: PathBuf,
     version: String,
+    own_commits: OwnCommits,
 }
 
 impl Nft {
@@ -29,7 +32,7 @@ impl Nft {
     /// If the program cannot be started or does not suit.
     pub async fn find(program: &Path) -> Result<Self, Error> {
         let version = self_test::version(program).await?;
-        Ok(Self { program: program.to_owned(), version })
+        Ok(Self { program: program.to_owned(), version, own_commits: OwnCommits::default() })
     }
 
     /// Tests nft and the kernel with a scratch table: creates it, fills it from a second process, lists, compares and deletes it.
@@ -49,7 +52,16 @@ impl Nft {
 
     /// Sends an encoded batch.
     async fn send(&self, batch: Vec<u8>, doing: &'static str) -> Result<(), Error> {
-        run::run(&self.program, &["-j", "-f", "-"], batch, doing).await.map(|_| ())
+        let mut process = None;
+        let started = |pid| {
+            self.own_commits.expect(pid);
+            process = Some(pid);
+        };
+        let sent = run::run_known(&self.program, &["-j", "-f", "-"], batch, doing, started).await.map(|_| ());
+        if sent.is_err() {
+            process.into_iter().for_each(|pid| self.own_commits.failed(pid));
+        }
+        sent
     }
 
     /// Lists one map of Pointsman's table; `None` if there is no such map.
@@ -85,6 +97,12 @@ impl Backend for Nft {
             }
             Ok(tables)
         }
+    }
+
+    /// Other programs are heard over netlink, which takes less of the kernel than commits do. What they did is found by a comparison.
+    fn listen(&self) -> Result<Option<CommitListener>, Error> {
+        self.own_commits.clear();
+        CommitListener::open_beside(self.own_commits.clone()).map(Some)
     }
 
     async fn clients(&mut self, frontend: Frontend) -> Result<Vec<Element>, Error> {

@@ -9,8 +9,11 @@ use clap::builder::PossibleValue;
 use clap::{ArgAction, Parser, ValueEnum};
 
 use super::combinations;
+use super::fleet::StatusArgs;
+use super::get::GetArgs;
 use super::guards::GuardArgs;
 use super::kube_proxy::KubeProxyFlags;
+use super::top::TopArgs;
 use crate::apply::{BackendChoice, BackendOptions};
 use crate::config::{ConfigNote, GoDuration, LogFormat, Settings, parse_go_bool};
 use crate::dataplane::{Family, Options};
@@ -79,8 +82,8 @@ pub(super) struct Args {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Output format of --dry-run and replay: text by Service, a JSON batch for `nft -j -f -`, or nft commands. doctor and
-    /// status print text or json
+    /// Output format of --dry-run and replay: text by Service, a JSON batch for `nft -j -f -`, or nft commands. Other
+    /// subcommands print text or json, and get also wide text
     #[arg(short, long, value_enum, default_value_t, global = true)]
     pub output: OutputFormat,
 
@@ -110,11 +113,11 @@ pub(super) struct Args {
     #[arg(long)]
     pub beside_other_proxy: bool,
 
-    /// What --dry-run compares with: this node's kernel, or empty tables (needs neither root nor nft) [default: kernel]
-    #[arg(long, value_enum, requires = "dry_run")]
+    /// What --dry-run compares with, and explain reads: this node's kernel, or empty tables (needs neither root nor nft) [default: kernel]
+    #[arg(long, value_enum)]
     pub against: Option<Against>,
 
-    /// How long --dry-run waits for complete lists from the API server, or --once for its sync, before it gives up with exit code 2
+    /// How long --dry-run and explain wait for complete lists from the API server, or --once for its sync, before they give up with exit code 2
     /// [default: 30s for --dry-run]
     #[arg(long, value_name = "DURATION", value_parser = timeout)]
     pub timeout: Option<Duration>,
@@ -140,6 +143,11 @@ pub(super) struct Args {
     /// kernel reserve memory for all of them
     #[arg(long, value_name = "CLIENTS", default_value = "65535", global = true)]
     pub affinity_capacity: NonZeroU32,
+
+    /// Count the new, refused and dropped connections of each Service, for top and for metrics. Costs the first packet of each connection a
+    /// little: see docs/counters.md
+    #[arg(long, global = true)]
+    pub counters: bool,
 
     /// The format of log lines [default: text]
     #[arg(long, value_enum, global = true)]
@@ -169,10 +177,27 @@ pub(super) enum Subcommand {
     ///
     /// Exit codes: 0 no blockers, 1 warnings or problems, 2 the node cannot be inspected.
     Doctor(DoctorArgs),
+    /// Explain what becomes of a packet on this node, and why: the verdict, the path, and every endpoint. Changes nothing
+    ///
+    /// Give the options of the running proxy before the word explain: --manifests reads the cluster from files, and then the kernel is read
+    /// only with --against kernel. Exit codes: 0 delivered to an endpoint, 1 not, 2 error.
+    Explain(ExplainArgs),
     /// Show what the proxy of this node knows about itself: SYNCED, BEHIND, STALE, DRIFTED or STARTING, since when, and why
     ///
-    /// Asks the local pages (--metrics-bind-address). Exit codes: 0 SYNCED, 1 another state, 2 no answer.
-    Status,
+    /// Asks the local pages (--metrics-bind-address), or with --all-nodes those of every node. Exit codes: 0 SYNCED, 1 another state,
+    /// 2 no answer.
+    Status(StatusArgs),
+    /// List what the running proxy of this node believes: services, endpoints with reasons, frontends, clashes; or remembered clients
+    ///
+    /// Asks the local pages (--metrics-bind-address), or with --manifests before the word get computes the same from files. Exit codes:
+    /// 0 listed, 2 error.
+    Get(GetArgs),
+    /// Show how many connections Services get: new, refused and dropped ones in a second, and their endpoints. A table that refreshes on a
+    /// terminal, else one table
+    ///
+    /// Asks the local pages (--metrics-bind-address) of a proxy that runs with --counters. Exit codes: 0 shown, 2 no answer, or nothing is
+    /// counted.
+    Top(TopArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -183,6 +208,29 @@ pub(super) struct ReplayArgs {
     /// Stop after this time (RFC 3339), or after this number of events [default: the end of the journal]
     #[arg(long, value_name = "TIME|N")]
     pub until: Option<ReadUntil>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ExplainArgs {
+    /// ADDRESS[:PORT][/PROTOCOL], NAMESPACE/SERVICE[:PORT][/PROTOCOL] with a port's number or name, or node:PORT for a NodePort
+    pub destination: String,
+
+    /// Who sends the packet: an address, pod for a pod on this node, node for this node, or outside
+    #[arg(long, value_name = "ADDRESS|pod|node|outside", default_value = "pod")]
+    pub from: String,
+
+    /// Explain what the node that wrote this journal (--record) would have done. Needs neither root nor a kernel
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+
+    /// The moment in the journal: a time (RFC 3339), or after this number of events [default: the end of the journal]
+    #[arg(long, value_name = "TIME|N", requires = "journal")]
+    pub at: Option<ReadUntil>,
+
+    /// Also wait for such a connection and follow its first packet through all tables of the kernel, up to 30 s or --timeout. Needs
+    /// Linux 5.12 and the client's address in --from, or --from node
+    #[arg(long, conflicts_with = "journal")]
+    pub live: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -231,6 +279,7 @@ pub(super) enum OutputFormat {
     Text,
     Json,
     Nft,
+    Wide,
 }
 
 /// The value of `--against`.
@@ -320,7 +369,8 @@ impl Args {
     /// The scope with the tables of both families, whatever this host supports.
     pub fn dual_stack(&self) -> Scope {
         let Settings { options, pods_by_node, .. } = &self.settings;
-        let options = Options { affinity_capacity: self.affinity_capacity.get(), ..options.clone() };
+        let affinity_capacity = self.affinity_capacity.get();
+        let options = Options { affinity_capacity, counters: self.counters, ..options.clone() };
         Scope { pods_by_node: *pods_by_node, ..Scope::dual_stack(options) }
     }
 

@@ -3,7 +3,7 @@
 
 use anyhow::bail;
 
-use super::args::{Args, CleanUp, Subcommand};
+use super::args::{Args, CleanUp, OutputFormat, Subcommand};
 
 /// What the program does if none of the commands is given: it proxies until it is asked to end.
 const PROXYING: &str = "a proxy that keeps running";
@@ -26,7 +26,10 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         ("--write-config-to", args.write_config_to.is_some()),
         ("replay", matches!(args.command, Some(Subcommand::Replay(_)))),
         ("doctor", matches!(args.command, Some(Subcommand::Doctor(_)))),
-        ("status", matches!(args.command, Some(Subcommand::Status))),
+        ("explain", matches!(args.command, Some(Subcommand::Explain(_)))),
+        ("status", matches!(args.command, Some(Subcommand::Status(_)))),
+        ("get", matches!(args.command, Some(Subcommand::Get(_)))),
+        ("top", matches!(args.command, Some(Subcommand::Top(_)))),
     ];
     let mut given = commands.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
     let command = given.next().unwrap_or(PROXYING);
@@ -35,16 +38,21 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
     }
     let has_manifests = !args.manifests.is_empty();
     // A dry run takes all options of the proxy that it stands for, so that an operator can add --dry-run to them.
-    let scoped: [Scoped; 9] = [
-        ("--against", args.against.is_some(), &["--dry-run"]),
+    let scoped: [Scoped; 10] = [
+        ("-o wide", args.output == OutputFormat::Wide, &["get"]),
+        ("--against", args.against.is_some(), &["--dry-run", "explain"]),
         ("--force", args.force, &["--cleanup"]),
-        ("--timeout", args.timeout.is_some(), &["--dry-run", "--once"]),
+        ("--timeout", args.timeout.is_some(), &["--dry-run", "--once", "explain", "get"]),
         ("--take-over", args.take_over.is_some(), &[PROXYING, "--once", "--watch", "--dry-run"]),
         ("--beside-other-proxy", args.beside_other_proxy, &[PROXYING, "--once", "--watch", "--dry-run"]),
         ("--drift", args.drift.is_some(), &[PROXYING, "--watch", "--dry-run"]),
         ("--record", args.record.is_some(), &[PROXYING, "--once", "--watch", "--dry-run"]),
-        ("--manifests", has_manifests, &[PROXYING, "--once", "--watch", "--dry-run", "--init-only"]),
-        ("--master", args.flags.value("master").is_some(), &[PROXYING, "--once", "--dry-run", "--init-only"]),
+        ("--manifests", has_manifests, &[PROXYING, "--once", "--watch", "--dry-run", "--init-only", "explain", "get"]),
+        (
+            "--master",
+            args.flags.value("master").is_some(),
+            &[PROXYING, "--once", "--dry-run", "--init-only", "explain"],
+        ),
     ];
     if let Some((option, _, belongs)) = scoped.iter().find(|(_, given, belongs)| *given && !belongs.contains(&command))
     {
@@ -82,7 +90,7 @@ mod tests {
     use super::*;
 
     /// Every command, and every option that belongs to some of them.
-    const COMMANDS: [&str; 9] = [
+    const COMMANDS: [&str; 10] = [
         "--once",
         "--dry-run",
         "--watch",
@@ -92,8 +100,10 @@ mod tests {
         "replay j",
         "doctor",
         "status",
+        "get services n",
     ];
-    const OPTIONS: [&str; 7] = [
+    const OPTIONS: [&str; 8] = [
+        "-o=wide",
         "--against=empty",
         "--force",
         "--timeout=5s",
@@ -124,6 +134,8 @@ mod tests {
         let allowed = [
             ("--against=empty", "--dry-run"),
             ("--force", "--cleanup"),
+            ("-o=wide", "get services n"),
+            ("--timeout=5s", "get services n"),
             ("--timeout=5s", "--dry-run"),
             ("--timeout=5s", "--once"),
             ("--take-over=never", "--once"),
@@ -162,6 +174,8 @@ mod tests {
             "replay j",
             "doctor",
             "status",
+            "get endpoints shop/cart -o wide",
+            "--manifests m get clashes",
             "--take-over=force --record r --beside-other-proxy",
             "--cleanup=false --once",
             "--init-only=false --once",

@@ -11,7 +11,7 @@ use super::args::{Against, Args};
 use super::logging::Progress;
 use super::{DIFFERENCES, output, signal, source};
 use crate::apply::{AnyBackend, Backend};
-use crate::diff::Acknowledged;
+use crate::diff::{Acknowledged, Scope};
 use crate::engine::{Engine, EngineSettings, Moment, Next};
 use crate::proxy::log_skipped;
 use crate::tasks::Supervisor;
@@ -30,6 +30,28 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         Against::Kernel => Some(AnyBackend::open_for_reading(&args.backend_options()).await?),
         Against::Empty => None,
     };
+    let mut engine = complete_engine(args, scope, progress).await?;
+    let now = Moment::default();
+    let plan = loop {
+        match engine.next(now) {
+            Next::Commit(plan) => break plan,
+            Next::Read => {
+                let _reading = progress.show("reading the kernel's tables");
+                let held = match &mut backend {
+                    Some(backend) => Acknowledged::from(backend.read(engine.families()).await?),
+                    None => Acknowledged::empty(),
+                };
+                engine.read_back(held, now);
+            }
+            Next::Wait(_) => bail!("there is no plan, though all lists are complete and the tables were read"),
+        }
+    };
+    output::print(&plan, args.output)?;
+    Ok(ExitCode::from(if plan.is_empty() { 0 } else { DIFFERENCES }))
+}
+
+/// An engine that has heard and compiled the complete cluster, before an unknown kernel.
+pub(super) async fn complete_engine(args: &Args, scope: Scope, progress: &Progress) -> anyhow::Result<Engine> {
     let view = args.view(&args.node_name()?);
     let timeout = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let supervisor = Supervisor::default();
@@ -51,23 +73,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     drop(waiting);
     // The source has told everything. Its end is no failure from now on.
     supervisor.shutdown().cancel();
-    let now = Moment::default();
-    let plan = loop {
-        match engine.next(now) {
-            Next::Commit(plan) => break plan,
-            Next::Read => {
-                let _reading = progress.show("reading the kernel's tables");
-                let held = match &mut backend {
-                    Some(backend) => Acknowledged::from(backend.read(engine.families()).await?),
-                    None => Acknowledged::empty(),
-                };
-                engine.read_back(held, now);
-            }
-            Next::Wait(_) => bail!("there is no plan, though all lists are complete and the tables were read"),
-        }
-    };
-    output::print(&plan, args.output)?;
-    Ok(ExitCode::from(if plan.is_empty() { 0 } else { DIFFERENCES }))
+    Ok(engine)
 }
 
 /// Folds events until all lists are complete, compiles them, and logs what was left out.
@@ -86,7 +92,6 @@ async fn fold_until_complete(engine: &mut Engine, events: &mut mpsc::Receiver<Re
 mod tests {
     use super::*;
     use crate::dataplane::Options;
-    use crate::diff::Scope;
     use crate::fixtures::{NODE, empty_lists, name, service, slice};
     use crate::state::{Cluster, Event, View};
 

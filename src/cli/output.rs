@@ -15,7 +15,7 @@ pub(super) fn print(plan: &Plan, format: OutputFormat) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     let colour = if stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none() { Colour::On } else { Colour::Off };
     let text = match format {
-        OutputFormat::Text => render::text(plan, colour).into_bytes(),
+        OutputFormat::Text | OutputFormat::Wide => render::text(plan, colour).into_bytes(),
         OutputFormat::Nft => render::nft(plan).into_bytes(),
         OutputFormat::Json => {
             let mut json = encode(&plan.operations).context("cannot write the batch as JSON")?;

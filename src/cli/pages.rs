@@ -11,7 +11,8 @@ use super::take_over::explain;
 use crate::dataplane::Family;
 use crate::metrics;
 use crate::observe::{
-    About, AffinityFrontends, ClientCounts, Events, Health, Pages, PortLimits, TakenAddress, start_pages,
+    About, AffinityFrontends, ClientCounts, ConnectionCounts, Events, Health, Pages, PortLimits, TakenAddress,
+    start_pages,
 };
 use crate::takeover::TakeOverDecision;
 use crate::tasks::Supervisor;
@@ -39,6 +40,8 @@ pub(super) async fn serve(
     let about = About {
         metrics,
         clients,
+        connections: Mutex::new(ConnectionCounts::new(families, args.counters)),
+        has_counters: args.counters,
         configuration,
         command_line,
         connection,

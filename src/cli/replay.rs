@@ -1,5 +1,6 @@
 //! `pointsman replay`: what a node would have programmed, from its journal.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -10,10 +11,23 @@ use crate::diff::Acknowledged;
 use crate::engine::{Engine, EngineSettings, Moment, Next};
 use crate::proxy::log_skipped;
 use crate::state::Event;
-use crate::watch::journal::{self, Entry};
+use crate::watch::journal::{self, Entry, ReadUntil};
 
 pub(super) fn run(args: &Args, replay: &ReplayArgs) -> anyhow::Result<ExitCode> {
-    let entries = journal::read(&replay.file, replay.until)?.collect::<Result<Vec<Entry>, _>>()?;
+    let mut engine = recorded_engine(args, &replay.file, replay.until)?;
+    if !engine.snapshot().cluster().is_complete() {
+        tracing::warn!("up to there not all lists were complete: the node would have programmed nothing");
+        return Ok(ExitCode::SUCCESS);
+    }
+    engine.read_back(Acknowledged::empty(), Moment::default());
+    let Next::Commit(plan) = engine.next(Moment::default()) else { bail!("the journal gives no plan") };
+    output::print(&plan, args.output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The engine of the node that wrote a journal, after it has heard and compiled everything up to a moment.
+pub(super) fn recorded_engine(args: &Args, file: &Path, until: Option<ReadUntil>) -> anyhow::Result<Engine> {
+    let entries = journal::read(file, until)?.collect::<Result<Vec<Entry>, _>>()?;
     let node_name = match recorded_node(&entries) {
         Some(name) if args.settings.node_name.is_none() => name,
         _ => args.node_name()?,
@@ -23,15 +37,8 @@ pub(super) fn run(args: &Args, replay: &ReplayArgs) -> anyhow::Result<ExitCode> 
     for entry in entries {
         engine.fold(entry.event).skipped.iter().for_each(log_skipped);
     }
-    if !engine.snapshot().cluster().is_complete() {
-        tracing::warn!("up to there not all lists were complete: the node would have programmed nothing");
-        return Ok(ExitCode::SUCCESS);
-    }
     engine.compile().skipped.iter().for_each(log_skipped);
-    engine.read_back(Acknowledged::empty(), Moment::default());
-    let Next::Commit(plan) = engine.next(Moment::default()) else { bail!("the journal gives no plan") };
-    output::print(&plan, args.output)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(engine)
 }
 
 /// The node that the journal was recorded on: the one whose Node object was watched.

@@ -1,4 +1,4 @@
-//! The kernel's table of UDP flows, over ctnetlink.
+//! The kernel's table of connections, over ctnetlink.
 //!
 //! Numbers from `linux/netfilter/nfnetlink_conntrack.h`, under the kernel's names.
 
@@ -9,7 +9,7 @@ use nix::libc::ENOENT;
 
 use super::Table;
 use super::flow::Flow;
-use crate::dataplane::Family;
+use crate::dataplane::{Family, Protocol};
 use crate::netlink::abi::{NFNL_SUBSYS_CTNETLINK, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use crate::netlink::{Attributes, MessageWriter, NetfilterSocket, NetlinkMessage, nfproto};
 
@@ -19,6 +19,7 @@ const IPCTNL_MSG_CT_DELETE: u16 = NFNL_SUBSYS_CTNETLINK << 8 | 2;
 
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_STATUS: u16 = 3;
 const CTA_ID: u16 = 12;
 const CTA_ZONE: u16 = 18;
 const CTA_FILTER: u16 = 25;
@@ -35,9 +36,10 @@ const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 /// `CTA_FILTER_FLAG(CTA_PROTO_NUM)` of the kernel's `net/netfilter/nf_internals.h`: compare the protocol.
 const CTA_FILTER_F_CTA_PROTO_NUM: u32 = 1 << 3;
-const IPPROTO_UDP: u8 = 17;
+/// Of `enum ip_conntrack_status`: a rule translates the destination.
+const IPS_DST_NAT: u32 = 1 << 5;
 
-/// The kernel's table of UDP flows, over a netlink socket that opens with the first request.
+/// The kernel's table of connections, over a netlink socket that opens with the first request.
 ///
 /// The table belongs to the network namespace of the thread that makes that request.
 #[derive(Default)]
@@ -46,9 +48,50 @@ pub struct ConntrackSocket {
     socket: Option<NetfilterSocket>,
 }
 
+/// A connection that the kernel tracks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TrackedConnection {
+    pub protocol: Protocol,
+    pub flow: Flow,
+    /// Whether a rule translates the destination. IPVS changes the server without that.
+    pub is_translated_by_rule: bool,
+}
+
 impl ConntrackSocket {
-    /// Sends one request and hands each flow of the answer to `each`.
-    fn request(&mut self, write: impl FnOnce(&mut MessageWriter, u32), each: &mut dyn FnMut(Flow)) -> Result<bool> {
+    /// Opens the socket now, in the network namespace of this thread.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses one, or the kernel has no netfilter.
+    pub fn open() -> Result<Self> {
+        Ok(Self { socket: Some(NetfilterSocket::open()?) })
+    }
+
+    /// Hands every connection of a family to `each`: false as for [`Table::dump`].
+    pub(super) fn dump_all(&mut self, family: Family, each: &mut dyn FnMut(TrackedConnection)) -> Result<bool> {
+        let flags = NLM_F_REQUEST | NLM_F_DUMP;
+        let dump = |writer: &mut MessageWriter, sequence: u32| {
+            let message = writer.begin_message(IPCTNL_MSG_CT_GET, flags, sequence, nfproto(family), 0);
+            writer.end_message(message);
+        };
+        self.request(dump, each)
+    }
+
+    /// Deletes exactly this connection; false if it is gone already.
+    pub(super) fn delete_entry(&mut self, protocol: Protocol, flow: &Flow) -> Result<bool> {
+        match self.request(|writer, sequence| write_delete(writer, sequence, protocol, flow), &mut |_| {}) {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends one request and hands each connection of the answer to `each`.
+    fn request(
+        &mut self,
+        write: impl FnOnce(&mut MessageWriter, u32),
+        each: &mut dyn FnMut(TrackedConnection),
+    ) -> Result<bool> {
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
             None => NetfilterSocket::open()?,
@@ -56,8 +99,8 @@ impl ConntrackSocket {
         let mut writer = MessageWriter::default();
         write(&mut writer, socket.sequence());
         let answer = socket.request(&writer.bytes, |message| {
-            if let Some(flow) = parse_flow(message) {
-                each(flow);
+            if let Some(entry) = parse_entry(message) {
+                each(entry);
             }
         });
         // A refusal is a complete answer.
@@ -85,27 +128,27 @@ impl Table for ConntrackSocket {
             writer.end(filter);
             let tuple = writer.begin_nest(CTA_TUPLE_ORIG);
             let proto = writer.begin_nest(CTA_TUPLE_PROTO);
-            writer.put(CTA_PROTO_NUM, &[IPPROTO_UDP]);
+            writer.put(CTA_PROTO_NUM, &[Protocol::Udp.number()]);
             writer.end(proto);
             writer.end(tuple);
             writer.end_message(message);
         };
-        self.request(dump, each)
+        self.request(dump, &mut |entry: TrackedConnection| {
+            if entry.protocol == Protocol::Udp {
+                each(entry.flow);
+            }
+        })
     }
 
     fn delete(&mut self, flow: &Flow) -> Result<bool> {
-        match self.request(|writer, sequence| write_delete(writer, sequence, flow), &mut |_| {}) {
-            Ok(_) => Ok(true),
-            Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.delete_entry(Protocol::Udp, flow)
     }
 }
 
-/// Writes the deletion of exactly this flow: the kernel finds it by the tuple and compares the number.
+/// Writes the deletion of exactly this connection: the kernel finds it by the tuple and compares the number.
 ///
 /// Without a tuple the kernel would delete all flows, so there always is one.
-fn write_delete(writer: &mut MessageWriter, sequence: u32, flow: &Flow) {
+fn write_delete(writer: &mut MessageWriter, sequence: u32, protocol: Protocol, flow: &Flow) {
     let flags = NLM_F_REQUEST | NLM_F_ACK;
     let message = writer.begin_message(IPCTNL_MSG_CT_DELETE, flags, sequence, nfproto(flow.family()), 0);
     let tuple = writer.begin_nest(CTA_TUPLE_ORIG);
@@ -120,7 +163,7 @@ fn write_delete(writer: &mut MessageWriter, sequence: u32, flow: &Flow) {
     }
     writer.end(ip);
     let proto = writer.begin_nest(CTA_TUPLE_PROTO);
-    writer.put(CTA_PROTO_NUM, &[IPPROTO_UDP]);
+    writer.put(CTA_PROTO_NUM, &[protocol.number()]);
     writer.put(CTA_PROTO_SRC_PORT, &flow.client.port().to_be_bytes());
     writer.put(CTA_PROTO_DST_PORT, &flow.destination.port().to_be_bytes());
     writer.end(proto);
@@ -130,26 +173,29 @@ fn write_delete(writer: &mut MessageWriter, sequence: u32, flow: &Flow) {
     writer.end_message(message);
 }
 
-/// The UDP flow in a message; `None` if the message holds none.
-fn parse_flow(message: &NetlinkMessage<'_>) -> Option<Flow> {
+/// The connection in a message; `None` if the message holds none, or one of a protocol without ports.
+fn parse_entry(message: &NetlinkMessage<'_>) -> Option<TrackedConnection> {
     if message.kind != IPCTNL_MSG_CT_NEW {
         return None;
     }
     let entry = message.attributes();
     let (original, reply) = (entry.nest(CTA_TUPLE_ORIG)?, entry.nest(CTA_TUPLE_REPLY)?);
-    let (client, destination) = parse_tuple(original)?;
-    let (server, _) = parse_tuple(reply)?;
+    let (protocol, client, destination) = parse_tuple(original)?;
+    let (_, server, _) = parse_tuple(reply)?;
     // A zone belongs to both directions, or to this one alone.
     let zone = entry.find(CTA_ZONE).or_else(|| original.find(CTA_TUPLE_ZONE)).and_then(u16_from_network);
-    Some(Flow { client, destination, server, zone: zone.unwrap_or(0), id: entry.u32(CTA_ID)? })
+    Some(TrackedConnection {
+        protocol,
+        flow: Flow { client, destination, server, zone: zone.unwrap_or(0), id: entry.u32(CTA_ID)? },
+        is_translated_by_rule: entry.u32(CTA_STATUS).is_some_and(|status| status & IPS_DST_NAT != 0),
+    })
 }
 
-/// Source and destination of one direction of a UDP flow.
-fn parse_tuple(tuple: Attributes<'_>) -> Option<(SocketAddr, SocketAddr)> {
+/// Protocol, source and destination of one direction of a connection.
+fn parse_tuple(tuple: Attributes<'_>) -> Option<(Protocol, SocketAddr, SocketAddr)> {
     let (ip, proto) = (tuple.nest(CTA_TUPLE_IP)?, tuple.nest(CTA_TUPLE_PROTO)?);
-    if proto.find(CTA_PROTO_NUM)? != [IPPROTO_UDP] {
-        return None;
-    }
+    let [number] = *proto.find(CTA_PROTO_NUM)? else { return None };
+    let protocol = Protocol::from_number(number)?;
     let addr = |v4, v6| -> Option<IpAddr> {
         match ip.find(v4) {
             Some(bytes) => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
@@ -158,6 +204,7 @@ fn parse_tuple(tuple: Attributes<'_>) -> Option<(SocketAddr, SocketAddr)> {
     };
     let port = |kind| proto.find(kind).and_then(u16_from_network);
     Some((
+        protocol,
         SocketAddr::new(addr(CTA_IP_V4_SRC, CTA_IP_V6_SRC)?, port(CTA_PROTO_SRC_PORT)?),
         SocketAddr::new(addr(CTA_IP_V4_DST, CTA_IP_V6_DST)?, port(CTA_PROTO_DST_PORT)?),
     ))
@@ -191,12 +238,12 @@ mod tests {
             let [client, destination, server] = [client, destination, server].map(|text| text.parse().unwrap());
             let flow = Flow { client, destination, server, zone: 7, id: 0xdead_beef };
             let mut writer = MessageWriter::default();
-            write_delete(&mut writer, 3, &flow);
+            write_delete(&mut writer, 3, Protocol::Tcp, &flow);
             let message = Messages(&writer.bytes).next().expect("a message");
             assert_eq!((message.kind, message.sequence), (IPCTNL_MSG_CT_DELETE, 3));
             let entry = message.attributes();
             let original = entry.nest(CTA_TUPLE_ORIG).and_then(parse_tuple);
-            assert_eq!(original, Some((client, destination)));
+            assert_eq!(original, Some((Protocol::Tcp, client, destination)));
             assert_eq!(
                 (entry.find(CTA_ZONE).and_then(u16_from_network), entry.u32(CTA_ID)),
                 (Some(7), Some(0xdead_beef))
@@ -205,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_messages_are_no_flows() {
+    fn malformed_messages_are_no_connections() {
         let mut writer = MessageWriter::default();
         let message = writer.begin_message(IPCTNL_MSG_CT_NEW, 0, 1, nfproto(Family::Ip), 0);
         let tuple = writer.begin_nest(CTA_TUPLE_ORIG);
@@ -213,6 +260,6 @@ mod tests {
         writer.end(tuple);
         writer.end_message(message);
         let message = Messages(&writer.bytes).next().expect("a message");
-        assert_eq!(parse_flow(&message), None);
+        assert_eq!(parse_entry(&message), None);
     }
 }

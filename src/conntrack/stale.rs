@@ -1,7 +1,7 @@
 //! Which flows are stale: where to look after a commit, and what to make of what is found. No effects.
 //!
 //! A flow to a frontend is stale if its server is not among the endpoints that may keep flows of that frontend
-//! ([`Cluster::endpoints_that_keep_flows`]). One that was not translated at all is stale too: it is of a time without rules, and no new packet
+//! ([`KeptFlows`]). One that was not translated at all is stale too: it is of a time without rules, and no new packet
 //! would go that way. At an address and port that is no frontend any more it is the other way round: what was translated is stale.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,9 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::flow::Flow;
 use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
 use crate::diff::{FrontendChange, Installed};
-#[cfg(doc)]
-use crate::state::Cluster;
-use crate::state::{Snapshot, TrafficPolicy};
+use crate::state::{KeptFlows, ObjectName, Snapshot, TrafficPolicy};
 
 /// The UDP frontends among those that a plan changes at which flows can be stale: they come or go, change hands, lose an endpoint,
 /// or get their first ones.
@@ -40,7 +38,8 @@ pub struct Judge<'a> {
     now: &'a Snapshot,
     looked_at: &'a BTreeSet<Frontend>,
     node_port_addresses: BTreeSet<IpAddr>,
-    /// What was found out about frontends.
+    /// What was found out about Services, and about frontends.
+    kept: BTreeMap<&'a ObjectName, KeptFlows<'a>>,
     valid: BTreeMap<Frontend, BTreeSet<Endpoint>>,
 }
 
@@ -48,7 +47,7 @@ impl<'a> Judge<'a> {
     /// A judge of flows to these frontends and no others.
     pub fn new(now: &'a Snapshot, looked_at: &'a BTreeSet<Frontend>) -> Self {
         let node_port_addresses = now.cluster().all_node_port_addresses();
-        Self { now, looked_at, node_port_addresses, valid: BTreeMap::new() }
+        Self { now, looked_at, node_port_addresses, kept: BTreeMap::new(), valid: BTreeMap::new() }
     }
 
     /// Whether a flow is to be removed.
@@ -69,10 +68,11 @@ impl<'a> Judge<'a> {
             // Other programs use other zones: the translation may be in another entry.
             return flow.zone == 0;
         }
-        let valid = self
-            .valid
-            .entry(frontend)
-            .or_insert_with(|| self.now.cluster().endpoints_that_keep_flows(frontend, claims.winner()));
+        let valid = self.valid.entry(frontend).or_insert_with(|| {
+            let claim = claims.winner();
+            let kept = self.kept.entry(&claim.service).or_insert_with(|| self.now.cluster().kept_flows(&claim.service));
+            kept.endpoints(frontend, &claim.owner)
+        });
         !valid.contains(&endpoint(flow.server))
     }
 }

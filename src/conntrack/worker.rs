@@ -102,7 +102,7 @@ impl<T: Table> Worker<T> {
         let (started, newest) = (Instant::now(), self.newest.clone());
         let work = move || {
             let mut deleted = 0;
-            let result = clean(&mut table, family, &frontends, &newest, &mut deleted);
+            let result = remove_stale(&mut table, family, &frontends, &newest, &mut deleted);
             (table, frontends, deleted, result)
         };
         let (table, frontends, deleted, result) = match tokio::task::spawn_blocking(work).await {
@@ -148,8 +148,12 @@ impl<T: Table> Worker<T> {
     }
 }
 
-/// Deletes the stale flows to these frontends. One that cannot be deleted does not keep the others.
-fn clean(
+/// Deletes the stale flows to these frontends, and adds their number to `deleted`. One that cannot be deleted does not keep the others.
+///
+/// # Errors
+///
+/// If the flows cannot be listed, or some of them not be deleted.
+pub fn remove_stale(
     table: &mut impl Table,
     family: Family,
     frontends: &BTreeSet<Frontend>,

@@ -150,6 +150,9 @@ impl Stamp {
 }
 
 impl ChainName {
+    /// The chain that drops connections from sources that may not use their frontend.
+    pub const DROP_OTHER_SOURCES: &str = "drop-other-sources";
+
     /// The chain of one frontend with session affinity, for a step.
     pub fn with_affinity(step: AffinityStep, frontend: Frontend) -> Self {
         format!("{}-{}", step.name(), FrontendName(frontend)).into()

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::chain::ChainName;
+use super::counted::Counted;
 use super::key::{Endpoint, Family, Frontend, Protocol};
 use super::set::{EndpointList, Field, SetName};
 
@@ -93,6 +94,11 @@ impl Element {
     /// A range of sources that may use a frontend.
     pub fn source(frontend: Frontend, source: IpNet) -> Self {
         Self::member(SetName::Sources(frontend), Key::Network(source))
+    }
+
+    /// A count of a frontend's connections.
+    pub fn count(frontend: Frontend, counted: Counted) -> Self {
+        Self::member(SetName::Counts(counted, frontend.is_node_port()), Key::Frontend(frontend))
     }
 
     /// The `slot`-th endpoint of one of a frontend's lists.

@@ -114,6 +114,20 @@ impl Protocol {
             Self::Sctp => "sctp",
         }
     }
+
+    /// The protocol's number in IP.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+
+    /// The protocol with this number in IP.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.number() == number)
+    }
 }
 
 impl FromStr for Protocol {

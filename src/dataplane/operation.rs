@@ -162,7 +162,7 @@ impl fmt::Display for Operation {
                     f.write_str(" flags interval;")?;
                 }
                 if definition.dynamic {
-                    f.write_str(" flags dynamic,timeout;")?;
+                    f.write_str(if definition.is_map() { " flags dynamic,timeout;" } else { " flags dynamic;" })?;
                 }
                 if let Some(capacity) = capacity {
                     write!(f, " size {capacity};")?;

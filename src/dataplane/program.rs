@@ -22,6 +22,7 @@ use super::rule::{Action, Condition, Expr, Rule};
 use super::set::{EndpointList, SetName, SizeClass};
 
 mod affinity;
+mod counting;
 mod sources;
 
 /// The number of draws from a class before the last, biased one.
@@ -50,6 +51,8 @@ pub struct Options {
     /// The maximum number of clients that one frontend with session affinity remembers. Further clients are balanced as without affinity,
     /// until others expire.
     pub affinity_capacity: u32,
+    /// Whether packets count the connections of each frontend.
+    pub counters: bool,
 }
 
 /// The optional parts of the program that a cluster needs.
@@ -95,6 +98,7 @@ impl Default for Options {
             masquerade_bit: 14,
             every_node_address: BTreeSet::new(),
             affinity_capacity: Self::KERNEL_AFFINITY_CAPACITY,
+            counters: false,
         }
     }
 }
@@ -176,7 +180,8 @@ impl Program {
             chains.extend(sources::shared_chains(family));
         }
         chains.extend(hooks(family, options));
-        Self { sets: SetName::CONSTANT.into_iter().chain(parts.sets()).collect(), chains }
+        let program = Self { sets: SetName::CONSTANT.into_iter().chain(parts.sets()).collect(), chains };
+        if options.counters { counting::counting(family, program) } else { program }
     }
 }
 
@@ -187,11 +192,15 @@ impl Program {
 fn pick(family: Family, list: EndpointList, class: SizeClass) -> Chain {
     let map = SetName::Endpoints(list);
     let draw = |class| Rule::new(family, Action::DnatTo(Expr::key_of(map).random_slot(class), map));
-    let rules = match class.halved() {
+    Chain::regular(pick_name(list, class), draws(class, draw))
+}
+
+/// The rules that draw slots of a class, one after the other, until one is filled. The last of several cannot miss.
+fn draws(class: SizeClass, draw: impl Fn(SizeClass) -> Rule) -> Vec<Rule> {
+    match class.halved() {
         Some(half) => (0..UNBIASED_DRAWS).map(|_| draw(class)).chain([draw(half)]).collect(),
         None => vec![draw(class)],
-    };
-    Chain::regular(pick_name(list, class), rules)
+    }
 }
 
 fn pick_name(list: EndpointList, class: SizeClass) -> ChainName {

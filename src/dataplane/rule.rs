@@ -91,6 +91,8 @@ pub enum Action {
     Return,
     /// Deletes the packet's source address from the map.
     Forget(SetName),
+    /// Counts the packet for its key in the set, and adds the key if it is not there. The next rule continues, also if the set is full.
+    Count(SetName),
     /// Sets a bit of the packet mark.
     SetMark(u32),
     /// Clears a bit of the packet mark and rewrites the source address to this host's.
@@ -202,6 +204,9 @@ impl fmt::Display for Rule {
             Action::JumpByMap(expr, map) => write!(f, "{} vmap @{map}", InFamily(expr, family))?,
             Action::Forget(map) => {
                 write!(f, "delete @{map} {{ {} : meta priority }}", InFamily(&Expr::key_of(*map), family))?;
+            }
+            Action::Count(set) => {
+                write!(f, "add @{set} {{ {} counter }}", InFamily(&Expr::key_of(*set), family))?;
             }
             Action::SetMark(bit) => write!(f, "meta mark set meta mark | {bit:#x}")?,
             Action::ClearMarkAndMasquerade(bit) => {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use super::counted::Counted;
 use super::key::{Frontend, Protocol};
 
 /// A set or map of the program.
@@ -57,6 +58,8 @@ pub enum SetName {
     EndpointsById(EndpointList),
     /// The clients of one frontend, each with the id of its endpoint. Packets add elements, which expire.
     Clients(Frontend),
+    /// How many connections each frontend had: of NodePorts, or of addresses. Packets add elements, each with a counter.
+    Counts(Counted, bool),
 }
 
 /// A step of session affinity that each frontend does in a chain of its own.
@@ -119,7 +122,7 @@ pub struct SetDefinition {
     pub verdict: bool,
     /// Whether elements are ranges.
     pub interval: bool,
-    /// Whether packets add elements, which expire.
+    /// Whether packets add elements. Those of a map expire.
     pub dynamic: bool,
 }
 
@@ -178,7 +181,9 @@ impl SetName {
             Self::Slots(list, _) | Self::AffinitySlots(list, _) => {
                 (if list.is_node_port() { NODE_PORT } else { FRONTEND }, &[], false)
             }
-            Self::AffinityChains(_, node_port) => (if node_port { NODE_PORT } else { FRONTEND }, &[], false),
+            Self::AffinityChains(_, node_port) | Self::Counts(_, node_port) => {
+                (if node_port { NODE_PORT } else { FRONTEND }, &[], false)
+            }
             Self::Sources(_) => (&[Field::Saddr], &[], true),
             Self::Hairpin => (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], &[], false),
             Self::Endpoints(list) => (list.numbered_key(), ENDPOINT, false),
@@ -212,9 +217,9 @@ impl SetName {
         }
     }
 
-    /// Whether only packets add elements, which expire.
+    /// Whether only packets add elements.
     pub fn is_dynamic(self) -> bool {
-        matches!(self, Self::Clients(_))
+        matches!(self, Self::Clients(_) | Self::Counts(..))
     }
 }
 
@@ -346,6 +351,8 @@ impl fmt::Display for SetName {
             Self::EndpointIds(list) => return write!(f, "{}endpoint-ids", list.prefix()),
             Self::EndpointsById(list) => return write!(f, "{}endpoints-by-id", list.prefix()),
             Self::Clients(frontend) => return write!(f, "clients-{}", FrontendName(*frontend)),
+            Self::Counts(counted, false) => return write!(f, "{}-connections", counted.name()),
+            Self::Counts(counted, true) => return write!(f, "nodeport-{}-connections", counted.name()),
         })
     }
 }
@@ -385,7 +392,8 @@ impl FromStr for SetName {
         let affinity = EndpointList::ALL.into_iter().flat_map(Self::affinity);
         let chains = [false, true].into_iter().flat_map(Self::affinity_chains);
         let others = Self::CONSTANT.into_iter().chain([Self::SourceChecks]).chain(affinity).chain(chains);
-        others.into_iter().find(|set| set.to_string() == text).ok_or(())
+        let mut others = others.chain(Counted::sets());
+        others.find(|set| set.to_string() == text).ok_or(())
     }
 }
 
@@ -443,6 +451,7 @@ mod tests {
         let chains = [false, true].into_iter().flat_map(SetName::affinity_chains);
         let sources = clients.map(|clients| SetName::Sources(clients.frontend().unwrap()));
         let others = [SetName::SourceChecks, SetName::InternalAffinity].into_iter().chain(sources).chain(slots);
+        let others = others.chain(Counted::sets());
         for set in SetName::CONSTANT.into_iter().chain(others).chain(affinity).chain(clients).chain(chains) {
             assert_eq!(set.to_string().parse(), Ok(set));
         }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::affinity::InstalledAffinity;
 use super::features::{FrontendCounts, found};
-use super::leftovers::{Leftovers, Round};
+use super::leftovers::{Left, Leftovers, Round};
 use super::plan::Scope;
 use super::shared::SharedElement;
 use super::slots::Slots;
@@ -123,9 +123,23 @@ impl Acknowledged {
         counts
     }
 
+    /// The features of the program that the table of a family has; `None` if there is no table.
+    pub fn features(&self, family: Family) -> Option<&ProgramFeatures> {
+        self.tables[family.index()].as_ref().map(|table| &table.features)
+    }
+
     /// How many elements of a frontend are left over.
     pub(crate) fn leftover_count(&self, frontend: &Frontend) -> usize {
         self.leftovers.get(frontend).map_or(0, |leftovers| leftovers.len())
+    }
+
+    /// Packets on their way may run rules that test the classes in another order, for the time of what this plan leaves.
+    pub(crate) fn note_new_order(&mut self, round: Round) -> Left {
+        let has_table = self.tables.iter().any(Option::is_some);
+        if has_table {
+            self.reordered = [round; 2];
+        }
+        Left { is_reordered: has_table, ..Left::default() }
     }
 
     /// Whether there is a table of this family.
@@ -186,8 +200,11 @@ impl From<Tables> for Acknowledged {
                 acknowledged.counts[family.index()].add(installed.counted_sets());
                 frontends.push((of_one[0].0, Arc::new(installed)));
             }
-            let left = own.into_iter().map(|(frontend, own)| (frontend, Arc::new(found.take_sorted(Some(own)))));
-            frontends.extend(left);
+            for (frontend, own) in own {
+                let installed = found.take_sorted(Some(own));
+                acknowledged.counts[family.index()].add(installed.counted_sets());
+                frontends.push((frontend, Arc::new(installed)));
+            }
             acknowledged.tables[family.index()] = Some(Arc::new(InstalledTable::from_contents(family, table)));
         }
         frontends.sort_by_key(|(frontend, _)| *frontend);
@@ -351,14 +368,16 @@ impl Installed {
         self.memberships.iter().map(|(set, _)| *set)
     }
 
-    /// The sets that its elements keep in the program.
+    /// The sets that its elements keep in the program. The chain that checks its sources keeps the one to which it leads.
     pub(super) fn counted_sets(&self) -> impl Iterator<Item = SetName> {
-        self.sets()
+        let checks = [SetName::SourceChecks].into_iter().filter(|_| self.check.chain.is_some());
+        let is_counted = |set: &SetName| *set != SetName::SourceChecks || self.check.chain.is_none();
+        self.sets().filter(is_counted).chain(checks)
     }
 
     /// The sets that the program has for as long as an element is in them, if it is one that is left over: of what `core` is without that.
     pub(super) fn extra_sets(&self, core: Option<&Self>) -> impl Iterator<Item = SetName> {
-        let lasts = |set: &SetName| matches!(set, SetName::AffinitySlots(..));
+        let lasts = |set: &SetName| matches!(set, SetName::AffinitySlots(..) | SetName::SourceChecks);
         let in_core: Vec<SetName> = core.into_iter().flat_map(Self::counted_sets).filter(lasts).collect();
         self.counted_sets().filter(lasts).filter(move |set| !in_core.contains(set)).collect::<Vec<_>>().into_iter()
     }
@@ -472,7 +491,13 @@ mod tests {
 
     #[test]
     fn a_forgotten_table_takes_what_it_holds_along() {
-        let left = world().acknowledged().without_table(Family::Ip);
+        let mut held = world().acknowledged();
+        for frontend in held.frontends.keys() {
+            held.leftovers.insert(*frontend, Arc::default());
+        }
+        held.shared_leftovers = held.shared.iter().map(|shared| (*shared, 1_u64)).collect();
+        let left = held.without_table(Family::Ip);
+        assert!(left.leftovers.keys().eq(left.frontends.keys()) && left.shared_leftovers.keys().eq(&left.shared));
         assert_eq!(left.frontends.keys().collect::<Vec<_>>(), [&frontend("fd00:96::1 80/tcp")]);
         assert_eq!(left.shared.len(), 1);
         assert_eq!((left.has_table(Family::Ip), left.has_table(Family::Ip6)), (false, true));

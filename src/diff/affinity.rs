@@ -6,6 +6,7 @@ use std::hash::Hasher;
 use fnv::FnvHasher;
 
 use super::acknowledged::{Installed, list_of};
+use super::slots::fill;
 use crate::dataplane::{
     AffinityStep, Chain, ChainContents, ChainName, Element, Endpoint, EndpointId, Frontend, Object, Operation, Options,
     SetContents, SetName,
@@ -151,25 +152,9 @@ fn place(installed: Option<&EndpointsById>, wanted: &[Endpoint]) -> EndpointsByI
     }
     let mut endpoints: Vec<(EndpointId, Endpoint)> = ids.into_iter().map(|(endpoint, id)| (id, endpoint)).collect();
     endpoints.sort_unstable();
-    let slots = place_ids(&installed.slots, &endpoints);
+    let is_wanted = |id: &EndpointId| endpoints.binary_search_by_key(id, |(id, _)| *id).is_ok();
+    let slots = fill(installed.slots.iter().copied(), endpoints.iter().map(|(id, _)| *id), is_wanted).collect();
     EndpointsById { slots, endpoints: endpoints.into() }
-}
-
-/// Gives every id a slot in `0..endpoints.len()`. An id that has such a slot keeps it; the others fill those that are free.
-fn place_ids(installed: &[(u32, EndpointId)], endpoints: &[(EndpointId, Endpoint)]) -> Box<[(u32, EndpointId)]> {
-    let mut slots: Vec<Option<EndpointId>> = vec![None; endpoints.len()];
-    let mut kept = BTreeSet::new();
-    for (slot, id) in installed {
-        let in_range = usize::try_from(*slot).ok().and_then(|slot| slots.get_mut(slot));
-        if let Some(free) = in_range
-            && endpoints.binary_search_by_key(id, |(id, _)| *id).is_ok()
-            && kept.insert(*id)
-        {
-            *free = Some(*id);
-        }
-    }
-    let mut others = endpoints.iter().map(|(id, _)| *id).filter(|id| !kept.contains(id));
-    (0..).zip(slots).filter_map(|(slot, kept)| Some((slot, kept.or_else(|| others.next())?))).collect()
 }
 
 fn hash(endpoint: Endpoint) -> u64 {

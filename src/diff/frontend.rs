@@ -1,12 +1,11 @@
 //! One frontend: from what is installed to what its claim asks for.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::acknowledged::{Installed, list_of};
 use super::affinity;
 use super::gates::{classes, gates};
-use super::slots::Slots;
+use super::slots::{Slots, fill};
 use super::sources::SourceCheck;
 use crate::dataplane::{Element, Endpoint, Frontend, Key, Options};
 use crate::sorted::{Side, differences};
@@ -35,29 +34,13 @@ pub(super) fn target(
     Installed { memberships: memberships.into(), slots, local_slots, check, sources, affinity }
 }
 
-/// Gives every wanted endpoint a slot in `0..wanted.len()`.
-///
-/// An endpoint that already has such a slot keeps it. The others, those from slots beyond the end among them, fill the slots
-/// that are free or whose endpoint went: each costs one addition, and a deletion if the slot was taken. Every slot beyond the
-/// end costs one deletion. None of these can be avoided, so the number of operations is minimal.
+/// Gives every wanted endpoint a slot, with the least operations: see [`fill`].
 fn place(installed: Option<&Slots>, wanted: &Arc<[Endpoint]>) -> Slots {
     let Some(installed) = installed.filter(|installed| !installed.is_empty()) else { return Arc::clone(wanted).into() };
     if installed.gapless() == Some(wanted) {
         return Arc::clone(wanted).into();
     }
-    let mut slots: Vec<Option<Endpoint>> = vec![None; wanted.len()];
-    let mut kept = BTreeSet::new();
-    for (slot, endpoint) in installed.iter() {
-        let in_range = usize::try_from(slot).ok().and_then(|slot| slots.get_mut(slot));
-        if let Some(free) = in_range
-            && wanted.binary_search(&endpoint).is_ok()
-            && kept.insert(endpoint)
-        {
-            *free = Some(endpoint);
-        }
-    }
-    let mut others = wanted.iter().filter(|endpoint| !kept.contains(endpoint));
-    (0u32..).zip(slots).filter_map(|(slot, kept)| Some((slot, kept.or_else(|| others.next().copied())?))).collect()
+    fill(installed.iter(), wanted.iter().copied(), |endpoint| wanted.binary_search(endpoint).is_ok()).collect()
 }
 
 /// Hands every element to `each` that goes or comes on the way from one installation to another, in order within each set.

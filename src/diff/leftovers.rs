@@ -47,6 +47,8 @@ pub(super) struct Leftovers {
     elements: Box<[(SetName, Key, Round)]>,
     /// How many slots of each list packets may still draw from for a class that is gone, and which plan removed it.
     drawn: [(u32, Round); 2],
+    /// The last plan in which an id went at once, while others came or stayed.
+    lost_ids: Round,
     /// New packets may meet one of its gates before the one that the frontend should have.
     is_exposed: bool,
 }
@@ -68,6 +70,8 @@ struct TransitionDraft<'a> {
     prolongs: bool,
     /// New packets may draw from every slot that stays.
     is_exposed: bool,
+    /// The last plan in which an id went at once; 0 if no packet can remember that.
+    lost_ids: Round,
     kept: Vec<(SetName, Key, Round)>,
 }
 
@@ -168,7 +172,10 @@ pub(super) fn transition(
 ) -> Transition {
     let none = Installed::default();
     let wanted = target.as_deref().unwrap_or(&none);
-    let mut draft = TransitionDraft { old, round, expired, prolongs: false, is_exposed: false, kept: Vec::new() };
+    let lost_ids = old.map_or(0, |old| old.lost_ids);
+    let lost_ids = if lost_ids > expired { lost_ids } else { 0 };
+    let mut draft =
+        TransitionDraft { old, round, expired, prolongs: false, is_exposed: false, lost_ids, kept: Vec::new() };
     let [held_sets, wanted_sets] = [before, wanted].map(|it| it.memberships.iter().map(|(set, _)| set));
     let (mut memberships, mut gate_goes, mut is_gate_kept) = (Vec::new(), false, false);
     for (set, comment) in before.memberships.iter().filter(|(set, _)| !wanted_sets.clone().any(|other| other == set)) {
@@ -193,15 +200,16 @@ pub(super) fn transition(
         && draft.keeps(SetName::Sources(frontend), Key::Frontend(frontend), prolongs);
     let keeps_chains = memberships.iter().any(|(set, _)| matches!(set, SetName::AffinityChains(..)));
     let affinity = draft.affinity(frontend, (before, wanted), spec, drawn.map(|(slots, _)| slots), keeps_chains);
-    let mut elements = draft.kept;
+    let (mut elements, lost_ids) = (draft.kept, draft.lost_ids);
     // What the target's own classes draw needs no note.
     let later = drawn.map(|(slots, of)| if of > 0 { (slots, of) } else { (0, 0) });
-    if elements.is_empty() && later == [(0, 0); 2] {
+    if elements.is_empty() && later == [(0, 0); 2] && lost_ids == 0 {
         return Transition { installed: target, leftovers: None, has_new: false };
     }
     elements.sort_unstable();
-    let has_new = elements.iter().map(|(.., of)| *of).chain(later.map(|(_, of)| of)).any(|of| of == round);
-    let leftovers = Leftovers { elements: elements.into(), drawn: later, is_exposed };
+    let notes = later.map(|(_, of)| of).into_iter().chain([lost_ids]);
+    let has_new = elements.iter().map(|(.., of)| *of).chain(notes).any(|of| of == round);
+    let leftovers = Leftovers { elements: elements.into(), drawn: later, lost_ids, is_exposed };
     let mut installed = Installed { affinity, ..wanted.clone() };
     if !memberships.is_empty() {
         memberships.extend(std::mem::take(&mut installed.memberships));
@@ -225,7 +233,8 @@ impl TransitionDraft<'_> {
     /// What a frontend has of its own for session affinity after the plan, with what stays for now.
     ///
     /// An endpoint that leaves takes its id along at once, so that no client is sent there any more: a packet that has drawn the id already
-    /// draws once more. Without session affinity, ids of endpoints that stay are kept for packets on their way.
+    /// draws once more. If such packets may be on their way, the next id that goes leads them to an endpoint that stays, for they do not draw
+    /// a third time. Without session affinity, ids of endpoints that stay are kept for packets on their way.
     fn affinity(
         &mut self,
         frontend: Frontend,
@@ -267,18 +276,45 @@ impl TransitionDraft<'_> {
                 (all_leave || stays(endpoint)) && self.keeps(by_id, Key::ById(frontend, *id), prolongs)
             };
             list.endpoints = held.endpoints.iter().filter(|entry| keeps(entry)).copied().collect();
+        } else {
+            let wanted = spec.map(|spec| &**spec.endpoints(policy)).unwrap_or_default();
+            self.replaced_ids(frontend, by_id, held, wanted, list);
         }
         let known: Vec<EndpointId> = list.endpoints.iter().map(|(id, _)| *id).collect();
-        let (end, mut kept) = (u32::try_from(list.slots.len()).unwrap_or(u32::MAX), Vec::new());
-        for (slot, id) in held.slots.iter().copied().filter(|(slot, _)| *slot >= end && !known.is_empty()) {
-            let waits = || self.old.is_some_and(|old| old.has(ids, Key::Slot(frontend, slot)));
-            if (slot < drawn || waits()) && self.keeps(ids, Key::Slot(frontend, slot), prolongs) {
-                let other = known.get(slot as usize % known.len()).filter(|_| known.binary_search(&id).is_err());
-                kept.push((slot, other.copied().unwrap_or(id)));
+        let end = u32::try_from(list.slots.len()).unwrap_or(u32::MAX);
+        let beyond = held.slots.iter().copied().filter(|(slot, _)| *slot >= end && !known.is_empty());
+        let is_replaced = |_, id: &EndpointId| known.binary_search(id).is_err();
+        let kept = self.kept_slots(frontend, ids, beyond, drawn, &known, is_replaced);
+        if !kept.is_empty() {
+            list.slots = list.slots.iter().copied().chain(kept).collect();
+        }
+    }
+
+    /// Adds ids of endpoints that leave, each with an endpoint that stays, if packets may have drawn in vain before.
+    fn replaced_ids(
+        &mut self,
+        frontend: Frontend,
+        by_id: SetName,
+        held: &EndpointsById,
+        wanted: &[Endpoint],
+        list: &mut EndpointsById,
+    ) {
+        let is_wanted = |id: &EndpointId| list.endpoints.binary_search_by_key(id, |(id, _)| *id).is_ok();
+        let (before, mut kept) = (self.lost_ids, Vec::new());
+        for (id, endpoint) in held.endpoints.iter().filter(|(id, _)| !is_wanted(id)) {
+            let key = Key::ById(frontend, *id);
+            if before == 0 && !self.old.is_some_and(|old| old.has(by_id, key)) {
+                self.lost_ids = self.round;
+            } else if self.keeps(by_id, key, false) {
+                let stays = wanted.binary_search(endpoint).is_ok();
+                let other = list.endpoints.get(kept.len() % list.endpoints.len()).map(|(_, other)| *other);
+                kept.push((*id, if stays { *endpoint } else { other.unwrap_or(*endpoint) }));
             }
         }
         if !kept.is_empty() {
-            list.slots = list.slots.iter().copied().chain(kept).collect();
+            kept.extend(&*list.endpoints);
+            kept.sort_unstable();
+            list.endpoints = kept.into();
         }
     }
 
@@ -318,14 +354,28 @@ impl TransitionDraft<'_> {
         let stays: Vec<Endpoint> = wanted.endpoints(policy).collect();
         let is_wanted =
             |endpoint: &Endpoint| spec.is_some_and(|spec| spec.endpoints(policy).binary_search(endpoint).is_ok());
-        let (map, prolongs) = (SetName::Endpoints(list), self.prolongs);
-        let mut kept = Vec::new();
-        for (slot, endpoint) in held.iter().filter(|(slot, _)| *slot >= end) {
+        let beyond = held.iter().filter(|(slot, _)| *slot >= end);
+        let is_replaced = |slot, endpoint: &Endpoint| slot < open && !is_wanted(endpoint);
+        self.kept_slots(frontend, SetName::Endpoints(list), beyond, drawn, &stays, is_replaced)
+    }
+
+    /// Which of these slots of a map stay for now, and what is in them: those that wait already, and those that packets may draw from, which
+    /// are the first `drawn`. What `is_replaced` is replaced by one of the `others`, if there is one.
+    fn kept_slots<T: Copy>(
+        &mut self,
+        frontend: Frontend,
+        map: SetName,
+        slots: impl Iterator<Item = (u32, T)>,
+        drawn: u32,
+        others: &[T],
+        is_replaced: impl Fn(u32, &T) -> bool,
+    ) -> Vec<(u32, T)> {
+        let (mut kept, prolongs) = (Vec::new(), self.prolongs);
+        for (slot, item) in slots {
             let waits = || self.old.is_some_and(|old| old.has(map, Key::Slot(frontend, slot)));
             if (slot < drawn || waits()) && self.keeps(map, Key::Slot(frontend, slot), prolongs) {
-                let is_replaced = slot < open && !stays.is_empty() && !is_wanted(&endpoint);
-                let other = stays.get(slot as usize % stays.len().max(1)).filter(|_| is_replaced);
-                kept.push((slot, other.copied().unwrap_or(endpoint)));
+                let other = others.get(slot as usize % others.len().max(1)).filter(|_| is_replaced(slot, &item));
+                kept.push((slot, other.copied().unwrap_or(item)));
             }
         }
         kept

@@ -33,9 +33,13 @@ impl LookupOrder<'_> {
                 _ => None,
             };
             return match wanted.clone().find_map(of_list) {
-                Some(other) => self.is_settled && self.rank(list, class) < self.rank(list, other),
-                // What still leads to an empty list leads on to the drop behind it.
-                None => wanted.clone().any(|set| leads_to(*set, list)),
+                Some(other) => self.is_tested_before(&self.features.classes, list, class, other),
+                // What still leads to an empty list leads on to the drop behind it. A list that is balanced by ids now is not empty: packets
+                // that have passed the classes by id still need this one.
+                None => {
+                    let by_id = |set: &SetName| matches!(set, SetName::AffinitySlots(of, _) if *of == list);
+                    wanted.clone().any(|set| leads_to(*set, list)) && !wanted.clone().any(by_id)
+                }
             };
         }
         if let SetName::AffinitySlots(list, class) = gate {
@@ -44,7 +48,7 @@ impl LookupOrder<'_> {
                 _ => None,
             };
             return match wanted.clone().find_map(of_list) {
-                Some(other) => self.is_settled && self.affinity_rank(list, class) < self.affinity_rank(list, other),
+                Some(other) => self.is_tested_before(&self.features.affinity, list, class, other),
                 // Without endpoints packets fall through to what is said about the frontend behind. Otherwise some may draw from it.
                 None => !leads_to_endpoints(wanted.clone()),
             };
@@ -82,12 +86,16 @@ impl LookupOrder<'_> {
         }
     }
 
-    fn affinity_rank(&self, list: EndpointList, class: SizeClass) -> usize {
-        self.features.affinity.iter().position(|other| *other == (list, class)).unwrap_or(usize::MAX)
-    }
-
-    fn rank(&self, list: EndpointList, class: SizeClass) -> usize {
-        self.features.classes.iter().position(|other| *other == (list, class)).unwrap_or(usize::MAX)
+    /// Whether every packet meets one class of a list before the other. One that is not in the order comes last.
+    fn is_tested_before(
+        &self,
+        order: &[(EndpointList, SizeClass)],
+        list: EndpointList,
+        one: SizeClass,
+        other: SizeClass,
+    ) -> bool {
+        let rank = |class| order.iter().position(|known| *known == (list, class)).unwrap_or(usize::MAX);
+        self.is_settled && rank(one) < rank(other)
     }
 }
 
@@ -198,6 +206,50 @@ mod tests {
         assert!(goes(local, &[ExternalLocal, DropServices], true), "packets go on to the drop");
         assert!(!goes(local, &[External], true), "some are on their way from the other gate");
         assert!(!goes(local, &[RejectServices], true));
+    }
+
+    #[test]
+    fn a_class_goes_at_once_as_the_order_of_its_own_list_says() {
+        use EndpointList::{Any, Local};
+        let order = [3, 2, 1].map(|n| (Local, class(n))).to_vec();
+        for set in [SetName::Slots as fn(EndpointList, SizeClass) -> SetName, SetName::AffinitySlots] {
+            let features = ProgramFeatures { classes: order.clone(), affinity: order.clone(), ..Default::default() };
+            let order = LookupOrder { features: &features, is_settled: true };
+            let goes = |gate, wanted: [SetName; 2]| order.goes_at_once(gate, &[].iter(), &wanted.iter());
+            assert!(goes(set(Local, class(2)), [set(Any, class(3)), set(Local, class(1))]));
+            assert!(!goes(set(Local, class(2)), [set(Any, class(1)), set(Local, class(3))]));
+        }
+    }
+
+    #[test]
+    fn the_classes_of_a_list_without_endpoints_go_if_what_leads_there_stays() {
+        use EndpointList::{Any, Local, NodeportAny, NodeportLocal};
+        let leads: [(SetName, &[EndpointList]); 5] = [
+            (SetName::External, &[Any]),
+            (SetName::ExternalLocal, &[Any, Local]),
+            (SetName::Nodeports, &[NodeportAny]),
+            (SetName::NodeportsLocal, &[NodeportAny, NodeportLocal]),
+            (SetName::RejectServices, &[]),
+        ];
+        for (gate, lists) in leads {
+            for list in EndpointList::ALL {
+                assert_eq!(
+                    goes(SetName::Slots(list, class(1)), &[gate], true),
+                    lists.contains(&list),
+                    "{gate} {list:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_class_of_a_list_waits_for_packets_if_clients_keep_their_endpoints_from_now_on() {
+        let gates = [(SetName::External, EndpointList::Any), (SetName::NodeportsLocal, EndpointList::NodeportLocal)];
+        for (gate, list) in gates {
+            let by_id = SetName::AffinitySlots(list, class(1));
+            assert!(!goes(SetName::Slots(list, class(1)), &[gate, by_id], true), "{gate}");
+            assert!(!goes(by_id, &[gate, SetName::Slots(list, class(1))], true), "{gate}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The endpoints of a frontend as they are installed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::dataplane::Endpoint;
@@ -48,6 +49,31 @@ impl Slots {
             Repr::Numbered(_) => None,
         }
     }
+}
+
+/// Gives every wanted item a slot in `0..wanted.len()`.
+///
+/// An item that already has such a slot keeps it. The others, those from slots beyond the end among them, fill the slots
+/// that are free or whose item went: each costs one addition, and a deletion if the slot was taken. Every slot beyond the
+/// end costs one deletion. None of these can be avoided, so the number of operations is minimal.
+pub(super) fn fill<T: Copy + Ord>(
+    installed: impl Iterator<Item = (u32, T)>,
+    wanted: impl ExactSizeIterator<Item = T>,
+    is_wanted: impl Fn(&T) -> bool,
+) -> impl Iterator<Item = (u32, T)> {
+    let mut slots: Vec<Option<T>> = vec![None; wanted.len()];
+    let mut kept = BTreeSet::new();
+    for (slot, item) in installed {
+        let in_range = usize::try_from(slot).ok().and_then(|slot| slots.get_mut(slot));
+        if let Some(free) = in_range
+            && is_wanted(&item)
+            && kept.insert(item)
+        {
+            *free = Some(item);
+        }
+    }
+    let mut others = wanted.filter(move |item| !kept.contains(item));
+    (0..).zip(slots).filter_map(move |(slot, kept)| Some((slot, kept.or_else(|| others.next())?)))
 }
 
 impl Default for Slots {

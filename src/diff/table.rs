@@ -55,6 +55,8 @@ pub(super) fn keeps_lookups(operations: &[Operation]) -> bool {
     let adds_table = |operation: &Operation| operation.verb == Verb::Add && operation.object == Object::Table;
     let is_new = operations.iter().any(adds_table);
     operations.iter().all(|operation| match (operation.verb, &operation.object) {
+        // What packets count decides about none.
+        (_, Object::Set(SetName::Counts(..))) => true,
         (Verb::Delete, Object::Table | Object::Set(_) | Object::Clients { .. } | Object::UnknownSet { .. }) => false,
         // Frontends become members of these together with all their other elements, and packets fill the map of clients.
         (

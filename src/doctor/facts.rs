@@ -50,10 +50,6 @@ pub struct Facts {
     pub pinned: Vec<String>,
     /// The number of IPVS virtual services outside of kube-proxy's link.
     pub other_ipvs: usize,
-    /// The number of kube-proxy's IPVS virtual services.
-    pub ipvs: usize,
-    /// Whether ipvsadm is installed, which removes virtual services.
-    pub ipvsadm: bool,
 }
 
 /// A sysctl that is on or off; none if it cannot be read.

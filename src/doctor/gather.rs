@@ -56,8 +56,6 @@ pub async fn gather(config: Option<ProxyConfig>, backend: &BackendOptions) -> Re
         nft: nft_program(backend).await,
         pinned: PIN_FOLDERS.iter().flat_map(|folder| names(Path::new(folder))).collect(),
         other_ipvs: traces.ipvs.foreign.len(),
-        ipvs: traces.ipvs.of_kube_proxy.len(),
-        ipvsadm: takeover::program_exists("ipvsadm"),
     })
 }
 

@@ -10,11 +10,13 @@ use crate::pacing::Moment;
 
 /// A look is taken at most so often that it takes one part in so many of the time.
 const LOOK_SHARE: u32 = 50;
+/// The longest time between two looks. A process or a machine that is stopped for an hour during a look must not be deaf for two days.
+const MAX_LOOK_PAUSE: Duration = Duration::from_secs(60);
 /// A comparison, with up to four threads, takes at most one part in so many of the time: one percent of a core.
 const COMPARE_SHARE: u32 = 400;
 /// The least time between two comparisons.
 const MIN_COMPARE_PAUSE: Duration = Duration::from_secs(1);
-/// The time from one comparison to the next while nothing is suspected.
+/// The time from one comparison to the next while nothing is suspected, and the longest one at all.
 const QUIET_COMPARE_PAUSE: Duration = Duration::from_secs(600);
 /// The longest time from the repair to its end: under many changes something always waits to be deleted.
 const MAX_TIDYING: Duration = Duration::from_secs(1);
@@ -186,8 +188,8 @@ impl DriftWatch {
             self.compare.about = self.looked_at.take();
             return DriftStep::Compare;
         }
-        let look_at = self.wants_look.then_some(self.look_at);
-        DriftStep::Wait(look_at.into_iter().chain(compare_at).min())
+        // A comparison that is due waits for the look.
+        DriftStep::Wait(if self.wants_look { Some(self.look_at) } else { compare_at })
     }
 
     /// A look was taken, which took so long. The outline is compared with what the kernel acknowledged.
@@ -207,7 +209,7 @@ impl DriftWatch {
             }
         }
         self.wants_look = false;
-        self.look_at = now + took * LOOK_SHARE;
+        self.look_at = now + took.saturating_mul(LOOK_SHARE).min(MAX_LOOK_PAUSE);
         let suspicion = self.suspicion.take();
         if deviations.is_empty() {
             self.verified = Some(now);
@@ -239,7 +241,7 @@ impl DriftWatch {
 
     /// Everything was compared, which took so long; `None` if that failed.
     pub fn compared(&mut self, deviations: Option<Vec<Deviation>>, took: Duration, now: Moment) -> Option<DriftNews> {
-        let pause = (took * COMPARE_SHARE).max(MIN_COMPARE_PAUSE);
+        let pause = took.saturating_mul(COMPARE_SHARE).clamp(MIN_COMPARE_PAUSE, QUIET_COMPARE_PAUSE);
         self.compare.is_running = false;
         self.compare.not_before = now + pause;
         // What was heard meanwhile is compared as soon as may be.

@@ -52,9 +52,21 @@ impl Tail {
         }
     }
 
+    /// A number for what may have been committed before the tables were read, as if a plan had been.
+    pub fn begin_reading(&mut self) -> Round {
+        self.round += 1;
+        self.round
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.next_at().is_none() && !self.is_ready()
+    }
+
+    /// How many plans left something.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Whether something may be deleted now.

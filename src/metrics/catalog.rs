@@ -113,6 +113,10 @@ pub const CLIENTS: &str = "pointsman_affinity_clients";
 pub const CLIENTS_CAPACITY: &str = "pointsman_affinity_capacity";
 /// Frontends that can remember no further client.
 pub const CLIENTS_FULL: &str = "pointsman_affinity_full_frontends";
+/// New, refused and dropped connections of Services.
+pub const SERVICE_CONNECTIONS: &str = "pointsman_service_connections_total";
+/// Sets that can count no further frontend.
+pub const CONNECTION_SETS_FULL: &str = "pointsman_service_connections_full_sets";
 /// Duration of one search for stale UDP flows.
 pub const CONNTRACK_DURATION: &str = "kubeproxy_conntrack_reconciler_sync_duration_seconds";
 /// Stale UDP flows that were removed.
@@ -138,7 +142,7 @@ const REST: MetricType = MetricType::Histogram(HistogramBuckets::Listed(&[
 
 /// Every metric.
 #[rustfmt::skip]
-pub const ALL: [Metric; 58] = [
+pub const ALL: [Metric; 60] = [
     Metric { name: SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a sync, full or partial, in seconds, failed syncs included." },
     Metric { name: FULL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a full sync, in seconds: the kernel is read and compared as a whole, at the start and after a failure." },
     Metric { name: PARTIAL_SYNC_DURATION, kind: KUBE_PROXY_SYNC, labels: "ip_family", help: "Duration of a partial sync that wrote to the family's table, in seconds: diff of what changed, commit and acknowledgement." },
@@ -171,6 +175,8 @@ pub const ALL: [Metric; 58] = [
     Metric { name: CLIENTS, kind: MetricType::Gauge, labels: "ip_family, service_port", help: "Clients of a service port with session affinity that the kernel remembers, in all its frontends; including expired ones that it has not removed yet. Read from the kernel at each scrape; absent where it cannot be read, and after the service port is gone." },
     Metric { name: CLIENTS_CAPACITY, kind: MetricType::Gauge, labels: "", help: "How many clients each frontend with session affinity may remember: further clients are balanced without affinity until others expire." },
     Metric { name: CLIENTS_FULL, kind: MetricType::Gauge, labels: "", help: "Frontends with session affinity that remember as many clients as they may. Read from the kernel at each scrape." },
+    Metric { name: SERVICE_CONNECTIONS, kind: MetricType::Counter, labels: "ip_family, service_port, result", help: "With --counters: connections of a service port, in all its frontends, by result: new (sent to an endpoint), refused (no endpoint), dropped (no endpoint that may be used from here, or a source that is not allowed); of the last two each attempt counts. The busiest 2,000 at most have a series each, the rest is service_port other. Read from the kernel at each scrape; absent without --counters, and after the Service is gone." },
+    Metric { name: CONNECTION_SETS_FULL, kind: MetricType::Gauge, labels: "", help: "With --counters: sets of the kernel that count as many frontends as they may (65,535): connections to further ones are not counted." },
     Metric { name: CONNTRACK_FAILURES, kind: MetricType::Counter, labels: "ip_family", help: "Searches for stale UDP flows that failed. They are repeated." },
     Metric { name: SERVICES, kind: MetricType::Gauge, labels: "", help: "Services known." },
     Metric { name: WITHOUT_SERVICE, kind: MetricType::Gauge, labels: "", help: "Services that EndpointSlices name and that do not exist, or that are not proxied. For moments, while a Service comes or goes, that is usual." },

@@ -24,6 +24,7 @@ pub const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 pub const NFNL_MSG_BATCH_END: u16 = 0x11;
 /// The multicast group that hears every commit to nf_tables.
 pub const NFNLGRP_NFTABLES: u32 = 7;
+pub const NFNLGRP_NFTRACE: u32 = 9;
 /// The subsystems, which are the upper byte of a message's kind.
 pub const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 pub const NFNL_SUBSYS_IPSET: u16 = 6;

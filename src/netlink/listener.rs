@@ -7,10 +7,14 @@ use netlink_sys::{AsyncSocket, AsyncSocketExt, TokioSocket};
 use nix::libc::{ENOBUFS, MSG_DONTWAIT};
 use socket2::{SockFilter, SockRef};
 
+use super::parse::host_u32;
 use super::ports;
 
 /// Room for one datagram: the messages that are heard are shorter.
 const DATAGRAM_BYTES: usize = 8 << 10;
+
+/// Where `struct nlmsghdr` has the port of the sender.
+const PORT_OFFSET: usize = 12;
 
 /// Which messages are heard.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +28,13 @@ pub(crate) struct MessageFilter {
 /// What was heard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Heard<'a> {
-    /// A datagram, with one message or more.
-    Datagram(&'a [u8]),
+    /// A datagram.
+    Datagram {
+        /// The port of the socket whose request was the cause; 0 for the kernel's own doing.
+        sender: u32,
+        /// One message or more.
+        messages: &'a [u8],
+    },
     /// Messages came faster than they were received, and some are lost.
     Lost,
 }
@@ -58,7 +67,7 @@ impl MulticastListener {
     pub async fn receive(&mut self) -> Result<Heard<'_>> {
         self.datagram.clear();
         match self.socket.recv(&mut self.datagram).await {
-            Ok(()) => Ok(Heard::Datagram(&self.datagram)),
+            Ok(()) => Ok(datagram(&self.datagram)),
             Err(error) if error.raw_os_error() == Some(ENOBUFS) => Ok(Heard::Lost),
             Err(error) => Err(error),
         }
@@ -72,7 +81,7 @@ impl MulticastListener {
     pub fn receive_waiting(&mut self) -> Result<Option<Heard<'_>>> {
         self.datagram.clear();
         match self.socket.socket_ref().recv(&mut self.datagram, MSG_DONTWAIT) {
-            Ok(_) => Ok(Some(Heard::Datagram(&self.datagram))),
+            Ok(_) => Ok(Some(datagram(&self.datagram))),
             Err(error) if error.raw_os_error() == Some(ENOBUFS) => Ok(Some(Heard::Lost)),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
             Err(error) => Err(error),
@@ -86,6 +95,12 @@ impl std::fmt::Debug for MulticastListener {
     }
 }
 
+/// A datagram with its sender, which is in the first `struct nlmsghdr`.
+fn datagram(messages: &[u8]) -> Heard<'_> {
+    let sender = messages.get(PORT_OFFSET..PORT_OFFSET + 4).and_then(host_u32);
+    Heard::Datagram { sender: sender.unwrap_or_default(), messages }
+}
+
 /// The filter, a program of classic BPF (`linux/filter.h`): the first message of a datagram is of this kind, and its sender is no socket of
 /// this process. Loads are in network byte order, `struct nlmsghdr` is in the host's.
 fn program(kind: u16) -> [SockFilter; 7] {
@@ -95,13 +110,12 @@ fn program(kind: u16) -> [SockFilter; 7] {
     const JUMP_IF_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
     const KIND_OFFSET: u32 = 4;
-    const PORT_OFFSET: u32 = 12;
     let word = |value: u32| u32::from_be_bytes(value.to_ne_bytes());
     let kind = u32::from(u16::from_be_bytes(kind.to_ne_bytes()));
     [
         SockFilter::new(LOAD_HALF, 0, 0, KIND_OFFSET),
         SockFilter::new(JUMP_IF_EQUAL, 0, 3, kind),
-        SockFilter::new(LOAD_WORD, 0, 0, PORT_OFFSET),
+        SockFilter::new(LOAD_WORD, 0, 0, PORT_OFFSET as u32),
         SockFilter::new(AND, 0, 0, word(ports::RANGE_MASK)),
         SockFilter::new(JUMP_IF_EQUAL, 0, 1, word(ports::first())),
         SockFilter::new(RETURN, 0, 0, 0),

@@ -68,7 +68,12 @@ impl NetfilterSocket {
     ///
     /// The system refuses one, or the kernel has no netfilter.
     pub fn open() -> Result<Self> {
-        let mut inner = netlink_sys::Socket::new(NETLINK_NETFILTER)?;
+        Self::open_protocol(NETLINK_NETFILTER)
+    }
+
+    /// Opens a socket of another protocol of netlink, whose requests are answered in the same way.
+    pub(super) fn open_protocol(protocol: isize) -> Result<Self> {
+        let mut inner = netlink_sys::Socket::new(protocol)?;
         ports::bind(&mut inner)?;
         // Without these two answers are longer and less precise. With smaller buffers a large batch fails with an error.
         let _ = inner.set_cap_ack(true);
@@ -76,6 +81,12 @@ impl NetfilterSocket {
         let _ = setsockopt(&inner, SndBufForce, &SEND_BUFFER_BYTES);
         let _ = setsockopt(&inner, RcvBufForce, &RECEIVE_BUFFER_BYTES);
         setsockopt(&inner, ReceiveTimeout, &TimeVal::new(ANSWER_TIMEOUT_SECONDS, 0))?;
+        Self::connected(inner, SocketAddr::new(0, 0))
+    }
+
+    /// A socket that sends to this address, and receives nothing from others. The kernel's is 0.
+    pub(super) fn connected(inner: netlink_sys::Socket, to: SocketAddr) -> Result<Self> {
+        inner.connect(&to)?;
         Ok(Self { inner, sequence: 1, datagram: Vec::with_capacity(DATAGRAM_BYTES) })
     }
 
@@ -183,7 +194,7 @@ impl NetfilterSocket {
     }
 
     fn send(&self, bytes: &[u8]) -> Result<()> {
-        let sent = self.inner.send_to(bytes, &SocketAddr::new(0, 0), 0)?;
+        let sent = self.inner.send(bytes, 0)?;
         if sent == bytes.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
     }
 
@@ -219,3 +230,6 @@ impl Acknowledgement {
         Some(Self { sequence: message.sequence, errno, offset })
     }
 }
+
+#[cfg(test)]
+mod tests;

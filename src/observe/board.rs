@@ -173,16 +173,25 @@ impl StatusBoard {
             (None, None) => notes.facts.silent = Some(now),
             _ => {}
         }
-        notes.facts.api = self.connection.facts();
-        let verdict = notes.facts.verdict(now);
+        let verdict = notes.verdict(self.connection.facts(), now);
         notes.note_change(&verdict, now);
         let (pending, drift) = (notes.facts.pending, notes.facts.drift.clone());
         StatusReport { now, verdict, pending, drift, notes: notes.clone(), snapshot }
     }
 
+    /// The state at this moment, with what is known of the watches. Does not ask the loop.
+    pub fn verdict(&self, api: Option<ApiFacts>, now: Moment) -> NodeVerdict {
+        self.lock().verdict(api, now)
+    }
+
     /// The hash of what was received, up to this snapshot. Costs what changed since it was last asked for; the first time everything.
     pub fn input_hash(&self, snapshot: &Snapshot) -> u64 {
         self.hash.lock().unwrap_or_else(PoisonError::into_inner).update(snapshot.cluster())
+    }
+
+    /// The newest snapshot; `None` if the loop does not answer soon.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        self.ask().await
     }
 
     async fn ask(&self) -> Option<Snapshot> {
@@ -201,6 +210,11 @@ impl StatusBoard {
 }
 
 impl Notes {
+    fn verdict(&mut self, api: Option<ApiFacts>, now: Moment) -> NodeVerdict {
+        self.facts.api = api;
+        self.facts.verdict(now)
+    }
+
     /// Writes an Event if the state changed to or from STALE or BEHIND. Drifts have Events of their own.
     fn note_change(&mut self, verdict: &NodeVerdict, now: Moment) {
         let before = self.reported.replace(verdict.clone());

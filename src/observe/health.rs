@@ -240,6 +240,27 @@ mod tests {
     }
 
     #[test]
+    fn the_last_sync_is_told_of_each_family_and_the_newest_of_both() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let health = Health::default();
+        let last_synced = || {
+            let report = health.report(Instant::now());
+            (report.last_synced, Family::ALL.map(|family| report.family(family).last_synced))
+        };
+        assert_eq!(last_synced(), (None, [None; 2]));
+        health.up_to_date(Family::Ip6, at(100));
+        assert_eq!(last_synced(), (Some(at(100)), [None, Some(at(100))]));
+        health.up_to_date(Family::Ip, at(200));
+        assert_eq!(last_synced(), (Some(at(200)), [Some(at(200)), Some(at(100))]));
+        health.requested(Instant::now());
+        health.failed(Instant::now());
+        health.progressed(Instant::now());
+        assert_eq!(last_synced(), (Some(at(200)), [Some(at(200)), Some(at(100))]), "a change does not take it back");
+        health.synced(at(300));
+        assert_eq!(last_synced(), (Some(at(300)), [Some(at(300)); 2]));
+    }
+
+    #[test]
     fn an_unknown_node_is_not_eligible_and_a_vanished_one_stays_as_it_was() {
         let health = Health::default();
         assert!(!health.report(Instant::now()).node_eligible);

@@ -1,7 +1,9 @@
 //! The HTTP pages: `/healthz` and `/livez` on one address, `/metrics` and others on another.
 
 mod about;
+mod connections;
 mod health;
+mod list;
 mod status;
 
 use std::io;
@@ -23,6 +25,7 @@ use crate::metrics::new_values;
 use crate::pacing::Reminder;
 use crate::tasks::Supervisor;
 pub use about::About;
+pub use connections::ConnectionsPage;
 pub use status::{ApiServerPage, InputPage, KernelPage, StatusPage};
 
 /// How long after new values the metrics' buffers are emptied, unless a scrape does it before.

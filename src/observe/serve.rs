@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -24,6 +26,11 @@ const MAX_BUFFER: usize = 16 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// How often it is logged that connections cannot be accepted.
 const REMIND_EVERY: Duration = Duration::from_secs(60);
+
+/// Whether a request comes from this host: from a loopback address, or from the very address that it was sent to. An answer to a forged
+/// source would stay on this host, so there is no connection from one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FromThisHost(pub bool);
 
 /// Serves until `shutdown`. Answers that are on their way then are finished.
 pub(super) async fn serve(
@@ -57,8 +64,10 @@ pub(super) async fn serve(
 /// Answers the requests of one connection.
 async fn answer(stream: TcpStream, router: Router, connection: OpenConnection, shutdown: CancellationToken) {
     let connection = &connection;
-    let service = service_fn(move |request| {
+    let from_this_host = FromThisHost(is_from_this_host(&stream));
+    let service = service_fn(move |mut request: Request<Incoming>| {
         connection.used();
+        request.extensions_mut().insert(from_this_host);
         Service::call(&mut router.clone(), request)
     });
     let mut served =
@@ -76,6 +85,13 @@ async fn answer(stream: TcpStream, router: Router, connection: OpenConnection, s
             }
         }
     }
+}
+
+fn is_from_this_host(stream: &TcpStream) -> bool {
+    let addresses = (stream.peer_addr(), stream.local_addr());
+    let (Ok(peer), Ok(own)) = addresses else { return false };
+    let [peer, own] = [peer, own].map(|address| address.ip().to_canonical());
+    peer.is_loopback() || peer == own
 }
 
 fn is_of_client(error: &io::Error) -> bool {

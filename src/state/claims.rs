@@ -2,13 +2,26 @@
 
 use std::sync::Arc;
 
-use super::compile::FrontendSpec;
+use super::compile::{ClaimClass, FrontendSpec};
 
 /// The service ports that ask for one frontend, the winner first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     winner: Arc<FrontendSpec>,
     losers: Losers,
+}
+
+/// Why one claim to a frontend comes before another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ClaimRule {
+    /// The API server allocated the address to the winner.
+    ClusterIp,
+    /// The winner has endpoints, the loser none.
+    HasEndpoints,
+    /// The winner's Service is older.
+    Older,
+    /// Neither is older: the winner is first by namespace, name and port.
+    FirstByName,
 }
 
 /// The claims that lost, in order of rank; nearly always none, and then without an allocation.
@@ -23,6 +36,17 @@ impl Claims {
     /// The service ports that ask for the frontend too, and wait.
     pub fn losers(&self) -> &[Arc<FrontendSpec>] {
         self.losers.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// Why the winner comes before this claim.
+    pub fn rule(&self, loser: &FrontendSpec) -> ClaimRule {
+        let age = |spec: &FrontendSpec| (spec.created.is_none(), spec.created);
+        match (self.winner.claim_class(), loser.claim_class()) {
+            (winner, loser) if winner != loser && winner == ClaimClass::ClusterIp => ClaimRule::ClusterIp,
+            (winner, loser) if winner != loser => ClaimRule::HasEndpoints,
+            _ if age(&self.winner) == age(loser) => ClaimRule::FirstByName,
+            _ => ClaimRule::Older,
+        }
     }
 
     /// The losers, to keep: cloning costs O(1).
@@ -55,6 +79,27 @@ impl Claims {
             }
         }
         true
+    }
+}
+
+impl ClaimRule {
+    /// The code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ClusterIp => "cluster-ip",
+            Self::HasEndpoints => "has-endpoints",
+            Self::Older => "older",
+            Self::FirstByName => "first-by-name",
+        }
+    }
+
+    /// For people: what follows the winner's name.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::ClusterIp => "holds this frontend: it is its ClusterIP",
+            Self::HasEndpoints => "holds this frontend and has endpoints",
+            Self::Older | Self::FirstByName => "holds this frontend and is older, or first by name",
+        }
     }
 }
 

@@ -96,6 +96,12 @@ impl Cluster {
         self.existing_services().map(|(name, _)| &name.0)
     }
 
+    /// The Services whose names' hashes are not below this one, with the hashes, ordered by them.
+    pub fn services_from(&self, hash: u64) -> impl Iterator<Item = (u64, &Arc<Service>)> {
+        let from = self.services.range(HashedName::before_all(hash)..);
+        from.filter_map(|(name, state)| Some((name.0.hash(), state.service.as_ref()?)))
+    }
+
     /// Services with their slices.
     pub(super) fn services(&self) -> &OrdMap<HashedName, ServiceState> {
         &self.services
@@ -133,7 +139,7 @@ impl Cluster {
     }
 
     /// The host's addresses, if they are known.
-    pub(super) fn host_addresses(&self) -> &[IpAddr] {
+    pub fn host_addresses(&self) -> &[IpAddr] {
         self.host_addresses.as_deref().unwrap_or_default()
     }
 

@@ -8,7 +8,7 @@ use im::OrdMap;
 use super::change_set::ChangeSet;
 use super::claims::{Claims, Losers};
 use super::cluster::Cluster;
-use super::compile::{ClaimClass, CompiledService, FrontendSpec, SharedDemand, Site, compile};
+use super::compile::{CompiledService, FrontendSpec, SharedDemand, Site, compile};
 use super::event::Kind;
 use super::few::Few;
 use super::flows::frontends_that_lost_flows;
@@ -319,7 +319,7 @@ impl Desired {
             problem: Problem::new(
                 frontend.to_string(),
                 Reason::FrontendTaken,
-                format!("{} {}", claims.winner().owner, reason(claims.winner(), spec)),
+                format!("{} {}", claims.winner().owner, claims.rule(spec).text()),
             ),
         })
         .collect()
@@ -335,15 +335,6 @@ fn new_problems(name: &ObjectName, before: &Few<Problem>, after: &Few<Problem>) 
         problem: problem.clone(),
     };
     after.iter().filter(is_new).map(skip)
-}
-
-/// Why one claim to a frontend comes before another.
-fn reason(winner: &FrontendSpec, loser: &FrontendSpec) -> &'static str {
-    match (winner.claim_class(), loser.claim_class()) {
-        (winner, loser) if winner == loser => "holds this frontend and is older, or first by name",
-        (ClaimClass::ClusterIp, _) => "holds this frontend: it is its ClusterIP",
-        _ => "holds this frontend and has endpoints",
-    }
 }
 
 /// What the ServiceCIDRs ask for, in order.

@@ -1,35 +1,23 @@
-//! Which endpoints existing flows may stay at. The rules differ from those for new connections: see
-//! [`Cluster::endpoints_that_keep_flows`].
+//! Which endpoints existing flows may stay at. The rules differ from those for new connections: see [`KeptFlows`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::cluster::Cluster;
-use super::compile::{CompiledService, FrontendSpec};
+use super::compile::CompiledService;
 use super::guards::Guards;
-use super::names::owner_tag;
+use super::names::{ObjectName, owner_tag};
 use super::object::ServicePort;
 use super::select::serving;
 use super::service_state::ServiceState;
-use super::slice_ports::SlicePorts;
+use super::slice_ports::{SlicePorts, visits};
 use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
 
 impl Cluster {
-    /// The endpoints at which existing flows of a frontend may stay, given its winning claim: all that serve or are ready, on any node.
-    ///
-    /// That includes endpoints that new connections do not get: terminating ones beside ready ones, and those that a policy or a hint
-    /// keeps from this node. A flow moves when its endpoint stops serving, and not before.
-    pub fn endpoints_that_keep_flows(&self, frontend: Frontend, claim: &FrontendSpec) -> BTreeSet<Endpoint> {
-        let state = self.service_state(&claim.service);
-        let guards = &self.view().guards;
-        let Some((state, service)) = state.and_then(|state| Some((state, state.service.as_ref()?))) else {
-            return BTreeSet::new();
-        };
-        let mut ports = service.ports.iter().filter(|port| port.protocol == frontend.protocol);
-        let port = ports.find(|port| owner_tag(&service.name, &port.name) == claim.owner);
-        let slices = SlicePorts::new(state.slices(), 1, guards);
-        port.map_or_else(BTreeSet::new, |port| serving(&slices, port, frontend.family()))
+    /// Where the flows of a Service may stay; nowhere if there is no such Service. Costs O(ports of the Service and its slices, sorted).
+    pub fn kept_flows(&self, service: &ObjectName) -> KeptFlows<'_> {
+        self.service_state(service).map_or_else(KeptFlows::default, |state| KeptFlows::new(state, &self.view().guards))
     }
 
     /// The node's addresses that accept NodePorts, as far as they are known: also in families in which every address does.
@@ -72,11 +60,16 @@ pub(super) fn frontends_that_lost_flows(
     lost
 }
 
-/// Where the flows of a Service may stay.
-struct KeptFlows<'a> {
+/// Where the existing flows of a Service may stay: at all endpoints that serve or are ready, on any node.
+///
+/// That includes endpoints that new connections do not get: terminating ones beside ready ones, and those that a policy or a hint
+/// keeps from this node. A flow moves when its endpoint stops serving, and not before.
+#[derive(Debug, Default)]
+pub struct KeptFlows<'a> {
     /// The service ports, by protocol and by how specs name them.
     ports: BTreeMap<(Protocol, Arc<str>), &'a ServicePort>,
-    slices: SlicePorts<'a>,
+    /// `None` without a Service.
+    slices: Option<SlicePorts<'a>>,
 }
 
 impl<'a> KeptFlows<'a> {
@@ -85,17 +78,19 @@ impl<'a> KeptFlows<'a> {
         let mut count = 0;
         if let Some(service) = &state.service {
             for port in &service.ports {
+                visits::note();
                 ports.entry((port.protocol, owner_tag(&service.name, &port.name))).or_insert(port);
             }
             count = service.ports.len();
         }
-        Self { ports, slices: SlicePorts::new(state.slices(), count, guards) }
+        Self { ports, slices: Some(SlicePorts::new(state.slices(), count, guards)) }
     }
 
-    /// The endpoints of a service port.
-    fn endpoints(&self, frontend: Frontend, owner: &Arc<str>) -> BTreeSet<Endpoint> {
+    /// The endpoints of the service port that a claim to a frontend names as its owner.
+    pub fn endpoints(&self, frontend: Frontend, owner: &Arc<str>) -> BTreeSet<Endpoint> {
         let port = self.ports.get(&(frontend.protocol, Arc::clone(owner)));
-        port.map_or_else(BTreeSet::new, |port| serving(&self.slices, port, frontend.family()))
+        let serving = |(port, slices): (&&ServicePort, &SlicePorts<'_>)| serving(slices, port, frontend.family());
+        port.zip(self.slices.as_ref()).map(serving).unwrap_or_default()
     }
 }
 
@@ -118,8 +113,9 @@ mod tests {
 
     fn kept(world: &World, text: &str) -> Vec<String> {
         let frontend = frontend(text);
-        let claims = &world.desired().frontends[&frontend];
-        world.cluster().endpoints_that_keep_flows(frontend, claims.winner()).iter().map(ToString::to_string).collect()
+        let claim = world.desired().frontends[&frontend].winner();
+        let kept = world.cluster().kept_flows(&claim.service);
+        kept.endpoints(frontend, &claim.owner).iter().map(ToString::to_string).collect()
     }
 
     #[test]

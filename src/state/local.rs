@@ -43,7 +43,8 @@ pub struct WithoutLocal {
 }
 
 impl HealthChecks {
-    /// Takes over what a Service asks for now. Costs O(endpoints of the Service).
+    /// Takes over what a Service asks for now. Costs O(endpoints of the Service) if its slices serve all ports alike, as those of
+    /// Kubernetes' controller do, and O(endpoints) for each group of ports otherwise.
     pub(super) fn follow(&mut self, site: Site<'_>, name: &ObjectName, state: &ServiceState) {
         if self.checks.is_empty()
             && state.service.as_ref().is_none_or(|service| service.health_check_node_port.is_none())
@@ -72,8 +73,7 @@ fn health_check(site: Site<'_>, state: &ServiceState, family: Family) -> Option<
     let port = service.health_check_node_port?;
     service.cluster_ips.iter().find(|addr| Family::from_addr(**addr) == family)?;
     let slices = SlicePorts::new(state.slices(), service.ports.len(), &site.view.guards);
-    let ready = |port| ready_here(&slices, port, family, &site.view.node_name);
-    let local: BTreeSet<IpAddr> = service.ports.iter().flat_map(ready).collect();
+    let local = ready_here(&slices, &service.ports, family, &site.view.node_name);
     Some(HealthCheck { port, local_endpoints: local.len() })
 }
 

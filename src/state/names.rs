@@ -47,8 +47,12 @@ impl ObjectName {
     pub fn new(namespace: impl AsRef<str>, name: impl AsRef<str>) -> Self {
         let (namespace, name) = (namespace.as_ref(), name.as_ref());
         let mut text = String::with_capacity(namespace.len() + 1 + name.len());
-        // What a damaged manifest may hold is no namespace in any case.
-        text.extend(namespace.chars().map(|c| if c == SEPARATOR { char::REPLACEMENT_CHARACTER } else { c }));
+        if namespace.contains(SEPARATOR) {
+            // What a damaged manifest may hold is no namespace in any case.
+            text.extend(namespace.chars().map(|c| if c == SEPARATOR { char::REPLACEMENT_CHARACTER } else { c }));
+        } else {
+            text.push_str(namespace);
+        }
         text.push(SEPARATOR);
         text.push_str(name);
         let mut hasher = DefaultHasher::new();

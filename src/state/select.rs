@@ -1,11 +1,16 @@
 //! Which endpoints a service port may use.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::names::ObjectName;
 use super::object::{EndpointPlace, ServicePort, SliceEndpoint};
 use super::slice_ports::SlicePorts;
 use crate::dataplane::{Endpoint, Family, SizeClass};
+
+mod judge;
+
+pub use judge::{EndpointReason, JudgedEndpoint};
 
 /// Endpoints of one service port and family after selection; each list in order, without repetitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,10 +124,32 @@ pub(super) fn select(
     ChosenEndpoints { cluster, local, any, reachable_here }
 }
 
-/// The addresses of this node's endpoints of `port` that are ready; one that serves several target ports comes repeatedly.
-pub(super) fn ready_here(slices: &SlicePorts<'_>, port: &ServicePort, family: Family, node: &str) -> Vec<IpAddr> {
-    let merged = merge(slices, port, family, node);
-    merged.iter().filter(|(_, c)| c.local && c.ready()).map(|(endpoint, _)| endpoint.addr).collect()
+/// The addresses of this node's endpoints that are ready for some of these ports.
+///
+/// Which these are does not depend on the numbers of the ports in the slices, only on which of them are the same: ports that the same slices
+/// serve alike have the same.
+pub(super) fn ready_here(
+    slices: &SlicePorts<'_>,
+    ports: &[ServicePort],
+    family: Family,
+    node: &str,
+) -> BTreeSet<IpAddr> {
+    let (mut looked_at, mut ready) = (BTreeSet::new(), BTreeSet::new());
+    for port in ports {
+        let mut numbers = BTreeMap::new();
+        let group: Vec<(&ObjectName, usize)> = slices
+            .targets(port, family)
+            .map(|(slice, number)| {
+                let next = numbers.len();
+                (&slice.name, *numbers.entry(number).or_insert(next))
+            })
+            .collect();
+        if looked_at.insert(group) {
+            let merged = merge(slices, port, family, node);
+            ready.extend(merged.iter().filter(|(_, c)| c.local && c.ready()).map(|(endpoint, _)| endpoint.addr));
+        }
+    }
+    ready
 }
 
 /// The endpoints of `port`, on any node, that may keep the flows that they have: those that are serving, and those that are ready,
@@ -181,6 +208,7 @@ fn merge<'a>(slices: &SlicePorts<'a>, port: &ServicePort, family: Family, node: 
         let endpoint = |addr| Endpoint { addr, port };
         all.extend(slice.endpoints.iter().map(|entry| (endpoint(entry.addr), Candidate::new(entry, node))));
     }
+    merges::note(all.len());
     if !slices.guards.refused_endpoint_networks.is_empty() {
         all.retain(|(endpoint, _)| !slices.guards.refuses_endpoint(endpoint.addr));
     }
@@ -193,6 +221,27 @@ fn merge<'a>(slices: &SlicePorts<'a>, port: &ServicePort, family: Family, node: 
         same
     });
     all
+}
+
+/// Counts the entries of slices that are merged, in tests.
+pub(super) mod merges {
+    #[cfg(test)]
+    thread_local! {
+        static COUNT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    pub(super) fn note(_entries: usize) {
+        #[cfg(test)]
+        COUNT.set(COUNT.get() + _entries);
+    }
+
+    /// How many entries `work` merges.
+    #[cfg(test)]
+    pub(in crate::state) fn count(work: impl FnOnce()) -> usize {
+        let before = COUNT.get();
+        work();
+        COUNT.get() - before
+    }
 }
 
 #[cfg(test)]

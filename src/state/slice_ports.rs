@@ -65,21 +65,21 @@ impl<'a> SlicePorts<'a> {
     }
 }
 
-/// Counts the ports of slices that are looked at, in tests.
+/// Counts the ports of Services and slices that are looked at, in tests.
 pub(super) mod visits {
     #[cfg(test)]
     thread_local! {
         static COUNT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
     }
 
-    pub(super) fn note() {
+    pub(in crate::state) fn note() {
         #[cfg(test)]
         COUNT.set(COUNT.get() + 1);
     }
 
-    /// How many ports of slices `work` looks at.
+    /// How many ports `work` looks at.
     #[cfg(test)]
-    pub(in crate::state) fn count(work: impl FnOnce()) -> usize {
+    pub(crate) fn count(work: impl FnOnce()) -> usize {
         let before = COUNT.get();
         work();
         COUNT.get() - before

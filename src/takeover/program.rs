@@ -1,4 +1,4 @@
-//! Running the programs of iptables, and ipvsadm.
+//! Running the programs of iptables.
 
 use std::path::Path;
 use std::time::Duration;

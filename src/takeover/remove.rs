@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::find::{KubeProxyArtifacts, select_in_iptables_nft};
 use super::interfaces;
 use super::ipset;
-use super::ipvs::{self, IpvsServices};
+use super::ipvs::{self, IpvsServices, VirtualService};
 use super::names::{IPVS_LINK, KUBE_PROXY_TABLE};
 use super::selection::IptablesSelection;
 use crate::apply::{Error, Netlink, Refusal, Removal};
@@ -146,9 +146,25 @@ async fn remove_ipset(name: &str) -> Result<(), String> {
     Err("a rule still refers to it: remove that rule, then run `pointsman --cleanup=kube-proxy`".to_owned())
 }
 
+async fn remove_virtual_services(report: &mut RemovalReport, services: &[VirtualService]) {
+    match ipvs::remove(services.to_vec()).await {
+        Ok(all) => {
+            for (service, removed) in all {
+                report.note(format!("virtual service {service} of IPVS"), removed);
+            }
+        }
+        Err(error) => report.failed.push(format!("{} virtual services of IPVS: {error}", services.len())),
+    }
+    match ipvs::end_connections(services).await {
+        Ok(0) => {}
+        Ok(ended) => report.removed.push(format!("{ended} connections through IPVS, in connection tracking")),
+        Err(error) => report.failed.push(format!("connections through IPVS, in connection tracking: {error}")),
+    }
+}
+
 async fn remove_ipvs(report: &mut RemovalReport, ipvs: &IpvsServices) {
-    for service in &ipvs.of_kube_proxy {
-        report.note(format!("virtual service {service} of IPVS"), ipvs::remove(*service).await);
+    if !ipvs.of_kube_proxy.is_empty() {
+        remove_virtual_services(report, &ipvs.of_kube_proxy).await;
     }
     for service in &ipvs.foreign {
         report.left.push(format!(

@@ -9,6 +9,7 @@ mod answer;
 mod connections;
 mod fault;
 mod object;
+mod pods;
 pub mod protobuf;
 mod query;
 mod serve;
@@ -28,6 +29,7 @@ use connections::Connections;
 pub use connections::Order;
 pub use fault::{Fault, Verb};
 pub use object::{headless, node, service, service_cidr, slice};
+pub use pods::{Pod, PodAnswer};
 use serve::Shared;
 use store::Store;
 pub use store::{DAMAGED, Resource};
@@ -238,6 +240,17 @@ impl ApiServer {
             assert!(tokio::time::Instant::now() < deadline, "timed out before: {what}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Creates or replaces pods.
+    pub fn put_pods(&self, pods: impl IntoIterator<Item = Pod>) {
+        self.shared.pods.lock().unwrap().pods.extend(pods.into_iter().map(|pod| (pod.name.clone(), pod)));
+    }
+
+    /// How many pages of pods were asked for, and how many pods were asked at most at once.
+    pub fn asked_of_pods(&self) -> (usize, usize) {
+        let pods = self.shared.pods.lock().unwrap();
+        (pods.pages, pods.most_asked)
     }
 
     /// The current revision.

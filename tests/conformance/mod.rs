@@ -2,7 +2,7 @@
 //!
 //! Every test has a network namespace of its own.
 
-#![allow(dead_code, reason = "each test program uses its own part of this")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part of this")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "test helpers")]
 
 #[path = "../../proptests/common/mod.rs"]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::cluster::{page, until};
 use crate::common::manifests::{Service, service, slice_of};
 use crate::common::netns::{Failure, Family, Transport};
 use crate::world::{PORT, TARGET_PORT, World, pod_number};
@@ -83,6 +84,7 @@ fn a_table_with_sets_of_all_ranges_is_brought_up_to_date() {
             delete map ip pointsman source-checks
             delete chain ip pointsman check-sources-203.0.113.10-tcp-80
             delete set ip pointsman sources-203.0.113.10-tcp-80
+            delete chain ip pointsman drop-other-sources
             add set ip pointsman firewalled {{ typeof ip daddr . meta l4proto . th dport; }}
             add element ip pointsman firewalled {{ 203.0.113.10 . tcp . 80 comment \"default/lb:p0\" }}{shape}"
         );
@@ -114,6 +116,8 @@ fn a_table_with_sets_of_all_ranges_is_brought_up_to_date() {
 #[test]
 fn thousands_of_ranges_take_a_linear_time_and_another_service_does_not_wait() {
     const PORTS: u16 = 50;
+    /// In each family the one in flight, the change and what earlier ones left; and some that pass before the manifests are read.
+    const MAX_COMMITS: u32 = 12;
     let Some(world) = World::with_web(&[11]) else { return };
     world.serve(&[12]);
     set_endpoints(&world, PORTS);
@@ -132,7 +136,13 @@ fn thousands_of_ranges_take_a_linear_time_and_another_service_does_not_wait() {
     println!("250 ranges on {PORTS} ports: {:?}, 2,000: {:?}", times[0], times[1]);
     assert!(times[1] < times[0] * 16, "8 times the ranges take {times:?}");
     let proxy = world.follow();
+    until(&proxy, "the metrics are served", || page(&world.node.host, 10249, "/healthz").is_some());
     world.manifests.apply(behind_load_balancer(PORTS, 2_000));
+    let commits = || -> u32 {
+        let metrics = proxy.metrics(&world.node.host);
+        let count = metrics.lines().find_map(|line| line.strip_prefix("pointsman_syncs_total{result=\"committed\"} "));
+        count.and_then(|count| count.parse().ok()).unwrap_or_default()
+    };
     let mut waits = Vec::new();
     let end = Instant::now() + Duration::from_secs(2);
     for turn in 0.. {
@@ -140,17 +150,18 @@ fn thousands_of_ranges_take_a_linear_time_and_another_service_does_not_wait() {
             break;
         }
         let pod = [12, 11][turn % 2];
-        let begin = Instant::now();
+        let (begin, before) = (Instant::now(), commits());
         world.set_web_endpoints(&[pod]);
-        while world.ask_web(Family::V4, Transport::Tcp).map(|answer| pod_number(answer.server.ip())).ok() != Some(pod) {
-            assert!(begin.elapsed() < Duration::from_secs(10), "{}", proxy.log());
-        }
-        waits.push(begin.elapsed());
+        until(&proxy, "the other Service has its endpoint", || {
+            world.ask_web(Family::V4, Transport::Tcp).map(|answer| pod_number(answer.server.ip())).ok() == Some(pod)
+        });
+        waits.push((commits() - before, begin.elapsed()));
     }
-    let longest = waits.iter().max().expect("some changes");
-    println!("{} changes of another Service meanwhile, the longest wait: {longest:?}", waits.len());
-    // A bound for the unoptimised program on a busy machine: one set for all ranges took minutes.
-    assert!(*longest < Duration::from_secs(2), "{waits:?}");
     world.settle();
+    let (most, longest) = waits.iter().max().expect("some changes");
+    println!("{} changes of another Service meanwhile, the longest wait: {most} commits, {longest:?}", waits.len());
+    println!("{} commits in all", commits());
+    // Commits, not seconds: on a busy machine a single commit of many ranges takes seconds.
+    assert!(*most <= MAX_COMMITS, "{waits:?}");
     assert_eq!(ask(&world), Err(Failure::TimedOut));
 }

@@ -6,7 +6,7 @@ use pointsman::state::Kind;
 use pointsman::watch::KubernetesOptions;
 use tokio::time::Instant;
 
-use super::common::apiserver::{Fault, Resource, Verb, node, service, slice};
+use super::common::apiserver::{Fault, Resource, Verb, node, service, service_cidr, slice};
 use super::common::watching::Watching;
 use super::{options, real_options, small_cluster};
 
@@ -62,6 +62,28 @@ async fn a_stream_that_is_cut_resumes_without_losing_an_event() {
     assert_eq!(watching.resets(Kind::Service), 1, "resumed, not listed again");
     let events = watching.log.iter().filter(|event| event.kind() == Kind::Service).count();
     assert_eq!(events, 1 + 10, "each once");
+}
+
+#[tokio::test]
+async fn a_watch_that_breaks_off_is_lost_before_the_next_request_has_failed() {
+    let server = small_cluster();
+    server.fail(Resource::Services, Some(Verb::StreamingList), Fault::CutAfter(6), Some(1));
+    server.fail(Resource::Services, Some(Verb::Watch), Fault::NoAnswer, None);
+    let options = KubernetesOptions { answer_within: Duration::from_secs(60), ..options() };
+    let connection = options.connection.clone();
+    let report = || connection.report().unwrap();
+    let mut watching = Watching::with(&server, options);
+    watching.synced().await;
+    let listed = report();
+    assert!(listed.connected);
+    watching.for_a_while(Duration::from_millis(20)).await;
+    server.apply(service("default/new-1", "10.96.1.1"));
+    watching.until("a change", |seen| seen.has(Kind::Service, "default/new-1", "")).await;
+    assert!(report().connected && report().last_heard > listed.last_heard, "each piece is noted");
+    server.apply(service("default/new-2", "10.96.1.2"));
+    server.apply(service("default/new-3", "10.96.1.3"));
+    server.until("the next request", |server| server.requests_for(Resource::Services, Verb::Watch) == 1).await;
+    assert!(!report().connected);
 }
 
 #[tokio::test]
@@ -181,6 +203,28 @@ async fn a_server_without_service_cidrs_has_none_until_it_serves_them() {
         assert_eq!(watching.names(Kind::ServiceCidr), [""; 0]);
         server.heal();
         watching.until("the ServiceCIDR", |seen| seen.has(Kind::ServiceCidr, "kubernetes", "10.96.0.0/16")).await;
+    }
+}
+
+#[tokio::test]
+async fn service_cidrs_that_were_listed_stay_when_the_server_refuses_them_later() {
+    for (code, needs_list) in [(403, false), (404, false), (403, true)] {
+        let server = small_cluster();
+        let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
+        let mut watching = Watching::with(&server, options);
+        watching.synced().await;
+        if needs_list {
+            server.fail(Resource::ServiceCidrs, Some(Verb::Watch), Fault::Status(410), Some(1));
+        }
+        server.fail(Resource::ServiceCidrs, None, Fault::Status(code), None);
+        let before = server.requests(Resource::ServiceCidrs);
+        server.until("refusals", |server| server.requests(Resource::ServiceCidrs) >= before + 4).await;
+        watching.for_a_while(Duration::from_millis(300)).await;
+        assert_eq!(watching.names(Kind::ServiceCidr), ["kubernetes"], "{code}");
+        assert_eq!(watching.resets(Kind::ServiceCidr), 1, "{code}");
+        server.heal();
+        server.apply(service_cidr("more", &["10.97.0.0/16"]));
+        watching.until("the change", |seen| seen.has(Kind::ServiceCidr, "more", "10.97.0.0/16")).await;
     }
 }
 

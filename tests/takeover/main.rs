@@ -9,6 +9,7 @@ mod common;
 
 mod cleanup;
 mod doctor;
+mod ipvs;
 mod old_rules;
 mod switch;
 mod traffic;

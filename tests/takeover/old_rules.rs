@@ -168,7 +168,8 @@ impl OldNode {
         assert_eq!(finished.code, Some(0), "{program}: {}\n{rules}", finished.stderr);
     }
 
-    fn run(&self, program: &str, args: &[&str]) -> Finished {
+    /// Runs a program on the node, which must succeed.
+    pub fn run(&self, program: &str, args: &[&str]) -> Finished {
         let finished: Finished =
             self.node.host.command(program).args(args).output().expect("the program starts").into();
         assert_eq!(finished.code, Some(0), "{program} {args:?}: {}", finished.stderr);

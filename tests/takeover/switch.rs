@@ -8,11 +8,11 @@ use crate::common::netns::{Family, Node, Proxy, Request, Transport};
 use crate::old_rules::{HEALTHY, Iptables, KNOWN, NEW, OldNode, PODS, PORT, Pretender, REVIVED};
 use crate::traffic::{OpenConnections, assert_reaches, under_load};
 
-/// The longest time that a take-over may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest time that a take-over may take: under load an emulated machine may have to load modules meanwhile.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until the proxy has logged this text.
-fn wait_for(proxy: &Proxy, text: &str) {
+pub fn wait_for(proxy: &Proxy, text: &str) {
     let deadline = Instant::now() + PATIENCE;
     while !proxy.log().contains(text) {
         assert!(Instant::now() < deadline, "no {text:?} in the log:\n{}", proxy.log());

@@ -10,6 +10,7 @@ pub const NF_INET_LOCAL_OUT: u32 = 3;
 pub const NF_INET_POST_ROUTING: u32 = 4;
 pub const NF_DROP: i32 = 0;
 pub const NF_ACCEPT: u32 = 1;
+pub const NF_STOLEN: i32 = 2;
 
 // enum nf_tables_msg_types
 pub const NFT_MSG_NEWTABLE: u16 = 0;
@@ -28,6 +29,7 @@ pub const NFT_MSG_NEWSETELEM: u16 = 12;
 pub const NFT_MSG_GETSETELEM: u16 = 13;
 pub const NFT_MSG_DELSETELEM: u16 = 14;
 pub const NFT_MSG_NEWGEN: u16 = 15;
+pub const NFT_MSG_TRACE: u16 = 17;
 
 // The rest is from linux/netfilter/nf_tables.h, unless a comment names another file.
 pub const NFTA_LIST_ELEM: u16 = 1;
@@ -36,6 +38,8 @@ pub const NFTA_LIST_ELEM: u16 = 1;
 pub const NFTA_TABLE_NAME: u16 = 1;
 pub const NFTA_TABLE_FLAGS: u16 = 2;
 pub const NFTA_TABLE_HANDLE: u16 = 4;
+/// The table belongs to the socket that makes it.
+pub const NFT_TABLE_F_OWNER: u32 = 0x2;
 
 pub const NFTA_GEN_ID: u16 = 1;
 /// The process that committed, as the first pid namespace counts.
@@ -76,7 +80,9 @@ pub const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 pub const NFTA_SET_ELEM_KEY: u16 = 1;
 pub const NFTA_SET_ELEM_DATA: u16 = 2;
 pub const NFTA_SET_ELEM_FLAGS: u16 = 3;
+pub const NFTA_SET_ELEM_EXPIRATION: u16 = 5;
 pub const NFTA_SET_ELEM_USERDATA: u16 = 6;
+pub const NFTA_SET_ELEM_EXPR: u16 = 7;
 pub const NFTA_SET_ELEM_KEY_END: u16 = 10;
 pub const NFT_SET_ELEM_INTERVAL_END: u32 = 0x1;
 
@@ -84,11 +90,14 @@ pub const NFTA_DATA_VALUE: u16 = 1;
 pub const NFTA_DATA_VERDICT: u16 = 2;
 pub const NFTA_VERDICT_CODE: u16 = 1;
 pub const NFTA_VERDICT_CHAIN: u16 = 2;
+pub const NFT_CONTINUE: i32 = -1;
 pub const NFT_JUMP: i32 = -3;
 pub const NFT_GOTO: i32 = -4;
 pub const NFT_RETURN: i32 = -5;
 /// The type of a verdict map's data.
 pub const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
+
+pub const NFTA_COUNTER_PACKETS: u16 = 2;
 
 pub const NFTA_EXPR_NAME: u16 = 1;
 pub const NFTA_EXPR_DATA: u16 = 2;
@@ -136,6 +145,7 @@ pub const NFTA_META_SREG: u16 = 3;
 pub const NFT_META_PRIORITY: u32 = 2;
 pub const NFT_META_MARK: u32 = 3;
 pub const NFT_META_IIFNAME: u32 = 6;
+pub const NFT_META_NFTRACE: u32 = 12;
 pub const NFT_META_L4PROTO: u32 = 16;
 
 pub const NFTA_CT_DREG: u16 = 1;
@@ -150,6 +160,8 @@ pub const NFTA_DYNSET_OP: u16 = 3;
 pub const NFTA_DYNSET_SREG_KEY: u16 = 4;
 pub const NFTA_DYNSET_SREG_DATA: u16 = 5;
 pub const NFTA_DYNSET_TIMEOUT: u16 = 6;
+pub const NFTA_DYNSET_EXPR: u16 = 7;
+pub const NFT_DYNSET_OP_ADD: u32 = 0;
 pub const NFT_DYNSET_OP_UPDATE: u32 = 1;
 pub const NFT_DYNSET_OP_DELETE: u32 = 2;
 
@@ -190,6 +202,14 @@ pub const NFTA_MASQ_FLAGS: u16 = 1;
 pub const NF_NAT_RANGE_MAP_IPS: u32 = 1;
 pub const NF_NAT_RANGE_PROTO_SPECIFIED: u32 = 1 << 1;
 pub const NF_NAT_RANGE_PROTO_RANDOM_FULLY: u32 = 1 << 4;
+
+pub const NFTA_TRACE_CHAIN: u16 = 2;
+pub const NFTA_TRACE_RULE_HANDLE: u16 = 3;
+pub const NFTA_TRACE_TYPE: u16 = 4;
+pub const NFTA_TRACE_VERDICT: u16 = 5;
+pub const NFTA_TRACE_ID: u16 = 6;
+pub const NFTA_TRACE_POLICY: u16 = 16;
+pub const NFT_TRACETYPE_RULE: u32 = 3;
 
 pub const NFTA_REJECT_TYPE: u16 = 1;
 pub const NFTA_REJECT_ICMP_CODE: u16 = 2;

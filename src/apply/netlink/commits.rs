@@ -3,6 +3,7 @@
 use super::abi::{NFT_MSG_NEWGEN, NFTA_GEN_ID, NFTA_GEN_PROC_NAME, NFTA_GEN_PROC_PID};
 use super::errors;
 use crate::apply::Error;
+use crate::apply::nft::OwnCommits;
 use crate::dataplane::{ForeignCommit, Writer};
 use crate::netlink::abi::{NFNL_SUBSYS_NFTABLES, NFNLGRP_NFTABLES};
 use crate::netlink::{Heard, MessageFilter, Messages, MulticastListener, NetlinkMessage};
@@ -14,7 +15,11 @@ const NEW_GENERATION: u16 = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN;
 
 /// Hears the commits of other processes to the ruleset of its network namespace, to whatever table. This process's own are never queued.
 #[derive(Debug)]
-pub struct CommitListener(MulticastListener);
+pub struct CommitListener {
+    socket: MulticastListener,
+    /// Those of nft processes that this one started, which are left out.
+    through_nft: OwnCommits,
+}
 
 /// What was heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +37,18 @@ impl CommitListener {
     ///
     /// If the kernel grants no such socket.
     pub fn open() -> Result<Self, Error> {
+        Self::open_beside(OwnCommits::default())
+    }
+
+    /// The same, and leaves out what nft processes of our own commit.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel grants no such socket.
+    pub(in crate::apply) fn open_beside(through_nft: OwnCommits) -> Result<Self, Error> {
         let filter = MessageFilter { group: NFNLGRP_NFTABLES, kind: NEW_GENERATION };
-        MulticastListener::open(filter).map(Self).map_err(|error| errors::for_socket(DOING, error))
+        let socket = MulticastListener::open(filter).map_err(|error| errors::for_socket(DOING, error))?;
+        Ok(Self { socket, through_nft })
     }
 
     /// Waits for news. May be dropped while it waits: nothing is lost by that.
@@ -42,7 +57,8 @@ impl CommitListener {
     ///
     /// If the socket failed.
     pub async fn news(&mut self) -> Result<ForeignNews, Error> {
-        self.0.receive().await.map(news).map_err(|error| errors::for_socket(DOING, error))
+        let heard = self.socket.receive().await.map_err(|error| errors::for_socket(DOING, error))?;
+        Ok(news(heard, &self.through_nft))
     }
 
     /// News that are there already; `None` if there are none.
@@ -51,14 +67,17 @@ impl CommitListener {
     ///
     /// If the socket failed.
     pub fn waiting_news(&mut self) -> Result<Option<ForeignNews>, Error> {
-        let waiting = self.0.receive_waiting().map_err(|error| errors::for_socket(DOING, error))?;
-        Ok(waiting.map(news))
+        let waiting = self.socket.receive_waiting().map_err(|error| errors::for_socket(DOING, error))?;
+        Ok(waiting.map(|heard| news(heard, &self.through_nft)))
     }
 }
 
-fn news(heard: Heard<'_>) -> ForeignNews {
+fn news(heard: Heard<'_>, through_nft: &OwnCommits) -> ForeignNews {
     match heard {
-        Heard::Datagram(datagram) => ForeignNews::Commits(Messages(datagram).filter_map(|it| parse(&it)).collect()),
+        Heard::Datagram { sender, .. } if through_nft.take(sender) => ForeignNews::Commits(Vec::new()),
+        Heard::Datagram { messages, .. } => {
+            ForeignNews::Commits(Messages(messages).filter_map(|it| parse(&it)).collect())
+        }
         Heard::Lost => ForeignNews::Lost,
     }
 }

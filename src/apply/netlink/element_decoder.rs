@@ -1,15 +1,17 @@
 //! Decoding elements from the kernel's bytes.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::abi::{
-    NFT_JUMP, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS,
-    NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
+    NFT_JUMP, NFT_SET_ELEM_INTERVAL_END, NFTA_DATA_VALUE, NFTA_DATA_VERDICT, NFTA_SET_ELEM_DATA,
+    NFTA_SET_ELEM_EXPIRATION, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END, NFTA_SET_ELEM_USERDATA,
+    NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
 };
-use super::elements::protocol_number;
 use super::types::{comment, type_of};
 use crate::dataplane::{Element, EndpointId, Family, Field, Key, KeyField, KeyFields, Protocol, SetName, Value};
 use crate::netlink::{Attributes, host_u32};
@@ -24,6 +26,8 @@ pub(super) struct ElementDecoder {
     bounds: Vec<RangeBound>,
     /// Whether an entry is not as the program would write it.
     malformed: bool,
+    /// When the elements that packets added expire.
+    pub expirations: BTreeMap<Key, Duration>,
 }
 
 /// A start or an end of a range.
@@ -39,7 +43,15 @@ impl ElementDecoder {
     /// A decoder for a set without entries so far.
     pub fn new(family: Family, set: SetName) -> Self {
         let has_bounds = set.definition().interval;
-        Self { family, set, has_bounds, elements: Vec::new(), bounds: Vec::new(), malformed: false }
+        Self {
+            family,
+            set,
+            has_bounds,
+            elements: Vec::new(),
+            bounds: Vec::new(),
+            malformed: false,
+            expirations: BTreeMap::new(),
+        }
     }
 
     /// Decodes an entry of the kernel's list.
@@ -83,12 +95,13 @@ impl ElementDecoder {
     /// Decodes an entry that is an element.
     fn element(&mut self, entry: Attributes<'_>) -> Option<()> {
         let definition = self.set.definition();
-        let (mut key, mut value, mut note) = (None, None, None);
+        let (mut key, mut value, mut note, mut expiration) = (None, None, None, None);
         for (kind, contents) in entry {
             match kind {
                 NFTA_SET_ELEM_KEY => key = Some(contents),
                 NFTA_SET_ELEM_DATA => value = Some(contents),
                 NFTA_SET_ELEM_USERDATA => note = comment(contents),
+                NFTA_SET_ELEM_EXPIRATION => expiration = contents.try_into().ok().map(u64::from_be_bytes),
                 // A catch-all element or a range, for example.
                 NFTA_SET_ELEM_FLAGS | NFTA_SET_ELEM_KEY_END => return None,
                 _ => {}
@@ -99,6 +112,7 @@ impl ElementDecoder {
         if value.is_some() != definition.is_map() {
             return None;
         }
+        self.expirations.extend(expiration.map(|milliseconds| (key, Duration::from_millis(milliseconds))));
         let mut element = Element { comment: note.map(Arc::from), ..Element::member(self.set, key) };
         match value.map(Attributes) {
             Some(value) if definition.verdict => {
@@ -132,6 +146,12 @@ impl ElementDecoder {
     }
 }
 
+/// The key of an entry of a set; `None` if it is not as the program would write it.
+pub(super) fn decode_key(family: Family, set: SetName, entry: Attributes<'_>) -> Option<Key> {
+    let key = entry.nest(NFTA_SET_ELEM_KEY)?.find(NFTA_DATA_VALUE)?;
+    Key::from_fields(family, set, &decode_fields(family, set.definition().key, key)?)
+}
+
 /// Decodes fields; `None` if their length is wrong, or a protocol is none of Services.
 fn decode_fields(family: Family, definition: &[Field], mut bytes: &[u8]) -> Option<KeyFields> {
     let mut decoded = KeyFields::default();
@@ -154,7 +174,7 @@ fn decode_field(field: Field, bytes: &[u8]) -> Option<KeyField> {
         }),
         Field::L4Proto => {
             let number = *bytes.first()?;
-            KeyField::Protocol(Protocol::ALL.into_iter().find(|protocol| protocol_number(*protocol) == number)?)
+            KeyField::Protocol(Protocol::from_number(number)?)
         }
         Field::Dport | Field::OriginalDport => KeyField::Port(u16::from_be_bytes(bytes.try_into().ok()?)),
         Field::Slot => KeyField::Slot(host_u32(bytes)?),

@@ -7,7 +7,7 @@ use super::abi::{
     NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_USERDATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE,
 };
 use super::types::{put_comment, put_open_interval};
-use crate::dataplane::{Element, KeyField, Protocol};
+use crate::dataplane::{Element, KeyField};
 use crate::netlink::MessageWriter;
 
 /// Writes an element into a list: one entry, or the start and the end of a range.
@@ -91,20 +91,11 @@ fn put_field(out: &mut MessageWriter, field: &KeyField) {
         KeyField::Addr(IpAddr::V4(addr)) => bytes.extend_from_slice(&addr.octets()),
         KeyField::Addr(IpAddr::V6(addr)) => bytes.extend_from_slice(&addr.octets()),
         KeyField::Network(network) => put_field(out, &KeyField::Addr(network.network())),
-        KeyField::Protocol(protocol) => bytes.push(protocol_number(*protocol)),
+        KeyField::Protocol(protocol) => bytes.push(protocol.number()),
         KeyField::Port(port) => bytes.extend_from_slice(&port.to_be_bytes()),
         // The type of `numgen`: an integer in the host's byte order.
         KeyField::Slot(slot) => bytes.extend_from_slice(&slot.to_ne_bytes()),
         KeyField::Id(id) => bytes.extend_from_slice(&id.0.to_ne_bytes()),
-    }
-}
-
-/// The protocol's number, `IPPROTO_*` of `linux/in.h`.
-pub(super) fn protocol_number(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-        Protocol::Sctp => 132,
     }
 }
 

@@ -259,8 +259,9 @@ pub(super) fn set_flags(set: SetName) -> u32 {
     let definition = set.definition();
     let interval = if definition.interval { NFT_SET_INTERVAL } else { 0 };
     let map = if definition.is_map() { NFT_SET_MAP } else { 0 };
-    let dynamic = if definition.dynamic { NFT_SET_TIMEOUT | NFT_SET_EVAL } else { 0 };
-    interval | map | dynamic
+    let dynamic = if definition.dynamic { NFT_SET_EVAL } else { 0 };
+    let expires = if definition.dynamic && definition.is_map() { NFT_SET_TIMEOUT } else { 0 };
+    interval | map | dynamic | expires
 }
 
 /// The kernel's number for a hook.

@@ -190,7 +190,7 @@ fn dump<T>(
 }
 
 /// The table of an object, or the table itself.
-fn parse_table(message: &NetlinkMessage<'_>, attributes: Attributes<'_>) -> Option<ForeignTable> {
+pub(super) fn parse_table(message: &NetlinkMessage<'_>, attributes: Attributes<'_>) -> Option<ForeignTable> {
     let family = match message.nfproto()? {
         NFPROTO_INET => "inet",
         NFPROTO_IPV4 => "ip",

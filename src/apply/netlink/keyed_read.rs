@@ -127,48 +127,4 @@ fn put_keys(out: &mut MessageWriter, map: EndpointMap<'_>, frontend: Frontend, s
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dataplane::Protocol;
-
-    const MAP: EndpointMap<'_> = EndpointMap { name: "endpoints", list: EndpointList::Any, count: 100_000 };
-
-    fn frontend(n: u32) -> Frontend {
-        Frontend { addr: std::net::Ipv6Addr::from_bits(u128::from(n)).into(), protocol: Protocol::Tcp, port: 80 }
-    }
-
-    fn members(count: u32, endpoints: usize) -> Vec<(Frontend, SizeClass)> {
-        (1..=count).filter_map(|n| Some((frontend(n), SizeClass::for_endpoints(endpoints)?))).collect()
-    }
-
-    #[test]
-    fn every_slot_of_a_class_is_requested_once_and_not_too_many_together() {
-        for (count, endpoints) in [(5_000, 5), (3, 65_536), (1, 1), (0, 1)] {
-            let all = plan_requests(MAP, members(count, endpoints)).expect("as Pointsman leaves them");
-            let mut asked = Vec::new();
-            for together in &all {
-                let keys: u32 = together.iter().map(|(_, slots)| slots.end - slots.start).sum();
-                assert!(keys < MAX_KEYS_TOGETHER + MAX_KEYS_PER_REQUEST);
-                asked.extend(together.iter().flat_map(|(frontend, slots)| slots.clone().map(|slot| (*frontend, slot))));
-            }
-            let slots = SizeClass::for_endpoints(endpoints).map_or(0, SizeClass::slots);
-            let expected = (1..=count).flat_map(|n| (0..slots).map(move |slot| (frontend(n), slot)));
-            assert!(asked.into_iter().eq(expected), "{count} frontends with {endpoints} endpoints");
-        }
-    }
-
-    #[test]
-    fn size_classes_that_another_program_changed_are_not_relied_on() {
-        let twice = [members(9, 2), members(1, 5)].concat();
-        assert_eq!(plan_requests(MAP, twice), None, "a frontend in two classes");
-        assert_eq!(plan_requests(MAP, members(4, 65_536)), None, "more slots than the map has elements");
-    }
-
-    #[test]
-    fn the_length_of_the_longest_request_fits_into_its_field() {
-        let mut out = MessageWriter::default();
-        put_keys(&mut out, MAP, frontend(1), 0..MAX_KEYS_PER_REQUEST);
-        let list = Attributes(&out.bytes).nest(NFTA_SET_ELEM_LIST_ELEMENTS).expect("a list");
-        assert_eq!(list.count(), 1_000);
-    }
-}
+mod tests;

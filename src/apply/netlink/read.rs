@@ -34,6 +34,27 @@ pub(super) fn clients(socket: &mut NetfilterSocket, frontend: Frontend, name: &s
     }
 }
 
+/// Reads the clients that a frontend remembers, each with the time until it is forgotten.
+pub(super) fn timed_clients(
+    socket: &mut NetfilterSocket,
+    frontend: Frontend,
+    name: &str,
+) -> Result<Vec<(Element, Option<Duration>)>> {
+    match TableReader::new(socket, frontend.family(), name).decoded(SetName::Clients(frontend)) {
+        Err(error) if error.raw_os_error() == Some(ENOENT) => Ok(Vec::new()),
+        decoded => {
+            let mut decoder = decoded?;
+            let expirations = std::mem::take(&mut decoder.expirations);
+            let elements = decoder.finish().unwrap_or_default();
+            let timed = elements.into_iter().map(|element| {
+                let left = expirations.get(&element.key).copied();
+                (element, left)
+            });
+            Ok(timed.collect())
+        }
+    }
+}
+
 /// The number of clients of each frontend, including expired ones that the kernel has not removed yet. None if there is no table, or the
 /// kernel does not count.
 pub(super) fn count_clients(
@@ -79,7 +100,10 @@ pub(super) struct FoundSet {
 impl FoundSet {
     /// The set without its elements. `recognised`: the type is the program's, and all elements could be read.
     pub fn contents(&self, recognised: bool) -> SetContents {
-        SetContents { is_map: self.is_map, recognised, capacity: self.capacity }
+        // The kernel gives these a limit once a rule refers to them.
+        let is_counts = matches!(self.known, Some(SetName::Counts(..)));
+        let capacity = self.capacity.filter(|_| !is_counts);
+        SetContents { is_map: self.is_map, recognised, capacity }
     }
 }
 
@@ -179,15 +203,17 @@ impl<'a> TableReader<'a> {
 
     /// The elements of a set, from a dump; `None` if one is not as the program would write it.
     pub fn elements(&mut self, set: SetName) -> Result<Option<Vec<Element>>> {
+        self.decoded(set).map(ElementDecoder::finish)
+    }
+
+    /// All entries of a set, from a dump.
+    fn decoded(&mut self, set: SetName) -> Result<ElementDecoder> {
         let mut pause = FIRST_RESIZE_PAUSE;
         for _ in 0..MAX_ATTEMPTS_WHILE_RESIZING {
             let mut decoder = ElementDecoder::new(self.family, set);
-            self.dump(NFT_MSG_GETSETELEM, Some(&set.to_string()), |list| {
-                let entries = list.nest(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten();
-                entries.for_each(|(_, entry)| decoder.push(Attributes(entry)));
-            })?;
+            self.entries(set, |entry| decoder.push(entry))?;
             if !decoder.sort_and_find_duplicates() {
-                return Ok(decoder.finish());
+                return Ok(decoder);
             }
             tracing::debug!(%set, "the kernel resized a set while it was read: reading it again");
             std::thread::sleep(pause);
@@ -196,6 +222,14 @@ impl<'a> TableReader<'a> {
         Err(Error::other(format!(
             "the kernel resized the set {set} during each of {MAX_ATTEMPTS_WHILE_RESIZING} attempts to read it"
         )))
+    }
+
+    /// Hands over every entry of a set, from a dump, in the kernel's order.
+    pub fn entries(&mut self, set: SetName, mut each: impl FnMut(Attributes<'_>)) -> Result<()> {
+        self.dump(NFT_MSG_GETSETELEM, Some(&set.to_string()), |list| {
+            let entries = list.nest(NFTA_SET_ELEM_LIST_ELEMENTS).into_iter().flatten();
+            entries.for_each(|(_, entry)| each(Attributes(entry)));
+        })
     }
 
     /// Dumps the objects of one kind. In messages of every kind the first attribute is the table's name and the second the set's.

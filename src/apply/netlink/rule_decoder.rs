@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::abi::*;
-use super::elements::protocol_number;
 use super::rules::address_offset;
 use super::types::type_of;
 use crate::dataplane::{Action, Chain, Condition, Expr, Family, Field, Protocol, Rule, SetName, SizeClass};
@@ -88,6 +87,10 @@ enum Step<'a> {
         port: u32,
     },
     Masquerade,
+    /// Counts the packet for the key in the first register.
+    Count {
+        set: SetName,
+    },
     /// Changes the element with the key in the first register and the data so many words after it. Without a timeout 0 seconds.
     ChangeByPacket {
         map: SetName,
@@ -201,6 +204,12 @@ fn step<'a>(family: Family, entry: Attributes<'a>) -> Option<Step<'a>> {
                 _ => None,
             }
         }
+        "dynset" if only(&[NFTA_DYNSET_SET_NAME, NFTA_DYNSET_OP, NFTA_DYNSET_SREG_KEY, NFTA_DYNSET_EXPR]) => {
+            first(NFTA_DYNSET_SREG_KEY)?;
+            let counts = data.nest(NFTA_DYNSET_EXPR)?.name(NFTA_EXPR_NAME)? == "counter";
+            let adds = data.u32(NFTA_DYNSET_OP)? == NFT_DYNSET_OP_ADD;
+            (counts && adds).then_some(Step::Count { set: data.name(NFTA_DYNSET_SET_NAME)?.parse().ok()? })
+        }
         "dynset"
             if only(&[
                 NFTA_DYNSET_SET_NAME,
@@ -279,6 +288,9 @@ fn action(family: Family, steps: &[Step<'_>]) -> Option<Action> {
             Some(Action::DnatTo(key(family, loads, *map)?, *map))
         }
         [loads @ .., Step::LookupVerdict { map }] => Some(Action::JumpByMap(key(family, loads, *map)?, *map)),
+        [loads @ .., Step::Count { set }] => {
+            (key(family, loads, *set)? == Expr::key_of(*set)).then_some(Action::Count(*set))
+        }
         [loads @ .., Step::ChangeByPacket { map, operation: NFT_DYNSET_OP_DELETE, seconds: 0, data }] => {
             is_element(family, loads, *map, *data).then_some(Action::Forget(*map))
         }
@@ -331,7 +343,7 @@ fn condition(family: Family, steps: &[Step<'_>]) -> Option<(Condition, usize)> {
             Some((if *is_equal { Condition::Iifname(name) } else { Condition::IifnameNot(name) }, 2))
         }
         (Source::Meta(NFT_META_L4PROTO), [Step::Compare { is_equal: true, value: [number] }, ..]) => {
-            let protocol = Protocol::ALL.into_iter().find(|protocol| protocol_number(*protocol) == *number)?;
+            let protocol = Protocol::from_number(*number)?;
             Some((Condition::L4Proto(protocol), 2))
         }
         (

@@ -6,10 +6,12 @@
 use ipnet::IpNet;
 
 use super::abi::*;
-use super::elements::{protocol_number, put_verdict};
+use super::elements::put_verdict;
 use super::types::type_of;
 use crate::dataplane::{Action, Condition, Expr, Family, Field, Protocol, Rule, SetName, SizeClass};
 use crate::netlink::{MessageWriter, nfproto};
+
+pub(super) mod traced;
 
 /// Writes the expressions of a rule as entries of a list.
 pub(super) fn put(out: &mut MessageWriter, rule: &Rule) {
@@ -106,6 +108,7 @@ impl ExpressionWriter<'_> {
                 self.lookup(*map, LookupUse::Verdict);
             }
             Action::Forget(map) => self.change_by_packet(NFT_DYNSET_OP_DELETE, *map, None),
+            Action::Count(set) => self.count(*set),
             Action::SetMark(bit) => self.change_mark(!bit, *bit),
             Action::ClearMarkAndMasquerade(bit) => {
                 self.change_mark(u32::MAX, *bit);
@@ -143,6 +146,21 @@ impl ExpressionWriter<'_> {
             if let Some(seconds) = seconds {
                 out.put(NFTA_DYNSET_TIMEOUT, &(u64::from(seconds) * 1000).to_be_bytes());
             }
+        });
+    }
+
+    /// Adds the packet's key to a set of counters, and counts the packet there.
+    fn count(&mut self, set: SetName) {
+        self.key(&Expr::key_of(set));
+        self.expression("dynset", |out| {
+            out.put_name(NFTA_DYNSET_SET_NAME, &set.to_string());
+            out.put_u32(NFTA_DYNSET_OP, NFT_DYNSET_OP_ADD);
+            out.put_u32(NFTA_DYNSET_SREG_KEY, NFT_REG_1);
+            let counter = out.begin_nest(NFTA_DYNSET_EXPR);
+            out.put_name(NFTA_EXPR_NAME, "counter");
+            let from_zero = out.begin_nest(NFTA_EXPR_DATA);
+            out.end(from_zero);
+            out.end(counter);
         });
     }
 
@@ -201,7 +219,7 @@ impl ExpressionWriter<'_> {
 
     fn l4proto(&mut self, protocol: Protocol) {
         self.load_meta(NFT_META_L4PROTO, NFT_REG_1);
-        self.compare(NFT_CMP_EQ, &[protocol_number(protocol)]);
+        self.compare(NFT_CMP_EQ, &[protocol.number()]);
     }
 
     /// Compares a bit of the connection's state or status with 0.

@@ -172,3 +172,6 @@ fn run_jobs<J: Send, T: Send>(
         Ok(all)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,7 +119,8 @@ impl Serialize for TargetJson<'_> {
 pub(super) fn flags(definition: &SetDefinition) -> &'static [&'static str] {
     match (definition.interval, definition.dynamic) {
         (true, _) => &["interval"],
-        (false, true) => &["timeout", "dynamic"],
+        (false, true) if definition.is_map() => &["timeout", "dynamic"],
+        (false, true) => &["dynamic"],
         (false, false) => &[],
     }
 }

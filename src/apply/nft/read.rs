@@ -38,7 +38,9 @@ pub(super) fn table(family: Family, json: &[u8]) -> Result<TableContents, serde_
         }
         for (set, is_map) in [(item.set, false), (item.map, true)] {
             if let Some(set) = set {
-                let (name, capacity) = (set.name.clone(), set.size);
+                // The kernel gives sets of counts a limit once a rule refers to them.
+                let is_counts = matches!(set.name.parse(), Ok(SetName::Counts(..)));
+                let (name, capacity) = (set.name.clone(), set.size.filter(|_| !is_counts));
                 let recognised = read_set(family, set, is_map, &mut contents.elements);
                 contents.sets.insert(name, SetContents { is_map, recognised, capacity });
             }

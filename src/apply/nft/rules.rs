@@ -21,6 +21,11 @@ pub(super) enum RuleStatement {
         /// The statement.
         map: MapChange,
     },
+    /// A packet is counted in a set: the crate writes `null` for what is not given.
+    Set {
+        /// The statement.
+        set: CountInSet,
+    },
     /// A verdict map decides.
     Vmap {
         /// The statement.
@@ -33,6 +38,21 @@ pub(super) enum RuleStatement {
 pub(super) struct VerdictMap {
     key: Expression<'static>,
     data: String,
+}
+
+/// `{"set": {…}}`
+#[derive(Serialize)]
+pub(super) struct CountInSet {
+    op: &'static str,
+    elem: Expression<'static>,
+    set: String,
+    stmt: [CounterJson; 1],
+}
+
+/// `{"counter": null}`
+#[derive(Serialize)]
+struct CounterJson {
+    counter: (),
 }
 
 /// `{"map": {…}}`
@@ -73,6 +93,11 @@ pub(super) fn rule_statements(rule: &Rule) -> Vec<RuleStatement> {
     let mut all: Vec<RuleStatement> = conditions.collect();
     match &rule.action {
         Action::Forget(map) => all.push(map_change(family, "delete", *map, None)),
+        Action::Count(set) => {
+            let elem = key(family, &Expr::key_of(*set));
+            let set = CountInSet { op: "add", elem, set: format!("@{set}"), stmt: [CounterJson { counter: () }] };
+            all.push(RuleStatement::Set { set });
+        }
         Action::JumpByMap(expr, map) => {
             let vmap = VerdictMap { key: key(family, expr), data: format!("@{map}") };
             all.push(RuleStatement::Vmap { vmap });
@@ -97,7 +122,7 @@ fn map_change(family: Family, op: &'static str, map: SetName, seconds: Option<u3
 fn statements(family: Family, action: &Action) -> Vec<Statement<'static>> {
     let mut statements = Vec::new();
     match action {
-        Action::Forget(..) | Action::JumpByMap(..) => {}
+        Action::Forget(..) | Action::JumpByMap(..) | Action::Count(..) => {}
         Action::Return => statements.push(Statement::Return(None)),
         Action::Jump(chain) => statements.push(Statement::Jump(JumpTarget { target: chain.0.clone() })),
         Action::Goto(chain) => statements.push(Statement::Goto(JumpTarget { target: chain.0.clone() })),

@@ -12,7 +12,18 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs `nft` with `input` on its standard input and returns what it prints. `doing` says for an error what the run is for.
 pub(super) async fn run(nft: &Path, args: &[&str], input: Vec<u8>, doing: &'static str) -> Result<Vec<u8>, Error> {
-    let output = program::run(nft, args, input, RUN_TIMEOUT).await.map_err(|failure| match failure {
+    run_known(nft, args, input, doing, |_| {}).await
+}
+
+/// The same. `started` gets the number of the process before it can commit anything.
+pub(super) async fn run_known(
+    nft: &Path,
+    args: &[&str],
+    input: Vec<u8>,
+    doing: &'static str,
+    started: impl FnOnce(u32),
+) -> Result<Vec<u8>, Error> {
+    let output = program::run_known(nft, args, input, RUN_TIMEOUT, started).await.map_err(|failure| match failure {
         ProgramFailure::Spawn(source) => Error::NotFound { program: nft.to_owned(), source },
         ProgramFailure::TimedOut => Error::TimedOut { doing, limit: RUN_TIMEOUT },
         ProgramFailure::Io(source) => Error::Io { doing, source },

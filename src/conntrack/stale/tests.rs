@@ -1,9 +1,14 @@
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::conntrack::ConntrackFollower;
+use crate::diff::Acknowledged;
+use crate::engine::{Failed, Failure, Moment, Next};
 use crate::fixtures::{World, frontend, ip, service, slice};
-use crate::state::{Event, NodePortAddresses, View};
+use crate::follow::{Effort, Follower};
+use crate::state::{Event, NodePortAddresses, View, ports_looked_at};
 
 /// A flow from `client` to `destination` that `server` answers, each `address:port`.
 fn flow(destination: &str, server: &str) -> Flow {
@@ -59,8 +64,59 @@ impl Followed {
     /// The frontends that are looked at after these events.
     fn looked_at(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<String> {
         self.world.follow(&mut self.follower, events);
+        self.requested()
+    }
+
+    fn requested(&mut self) -> Vec<String> {
         let requests = std::iter::from_fn(|| self.requests.try_recv().ok());
         requests.flatten().collect::<BTreeSet<_>>().iter().map(ToString::to_string).collect()
+    }
+}
+
+/// What becomes of the next plan of a world.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// It is refused, as a step of the search for refused frontends.
+    RefusedInSearch,
+    /// It is committed, and the acknowledgement is lost.
+    Unanswered,
+    /// It is committed.
+    Committed,
+}
+
+impl Followed {
+    /// The frontends that are looked at after the next plan.
+    fn looked_at_after(&mut self, fate: Fate) -> Vec<String> {
+        let engine = &mut self.world.engine;
+        let plan = loop {
+            match engine.next(Moment::default()) {
+                Next::Commit(plan) => break *plan,
+                Next::Read => {
+                    let held = Acknowledged::from(self.world.kernel.contents(&Family::ALL));
+                    engine.read_back(held, Moment::default());
+                }
+                Next::Wait(_) => panic!("nothing to commit"),
+            }
+        };
+        if !matches!(fate, Fate::RefusedInSearch) {
+            self.world.kernel.apply(&plan.operations).unwrap();
+        }
+        let failure = Failure { is_refusal: false, message: "no answer".to_owned() };
+        match fate {
+            Fate::Committed => {
+                let committed = engine.committed(plan, Moment::default(), Moment::default());
+                self.follower.committed(&committed, engine.snapshot(), Effort::default());
+            }
+            Fate::Unanswered => {
+                let failed = engine.failed(plan, &failure, Moment::default());
+                self.follower.failed(&failed, &failure, Duration::ZERO);
+            }
+            Fate::RefusedInSearch => {
+                let failed = engine.failed(plan, &failure, Moment::default());
+                self.follower.failed(&Failed { is_search: true, ..failed }, &failure, Duration::ZERO);
+            }
+        }
+        self.requested()
     }
 }
 
@@ -166,6 +222,24 @@ fn flows_over_ipv6_are_judged_alike() {
 }
 
 #[test]
+fn judging_flows_to_all_ports_of_a_service_takes_steps_in_the_order_of_its_ports() {
+    let steps = |ports: u16| {
+        let names: Vec<String> = (1..=ports).map(|port| format!("p{port} {port}/udp")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let world = World::with([
+            service("kube/many").ports(&names).into(),
+            slice("kube/many-1").ports(&names).ready(&["10.1.0.1"]).into(),
+        ]);
+        let frontends: Vec<Frontend> = (1..=ports).map(|port| frontend(&format!("10.96.0.1 {port}/udp"))).collect();
+        let flows: Vec<Flow> =
+            (1..=ports).map(|port| flow(&format!("10.96.0.1:{port}"), &format!("10.1.0.1:{port}"))).collect();
+        ports_looked_at(|| assert_eq!(stale(&world, &frontends, &flows), vec![false; ports.into()]))
+    };
+    let (few, many) = (steps(20), steps(400));
+    assert!(many <= 20 * few + 20, "{few} for 20 ports, {many} for 400");
+}
+
+#[test]
 fn what_comes_goes_or_loses_an_endpoint_is_looked_at() {
     let mut world = Followed::new(world("10.1.0.1 L r, 10.1.0.2 L r"));
     assert_eq!(world.looked_at([dns_slice("10.1.0.1 L r")]), [NODE_PORT, CLUSTER_IP]);
@@ -223,4 +297,47 @@ fn at_the_start_all_is_looked_at_and_also_what_is_gone() {
     };
     assert_eq!(all(&Family::ALL), [NODE_PORT, CLUSTER_IP, "10.96.0.7:53/udp", "[fd00:96::7]:53/udp"]);
     assert_eq!(all(&[Family::Ip6]), ["[fd00:96::7]:53/udp"]);
+}
+
+/// A world whose kernel holds an endpoint that its cluster does not know any more. No event says so: only the plan shows it.
+fn with_an_endpoint_of_before() -> Followed {
+    let mut followed = Followed::new(world("10.1.0.1 L r, 10.1.0.2 L r"));
+    followed.world.apply(dns_slice("10.1.0.1 L r"));
+    followed
+}
+
+#[test]
+fn what_a_plan_changed_whose_answer_was_lost_is_looked_at_after_the_next_commit() {
+    let mut followed = with_an_endpoint_of_before();
+    assert_eq!(followed.looked_at_after(Fate::Unanswered), [""; 0], "it may not be committed");
+    // The tables are as they should be: this plan changes nothing.
+    assert_eq!(followed.looked_at_after(Fate::Committed), [NODE_PORT, CLUSTER_IP]);
+    followed.world.apply(slice("shop/web-1").ready(&["10.1.0.9"]));
+    assert_eq!(followed.looked_at([service("shop/web").ips(&["10.96.0.2"]).into()]), [""; 0], "it is looked at once");
+}
+
+#[test]
+fn a_plan_of_the_search_for_refused_frontends_changed_nothing() {
+    let mut followed = with_an_endpoint_of_before();
+    assert_eq!(followed.looked_at_after(Fate::RefusedInSearch), [""; 0]);
+    followed.world.apply(dns_slice("10.1.0.1 L r, 10.1.0.2 L r"));
+    assert_eq!(followed.looked_at_after(Fate::Committed), [""; 0]);
+}
+
+#[test]
+fn at_the_start_nothing_is_looked_at_before_all_is_programmed() {
+    let mut world = World::sliced(20);
+    for n in 1..=40 {
+        world.apply(service(&format!("kube/dns{n}")).ips(&[&format!("10.96.1.{n}")]).ports(&["dns 53/udp"]));
+    }
+    world.restart();
+    let (mut follower, mut requests) = ConntrackFollower::channel(&Family::ALL);
+    let Some(first) = world.slice() else { panic!("a first slice") };
+    assert!(!first.is_caught_up());
+    follower.committing(world.engine.snapshot());
+    follower.committed(&first, world.engine.snapshot(), Effort::default());
+    let changed = requests.try_recv().map_or(0, |frontends| frontends.len());
+    assert_eq!(changed, first.plan.frontends.len(), "only those that it changed");
+    world.follow(&mut follower, []);
+    assert_eq!(std::iter::from_fn(|| requests.try_recv().ok()).map(|frontends| frontends.len()).max(), Some(40));
 }

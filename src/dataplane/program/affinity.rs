@@ -20,7 +20,7 @@
 //!
 //! Everything happens before the destination is translated. So it does not matter which other programs translate sources, or when.
 
-use super::{ProgramFeatures, UNBIASED_DRAWS};
+use super::{ProgramFeatures, draws};
 use crate::dataplane::{
     Action, AffinityStep, Chain, ChainName, Condition, EndpointList, Expr, Family, Frontend, Rule, SetName, SizeClass,
 };
@@ -93,11 +93,7 @@ fn draw_id_from(family: Family, list: EndpointList, class: SizeClass) -> Chain {
         let recalls = Condition::Recalls(Expr::key_of(map).random_slot(class), map);
         Rule::new(family, Action::Return).when(recalls)
     };
-    let rules = match class.halved() {
-        Some(half) => (0..UNBIASED_DRAWS).map(|_| draw(class)).chain([draw(half)]).collect(),
-        None => vec![draw(class)],
-    };
-    Chain::regular(draw_id_from_name(list, class), rules)
+    Chain::regular(draw_id_from_name(list, class), draws(class, draw))
 }
 
 fn draw_id_from_name(list: EndpointList, class: SizeClass) -> ChainName {

@@ -158,7 +158,7 @@ fn only_untranslated_connections_are_checked() {
 
 #[test]
 fn sources_are_checked_only_if_a_service_restricts_them() {
-    let early = ["check-sources", "filter-prerouting", "filter-output-early"];
+    let early = ["drop-other-sources", "check-sources", "filter-prerouting", "filter-output-early"];
     let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
     assert!(without.chains.iter().all(|chain| !early.contains(&&*chain.name.0)));
     assert!(!without.sets.contains(&SetName::SourceChecks));
@@ -166,6 +166,7 @@ fn sources_are_checked_only_if_a_service_restricts_them() {
     let with = Program::new(Family::Ip, &Options::default(), &parts);
     assert_eq!(with.chains.len(), without.chains.len() + early.len());
     assert_eq!(with.sets.len(), without.sets.len() + 1);
+    assert_eq!(text(&with, "drop-other-sources"), ["drop"]);
     assert_eq!(text(&with, "filter-prerouting"), ["ct state new jump check-sources"]);
     assert_eq!(text(&with, "check-sources"), ["ip daddr . meta l4proto . th dport vmap @source-checks"]);
     let six = Program::new(Family::Ip6, &Options::default(), &parts);
@@ -177,7 +178,7 @@ fn the_sources_of_a_frontend_are_found_in_one_look_up_of_its_own_set() {
     let frontend = Frontend { addr: [203, 0, 113, 1].into(), protocol: Protocol::Tcp, port: 80 };
     let chain = Chain::check_sources(frontend);
     let rules: Vec<String> = chain.rules.iter().map(ToString::to_string).collect();
-    assert_eq!(rules, ["ip saddr @sources-203.0.113.1-tcp-80 return", "drop"]);
+    assert_eq!(rules, ["ip saddr @sources-203.0.113.1-tcp-80 return", "goto drop-other-sources"]);
     assert_eq!(chain.name.to_string(), "check-sources-203.0.113.1-tcp-80");
 }
 

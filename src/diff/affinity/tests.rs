@@ -136,3 +136,22 @@ fn what_was_altered_by_hand_is_written_again() {
     let chains = world.kernel.contents(&[crate::dataplane::Family::Ip]);
     assert_eq!(chains.get(crate::dataplane::Family::Ip).unwrap().chains["remember-10.96.0.1-tcp-80"].rules, 2);
 }
+
+#[test]
+fn chains_and_maps_of_a_frontend_that_nothing_asks_for_are_deleted() {
+    let mut world = world();
+    let stranger = frontend("10.96.0.99 80/tcp");
+    let family = crate::dataplane::Family::Ip;
+    let chain = ChainName::with_affinity(AffinityStep::Recall, stranger);
+    let made = [
+        Operation::add(family, Object::Chain(chain, None)),
+        Operation::add(family, Object::Clients { frontend: stranger, capacity: 9 }),
+    ];
+    for operations in [&made[..1], &made[1..], &made] {
+        assert_eq!(world.kernel.apply(operations), Ok(()));
+        world.restart();
+        let repaired = world.sync();
+        assert!(repaired.iter().all(|operation| operation.contains("10.96.0.99")), "{repaired:?}");
+        assert_eq!(repaired.iter().filter(|it| it.starts_with("delete ")).count(), operations.len(), "{repaired:?}");
+    }
+}

@@ -156,3 +156,30 @@ fn a_comparison_finds_a_missing_chain_of_a_frontend() {
     let found = differing(tables).deviations(&held, &held);
     assert!(matches!(found.as_slice(), [Deviation::Frontends(1, _)]), "{found:?}");
 }
+
+/// What a comparison finds of a frontend that differs in the elements of a reading, if meanwhile this was committed.
+fn found_meanwhile(meanwhile: impl FnOnce(&mut World)) -> Vec<String> {
+    let mut world = world();
+    let before = world.acknowledged();
+    let mut read = before.clone();
+    read.frontends.remove(&crate::fixtures::frontend("10.96.0.1 80/tcp"));
+    let strange = crate::fixtures::frontend("10.96.0.9 80/tcp");
+    read.frontends
+        .insert(strange, std::sync::Arc::clone(&before.frontends[&crate::fixtures::frontend("10.96.0.2 80/tcp")]));
+    let differing = before.differing(&read, &Family::ALL);
+    meanwhile(&mut world);
+    world.sync();
+    differing.deviations(&before, &world.acknowledged()).iter().map(Deviation::to_string).collect()
+}
+
+#[test]
+fn what_was_committed_while_the_kernel_was_read_is_no_deviation() {
+    let elements = |found: Vec<String>| found.into_iter().filter(|it| it.contains("elements")).collect::<Vec<_>>();
+    let both = elements(found_meanwhile(|_| {}));
+    assert!(both.len() == 1 && both[0].contains("10.96.0.1:80/tcp"), "{both:?}");
+    let unknown = elements(found_meanwhile(|world| drop(world.apply(slice("shop/web-1").ready(&["10.1.0.3"])))));
+    assert!(unknown.len() == 1 && unknown[0].contains("10.96.0.9:80/tcp"), "only the unknown one is left: {unknown:?}");
+    let known = elements(found_meanwhile(|world| drop(world.apply(service("shop/new").ips(&["10.96.0.9"])))));
+    assert!(known.len() == 1 && known[0].contains("10.96.0.1:80/tcp"), "the unknown one came: {known:?}");
+    assert_ne!(known, both, "both are counted");
+}

@@ -73,12 +73,12 @@ impl<'a> PlanDraft<'a> {
         let held = next.frontends.get(&frontend).cloned();
         let leftovers = next.leftovers.get(&frontend).cloned();
         let spec = desired.frontends.get(&frontend).map(|claims| &**claims.winner());
-        let target = spec.map(|spec| target(frontend, held.as_deref(), spec, &scope.options));
         // What it asked for before.
         let before = match (&held, &leftovers) {
             (Some(held), Some(leftovers)) => leftovers.strip(frontend, held).map(Arc::new),
             _ => held.clone(),
         };
+        let target = spec.map(|spec| target(frontend, before.as_deref(), spec, &scope.options));
         let is_changed = before.as_deref() != target.as_ref();
         if !is_changed && leftovers.is_none() {
             return;

@@ -301,8 +301,8 @@ fn what_checks_sources_comes_with_the_first_service_that_has_ranges_and_goes_wit
     let come = world.sync_after(exposed(&["192.0.2.0/24"]));
     let count = |start: &str| come.iter().filter(|o| o.starts_with(start)).count();
     let counts = ["set", "map", "chain", "rule", "element"].map(|kind| count(&format!("add {kind} ip pointsman ")));
-    assert_eq!(counts, [1, 1, 4, 5, 2], "the map and what all share, then a set and a chain of its own: {come:#?}");
-    assert_eq!(come.len(), 13, "{come:#?}");
+    assert_eq!(counts, [1, 1, 5, 6, 2], "the map and what all share, then a set and a chain of its own: {come:#?}");
+    assert_eq!(come.len(), 15, "{come:#?}");
     world.restart();
     assert_eq!(world.sync(), [""; 0]);
     // Ranges of whatever length are elements of its own set.
@@ -314,7 +314,7 @@ fn what_checks_sources_comes_with_the_first_service_that_has_ranges_and_goes_wit
     assert_eq!(wider, [element("delete", "192.0.2.0/24"), element("add", "192.0.2.0/23")]);
     let go = world.sync_after(exposed(&[]));
     let own = "check-sources-203.0.113.1-tcp-80";
-    let all = ["check-sources", "filter-output-early", "filter-prerouting"];
+    let all = ["check-sources", "drop-other-sources", "filter-output-early", "filter-prerouting"];
     let mut expected = vec![format!("flush chain ip pointsman {own}")];
     expected.extend(all.map(|chain| format!("flush chain ip pointsman {chain}")));
     expected.extend(all.map(|chain| format!("delete chain ip pointsman {chain}")));
@@ -322,4 +322,27 @@ fn what_checks_sources_comes_with_the_first_service_that_has_ranges_and_goes_wit
     expected.push(format!("delete chain ip pointsman {own}"));
     expected.push(format!("delete set {set}"));
     assert_eq!(go, expected, "the set takes its elements along");
+}
+
+#[test]
+fn the_bound_of_a_new_frontend_is_near_what_it_takes() {
+    let addrs: Vec<String> = (1..=100).map(|n| format!("10.1.0.{n}")).collect();
+    let addrs: Vec<&str> = addrs.iter().map(String::as_str).collect();
+    let web = || service("shop/web").load_balancer_ips(&["203.0.113.5"]).source_ranges(&["192.0.2.0/25", "10.0.0.0/8"]);
+    for web in [web(), web().affinity(60)] {
+        // What others have already is no part of it.
+        let other = service("shop/other").ips(&["10.96.0.2"]).load_balancer_ips(&["203.0.113.6"]).affinity(60);
+        let slices = ["shop/web-1", "shop/other-1"].map(|name| Event::from(slice(name).ready(&addrs)));
+        let mut world =
+            World::with([other.source_ranges(&["192.0.2.0/25", "10.0.0.0/8"]).into()].into_iter().chain(slices));
+        world.apply(web);
+        let plan = world.plan();
+        for at in ["10.96.0.1 80/tcp", "203.0.113.5 80/tcp"].map(frontend) {
+            let addr = at.addr.to_string();
+            let of_frontend = |text: &String| text.contains(&format!("{addr} ")) || text.contains(&format!("{addr}-"));
+            let taken = plan.operations.iter().map(ToString::to_string).filter(of_frontend).count();
+            let bound = super::size(world.desired().frontends[&at].winner());
+            assert!((taken..=taken + 20).contains(&bound), "{at}: {taken} operations, bounded by {bound}");
+        }
+    }
 }

@@ -69,16 +69,13 @@ pub(super) fn ipvs(facts: &Facts) -> Option<Finding> {
     let scheduler = facts.config.as_ref().map(|config| config.ipvs_scheduler.as_str()).filter(|name| !name.is_empty());
     let scheduler = scheduler.map_or_else(String::new, |name| format!(", scheduler {name}"));
     let mut remedy = "Drain the node first, or accept that clients have to reconnect.".to_owned();
-    if facts.ipvs > 0 && !facts.ipvsadm {
-        remedy += " Install ipvsadm: without it the virtual services stay.";
-    }
     if facts.other_ipvs > 0 {
         remedy += &format!(
             " {} virtual services are not on kube-ipvs0, so Pointsman keeps them: remove those of NodePorts with ipvsadm -D.",
             facts.other_ipvs
         );
     }
-    let means = "Connections through IPVS end when it is removed, because connection tracking does not hold them. New connections \
+    let means = "TCP connections through IPVS end when it is removed: nothing else holds their translation. New connections \
                  are balanced at random, whatever the scheduler was. Virtual addresses no longer answer ping.";
     Some(Finding::warning("ipvs", format!("ipvs mode{scheduler}")).means(means).remedy(remedy))
 }

@@ -33,8 +33,6 @@ fn node() -> Facts {
         nft: NftProgram::NotNeeded,
         pinned: Vec::new(),
         other_ipvs: 0,
-        ipvs: 0,
-        ipvsadm: false,
     }
 }
 
@@ -294,11 +292,11 @@ fn rules_that_cannot_be_removed_or_inspected_give_warnings() {
 }
 
 #[test]
-fn ipvs_mode_breaks_connections_and_may_need_ipvsadm() {
+fn ipvs_mode_breaks_connections_and_leaves_virtual_services_of_node_ports() {
     let config = ProxyConfig { mode: "ipvs".to_owned(), ipvs_scheduler: "lc".to_owned(), ..config() };
-    let facts = Facts { modes: vec!["ipvs"], config: Some(config), ipvs: 4, other_ipvs: 2, ..node() };
-    assert_found(&facts, "ipvs", Severity::Warning, &["scheduler lc", "Install ipvsadm", "2 virtual services"]);
-    let (_, text) = found(&Facts { ipvsadm: true, other_ipvs: 0, ..facts }, "ipvs");
+    let facts = Facts { modes: vec!["ipvs"], config: Some(config), other_ipvs: 2, ..node() };
+    assert_found(&facts, "ipvs", Severity::Warning, &["scheduler lc", "2 virtual services"]);
+    let (_, text) = found(&Facts { other_ipvs: 0, ..facts }, "ipvs");
     assert!(!text.contains("ipvsadm"), "{text}");
     assert!(!examine(&node()).iter().any(|finding| finding.id == "ipvs"));
 }

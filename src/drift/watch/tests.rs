@@ -280,3 +280,34 @@ fn under_changes_that_always_leave_something_a_repair_is_over_after_a_second() {
     watched.pass(1);
     assert!(matches!(watched.watch.tidied(true, watched.now), Some(DriftNews::Repaired { .. })));
 }
+
+#[test]
+fn a_comparison_that_is_due_while_a_look_has_to_wait_wakes_the_loop_no_earlier_than_the_look() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.pass(3_600_000);
+    watched.hear("nft");
+    assert_eq!(watched.step(), DriftStep::Look);
+    assert_eq!(watched.look(), None);
+    watched.hear("nft");
+    let DriftStep::Wait(Some(at)) = watched.step() else { panic!("a pause between two looks") };
+    assert!(at > watched.now, "the loop would wake again and again");
+}
+
+#[test]
+fn a_look_or_a_comparison_during_which_the_machine_stood_still_delays_the_next_one_by_minutes_at_most() {
+    let mut watched = Watched::new(Reaction::Repair);
+    let standstill = Duration::from_secs(3_600);
+    watched.hear("nft");
+    let (outline, counts) = watched.outline();
+    let held = watched.world.acknowledged().clone();
+    let looked = watched.watch.looked(&outline, (&held, &counts, &Family::ALL), standstill, watched.now);
+    assert_eq!(looked, None);
+    watched.hear("nft");
+    watched.pass(60_000);
+    assert_eq!(watched.step(), DriftStep::Look);
+    assert_eq!(watched.look(), None);
+    assert_eq!(watched.step(), DriftStep::Compare);
+    assert_eq!(watched.watch.compared(Some(Vec::new()), standstill, watched.now), None);
+    watched.pass(600_000);
+    assert_eq!(watched.step(), DriftStep::Compare);
+}

@@ -156,6 +156,37 @@ fn what_is_refused_altogether_is_a_failure_and_no_reason_for_quarantine() {
     assert!(driven.failures > 4 && driven.quarantined.is_empty(), "{} {:?}", driven.failures, driven.quarantined);
 }
 
+/// Ten small Services, and `bad` others of which the kernel refuses every frontend. Returns how often a plan failed that was no step of a
+/// search, and how many frontends went into quarantine. `first`: the small ones are programmed before.
+fn refuse_many(bad: u32, first: bool) -> (usize, usize) {
+    let mut driven = Driven::new(10);
+    if first {
+        driven.run(0, |_| false, |_| {});
+    }
+    let addr = |n: u32| format!("10.97.{}.{}", n / 250, 1 + n % 250);
+    for n in 0..bad {
+        driven.world.apply(service(&format!("shop/bad{n}")).ips(&[&addr(n)]));
+        driven.world.apply(slice(&format!("shop/bad{n}-1")).ready(&["10.1.0.1"]));
+    }
+    let is_bad = |frontend: &Frontend| matches!(frontend.addr, std::net::IpAddr::V4(addr) if addr.octets()[1] == 97);
+    driven.run(1, |plan| plan.frontends.iter().any(|change| is_bad(&change.frontend)), |_| {});
+    (driven.failures, driven.quarantined.len())
+}
+
+#[test]
+fn a_search_finds_so_many_refused_frontends_and_is_given_up_beyond_that() {
+    assert_eq!(refuse_many(256, false), (2, 256));
+    let (failures, quarantined) = refuse_many(257, false);
+    assert!(failures > 2 && quarantined == 0, "{failures} failures, {quarantined} in quarantine");
+}
+
+#[test]
+fn a_search_in_which_nothing_is_accepted_is_given_up_sooner() {
+    assert_eq!(refuse_many(16, true), (2, 16));
+    let (failures, quarantined) = refuse_many(17, true);
+    assert!(failures > 2 && quarantined == 0, "{failures} failures, {quarantined} in quarantine");
+}
+
 #[test]
 fn a_family_is_not_up_to_date_while_its_frontends_wait_in_a_search() {
     let mut driven = Driven::new(30);

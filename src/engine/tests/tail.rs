@@ -197,7 +197,7 @@ fn a_failed_tail_is_an_ordinary_difference() {
     timed.world.engine.failed(*plan, &Failure { is_refusal: false, message: "no answer".to_owned() }, timed.now);
     assert!(!timed.world.engine.has_leftovers());
     timed.commit();
-    assert_eq!(timed.pass(GRACE * 2).len(), 1);
+    assert_eq!(timed.pass(GRACE * 2).len(), 2, "the class waits once more, and what is behind it with it");
     assert_eq!(timed.elements(), 3);
 }
 
@@ -221,4 +221,128 @@ fn a_large_tail_is_deleted_in_slices() {
     let sizes: Vec<usize> = tail.iter().map(|(operations, _)| operations.len()).collect();
     assert!(sizes.len() == 3 && sizes.iter().all(|size| *size <= 600), "{sizes:?}");
     assert_eq!(sizes.iter().sum::<usize>(), 20 * 64, "the slots that the last draw may hit");
+}
+
+#[test]
+fn plans_that_leave_nothing_are_not_remembered() {
+    let mut timed = Timed::with([small(1).into(), small_slice(1, 1).into()]);
+    for n in 2..=20 {
+        timed.world.apply(small(n));
+        timed.world.apply(small_slice(n, 1));
+        timed.commit();
+    }
+    assert_eq!(timed.world.engine.tail.waiting(), 0);
+    timed.world.apply(small_slice(1, 2).endpoints("10.1.1.9 R r"));
+    timed.commit();
+    timed.world.apply(small_slice(1, 2));
+    timed.commit();
+    assert_ne!(timed.world.engine.tail.waiting(), 0);
+}
+
+#[test]
+fn without_session_affinity_the_ids_of_endpoints_that_stay_are_left_for_a_while() {
+    let by_id =
+        |operations: &[String]| operations.iter().filter(|it| it.starts_with("delete endpoints-by-id ")).count();
+    for (endpoints, gone_at_once) in [("10.1.0.1 R r, 10.1.0.2 R r", 1), ("10.1.0.8 R r, 10.1.0.9 R r", 0), ("", 3)] {
+        // Another one keeps the sets.
+        let other = service("shop/other").ips(&["10.96.0.2"]).affinity(60);
+        let of_other = slice("shop/other-1").ready(&["10.1.9.1", "10.1.9.2", "10.1.9.3"]);
+        let web = [service("shop/web").affinity(60).into(), web(3).into()];
+        let mut timed = Timed::with([other.into(), of_other.into()].into_iter().chain(web));
+        timed.world.apply(slice("shop/web-1").endpoints(endpoints));
+        let operations = timed.after(service("shop/web"));
+        assert_eq!(by_id(&operations), gone_at_once, "{endpoints}: {operations:#?}");
+        let later = timed.pass(GRACE * 3);
+        assert_eq!(
+            later.iter().map(|(operations, _)| by_id(operations)).sum::<usize>(),
+            3 - gone_at_once,
+            "{endpoints}"
+        );
+    }
+}
+
+#[test]
+fn a_node_port_whose_clients_keep_their_endpoints_from_now_on_serves_packets_that_have_passed_the_new_look_up() {
+    let mut timed = Timed::with([
+        service("shop/web").node_port(30002).into(),
+        slice("shop/web-1").endpoints("10.1.0.1 R r").into(),
+    ]);
+    let changed = timed.after(service("shop/web").node_port(30002).affinity(60));
+    let left = "delete nodeport-slots-1 { tcp . 30002 }".to_owned();
+    assert!(!changed.contains(&left), "{changed:#?}");
+    let later = timed.pass(GRACE);
+    assert!(later.iter().any(|(operations, _)| operations.contains(&left)), "{later:#?}");
+}
+
+#[test]
+fn an_id_that_goes_soon_after_another_leads_to_an_endpoint_that_stays_for_a_while() {
+    let only = |n: u8| slice("shop/web-1").endpoints(&format!("10.1.0.{n} R r"));
+    let mut timed = Timed::with([service("shop/web").affinity(60).into(), only(1).into()]);
+    let by_id = |operations: &[String]| -> Vec<String> {
+        operations.iter().filter(|operation| operation.contains("endpoints-by-id")).cloned().collect()
+    };
+    let first = by_id(&timed.after(only(2)));
+    assert_eq!(first.iter().filter(|it| it.starts_with("delete")).count(), 1, "at once: {first:#?}");
+    let second = by_id(&timed.after(only(3)));
+    assert_eq!(
+        second.iter().filter(|it| it.contains("10.1.0.3")).count(),
+        2,
+        "its own, and that of the second: {second:#?}"
+    );
+    assert_eq!(second.iter().filter(|it| it.contains("10.1.0.2")).count(), 1, "nothing leads there: {second:#?}");
+    let later = timed.pass(GRACE * 3);
+    let gone: Vec<String> = later.iter().flat_map(|(operations, _)| operations.clone()).collect();
+    assert_eq!(gone.len(), 1, "{later:#?}");
+    assert!(!timed.world.engine.has_leftovers());
+    assert_eq!(timed.pass(GRACE * 3), []);
+}
+
+#[test]
+fn an_id_that_goes_alone_goes_at_once_and_nothing_is_committed_later() {
+    let mut timed = Timed::with([service("shop/web").affinity(60).into(), web(2).into()]);
+    timed.after(web(1));
+    timed.pass(GRACE * 3);
+    let changed = timed.after(slice("shop/web-1").endpoints("10.1.0.9 R r"));
+    assert_eq!(changed.iter().filter(|operation| operation.contains("endpoints-by-id")).count(), 2, "{changed:#?}");
+    assert_eq!(timed.pass(GRACE * 3), []);
+}
+
+#[test]
+fn the_chain_that_drops_other_sources_stays_while_the_chain_of_a_frontend_leads_there() {
+    let limited = |ranges: &[&str]| service("shop/web").load_balancer_ips(&["203.0.113.1"]).source_ranges(ranges);
+    let chains = |timed: &Timed| -> Vec<String> {
+        let contents = timed.world.kernel.contents(&crate::dataplane::Family::ALL);
+        let table = contents.get(crate::dataplane::Family::Ip).unwrap();
+        table.chains.keys().filter(|name| name.contains("sources")).cloned().collect()
+    };
+    for restarts in [false, true] {
+        let mut timed = Timed::with([limited(&["192.0.2.0/24"]).into(), web(1).into()]);
+        let all = ["check-sources", "check-sources-203.0.113.1-tcp-80", "drop-other-sources"];
+        assert_eq!(chains(&timed), all);
+        let elements = timed.after(limited(&[]));
+        assert!(elements.iter().any(|it| it.starts_with("delete source-checks { 203.0.113.1 ")), "{elements:?}");
+        assert_eq!(chains(&timed), all, "a packet may just have been sent to the chain of the frontend");
+        if restarts {
+            timed.world.restart();
+            timed.commit();
+            assert_eq!(chains(&timed), all, "a new process does not know for how long it has been there");
+        }
+        timed.pass(GRACE * 3);
+        assert_eq!(chains(&timed), [""; 0]);
+    }
+}
+
+#[test]
+fn after_a_reading_classes_wait_as_if_their_order_had_just_changed() {
+    let mut timed = programmed(1);
+    timed.world.engine.distrust();
+    timed.commit();
+    let left = r#"delete internal-1 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#.to_owned();
+    assert!(!timed.after(web(2)).contains(&left), "the answer to a batch with another order may be lost");
+    let later: Vec<String> = timed.pass(GRACE * 3).into_iter().flat_map(|(operations, _)| operations).collect();
+    assert_eq!(later, [left]);
+    assert!(
+        timed.after(web(3)).iter().any(|operation| operation.contains("delete internal-2")),
+        "the order is known again"
+    );
 }

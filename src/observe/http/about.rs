@@ -14,9 +14,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::status;
+use super::{connections, list, status};
 use crate::metrics::{STATE, STATE_SINCE, VERIFIED, process};
-use crate::observe::{ClientCounts, StatusBoard, StatusReport};
+use crate::observe::{ClientCounts, ConnectionCounts, StatusBoard, StatusReport};
+use crate::state::Snapshot;
 use crate::status::NodeState;
 use crate::watch::Connection;
 
@@ -31,6 +32,10 @@ pub struct About {
     pub metrics: PrometheusHandle,
     /// Counts that are read from the kernel at each scrape.
     pub clients: Mutex<ClientCounts>,
+    /// The connections of Services, if packets count them.
+    pub connections: Mutex<ConnectionCounts>,
+    /// Whether they do.
+    pub has_counters: bool,
     /// The configuration in effect, as a `KubeProxyConfiguration`.
     pub configuration: Value,
     /// The arguments of the process.
@@ -57,16 +62,19 @@ pub(super) fn router(about: Arc<About>) -> Router {
         .route("/configz", any(configz))
         .route("/flagz", any(flagz))
         .route("/statusz", any(statusz))
+        .route("/listz", get(list::page))
+        .route("/connectionsz", get(connections::page))
         .with_state(about)
 }
 
 async fn metrics(about: Arc<About>, rendering: Arc<Semaphore>) -> Response {
-    show_state(&about.board.report().await);
+    let report = about.board.report().await;
+    show_state(&report);
     // Fails only if the semaphore were closed. The thread keeps the permit: it goes on when the client is gone.
     let permit = rendering.acquire_owned().await.ok();
     let render = move || {
         let _permit = permit;
-        metrics_page(&about)
+        metrics_page(&about, report.snapshot.as_ref())
     };
     // Asking the kernel and reading /proc block.
     match tokio::task::spawn_blocking(render).await {
@@ -79,10 +87,18 @@ async fn metrics(about: Arc<About>, rendering: Arc<Semaphore>) -> Response {
 }
 
 /// The page of all metrics. Blocks while the kernel answers.
-fn metrics_page(about: &About) -> String {
+fn metrics_page(about: &About, snapshot: Option<&Snapshot>) -> String {
     let clients = about.clients.lock().unwrap_or_else(PoisonError::into_inner).render();
+    let connections = {
+        let mut counts = about.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(snapshot) = snapshot {
+            counts.refresh(snapshot);
+        }
+        counts.render()
+    };
     let mut page = about.metrics.render();
     page.push_str(&clients);
+    page.push_str(&connections);
     page.push_str(&process::render());
     page
 }

@@ -201,7 +201,7 @@ pub(super) async fn page(about: &About, headers: &HeaderMap) -> Response {
     let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (VARY, "Accept")];
     let text = format!(
         "pointsman statusz\nFor people: the format may change. As JSON with the header Accept: application/json.\n\n{}\nBinary version: \
-         {}\nPaths: /metrics /metrics/slis /healthz /proxyMode /configz /flagz /statusz\n",
+         {}\nPaths: /metrics /metrics/slis /healthz /proxyMode /configz /flagz /statusz /listz\n",
         page.text(),
         page.version
     );

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::metrics::HEALTHZ;
-use crate::observe::{AffinityFrontends, ClientCounts};
+use crate::observe::{AffinityFrontends, ClientCounts, ConnectionCounts};
 use crate::watch::Connection;
 use jiff::Timestamp;
 use metrics::counter;
@@ -65,6 +65,8 @@ fn about(metrics: PrometheusHandle) -> Pages {
         board: good().board().clone(),
         metrics,
         clients: Mutex::new(ClientCounts::new(&[], AffinityFrontends::default(), 0)),
+        connections: Mutex::new(ConnectionCounts::new(&[], false)),
+        has_counters: false,
         configuration,
         command_line,
         started: Timestamp::now(),
@@ -172,6 +174,14 @@ async fn the_other_pages_of_the_metrics_address_are_those_of_kube_proxy() {
     assert!(served.request("GET", "/flagz").await.2.contains("\npointsman\n--once\n"));
     assert!(served.request("GET", "/statusz").await.2.contains(env!("CARGO_PKG_VERSION")));
     assert_eq!(served.code("/debug/pprof/").await, 404);
+}
+
+#[tokio::test]
+async fn without_counters_the_page_of_connections_says_how_to_get_them() {
+    let served = Served::new(about(crate::metrics::recorder().unwrap().handle())).await;
+    let (code, _, body) = served.request("GET", "/connectionsz").await;
+    assert_eq!(code, 404);
+    assert!(body.contains("start the proxy with --counters"), "{body}");
 }
 
 #[tokio::test]

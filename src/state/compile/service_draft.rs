@@ -157,7 +157,7 @@ fn sources(site: Site<'_>, service: &Service, family: Family) -> Option<Arc<[IpN
     let of_family = |addr: IpAddr| Family::from_addr(addr) == family;
     let mut ranges: Vec<IpNet> =
         service.source_ranges.iter().map(IpNet::trunc).filter(|range| of_family(range.addr())).collect();
-    if ranges.is_empty() || ranges.iter().any(|range| range.prefix_len() == 0) {
+    if ranges.is_empty() {
         return None;
     }
     let node_addresses = site.node.map_or(&[][..], |node| &node.addresses);
@@ -166,7 +166,10 @@ fn sources(site: Site<'_>, service: &Service, family: Family) -> Option<Arc<[IpN
     }
     let mut ranges = IpNet::aggregate(&ranges);
     ranges.sort_unstable();
-    // All of a family's halves are the whole.
+    // It may be among the ranges, or their sum.
     let is_whole = ranges.first().is_some_and(|first| first.prefix_len() == 0);
     (!is_whole).then(|| ranges.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,11 @@ use crate::state::event::Kind;
 use crate::state::skipped::{ObjectRef, Problem, Reason, Skipped};
 
 impl Desired {
+    /// The owner of the NodePort that this frontend hides at its address, if it hides one.
+    pub fn hidden_node_port(&self, frontend: Frontend) -> Option<&Arc<str>> {
+        self.hidden_node_ports.get(&frontend)
+    }
+
     /// Looks at frontends that may hide a NodePort or be hidden, and returns what is hidden now and was not before. The rules look up
     /// addresses first, as kube-proxy's do.
     pub(super) fn newly_hidden(&mut self, touched: impl Iterator<Item = Frontend>) -> Vec<Skipped> {

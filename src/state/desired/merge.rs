@@ -42,13 +42,13 @@ pub(super) fn changed_claims(
 
 /// The most memberships of sets, and their comments, that a frontend may change: four that go and four that come.
 const MAX_MEMBERSHIPS: usize = 8;
-/// The most operations that a frontend with session affinity takes besides: two more memberships, and its own chains and map.
-const MAX_OWN_OPERATIONS: usize = 20;
+/// The most operations that session affinity adds to those of a frontend: two more memberships that go and come, and its own chains and map.
+const MAX_AFFINITY_OPERATIONS: usize = 20;
 
 /// An upper bound of the elements that have to be written when this is asked of a frontend instead of that.
 pub(super) fn changed_elements(before: Option<&FrontendSpec>, after: Option<&FrontendSpec>) -> usize {
     let sources = |spec: &FrontendSpec| spec.sources.as_ref().map_or(0, |sources| sources.len());
-    let own = |spec: &FrontendSpec| if spec.affinity.is_some() { MAX_OWN_OPERATIONS } else { 0 };
+    let own = |spec: &FrontendSpec| if spec.affinity.is_some() { MAX_AFFINITY_OPERATIONS } else { 0 };
     let for_each_endpoint = |spec: &FrontendSpec| if spec.affinity.is_some() { 2 } else { 1 };
     let all = |spec: &FrontendSpec| {
         MAX_MEMBERSHIPS / 2 + own(spec) + spec.endpoint_count() * for_each_endpoint(spec) + sources(spec)

@@ -209,3 +209,45 @@ fn a_change_that_leaves_the_answer_leaves_the_map_alone() {
     followed.apply(slice("a", &["http"], &[endpoint(1, HERE), endpoint(2, ELSEWHERE)]));
     assert!(before.checks.ptr_eq(&followed.desired.health_checks.checks));
 }
+
+#[test]
+fn ports_that_the_same_slices_serve_alike_are_looked_at_once() {
+    let merged = |ports: u16, extra: &[Event]| {
+        let names: Vec<String> = (1..=ports).map(|port| format!("p{port}")).collect();
+        let mut service = checked();
+        service.ports =
+            names.iter().map(|name| ServicePort { name: name.as_str().into(), ..service.ports[0].clone() }).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let here: Vec<SliceEndpoint> = (1..=100).map(|n| endpoint(n, HERE)).collect();
+        let mut cluster = Cluster::new(HERE);
+        let slices = [slice("a", &names, &here[..50]), slice("b", &names, &here[50..])];
+        let events = [applied(service)].into_iter().chain(slices).chain(extra.iter().cloned());
+        events.for_each(|event| drop(cluster.apply(event)));
+        let state = cluster.service_state(&web()).unwrap();
+        let mut checks = HealthChecks::default();
+        let merged = crate::state::select::merges::count(|| checks.follow(cluster.site(), &web(), state));
+        let told = checks.checks[&(web(), Family::Ip)].local_endpoints;
+        (merged, told)
+    };
+    assert_eq!(merged(1, &[]), (100, 100));
+    assert_eq!(merged(200, &[]), (100, 100));
+    let more = slice("c", &["p1", "p2"], &[endpoint(200, HERE)]);
+    assert_eq!(merged(200, &[more]), (100 + 101, 101), "two groups");
+}
+
+#[test]
+fn a_port_whose_slices_have_other_numbers_is_looked_at_by_itself() {
+    let numbered = |name: &str, numbers: [u16; 2], endpoints: &[SliceEndpoint]| {
+        let Event::SliceApplied(Decoded::Object(slice)) = slice(name, &["http", "https"], endpoints) else { panic!() };
+        let mut slice = (*slice).clone();
+        slice.ports.iter_mut().zip(numbers).for_each(|(port, number)| port.port = number);
+        Event::SliceApplied(Decoded::Object(Arc::new(slice)))
+    };
+    // One address in two slices: as one endpoint it is not here, because the entry that is here is no longer ready.
+    let elsewhere = numbered("a", [8080, 8443], &[endpoint(1, ELSEWHERE)]);
+    let here = |numbers| numbered("b", numbers, &[SliceEndpoint { terminating: true, ..endpoint(1, HERE) }]);
+    let told = |numbers| Followed::new([applied(checked()), elsewhere.clone(), here(numbers)]).told();
+    assert_eq!(told([8080, 8443]), Some(0), "one endpoint on both ports");
+    assert_eq!(told([8080, 9443]), Some(1), "two on one of them");
+    assert_eq!(told([9080, 8443]), Some(1), "two on the other one");
+}

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::state::{Decoded, ObjectName, Problem, Reason};
 use crate::watch::decode::{Interner, NotProxied, WatchedKind};
-use crate::watch::wire::{LooseObject, MetadataFields, ProtobufFields as _, RawObject, Scalar};
+use crate::watch::wire::{LooseObject, MetadataFields, ProtobufFields as _, RawObject};
 
 /// The fields that are read of an object, or what is known of one that cannot be read.
 #[derive(Clone, Debug)]
@@ -70,8 +70,8 @@ impl<T: WatchedKind> WatchedObject<T> {
 }
 
 fn name(metadata: &MetadataFields) -> ObjectName {
-    let text = |field: &Scalar| field.text().unwrap_or_default();
-    ObjectName::new(text(&metadata.namespace), text(&metadata.name))
+    let [namespace, name] = [&metadata.namespace, &metadata.name].map(|field| field.text().unwrap_or_default());
+    ObjectName::new(namespace, name)
 }
 
 #[cfg(test)]

@@ -231,7 +231,7 @@ impl AnswerStatus {
 
 impl From<StatusFields> for AnswerStatus {
     fn from(fields: StatusFields) -> Self {
-        let text = |found: &Scalar| found.text().unwrap_or_default();
+        let text = |found: &Scalar| found.text().unwrap_or_default().into_owned();
         let code = match fields.code {
             Scalar::Integer(code) => u16::try_from(code).unwrap_or_default(),
             _ => 0,

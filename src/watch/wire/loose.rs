@@ -3,9 +3,11 @@
 //! Three shapes cover every field that is read: [`Scalar`], [`LooseObject`] and [`LooseList`]. Each takes any well-formed value; a
 //! value that does not fit is kept as a short text for the warning.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -28,7 +30,7 @@ pub enum Scalar {
     /// Any other number, as it is printed.
     Number(f64),
     /// A string.
-    Text(String),
+    Text(CompactString),
     /// Not a scalar: "a list" or "an object".
     Compound(&'static str),
 }
@@ -69,11 +71,11 @@ pub enum LooseTime {
 
 impl Scalar {
     /// The text of a string, a number or a boolean: an unquoted `name: 80` in YAML means text.
-    pub fn text(&self) -> Option<String> {
+    pub fn text(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Null | Self::Compound(_) => None,
-            Self::Text(text) => Some(text.clone()),
-            other => Some(other.to_string()),
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            other => Some(Cow::Owned(other.to_string())),
         }
     }
 
@@ -178,7 +180,7 @@ trait Shape<'de>: Sized {
     fn scalar(found: Scalar) -> Self;
 
     fn text(found: &str) -> Self {
-        Self::scalar(Scalar::Text(found.to_owned()))
+        Self::scalar(Scalar::Text(found.into()))
     }
 
     fn string(found: String) -> Self {
@@ -265,7 +267,7 @@ impl Shape<'_> for Scalar {
     }
 
     fn string(found: String) -> Self {
-        Self::Text(found)
+        Self::Text(found.into())
     }
 }
 
@@ -380,6 +382,6 @@ mod tests {
 
     #[test]
     fn the_shown_part_of_a_bad_value_is_bounded() {
-        assert_eq!(Scalar::Text("é".repeat(500)).to_string().chars().count(), MAX_SHOWN);
+        assert_eq!(Scalar::Text("é".repeat(500).into()).to_string().chars().count(), MAX_SHOWN);
     }
 }

@@ -150,7 +150,7 @@ impl<'a> ProtobufValue<'a> {
             // Negative numbers are the upper half.
             Self::Number(number) => Scalar::Integer(number.cast_signed()),
             Self::Bytes(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Scalar::Text(text.to_owned()),
+                Ok(text) => Scalar::Text(text.into()),
                 Err(_) => Scalar::Compound("bytes that are no text"),
             },
         }

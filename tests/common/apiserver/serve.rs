@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::answer::{self, Format, Protobuf};
 use super::fault::{Fault, Faults, Verb};
+use super::pods::{self, Pods};
 use super::query::Query;
 use super::store::{Object, Resource, Store};
 
@@ -40,6 +41,8 @@ pub struct Shared {
     pub tokens: Mutex<Option<Vec<String>>>,
     /// How many requests came with each value of `Authorization`.
     pub seen_tokens: Mutex<BTreeMap<String, usize>>,
+    /// Pods, which nothing watches.
+    pub pods: Mutex<Pods>,
     changes: watch::Sender<()>,
 }
 
@@ -78,6 +81,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     if let Some(namespace) = events_namespace(request.uri().path()) {
         return create_event(&shared, namespace.to_owned(), request).await;
+    }
+    let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    if let Some(answer) = pods::answer(&shared, &uri, &headers).await {
+        return answer;
     }
     let Some((resource, namespace)) = resource(request.uri().path()) else {
         return status(Format::Json, 404, "NotFound");
@@ -163,7 +170,7 @@ fn stream(body: mpsc::Receiver<Piece>) -> Body {
     Body::from_stream(futures::stream::unfold(body, async |mut body| body.recv().await.map(|piece| (piece, body))))
 }
 
-fn status(format: Format, code: u16, reason: &str) -> Response {
+pub(super) fn status(format: Format, code: u16, reason: &str) -> Response {
     Response::builder()
         .status(code)
         .header("content-type", format.content_type(false))

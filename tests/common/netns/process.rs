@@ -15,8 +15,8 @@ use tempfile::NamedTempFile;
 use super::addresses::POD_CIDRS;
 use super::{NODE_NAME, Namespace, Node};
 
-/// How long a proxy may take to end after a signal.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a proxy may take to end after a signal. It finishes the commit that is in flight, which takes seconds on a busy machine.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A program that has ended.
 #[derive(Debug)]
@@ -84,10 +84,12 @@ impl Node {
 
     fn plain_proxy_command(&self, args: &[&str]) -> Command {
         let mut command = self.host.command(&self.binary);
+        if !args.contains(&"--backend") {
+            command.args(["--backend", &backend()]);
+        }
         command
             .args(args)
             .args(["--hostname-override", NODE_NAME])
-            .args(["--backend", &backend()])
             .arg("--nft")
             .arg(&self.nft)
             .env_remove("KUBECONFIG")

@@ -23,7 +23,13 @@ fn programs() -> Vec<Program> {
     let mut programs = Vec::new();
     for (n, local_pods) in local_pods.into_iter().enumerate() {
         let every_node_address = if n % 2 == 0 { Family::ALL.into() } else { Vec::new().into_iter().collect() };
-        let options = Options { local_pods, masquerade_all: n == 5, every_node_address, ..Options::default() };
+        let options = Options {
+            local_pods,
+            masquerade_all: n == 5,
+            every_node_address,
+            counters: n % 2 == 0,
+            ..Options::default()
+        };
         programs.extend(Family::ALL.map(|family| Program::new(family, &options, &features)));
     }
     programs

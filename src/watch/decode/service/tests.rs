@@ -241,3 +241,18 @@ fn a_dropped_source_range_says_when_none_is_left() {
     assert_eq!(problem(r#"["10.0.0.0/8","banana"]"#, &format!("{v4},{v6}")), [format!("banana{open} IPv6")]);
     assert_eq!(problem(r#"["10.0.0.0/8"]"#, v6), [""; 0], "as written");
 }
+
+#[test]
+fn a_port_without_a_protocol_is_a_tcp_port_however_that_is_written() {
+    for protocol in ["", r#","protocol":null"#, r#","protocol":"""#, r#","protocol":"TCP""#] {
+        let spec = format!(r#"{{"clusterIP":"10.96.0.10","ports":[{{"port":80{protocol}}}]}}"#);
+        let service = service(&spec);
+        let ports: Vec<_> = service.ports.iter().map(|port| (port.protocol.nft(), port.port)).collect();
+        assert_eq!((ports, service.problems.len()), (vec![("tcp", 80)], 0), "{protocol}");
+    }
+    for protocol in [r#"" ""#, r#""ICMP""#, "6", "[]"] {
+        let spec = format!(r#"{{"clusterIP":"10.96.0.10","ports":[{{"port":80,"protocol":{protocol}}}]}}"#);
+        assert_eq!(service(&spec).ports.len(), 0, "{protocol}");
+        assert_eq!(problems(&spec)[0].1, Reason::BadProtocol, "{protocol}");
+    }
+}

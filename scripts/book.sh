@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Builds the documentation as a book of HTML pages in build/book/html, and checks its links. docs/SUMMARY.md is the table of contents.
+#
+# If mdbook is not on the PATH, it is built into build/tools first. After that this needs no network, and neither does the book.
+#
+# Usage: scripts/book.sh        needs python3
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+version=0.5.4
+tools=$PWD/build/tools
+export PYTHONDONTWRITEBYTECODE=1
+
+mdbook=$(command -v mdbook || true)
+if [ -z "$mdbook" ] || [ "$("$mdbook" --version)" != "mdbook v$version" ]; then
+  mdbook=$tools/bin/mdbook
+  if [ ! -x "$mdbook" ] || [ "$("$mdbook" --version)" != "mdbook v$version" ]; then
+    echo "book.sh: building mdbook $version into build/tools (some minutes, once)" >&2
+    # A separate target folder keeps the tool's objects out of the project's. Without its web server it has far fewer dependencies.
+    CARGO_TARGET_DIR=$tools/target "${CARGO:-cargo}" install --quiet --locked --root "$tools" --no-default-features --features search \
+      --version "$version" mdbook >&2
+    rm -rf "$tools/target"
+  fi
+fi
+
+rm -rf build/book
+python3 scripts/book/stage.py build/book/source
+"$mdbook" build 2>&1 | tee build/book/log >&2
+if grep -q WARN build/book/log; then
+  echo "book.sh: a page has a mistake, see above" >&2
+  exit 1
+fi
+# What the pages carry that is not ours.
+cp scripts/book/NOTICE build/book/html/NOTICE.txt
+python3 scripts/book/check.py build/book/html

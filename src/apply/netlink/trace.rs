@@ -1,0 +1,192 @@
+//! Following one packet through the ruleset of the kernel (nftrace).
+//!
+//! A table of our own asks for the trace of one connection's first packets. The socket that makes it owns it: when the socket is closed, also
+//! by a process that is killed, the kernel removes the table.
+
+use std::io;
+use std::time::Duration;
+
+use super::abi::*;
+use super::foreign::{ForeignTable, parse_table};
+use super::message::begin_message;
+use super::{errors, in_thread, rules};
+use crate::apply::Error;
+use crate::dataplane::{Family, Packet};
+use crate::netlink::abi::{
+    NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES, NFNLGRP_NFTRACE, NLM_F_ACK, NLM_F_APPEND,
+    NLM_F_CREATE, NLM_F_REQUEST,
+};
+use crate::netlink::{
+    Heard, MessageFilter, MessageWriter, Messages, MulticastListener, NetfilterSocket, NetlinkMessage,
+};
+
+/// What is being done, for errors.
+const DOING: &str = "tracing a packet (this needs Linux 5.12 or newer)";
+/// The message of each step of a traced packet.
+const TRACE: u16 = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_TRACE;
+/// Right after connection tracking, which says which packets open a connection.
+const PRIORITY: i32 = -199;
+/// A packet from which nothing was heard for so long has passed, or is held up outside of the ruleset.
+const QUIET: Duration = Duration::from_millis(300);
+/// The most steps of a packet.
+const MAX_HOPS: usize = 1_000;
+
+/// Traces the first packet that opens a connection like a given one.
+pub struct PacketTracer {
+    /// Owns the table, and is not used again.
+    _owner: NetfilterSocket,
+    listener: MulticastListener,
+    table: String,
+}
+
+/// A step of a traced packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceHop {
+    /// The table.
+    pub table: ForeignTable,
+    /// The chain.
+    pub chain: String,
+    /// The handle of the rule that applied; `None` at the end of the chain.
+    pub rule: Option<u64>,
+    /// What follows: `continue`, `jump CHAIN`, `goto CHAIN`, `return`, `accept`, `drop` or another verdict's name.
+    pub verdict: String,
+}
+
+impl PacketTracer {
+    /// Begins to trace new connections like this one, in the current network namespace.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses; before Linux 5.12 it does, because there a table cannot belong to a socket.
+    pub async fn start(packet: &Packet) -> Result<Self, Error> {
+        let failed = |error| errors::for_socket(DOING, error);
+        let filter = MessageFilter { group: NFNLGRP_NFTRACE, kind: TRACE };
+        let listener = MulticastListener::open(filter).map_err(failed)?;
+        let table = format!("pointsman-trace-{}", std::process::id());
+        let (name, packet) = (table.clone(), packet.clone());
+        let made = in_thread(move || {
+            let mut owner = NetfilterSocket::open()?;
+            let batch = encode(&name, &packet, owner.sequence());
+            owner.request(&batch, |_| {})?;
+            Ok::<_, io::Error>(owner)
+        });
+        let owner = made.await.flatten().map_err(|error| errors::for_foreign_change(DOING, error))?;
+        Ok(Self { _owner: owner, listener, table })
+    }
+
+    /// The steps of the first such packet, in order; none if there is no such packet within this time.
+    ///
+    /// # Errors
+    ///
+    /// If the socket fails.
+    pub async fn first_packet(mut self, within: Duration) -> Result<Vec<TraceHop>, Error> {
+        let (mut id, mut hops) = (None, Vec::new());
+        let mut patience = within;
+        while hops.len() < MAX_HOPS {
+            let Ok(heard) = tokio::time::timeout(patience, self.listener.receive()).await else { break };
+            // Steps that are lost are missing in the answer; others go on.
+            let Heard::Datagram { messages, .. } = heard.map_err(|error| errors::for_socket(DOING, error))? else {
+                continue;
+            };
+            for message in Messages(messages) {
+                let Some((packet, hop)) = parse(&message) else { continue };
+                // Rules of other programs may trace other packets: ours is known by our table.
+                if hop.table.name == self.table && id.is_none() {
+                    (id, patience) = (Some(packet), QUIET);
+                }
+                if id == Some(packet) && hop.table.name != self.table {
+                    hops.push(hop);
+                }
+            }
+        }
+        Ok(hops)
+    }
+}
+
+impl std::fmt::Debug for PacketTracer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PacketTracer").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+/// The step that a message tells of, with the number of the packet.
+fn parse(message: &NetlinkMessage<'_>) -> Option<(u32, TraceHop)> {
+    if message.kind != TRACE {
+        return None;
+    }
+    let attributes = message.attributes();
+    let rule = match attributes.u32(NFTA_TRACE_TYPE)? {
+        NFT_TRACETYPE_RULE => {
+            let handle = attributes.find(NFTA_TRACE_RULE_HANDLE)?;
+            Some(u64::from_be_bytes(handle.try_into().ok()?))
+        }
+        _ => None,
+    };
+    let verdict = match (attributes.nest(NFTA_TRACE_VERDICT), attributes.u32(NFTA_TRACE_POLICY)) {
+        (Some(verdict), _) => {
+            let chain = verdict.name(NFTA_VERDICT_CHAIN).unwrap_or_default();
+            verdict_word(verdict.i32(NFTA_VERDICT_CODE)?, chain)
+        }
+        (None, Some(policy)) => verdict_word(i32::try_from(policy).ok()?, ""),
+        (None, None) => "continue".to_owned(),
+    };
+    let table = parse_table(message, attributes)?;
+    let chain = attributes.name(NFTA_TRACE_CHAIN)?.to_owned();
+    Some((attributes.u32(NFTA_TRACE_ID)?, TraceHop { table, chain, rule, verdict }))
+}
+
+fn verdict_word(code: i32, chain: &str) -> String {
+    match code {
+        NFT_JUMP => format!("jump {chain}"),
+        NFT_GOTO => format!("goto {chain}"),
+        NFT_RETURN => "return".to_owned(),
+        NFT_CONTINUE => "continue".to_owned(),
+        NF_DROP => "drop".to_owned(),
+        1 => "accept".to_owned(),
+        NF_STOLEN => "stolen".to_owned(),
+        other => format!("verdict {other}"),
+    }
+}
+
+/// The batch that makes the table with its chains and rules. All messages have the same sequence number, and the last one asks for an
+/// acknowledgement, so that the first answer tells of a refusal or of success.
+fn encode(table: &str, packet: &Packet, sequence: u32) -> Vec<u8> {
+    let family = Family::from_addr(packet.daddr);
+    let mut out = MessageWriter::default();
+    let frame = |out: &mut MessageWriter, kind| {
+        let message = out.begin_message(kind, NLM_F_REQUEST, sequence, 0, NFNL_SUBSYS_NFTABLES);
+        out.end_message(message);
+    };
+    frame(&mut out, NFNL_MSG_BATCH_BEGIN);
+    let made = begin_message(&mut out, NFT_MSG_NEWTABLE, NLM_F_REQUEST | NLM_F_CREATE, sequence, family);
+    out.put_name(NFTA_TABLE_NAME, table);
+    out.put_u32(NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
+    out.end_message(made);
+    let mut last = None;
+    for (name, hook) in [("arrives", NF_INET_PRE_ROUTING), ("sent", NF_INET_LOCAL_OUT)] {
+        let chain = begin_message(&mut out, NFT_MSG_NEWCHAIN, NLM_F_REQUEST | NLM_F_CREATE, sequence, family);
+        out.put_name(NFTA_TABLE_NAME, table);
+        out.put_name(NFTA_CHAIN_NAME, name);
+        out.put_u32(NFTA_CHAIN_POLICY, NF_ACCEPT);
+        out.put_name(NFTA_CHAIN_TYPE, "filter");
+        let attached = out.begin_nest(NFTA_CHAIN_HOOK);
+        out.put_u32(NFTA_HOOK_HOOKNUM, hook);
+        out.put(NFTA_HOOK_PRIORITY, &PRIORITY.to_be_bytes());
+        out.end(attached);
+        out.end_message(chain);
+        let flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_APPEND;
+        let rule = begin_message(&mut out, NFT_MSG_NEWRULE, flags, sequence, family);
+        last = Some(rule.start());
+        out.put_name(NFTA_TABLE_NAME, table);
+        out.put_name(NFTA_RULE_CHAIN, name);
+        let expressions = out.begin_nest(NFTA_RULE_EXPRESSIONS);
+        rules::traced::put(&mut out, packet);
+        out.end(expressions);
+        out.end_message(rule);
+    }
+    if let Some(last) = last {
+        out.add_flag(last, NLM_F_ACK);
+    }
+    frame(&mut out, NFNL_MSG_BATCH_END);
+    out.bytes
+}

@@ -1,0 +1,137 @@
+//! An explanation as text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::explanation::{Explanation, Masquerade};
+use super::ruleset::Ruleset;
+use super::verdict::Verdict;
+use crate::state::{Snapshot, TrafficPolicy};
+
+/// How many nodes a line names.
+const MAX_NODES: usize = 8;
+
+/// The explanation for people: the verdict first, then the path, the endpoints and what else decides.
+pub fn text(explanation: &Explanation, snapshot: &Snapshot, ruleset: &Ruleset) -> String {
+    let mut text = sentence(explanation);
+    text.push('\n');
+    // Writing to a String cannot fail.
+    let _ = write_path(&mut text, explanation, ruleset);
+    let _ = write_endpoints(&mut text, explanation);
+    let _ = write_notes(&mut text, explanation, snapshot);
+    text
+}
+
+/// The verdict in one sentence.
+fn sentence(explanation: &Explanation) -> String {
+    let word = explanation.verdict.word();
+    let reason = explanation.reason.text();
+    if explanation.verdict != Verdict::Delivered {
+        return format!("{word}  {reason} ({})", explanation.reason.code());
+    }
+    let reached = explanation.endpoints.iter().filter(|share| share.reached).count();
+    let each = match reached {
+        1 => String::new(),
+        reached => format!(", {} each", percent(reached)),
+    };
+    let source = match explanation.masquerade {
+        Masquerade::Marked => "source address becomes this node's",
+        _ => "source address kept",
+    };
+    let all = explanation.endpoints.len();
+    format!("{word}  to {reached} of {all} endpoints{each}; {source} ({})", explanation.reason.code())
+}
+
+/// The share of each of so many endpoints.
+fn percent(endpoints: usize) -> String {
+    let tenths = (1000 + endpoints / 2) / endpoints.max(1);
+    if tenths.is_multiple_of(10) { format!("{} %", tenths / 10) } else { format!("{}.{} %", tenths / 10, tenths % 10) }
+}
+
+fn write_path(text: &mut String, explanation: &Explanation, ruleset: &Ruleset) -> std::fmt::Result {
+    let packet = &explanation.packet;
+    let to = crate::dataplane::Endpoint { addr: packet.daddr, port: packet.dport };
+    let by = packet.iif.as_ref().map_or("sent by this node".to_owned(), |iif| format!("arrives by {iif}"));
+    writeln!(text, "\nPATH  {} -> {to}/{} ({by})", packet.saddr, packet.protocol)?;
+    for (number, step) in explanation.path.iter().enumerate() {
+        let rule = ruleset.rule(&step.chain, step.rule).map(ToString::to_string).unwrap_or_default();
+        let rule = rule.split(" comment \"").next().unwrap_or_default();
+        writeln!(text, "{:>3} {} {}: {rule}", number + 1, step.hook.nft(), step.chain)?;
+        for (set, key, _) in &step.found {
+            let owner = ruleset.comment(*set, key).map(|owner| format!("  Service {owner}")).unwrap_or_default();
+            writeln!(text, "      found in {set}: {key}{owner}")?;
+        }
+    }
+    if explanation.path.is_empty() {
+        writeln!(text, "  no rule applies")?;
+    }
+    writeln!(text, "\nMASQUERADE  {}", explanation.masquerade.text())
+}
+
+fn write_endpoints(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
+    if explanation.endpoints.is_empty() {
+        return Ok(());
+    }
+    let reached = explanation.endpoints.iter().filter(|share| share.reached).count();
+    let rows = explanation.endpoints.iter().map(|share| {
+        let node = share.judged.as_ref().and_then(|judged| judged.node.as_deref()).unwrap_or("-");
+        let part = if share.reached { percent(reached) } else { "-".to_owned() };
+        (share.endpoint.to_string(), node, part, share.text(), share.code())
+    });
+    let rows: Vec<_> = rows.collect();
+    let addresses = rows.iter().map(|row| row.0.len()).max().unwrap_or_default().max("ENDPOINTS".len());
+    let nodes = rows.iter().map(|row| row.1.len()).max().unwrap_or_default().max("NODE".len());
+    writeln!(text, "\n{:addresses$}  {:nodes$}  {:6}  WHY, OR WHY NOT", "ENDPOINTS", "NODE", "SHARE")?;
+    for (address, node, part, why, code) in rows {
+        writeln!(text, "{address:addresses$}  {node:nodes$}  {part:6}  {why} ({code})")?;
+    }
+    Ok(())
+}
+
+/// How many endpoints are ready on which other nodes.
+fn elsewhere(nodes: &BTreeMap<&str, usize>) -> String {
+    let all: usize = nodes.values().sum();
+    let shown: Vec<String> = nodes.iter().take(MAX_NODES).map(|(node, count)| format!("{node} {count}")).collect();
+    let noun = if all == 1 { "endpoint" } else { "endpoints" };
+    let colon = if shown.is_empty() { "" } else { ": " };
+    let more = nodes.len().saturating_sub(MAX_NODES);
+    let more = if more > 0 { format!(" and {more} more nodes") } else { String::new() };
+    format!("{all} ready {noun} on other nodes{colon}{}{more}", shown.join(", "))
+}
+
+fn write_notes(text: &mut String, explanation: &Explanation, snapshot: &Snapshot) -> std::fmt::Result {
+    if let (Some(frontend), Some(claims)) = (&explanation.frontend, &explanation.claims) {
+        let winner = claims.winner();
+        writeln!(text, "\nSERVICE   {} has {frontend}", winner.owner)?;
+        if explanation.policy == TrafficPolicy::Local {
+            writeln!(
+                text,
+                "POLICY    Local: this client may use endpoints on {} only",
+                snapshot.cluster().node_name()
+            )?;
+        }
+        if let Some(seconds) = winner.affinity {
+            writeln!(text, "AFFINITY  a client stays with its endpoint until {seconds} s after its last connection")?;
+        }
+        if let Some(sources) = &winner.sources {
+            let ranges: Vec<String> = sources.iter().map(ToString::to_string).collect();
+            writeln!(text, "SOURCES   only from {}", ranges.join(", "))?;
+        }
+        for loser in claims.losers() {
+            writeln!(text, "CLAIM     {} asks for it too, and lost it to {}", loser.owner, winner.owner)?;
+        }
+        if let Some(nodes) = explanation.elsewhere() {
+            writeln!(text, "ELSEWHERE {}", elsewhere(&nodes))?;
+        }
+        let checks = &snapshot.desired().health_checks.checks;
+        if let Some(check) = checks.get(&(winner.service.clone(), frontend.family())) {
+            let answer = if check.local_endpoints > 0 { 200 } else { 503 };
+            let (port, endpoints) = (check.port, check.local_endpoints);
+            writeln!(text, "HEALTH    health check port {port} answers {answer}: {endpoints} ready endpoints here")?;
+        }
+    }
+    for chain in &explanation.altered {
+        writeln!(text, "ALTERED   the rules of chain {chain} are not those that this version writes")?;
+    }
+    Ok(())
+}
