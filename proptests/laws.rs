@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 
 use common::{Proxy, assert_satisfies, cases, event, history, scope, settings};
 use pointsman::dataplane::{
-    ChainName, Endpoint, Family, Frontend, Key, Object, Operation, PrefixLength, Program, ProgramFeatures, SetName,
-    SizeClass, Verb,
+    ChainName, Endpoint, Family, Frontend, Key, Object, Operation, Program, ProgramFeatures, SetName, SizeClass, Verb,
 };
 use pointsman::diff::{Acknowledged, FrontendChange, Installed, Plan, diff};
 use pointsman::engine::EngineSettings;
@@ -202,8 +201,10 @@ proptest! {
             let tables = proxy.kernel.contents(&[family]);
             let table = tables.get(family).expect("table");
             let sets: Vec<SetName> = table.sets.keys().map(|name| name.parse().expect("one of ours")).collect();
-            let own = sets.iter().filter(|set| set.frontend().is_some()).count();
+            let own = sets.iter().filter(|set| matches!(set, SetName::Clients(_))).count();
             let own_chains = table.chains.keys().filter(|name| ChainName::parse_with_affinity(name).is_some()).count();
+            let checked = sets.iter().filter(|set| matches!(set, SetName::Sources(_))).count();
+            let checks = table.chains.keys().filter(|name| ChainName::parse_check_sources(name).is_some()).count();
             let classes = sets.iter().filter_map(|set| match set {
                 SetName::Slots(list, class) => Some((*list, *class)),
                 _ => None,
@@ -217,26 +218,25 @@ proptest! {
                 SetName::Internal(class) => Some(*class),
                 _ => None,
             });
-            let firewall = sets.contains(&SetName::Firewalled);
-            let sources: BTreeSet<PrefixLength> = sets.iter().filter_map(SetName::prefix_length).collect();
+            let source_checks = sets.contains(&SetName::SourceChecks);
             let wanted = proxy.model.expected().into_iter();
             let wanted: Vec<_> = wanted.filter(|(frontend, _)| frontend.family() == family).collect();
-            let is_firewalled = wanted.iter().any(|(_, expected)| expected.gates.contains(&SetName::Firewalled));
-            prop_assert_eq!(firewall, is_firewalled);
-            let lengths = wanted.iter().flat_map(|(_, expected)| &expected.sources).map(PrefixLength::of_network);
-            prop_assert_eq!(&sources, &lengths.collect::<BTreeSet<_>>(), "no length that no frontend has");
+            let is_checked = |expected: &common::Expected| expected.gates.contains(&SetName::SourceChecks);
+            let to_check = wanted.iter().filter(|(_, expected)| is_checked(expected)).count();
+            prop_assert_eq!(source_checks, to_check > 0);
+            prop_assert_eq!((checked, checks), (to_check, to_check), "a set and a chain for each frontend with ranges");
             let with_affinity = || wanted.iter().filter(|(_, expected)| expected.affinity.is_some());
             prop_assert_eq!(own, with_affinity().count(), "one map for each frontend with affinity");
             prop_assert_eq!(own_chains, 2 * own, "one chain for each step");
             let (internal, classes) = (internal.collect(), classes.collect());
-            let parts = ProgramFeatures { internal, classes, affinity, firewall, sources };
+            let parts = ProgramFeatures { internal, classes, affinity, source_checks };
             // 1 to 8, and the powers of two from 16 on.
             let most = 8 + SizeClass::MAX.slots().ilog2() as usize - 3;
             prop_assert!(parts.classes.len() <= 4 * most && parts.internal.len() <= most);
             prop_assert!(parts.affinity.len() <= 4 * most);
             let program = Program::new(family, &scope().options, &parts);
-            prop_assert_eq!(table.sets.len() - own, program.sets.len());
-            prop_assert_eq!(table.chains.len() - own_chains, program.chains.len());
+            prop_assert_eq!(table.sets.len() - own - checked, program.sets.len());
+            prop_assert_eq!(table.chains.len() - own_chains - checks, program.chains.len());
         }
     }
 

@@ -32,7 +32,7 @@ pub use outline::{ElementCounts, ForeignCommit, Outline, TableOutline, Writer};
 pub use packet::{Packet, PacketOutcome, PacketStep, PacketTable, packet_outcomes, packet_ways, untouched};
 pub use program::{LocalPods, Options, Program, ProgramFeatures};
 pub use rule::{Action, Condition, Expr, Rule};
-pub use set::{AffinityStep, EndpointList, Field, PrefixLength, SetDefinition, SetName, SizeClass};
+pub use set::{AffinityStep, EndpointList, Field, SetDefinition, SetName, SizeClass};
 pub use tables::{ChainContents, SetContents, TableContents, Tables};
 
 /// The name of Pointsman's tables, `ip pointsman` and `ip6 pointsman`.

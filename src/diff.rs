@@ -35,7 +35,7 @@
 //! slices.
 //!
 //! A frontend with session affinity also has chains and a map of its own, which come and go with it. What packets record in that map is
-//! not an element that a Service asks for, and is left to packets and to the kernel.
+//! not an element that a Service asks for, and is left to packets and to the kernel. A frontend with source ranges has a chain and a set.
 
 mod acknowledged;
 mod affinity;
@@ -48,6 +48,7 @@ mod lookups;
 mod plan;
 mod shared;
 mod slots;
+mod sources;
 mod table;
 
 pub use acknowledged::{Acknowledged, Installed};
@@ -60,3 +61,4 @@ pub use plan::{FrontendChange, Keys, Plan, Scope, SharedChange, TableChange, dif
 pub(crate) use plan::{Upcoming, is_wanted};
 pub use shared::SharedElement;
 pub use slots::Slots;
+pub use sources::{OwnPart, SourceCheck};

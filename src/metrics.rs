@@ -164,6 +164,8 @@ impl ShownCounts {
     pub(crate) fn restart(&mut self, counts: &BTreeMap<(Family, SetName), usize>) {
         self.0.restart(counts);
         self.0.sets().for_each(|(family, set)| self.show(family, set));
+        // Also if the last of them is gone.
+        Family::ALL.into_iter().for_each(|family| self.show_sources(family));
     }
 
     /// Follows an acknowledged batch.
@@ -175,10 +177,21 @@ impl ShownCounts {
         changed.into_iter().for_each(|(family, set)| self.show(family, set));
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "no set holds 2^52 elements")]
     fn show(&self, family: Family, set: SetName) {
-        let count = self.0.get(family, set);
-        gauge!(ELEMENTS, "ip_family" => family.label(), "set" => set.to_string()).set(count as f64);
+        match set.frontend() {
+            None => Self::set(family, set.to_string(), self.0.get(family, set)),
+            Some(_) => self.show_sources(family),
+        }
+    }
+
+    /// Shows the sets of all frontends with source ranges as one, so that no Service adds a series.
+    fn show_sources(&self, family: Family) {
+        Self::set(family, "sources".to_owned(), self.0.of_frontends(family));
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "no set holds 2^52 elements")]
+    fn set(family: Family, set: String, count: i64) {
+        gauge!(ELEMENTS, "ip_family" => family.label(), "set" => set).set(count as f64);
     }
 }
 

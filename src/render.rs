@@ -217,7 +217,7 @@ impl FrontendView {
     /// What happens to a new connection.
     fn outcome(&self) -> String {
         let mut gates: Vec<SetName> = self.gates.clone();
-        gates.retain(|gate| *gate != SetName::Firewalled);
+        gates.retain(|gate| *gate != SetName::SourceChecks);
         let outcome = match gates.as_slice() {
             [SetName::Internal(_) | SetName::InternalAffinity | SetName::External | SetName::Nodeports] => "balanced",
             [SetName::ExternalLocal | SetName::NodeportsLocal] => "balanced over this node's endpoints",
@@ -229,7 +229,7 @@ impl FrontendView {
             [] => "not served",
             _ => "in sets that exclude each other",
         };
-        let limited = if self.gates.contains(&SetName::Firewalled) { ", for some sources only" } else { "" };
+        let limited = if self.gates.contains(&SetName::SourceChecks) { ", for some sources only" } else { "" };
         format!("{outcome}{limited}")
     }
 }

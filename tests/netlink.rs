@@ -16,8 +16,7 @@ use conformance::{
 use pointsman::apply::{Backend, Error, Netlink, Nft, Receipt, Refusal};
 use pointsman::dataplane::{
     AffinityStep, Chain, Counted, Element, Endpoint, EndpointId, EndpointList, Family, Field, Frontend, Key, LocalPods,
-    Object, Operation, Options, PrefixLength, Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents,
-    Tables, Value,
+    Object, Operation, Options, Program, ProgramFeatures, Protocol, SetName, SizeClass, TableContents, Tables, Value,
 };
 use pointsman::diff::{Acknowledged, diff};
 use pointsman::state::Desired;
@@ -230,24 +229,18 @@ fn programs() -> Vec<Vec<Operation>> {
         options(networks(&["128.0.0.0/1", "fc00::/7"]), false, 15, &[]),
     ];
     let lists = EndpointList::ALL.into_iter().flat_map(|list| [1, 2, 5].map(move |n| (list, n)));
-    // Each family with all lengths that its addresses have.
-    let lengths = |family: Family| {
-        let most: u8 = if family == Family::Ip { 32 } else { 128 };
-        (0..=most).filter_map(|bits| bits.to_string().parse().ok()).collect::<BTreeSet<PrefixLength>>()
-    };
     let affinity = EndpointList::ALL.into_iter().flat_map(|list| [3, 9].map(move |n| (list, n)));
-    let parts = |family| ProgramFeatures {
+    let parts = ProgramFeatures {
         classes: lists.clone().filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
         affinity: affinity.clone().filter_map(|(list, n)| Some((list, SizeClass::for_endpoints(n)?))).collect(),
         internal: [5, 1, 9].into_iter().filter_map(SizeClass::for_endpoints).collect(),
-        firewall: true,
-        sources: lengths(family),
+        source_checks: true,
     };
     let program = |options: Options| {
         let mut operations = Vec::new();
         for family in Family::ALL {
             operations.push(Operation::add(family, Object::Table));
-            let program = Program::new(family, &options, &parts(family));
+            let program = Program::new(family, &options, &parts);
             operations.extend(program.sets.iter().map(|set| Operation::add(family, Object::Set(*set))));
             let clients = clients(family).into_iter();
             let capacities = [9, Options::KERNEL_AFFINITY_CAPACITY].into_iter().cycle();
@@ -256,6 +249,8 @@ fn programs() -> Vec<Vec<Operation>> {
                     .zip(capacities)
                     .map(|(frontend, capacity)| Operation::add(family, Object::Clients { frontend, capacity })),
             );
+            let sources = frontends(family, false).map(SetName::Sources);
+            operations.extend(sources.map(|set| Operation::add(family, Object::Set(set))));
             for chain in program.chains.iter().chain(&own_chains(family)) {
                 operations.push(Operation::add(family, Object::Chain(chain.name.clone(), chain.base)));
                 let rules = chain.stamped_rules().into_iter();
@@ -292,10 +287,11 @@ fn clients(family: Family) -> Vec<Frontend> {
     [false, true].into_iter().flat_map(|node_port| frontends(family, node_port)).collect()
 }
 
-/// The chains of these frontends.
+/// The chains of these frontends, and of those with source ranges.
 fn own_chains(family: Family) -> Vec<Chain> {
     let steps = |frontend| AffinityStep::ALL.map(|step| Chain::with_affinity(step, frontend, 10_800));
-    clients(family).into_iter().flat_map(steps).collect()
+    let checks = frontends(family, false).map(Chain::check_sources);
+    clients(family).into_iter().flat_map(steps).chain(checks).collect()
 }
 
 /// Elements of every set of a program.
@@ -309,7 +305,7 @@ fn elements(family: Family, program: &Program) -> Vec<Element> {
     let networks = networks.map(|text| text.parse::<ipnet::IpNet>().expect("a network"));
     let frontends = |node_port: bool| frontends(family, node_port);
     let ids = [0x4000_0001, 0x4f3a_91c2, 0x7fff_ffff].map(EndpointId);
-    let own = clients(family).into_iter().map(SetName::Clients);
+    let own = clients(family).into_iter().map(SetName::Clients).chain(frontends(false).map(SetName::Sources));
     let mut elements = Vec::new();
     for set in program.sets.iter().copied().chain(own) {
         let definition = set.definition();
@@ -322,11 +318,7 @@ fn elements(family: Family, program: &Program) -> Vec<Element> {
                 frontends(node_port).into_iter().flat_map(|f| (0..3).map(move |slot| Key::Slot(f, slot))).collect()
             }
             SetName::ClusterIps | SetName::NodeportIps => vec![Key::Addr(addr), Key::Addr(other)],
-            SetName::ServiceCidrs => networks.map(Key::Network).into(),
-            SetName::AllowedSources(length) => {
-                let source = length.network_with(other).expect("a length of this family");
-                frontends(false).map(|f| Key::Source(f, source)).into()
-            }
+            SetName::ServiceCidrs | SetName::Sources(_) => networks.map(Key::Network).into(),
             // Packets fill these, and they are not read back.
             SetName::Counts(..) => Vec::new(),
             SetName::Clients(_) => [addr, other].map(Key::Client).into(),

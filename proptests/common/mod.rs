@@ -480,7 +480,7 @@ impl Model {
         for ip in own(&service.load_balancer_ips) {
             let mut expected = external(address);
             if let Some(sources) = &sources {
-                expected.gates.insert(SetName::Firewalled);
+                expected.gates.insert(SetName::SourceChecks);
                 expected.sources = sources.clone();
             }
             frontends.push((frontend(ip, port.port), expected));

@@ -208,7 +208,7 @@ impl Kernel {
             }
             contents.elements = listed;
             let handle = self.handles[family.index()];
-            outline.set(family, Some(TableOutline { handle, contents, counts }));
+            outline.set(family, Some(TableOutline { handle, contents, counts, ..TableOutline::default() }));
         }
         outline
     }

@@ -237,11 +237,13 @@ impl MemorySet {
             return if held.value == element.value { Ok(()) } else { Err(Refusal::Exists) };
         }
         let overlap = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
-        let overlaps = |held: &Key| match (held, &element.key) {
+        let overlaps = |(held, _): (&Key, _)| match (held, &element.key) {
             (Key::Network(held), Key::Network(new)) => overlap(held, new),
             _ => false,
         };
-        if self.name.definition().interval && self.elements.keys().any(overlaps) {
+        // Those that are there do not overlap, so one of its neighbours does if any does.
+        let neighbours = [self.elements.get_prev(&element.key), self.elements.get_next(&element.key)];
+        if self.name.definition().interval && neighbours.into_iter().flatten().any(overlaps) {
             return Err(Refusal::Exists);
         }
         self.elements.insert(element.key, ElementData { value: element.value, comment: element.comment.clone() });

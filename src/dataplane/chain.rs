@@ -150,9 +150,22 @@ impl Stamp {
 }
 
 impl ChainName {
+    /// The chain that drops connections from sources that may not use their frontend.
+    pub const DROP_OTHER_SOURCES: &str = "drop-other-sources";
+
     /// The chain of one frontend with session affinity, for a step.
     pub fn with_affinity(step: AffinityStep, frontend: Frontend) -> Self {
         format!("{}-{}", step.name(), FrontendName(frontend)).into()
+    }
+
+    /// The chain that checks the sources of connections to one frontend.
+    pub fn check_sources(frontend: Frontend) -> Self {
+        format!("check-sources-{}", FrontendName(frontend)).into()
+    }
+
+    /// The frontend whose sources the chain of this name checks; `None` for the name of any other chain.
+    pub fn parse_check_sources(name: &str) -> Option<Frontend> {
+        Some(FrontendName::parse(name.strip_prefix("check-sources-")?)?.0)
     }
 
     /// The chain of a list's frontends with session affinity.
@@ -239,6 +252,10 @@ mod tests {
         let port = Frontend::node_port(Family::Ip, Protocol::Udp, 30_053);
         let name = ChainName::with_affinity(AffinityStep::Remember, port);
         assert_eq!(ChainName::parse_with_affinity(&name.0), Some((AffinityStep::Remember, port)));
+        let name = ChainName::check_sources(web);
+        assert_eq!(name.to_string(), "check-sources-fd00_96__1-tcp-80");
+        assert_eq!(ChainName::parse_check_sources(&name.0), Some(web));
+        assert_eq!(ChainName::parse_check_sources("check-sources"), None);
         for other in ["recall-", "remember-clients", "pick-3", "x-recall-10.96.0.1-tcp-80"] {
             assert_eq!(ChainName::parse_with_affinity(other), None, "{other}");
         }

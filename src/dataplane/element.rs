@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::chain::ChainName;
 use super::counted::Counted;
 use super::key::{Endpoint, Family, Frontend, Protocol};
-use super::set::{EndpointList, Field, PrefixLength, SetName};
+use super::set::{EndpointList, Field, SetName};
 
 /// An entry of a set or map.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,14 +47,12 @@ pub struct EndpointId(pub u32);
 pub enum Key {
     /// `daddr`
     Addr(IpAddr),
-    /// `daddr`, a range
+    /// `daddr` or `saddr`, a range
     Network(IpNet),
     /// `daddr . l4proto . dport`; of a NodePort `l4proto . dport`
     Frontend(Frontend),
     /// The fields of a frontend, then `slot`
     Slot(Frontend, u32),
-    /// `daddr . l4proto . dport . saddr`, the source the first address of a range. The set tells the length of its prefix.
-    Source(Frontend, IpNet),
     /// `saddr . daddr . l4proto . dport`, with both addresses the endpoint's
     Hairpin(Endpoint, Protocol),
     /// The fields of a frontend, then the id of an endpoint
@@ -95,7 +93,7 @@ impl Element {
 
     /// A range of sources that may use a frontend.
     pub fn source(frontend: Frontend, source: IpNet) -> Self {
-        Self::member(SetName::AllowedSources(PrefixLength::of_network(&source)), Key::Source(frontend, source))
+        Self::member(SetName::Sources(frontend), Key::Network(source))
     }
 
     /// A count of a frontend's connections.
@@ -127,6 +125,7 @@ impl Element {
             (SetName::AffinityChains(step, _), Key::Frontend(frontend)) => {
                 Some(ChainName::with_affinity(step, frontend))
             }
+            (SetName::SourceChecks, Key::Frontend(frontend)) => Some(ChainName::check_sources(frontend)),
             _ => None,
         }
     }
@@ -210,10 +209,7 @@ impl Key {
         match self {
             Self::Addr(addr) | Self::Client(addr) => Family::from_addr(*addr),
             Self::Network(network) => Family::from_addr(network.addr()),
-            Self::Frontend(frontend)
-            | Self::Slot(frontend, _)
-            | Self::ById(frontend, _)
-            | Self::Source(frontend, _) => frontend.family(),
+            Self::Frontend(frontend) | Self::Slot(frontend, _) | Self::ById(frontend, _) => frontend.family(),
             Self::Hairpin(endpoint, _) => Family::from_addr(endpoint.addr),
         }
     }
@@ -231,7 +227,6 @@ impl Key {
             Self::Frontend(f) => with_frontend(f, &[]),
             Self::Slot(f, slot) => with_frontend(f, &[KeyField::Slot(*slot)]),
             Self::ById(f, id) => with_frontend(f, &[KeyField::Id(*id)]),
-            Self::Source(f, source) => with_frontend(f, &[KeyField::Addr(source.network())]),
             Self::Hairpin(endpoint, protocol) => {
                 let addr = KeyField::Addr(endpoint.addr);
                 KeyFields::concat(&[&[addr, addr, KeyField::Protocol(*protocol), KeyField::Port(endpoint.port)]])
@@ -244,19 +239,12 @@ impl Key {
         let frontend = |addr, protocol, port| Frontend { addr, protocol, port };
         let key = match (set, fields) {
             (SetName::ClusterIps | SetName::NodeportIps, [KeyField::Addr(addr)]) => Self::Addr(*addr),
-            (SetName::ServiceCidrs, [KeyField::Network(network)]) => Self::Network(*network),
-            (SetName::ServiceCidrs, [KeyField::Addr(addr)]) => Self::Network(IpNet::from(*addr)),
+            (SetName::ServiceCidrs | SetName::Sources(_), [KeyField::Network(network)]) => Self::Network(*network),
+            (SetName::ServiceCidrs | SetName::Sources(_), [KeyField::Addr(addr)]) => Self::Network(IpNet::from(*addr)),
             (
                 SetName::Hairpin,
                 [KeyField::Addr(from), KeyField::Addr(to), KeyField::Protocol(protocol), KeyField::Port(port)],
             ) if from == to => Self::Hairpin(Endpoint { addr: *to, port: *port }, *protocol),
-            (
-                SetName::AllowedSources(length),
-                [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port), KeyField::Addr(source)],
-            ) => {
-                let network = length.network_with(*source).filter(|network| network.addr() == *source)?;
-                Self::Source(frontend(*addr, *protocol, *port), network)
-            }
             (SetName::Clients(_), [KeyField::Addr(client)]) => Self::Client(*client),
             _ => match (set.definition().key, fields) {
                 ([Field::Daddr, _, _], [KeyField::Addr(addr), KeyField::Protocol(protocol), KeyField::Port(port)]) => {
@@ -412,11 +400,7 @@ mod tests {
                 Key::Slot(Frontend::node_port(Family::Ip6, Protocol::Udp, 30_053), 1),
                 "udp . 30053 . 1",
             ),
-            (
-                SetName::AllowedSources("24".parse().unwrap()),
-                Key::Source(FRONTEND, "192.0.2.0/24".parse().unwrap()),
-                "10.96.0.1 . tcp . 80 . 192.0.2.0",
-            ),
+            (SetName::Sources(FRONTEND), Key::Network("192.0.2.0/24".parse().unwrap()), "192.0.2.0/24"),
             (SetName::Hairpin, hairpin("fd00::1"), "fd00::1 . fd00::1 . udp . 8080"),
             (SetName::Clients(FRONTEND), Key::Client("10.1.0.9".parse().unwrap()), "10.1.0.9"),
             (SetName::EndpointIds(EndpointList::Any), Key::Slot(FRONTEND, 2), "10.96.0.1 . tcp . 80 . 2"),
@@ -456,8 +440,8 @@ mod tests {
                     let key = set.definition().key.iter();
                     key.map(|field| if *field == Field::Saddr { Field::Daddr } else { *field }).collect::<Vec<_>>()
                 };
-                let fits = shape(other) == shape(set) && !other.definition().interval;
-                let single = set == SetName::ServiceCidrs && other == SetName::ClusterIps;
+                let fits = shape(other) == shape(set) && other.definition().interval == set.definition().interval;
+                let single = set.definition().interval && shape(other) == [Field::Daddr];
                 if other != set && !fits && !single {
                     assert_eq!(Key::from_fields(foreign.family(), set, &foreign.fields()), None, "{foreign} in {set}");
                 }
@@ -504,6 +488,8 @@ mod tests {
         assert_eq!(id.to_string(), "10.96.0.1 . tcp . 80 . 3 : 4f3a:91c2");
         let leads = Element::member(SetName::AffinityChains(AffinityStep::Recall, false), Key::Frontend(FRONTEND));
         assert_eq!(leads.to_string(), "10.96.0.1 . tcp . 80 : jump recall-10.96.0.1-tcp-80");
+        let checked = Element::member(SetName::SourceChecks, Key::Frontend(FRONTEND));
+        assert_eq!(checked.to_string(), "10.96.0.1 . tcp . 80 : jump check-sources-10.96.0.1-tcp-80");
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! The constant program: the chains and sets of a table, the same for any cluster.
 //!
 //! ```text
-//! filter prerouting, output (early) ─▶ check-sources ─▶ check-ranges: load-balancer IPs that only some sources may use; only if there
-//!     are any
+//! filter prerouting, output (early) ─▶ check-sources: load-balancer IPs that only some sources may use; only if there are any
 //! nat prerouting, output ─▶ services ─▶ from-internal-P ─▶ pick-P ─▶ dnat
 //!                                    ─▶ from-external, … ─▶ endpoints-any, -local ─▶ pick-P ─▶ dnat
 //! filter input, forward, output ─▶ check-nodeports, check-cluster-ips ─▶ check-endpoints (none: refuse or drop)
 //! nat postrouting ─▶ masquerade (marked, or a connection to oneself)
 //! ```
 //!
-//! It depends on the options, on the size classes in use, on whether there is session affinity, and on the lengths of source ranges; never
-//! on the number of Services. Only a frontend with session affinity has chains and a map of its own besides. See `affinity`.
+//! It depends on the options, on the size classes in use, and on whether there are session affinity and source ranges; never on the number of
+//! Services. Only a frontend with session affinity or source ranges has chains and a map or set of its own besides. See `affinity` and
+//! `sources`.
 
 use std::collections::BTreeSet;
 
@@ -19,18 +19,17 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::chain::{Chain, ChainName, ChainType, Hook};
 use super::key::{Family, Protocol};
 use super::rule::{Action, Condition, Expr, Rule};
-use super::set::{EndpointList, PrefixLength, SetName, SizeClass};
+use super::set::{EndpointList, SetName, SizeClass};
 
 mod affinity;
 mod counting;
+mod sources;
 
 /// The number of draws from a class before the last, biased one.
 ///
 /// A draw from class P misses with a probability below 1/2, so a packet reaches the last one with less than 2^-12 (0.03 %).
 const UNBIASED_DRAWS: usize = 12;
 
-/// Priority of source checks: before translation, so that they see the address that the client used.
-const BEFORE_DSTNAT_PRIORITY: i32 = -110;
 /// Priority of destination translation (`dstnat`), where kube-proxy translates too.
 const DSTNAT_PRIORITY: i32 = -100;
 /// Priority of filters (`filter`).
@@ -66,9 +65,7 @@ pub struct ProgramFeatures {
     /// The size classes of frontends with session affinity; those of one list in the order in which the rules test them.
     pub affinity: Vec<(EndpointList, SizeClass)>,
     /// Whether a frontend allows only some sources.
-    pub firewall: bool,
-    /// The lengths of the prefixes of all allowed sources.
-    pub sources: BTreeSet<PrefixLength>,
+    pub source_checks: bool,
 }
 
 /// How the rules recognise this node's pods (kube-proxy's `detectLocalMode`).
@@ -140,8 +137,7 @@ impl ProgramFeatures {
         let affinity = affinity.chain(chains.collect::<Vec<_>>());
         let affinity = affinity.chain(self.affinity.iter().map(|(list, class)| SetName::AffinitySlots(*list, *class)));
         let gate = self.has_affinity(EndpointList::Any).then_some(SetName::InternalAffinity);
-        let sources = self.sources.iter().copied().map(SetName::AllowedSources);
-        let sources = self.firewall.then_some(SetName::Firewalled).into_iter().chain(sources);
+        let sources = self.source_checks.then_some(SetName::SourceChecks);
         slots.chain(gate).chain(affinity).chain(sources)
     }
 }
@@ -180,8 +176,8 @@ impl Program {
         chains.extend(arriving(family, options));
         chains.extend(services(family, options, parts));
         chains.extend(checking(family, options));
-        if parts.firewall {
-            chains.extend(checking_sources(family, &parts.sources));
+        if parts.source_checks {
+            chains.extend(sources::shared_chains(family));
         }
         chains.extend(hooks(family, options));
         let program = Self { sets: SetName::CONSTANT.into_iter().chain(parts.sets()).collect(), chains };
@@ -353,26 +349,6 @@ fn checking(family: Family, options: &Options) -> [Chain; 4] {
                 rule(Action::Drop).when(SetName::ServiceCidrs.into()),
             ],
         ),
-    ]
-}
-
-/// The chains that drop connections from sources that are not allowed. They come before translation, at hooks of their own.
-///
-/// Only connections to frontends with ranges pay for more than one look-up: one for each length of prefixes.
-fn checking_sources(family: Family, lengths: &BTreeSet<PrefixLength>) -> [Chain; 4] {
-    let rule = |action| Rule::new(family, action);
-    let allow = |length: &PrefixLength| rule(Action::Return).when(SetName::AllowedSources(*length).into());
-    let ranges = lengths.iter().map(allow).chain([rule(Action::Drop)]).collect();
-    let firewalled = rule(Action::Goto("check-ranges".into())).when(SetName::Firewalled.into());
-    let at = |name: &'static str, hook| {
-        let check = rule(Action::Jump("check-sources".into())).when(Condition::CtStateNew);
-        Chain::base(name, ChainType::Filter, hook, BEFORE_DSTNAT_PRIORITY, vec![check])
-    };
-    [
-        Chain::regular("check-ranges", ranges),
-        Chain::regular("check-sources", vec![firewalled]),
-        at("filter-prerouting", Hook::Prerouting),
-        at("filter-output-early", Hook::Output),
     ]
 }
 

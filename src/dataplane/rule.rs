@@ -1,13 +1,12 @@
 //! Rules: conditions and one action. They are built with words that read like nft.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::chain::ChainName;
 use super::key::{Family, Protocol};
-use super::set::{Field, PrefixLength, SetName, SizeClass};
+use super::set::{Field, SetName, SizeClass};
 
 /// A rule: if all conditions hold, it takes the action.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +68,6 @@ pub struct Expr {
     pub fields: &'static [Field],
     /// The size class for [`Field::Slot`], which is a random number below it.
     pub class: Option<SizeClass>,
-    /// How much of [`Field::Saddr`] counts; `None` for the whole address.
-    pub prefix: Option<PrefixLength>,
 }
 
 /// What a rule does.
@@ -107,17 +104,12 @@ pub enum Action {
 impl Expr {
     /// The key of `set`, taken from a packet.
     pub fn key_of(set: SetName) -> Self {
-        Self { fields: set.definition().key, class: None, prefix: set.prefix_length() }
+        Self { fields: set.definition().key, class: None }
     }
 
     /// The data of a map, taken from a packet.
     pub fn data_of(map: SetName) -> Self {
-        Self { fields: map.definition().data, class: None, prefix: None }
-    }
-
-    /// The mask for a field of a packet of this family; `None` if the whole field counts.
-    pub fn mask(&self, field: Field, family: Family) -> Option<IpAddr> {
-        self.prefix.filter(|_| field == Field::Saddr)?.mask(family)
+        Self { fields: map.definition().data, class: None }
     }
 
     /// The same key with a random slot below `class`.
@@ -166,9 +158,6 @@ impl fmt::Display for InFamily<'_> {
                 f.write_str(" . ")?;
             }
             f.write_str(&field.nft(*family, expr.class))?;
-            if let Some(mask) = expr.mask(*field, *family) {
-                write!(f, " & {mask}")?;
-            }
         }
         Ok(())
     }

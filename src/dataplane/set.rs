@@ -4,10 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
-
 use super::counted::Counted;
-use super::key::{Family, Frontend, Protocol};
+use super::key::{Frontend, Protocol};
 
 /// A set or map of the program.
 ///
@@ -38,10 +36,10 @@ pub enum SetName {
     RejectNodeports,
     /// NodePorts whose policy leaves this node without endpoints: dropped.
     DropNodeports,
-    /// Load-balancer frontends that only some sources may use.
-    Firewalled,
-    /// The sources that may use each of these frontends, one set for each length of prefixes.
-    AllowedSources(PrefixLength),
+    /// Load-balancer frontends that only some sources may use, each with the chain that checks the source.
+    SourceChecks,
+    /// The ranges of sources that may use one of these frontends.
+    Sources(Frontend),
     /// Endpoints on this node, as source and as destination: a connection from an endpoint to itself is masqueraded.
     Hairpin,
     /// All other frontends with endpoints, by list and size class.
@@ -90,13 +88,6 @@ pub enum EndpointList {
 /// power of two that is not less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SizeClass(u32);
-
-/// The number of bits, 0 to 128, that the addresses of a network have in common.
-///
-/// The sources of a frontend are found by prefix: the rules cut a packet's source to each length in use, and look up what is left. So
-/// each range is one entry of a hash table, whatever else is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PrefixLength(u8);
 
 /// The definition of a field of a key or of data: where a packet carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,7 +173,7 @@ impl SetName {
             | Self::ExternalLocal
             | Self::RejectServices
             | Self::DropServices
-            | Self::Firewalled
+            | Self::SourceChecks
             | Self::InternalAffinity => (FRONTEND, &[], false),
             Self::Nodeports | Self::NodeportsLocal | Self::RejectNodeports | Self::DropNodeports => {
                 (NODE_PORT, &[], false)
@@ -193,7 +184,7 @@ impl SetName {
             Self::AffinityChains(_, node_port) | Self::Counts(_, node_port) => {
                 (if node_port { NODE_PORT } else { FRONTEND }, &[], false)
             }
-            Self::AllowedSources(_) => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Saddr], &[], false),
+            Self::Sources(_) => (&[Field::Saddr], &[], true),
             Self::Hairpin => (&[Field::Saddr, Field::Daddr, Field::L4Proto, Field::Dport], &[], false),
             Self::Endpoints(list) => (list.numbered_key(), ENDPOINT, false),
             Self::EndpointIds(list) => (list.numbered_key(), &[Field::Id], false),
@@ -203,7 +194,7 @@ impl SetName {
             Self::EndpointsById(_) => (&[Field::Daddr, Field::L4Proto, Field::Dport, Field::Id], ENDPOINT, false),
             Self::Clients(_) => (&[Field::Saddr], &[Field::Id], false),
         };
-        let verdict = matches!(self, Self::AffinityChains(..));
+        let verdict = matches!(self, Self::AffinityChains(..) | Self::SourceChecks);
         SetDefinition { key, data, verdict, interval, dynamic: self.is_dynamic() }
     }
 }
@@ -221,15 +212,7 @@ impl SetName {
     /// The frontend that the set belongs to alone, with all its elements; `None` if it is shared.
     pub fn frontend(&self) -> Option<Frontend> {
         match self {
-            Self::Clients(frontend) => Some(*frontend),
-            _ => None,
-        }
-    }
-
-    /// The length of the prefixes in it; `None` if it does not hold sources.
-    pub fn prefix_length(&self) -> Option<PrefixLength> {
-        match self {
-            Self::AllowedSources(length) => Some(*length),
+            Self::Clients(frontend) | Self::Sources(frontend) => Some(*frontend),
             _ => None,
         }
     }
@@ -341,39 +324,6 @@ impl SizeClass {
     }
 }
 
-impl PrefixLength {
-    /// The length of a network's prefix.
-    pub fn of_network(network: &IpNet) -> Self {
-        Self(network.prefix_len())
-    }
-
-    /// The number of bits.
-    pub fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// The network of this length that an address is in; `None` if the address has fewer bits.
-    pub fn network_with(self, addr: IpAddr) -> Option<IpNet> {
-        IpNet::new(addr, self.0).ok().map(|network| network.trunc())
-    }
-
-    /// The mask that leaves these bits of an address; `None` if they are all that an address of this family has, or more.
-    pub fn mask(self, family: Family) -> Option<IpAddr> {
-        let network = IpNet::new(family.unspecified(), self.0).ok()?;
-        (network.prefix_len() < network.max_prefix_len()).then(|| network.netmask())
-    }
-}
-
-impl FromStr for PrefixLength {
-    type Err = ();
-
-    /// Parses a number of bits as `Display` writes it.
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let bits: u8 = text.parse().map_err(|_| ())?;
-        (bits <= 128 && bits.to_string() == text).then_some(Self(bits)).ok_or(())
-    }
-}
-
 impl fmt::Display for SetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -389,8 +339,8 @@ impl fmt::Display for SetName {
             Self::DropServices => "drop-services",
             Self::RejectNodeports => "reject-nodeports",
             Self::DropNodeports => "drop-nodeports",
-            Self::Firewalled => "firewalled",
-            Self::AllowedSources(length) => return write!(f, "allowed-sources-{}", length.bits()),
+            Self::SourceChecks => "source-checks",
+            Self::Sources(frontend) => return write!(f, "sources-{}", FrontendName(*frontend)),
             Self::Hairpin => "hairpin",
             Self::Slots(list, class) => return write!(f, "{}slots-{}", list.prefix(), class.slots()),
             Self::Endpoints(list) => return write!(f, "{}endpoints", list.prefix()),
@@ -429,8 +379,8 @@ impl FromStr for SetName {
         if let Some(frontend) = text.strip_prefix("clients-") {
             return FrontendName::parse(frontend).map(|frontend| Self::Clients(frontend.0)).ok_or(());
         }
-        if let Some(bits) = text.strip_prefix("allowed-sources-") {
-            return bits.parse().map(Self::AllowedSources);
+        if let Some(frontend) = text.strip_prefix("sources-") {
+            return FrontendName::parse(frontend).map(|frontend| Self::Sources(frontend.0)).ok_or(());
         }
         if let Some((prefix, slots)) = text.split_once("slots-") {
             let (prefix, with_affinity) =
@@ -441,7 +391,7 @@ impl FromStr for SetName {
         }
         let affinity = EndpointList::ALL.into_iter().flat_map(Self::affinity);
         let chains = [false, true].into_iter().flat_map(Self::affinity_chains);
-        let others = Self::CONSTANT.into_iter().chain([Self::Firewalled]).chain(affinity).chain(chains);
+        let others = Self::CONSTANT.into_iter().chain([Self::SourceChecks]).chain(affinity).chain(chains);
         let mut others = others.chain(Counted::sets());
         others.find(|set| set.to_string() == text).ok_or(())
     }
@@ -499,8 +449,8 @@ mod tests {
             SetName::Clients(Frontend { addr: addr.parse().unwrap(), protocol: Protocol::Sctp, port: 65_535 })
         });
         let chains = [false, true].into_iter().flat_map(SetName::affinity_chains);
-        let sources = [0, 1, 24, 32, 128].into_iter().map(|bits| SetName::AllowedSources(PrefixLength(bits)));
-        let others = [SetName::Firewalled, SetName::InternalAffinity].into_iter().chain(sources).chain(slots);
+        let sources = clients.map(|clients| SetName::Sources(clients.frontend().unwrap()));
+        let others = [SetName::SourceChecks, SetName::InternalAffinity].into_iter().chain(sources).chain(slots);
         let others = others.chain(Counted::sets());
         for set in SetName::CONSTANT.into_iter().chain(others).chain(affinity).chain(clients).chain(chains) {
             assert_eq!(set.to_string().parse(), Ok(set));
@@ -521,32 +471,13 @@ mod tests {
             "clients-10.96.0.1-TCP-80",
             "clients-10.96.0.1-tcp-080",
             "clients-fd00:96::1-tcp-80",
-            // The name of one set for all sources, in version 0.1.0.
+            "sources-",
+            "sources-10.96.0.1-tcp",
+            // The names of sets for all frontends, in version 0.1.0.
+            "firewalled",
             "allowed-sources",
-            "allowed-sources-",
-            "allowed-sources-024",
-            "allowed-sources-129",
         ] {
             assert_eq!(name.parse::<SetName>(), Err(()), "{name:?}");
         }
-    }
-
-    #[test]
-    fn a_prefix_is_the_masked_address_and_a_whole_address_needs_no_mask() {
-        let addr = |text: &str| text.parse::<IpAddr>().unwrap();
-        for (bits, family, mask) in [
-            (0, Family::Ip, Some("0.0.0.0")),
-            (25, Family::Ip, Some("255.255.255.128")),
-            (32, Family::Ip, None),
-            (33, Family::Ip, None),
-            (32, Family::Ip6, Some("ffff:ffff::")),
-            (127, Family::Ip6, Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe")),
-            (128, Family::Ip6, None),
-        ] {
-            assert_eq!(PrefixLength(bits).mask(family), mask.map(addr), "{bits} bits of {family}");
-        }
-        let network = PrefixLength(25).network_with(addr("192.0.2.200")).map(|network| network.to_string());
-        assert_eq!(network.as_deref(), Some("192.0.2.128/25"));
-        assert_eq!(PrefixLength(33).network_with(addr("192.0.2.1")), None);
     }
 }

@@ -8,15 +8,15 @@ use ipnet::IpNet;
 
 use super::affinity::InstalledAffinity;
 use super::features::{FrontendCounts, found};
-use super::gates::source_sets;
 use super::leftovers::{Left, Leftovers, Round};
 use super::plan::Scope;
 use super::shared::SharedElement;
 use super::slots::Slots;
+use super::sources::{OwnPart, SourceCheck};
 use super::table::is_incompatible;
 use crate::dataplane::{
     AffinityStep, ChainContents, ChainName, Element, Endpoint, EndpointId, EndpointList, Family, Frontend, Key,
-    Options, PrefixLength, ProgramFeatures, SetContents, SetName, TableContents, Tables, Value,
+    Options, ProgramFeatures, SetContents, SetName, TableContents, Tables, Value,
 };
 use crate::state::{TrafficPolicy, bulk_load_order};
 
@@ -52,13 +52,15 @@ pub struct Installed {
     pub slots: Slots,
     /// Its endpoints on this node, for clients that a policy confines to them.
     pub local_slots: Slots,
-    /// The sources that may use it, if it is a member of [`SetName::Firewalled`], in order.
+    /// What it has of its own to check sources, if it is a member of [`SetName::SourceChecks`].
+    pub check: SourceCheck,
+    /// The sources that may use it then, in order.
     pub sources: Arc<[IpNet]>,
     /// What it has of its own for session affinity. Its endpoints are there, and not in the slots above.
     pub affinity: Option<Box<InstalledAffinity>>,
 }
 
-/// A table without its elements, and without the chains and maps of single frontends.
+/// A table without its elements, and without the chains, maps and sets of single frontends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct InstalledTable {
     pub chains: BTreeMap<String, ChainContents>,
@@ -111,9 +113,8 @@ impl Acknowledged {
                     }
                 }
             }
-            for source in &*installed.sources {
-                let set = SetName::AllowedSources(PrefixLength::of_network(source));
-                *counts.entry((frontend.family(), set)).or_default() += 1;
+            if !installed.sources.is_empty() {
+                counts.insert((frontend.family(), SetName::Sources(*frontend)), installed.sources.len());
             }
         }
         for shared in &self.shared {
@@ -199,8 +200,11 @@ impl From<Tables> for Acknowledged {
                 acknowledged.counts[family.index()].add(installed.counted_sets());
                 frontends.push((of_one[0].0, Arc::new(installed)));
             }
-            let left = own.into_iter().map(|(frontend, own)| (frontend, Arc::new(found.take_sorted(Some(own)))));
-            frontends.extend(left);
+            for (frontend, own) in own {
+                let installed = found.take_sorted(Some(own));
+                acknowledged.counts[family.index()].add(installed.counted_sets());
+                frontends.push((frontend, Arc::new(installed)));
+            }
             acknowledged.tables[family.index()] = Some(Arc::new(InstalledTable::from_contents(family, table)));
         }
         frontends.sort_by_key(|(frontend, _)| *frontend);
@@ -220,30 +224,50 @@ enum Part {
     Source(IpNet),
 }
 
-/// The chains and maps of single frontends in a table.
-pub(super) fn own_objects(family: Family, table: &TableContents) -> BTreeMap<Frontend, InstalledAffinity> {
-    let mut own: BTreeMap<Frontend, InstalledAffinity> = BTreeMap::new();
+/// The chains, maps and sets of one frontend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OwnObjects {
+    pub affinity: Option<InstalledAffinity>,
+    pub check: SourceCheck,
+}
+
+/// The chains, maps and sets of single frontends in a table.
+pub(super) fn own_objects(family: Family, table: &TableContents) -> BTreeMap<Frontend, OwnObjects> {
+    let mut own: BTreeMap<Frontend, OwnObjects> = BTreeMap::new();
     for (name, chain) in &table.chains {
-        if let Some((step, frontend)) = own_chain(family, name) {
-            own.entry(frontend).or_default().found_chain(step, frontend, chain);
+        if let Some((frontend, step)) = own_chain(family, name) {
+            let own = own.entry(frontend).or_default();
+            match step {
+                Some(step) => own.affinity.get_or_insert_default().found_chain(step, frontend, chain),
+                None => own.check.found_chain(frontend, chain),
+            }
         }
     }
     for (name, set) in &table.sets {
-        if let Some(frontend) = own_map(family, name) {
-            own.entry(frontend).or_default().found_clients(set);
+        if let Some((frontend, name)) = own_set(family, name) {
+            let own = own.entry(frontend).or_default();
+            match name {
+                SetName::Sources(_) => own.check.found_set(set),
+                _ => own.affinity.get_or_insert_default().found_clients(set),
+            }
         }
     }
     own
 }
 
-/// The step and frontend of a chain that belongs to one frontend of the table.
-pub(super) fn own_chain(family: Family, name: &str) -> Option<(AffinityStep, Frontend)> {
-    ChainName::parse_with_affinity(name).filter(|(_, frontend)| frontend.family() == family)
+/// The frontend of a chain that belongs to one frontend of the table, and the step of session affinity that it does; without a step it checks
+/// sources.
+pub(super) fn own_chain(family: Family, name: &str) -> Option<(Frontend, Option<AffinityStep>)> {
+    let with_affinity = ChainName::parse_with_affinity(name).map(|(step, frontend)| (frontend, Some(step)));
+    let checking = || ChainName::parse_check_sources(name).map(|frontend| (frontend, None));
+    with_affinity.or_else(checking).filter(|(frontend, _)| frontend.family() == family)
 }
 
-/// The frontend of a map that belongs to one frontend of the table.
-pub(super) fn own_map(family: Family, name: &str) -> Option<Frontend> {
-    name.parse::<SetName>().ok()?.frontend().filter(|frontend| frontend.family() == family)
+/// The frontend of a map or set that belongs to one frontend of the table, and its name.
+pub(super) fn own_set(family: Family, name: &str) -> Option<(Frontend, SetName)> {
+    let set: SetName = name.parse().ok()?;
+    let frontend = set.frontend().filter(|frontend| frontend.family() == family)?;
+    Some((frontend, set))
 }
 
 impl Part {
@@ -260,7 +284,7 @@ impl Part {
                 Some((frontend, Self::ById { local: list.is_local(), id, endpoint }))
             }
             (Key::Frontend(frontend), set, None) => Some((frontend, Self::Membership(set, element.comment.clone()))),
-            (Key::Source(frontend, source), _, None) => Some((frontend, Self::Source(source))),
+            (Key::Network(source), SetName::Sources(frontend), None) => Some((frontend, Self::Source(source))),
             _ => None,
         }
     }
@@ -289,8 +313,12 @@ impl Found {
         }
     }
 
-    /// What was found, with the chains and the map of the frontend. Nothing is left.
-    fn take_sorted(&mut self, own: Option<InstalledAffinity>) -> Installed {
+    /// What was found, with the chains, the map and the set of the frontend. Nothing is left.
+    fn take_sorted(&mut self, own: Option<OwnObjects>) -> Installed {
+        let OwnObjects { affinity: own, check } = own.unwrap_or_default();
+        if check.set != Some(OwnPart::Intact) {
+            self.sources.clear();
+        }
         let has_ids = self.ids.iter().any(|ids| !ids.is_empty()) || self.by_id.iter().any(|by_id| !by_id.is_empty());
         let mut affinity = own.or_else(|| has_ids.then(InstalledAffinity::default));
         if let Some(affinity) = &mut affinity {
@@ -309,6 +337,7 @@ impl Found {
             memberships: self.memberships.drain(..).collect(),
             slots: self.slots.drain(..).collect(),
             local_slots: self.local_slots.drain(..).collect(),
+            check,
             sources: if self.sources.is_empty() { Arc::default() } else { self.sources.drain(..).collect() },
             affinity: affinity.map(Box::new),
         }
@@ -318,7 +347,7 @@ impl Found {
 impl InstalledTable {
     fn from_contents(family: Family, table: &TableContents) -> Self {
         let chains = table.chains.iter().filter(|(name, _)| own_chain(family, name).is_none());
-        let sets = table.sets.iter().filter(|(name, _)| own_map(family, name).is_none());
+        let sets = table.sets.iter().filter(|(name, _)| own_set(family, name).is_none());
         Self {
             chains: chains.map(|(name, chain)| (name.clone(), chain.clone())).collect(),
             sets: sets.map(|(name, set)| (name.clone(), *set)).collect(),
@@ -339,14 +368,16 @@ impl Installed {
         self.memberships.iter().map(|(set, _)| *set)
     }
 
-    /// The sets that its elements keep in the program.
+    /// The sets that its elements keep in the program. The chain that checks its sources keeps the one to which it leads.
     pub(super) fn counted_sets(&self) -> impl Iterator<Item = SetName> {
-        self.sets().chain(source_sets(&self.sources))
+        let checks = [SetName::SourceChecks].into_iter().filter(|_| self.check.chain.is_some());
+        let is_counted = |set: &SetName| *set != SetName::SourceChecks || self.check.chain.is_none();
+        self.sets().filter(is_counted).chain(checks)
     }
 
     /// The sets that the program has for as long as an element is in them, if it is one that is left over: of what `core` is without that.
     pub(super) fn extra_sets(&self, core: Option<&Self>) -> impl Iterator<Item = SetName> {
-        let lasts = |set: &SetName| matches!(set, SetName::AffinitySlots(..) | SetName::AllowedSources(_));
+        let lasts = |set: &SetName| matches!(set, SetName::AffinitySlots(..) | SetName::SourceChecks);
         let in_core: Vec<SetName> = core.into_iter().flat_map(Self::counted_sets).filter(lasts).collect();
         self.counted_sets().filter(lasts).filter(move |set| !in_core.contains(set)).collect::<Vec<_>>().into_iter()
     }
@@ -388,7 +419,8 @@ impl Installed {
     /// How many elements the frontend has.
     pub(super) fn size(&self) -> usize {
         let affinity = self.affinity.as_ref().map_or(0, |affinity| affinity.size());
-        self.memberships.len() + self.slots.len() + self.local_slots.len() + self.sources.len() + affinity
+        let sources = self.check.size() + self.sources.len();
+        self.memberships.len() + self.slots.len() + self.local_slots.len() + sources + affinity
     }
 }
 

@@ -193,21 +193,21 @@ pub(super) fn own_operations(before: &Installed, after: &Installed) -> usize {
     if own(before) == own(after) { 0 } else { MAX_OWN_OPERATIONS }
 }
 
-/// The operations on a frontend's own chains and map, in the order of the steps of a batch.
+/// The operations on the chains, maps and sets of single frontends, in the order of the steps of a batch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnOperations {
     /// Rules that go: before everything else, for they refer to sets and chains.
     pub flushes: Vec<Operation>,
     /// Chains that go: after the elements that lead to them.
     pub chains_gone: Vec<Operation>,
-    /// Maps that go: after the rules that refer to them.
+    /// Maps and sets that go: after the rules that refer to them.
     pub maps_gone: Vec<Operation>,
-    /// Maps, chains and rules that come: after the sets and chains that they refer to, before the elements that lead to them.
+    /// Maps, sets, chains and rules that come: after the sets and chains that they refer to, before the elements that lead to them.
     pub additions: Vec<Operation>,
 }
 
 impl OwnOperations {
-    /// Adds what turns one installation into another.
+    /// Adds what turns one installation of session affinity into another.
     pub fn add(&mut self, frontend: Frontend, before: Option<&InstalledAffinity>, after: Option<&InstalledAffinity>) {
         let nothing = InstalledAffinity::default();
         let (before, after) = (before.unwrap_or(&nothing), after.unwrap_or(&nothing));

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::acknowledged::{Acknowledged, Installed, InstalledTable, own_chain, own_map, own_objects};
+use ipnet::IpNet;
+
+use super::acknowledged::{Acknowledged, Installed, InstalledTable, OwnObjects, own_chain, own_objects, own_set};
 use super::affinity::InstalledAffinity;
 use super::plan::Plan;
 use super::shared::SharedElement;
+use super::sources::{OwnPart, SourceCheck};
 use crate::dataplane::{
-    AffinityStep, ChainContents, ChainName, Element, ElementCounts, Family, Frontend, Outline, SetContents, SetName,
-    TABLE, TableContents,
+    AffinityStep, ChainContents, ChainName, Element, ElementCounts, Family, Frontend, Key, Outline, SetContents,
+    SetName, TABLE, TableContents, TableOutline,
 };
 use crate::sorted::differences;
 
@@ -52,7 +55,7 @@ pub struct Differing {
 #[derive(Clone, Debug)]
 struct DifferingFrontend {
     frontend: Frontend,
-    /// Its own chains and map of clients.
+    /// Its own chains, map and set.
     own: Vec<Deviation>,
     /// Its elements differ.
     in_elements: bool,
@@ -63,11 +66,13 @@ impl DifferingFrontend {
         let (nothing, mut own) = (InstalledAffinity::default(), Vec::new());
         let affinity = |it: Option<&'_ Installed>| it.and_then(|it| it.affinity.as_deref()).cloned();
         let [held_own, read_own] = [held, read].map(|it| affinity(it).unwrap_or_else(|| nothing.clone()));
-        compare_own_objects(frontend, &held_own, &read_own, &mut own);
+        compare_affinity(frontend, &held_own, &read_own, &mut own);
+        let [held_check, read_check] = [held, read].map(|it| it.map(|it| it.check).unwrap_or_default());
+        compare_checks(frontend, held_check, read_check, &mut own);
         // The same objects of its own on both sides.
         let alike = |it: Option<&Installed>, lists| {
             let affinity = Some(Box::new(InstalledAffinity { lists, ..nothing.clone() }));
-            Installed { affinity, ..it.cloned().unwrap_or_default() }
+            Installed { affinity, check: SourceCheck::default(), ..it.cloned().unwrap_or_default() }
         };
         let in_elements = alike(held, held_own.lists) != alike(read, read_own.lists);
         Self { frontend, own, in_elements }
@@ -93,38 +98,65 @@ impl Acknowledged {
                 }
             }
             self.compare_listed(family, &seen.contents, &mut found);
-            self.compare_own(family, &seen.contents, counts, &mut found);
+            self.compare_own(family, seen, counts, &mut found);
         }
         found
     }
 
-    /// Compares the chains and maps of single frontends. Walks all frontends only if one of these is missing.
-    fn compare_own(&self, family: Family, seen: &TableContents, counts: &ElementCounts, found: &mut Vec<Deviation>) {
-        let (nothing, seen) = (InstalledAffinity::default(), own_objects(family, seen));
-        let held = |frontend: &Frontend| self.frontends.get(frontend).and_then(|held| held.affinity.as_deref());
-        for (frontend, own) in &seen {
+    /// Compares the chains, maps and sets of single frontends. Walks all frontends only if one of these is missing.
+    fn compare_own(&self, family: Family, seen: &TableOutline, counts: &ElementCounts, found: &mut Vec<Deviation>) {
+        let (nothing, own) = (Installed::default(), own_objects(family, &seen.contents));
+        let held = |frontend: &Frontend| self.frontends.get(frontend).map(|held| &**held);
+        for (frontend, own) in &own {
             compare_own_objects(*frontend, held(frontend).unwrap_or(&nothing), own, found);
         }
+        self.compare_sources(&own, seen, found);
         // Each of these frontends leads to its chain by one element.
         let leading = [false, true].map(|node_port| SetName::AffinityChains(AffinityStep::Recall, node_port));
-        let with_affinity: i64 = leading.into_iter().map(|set| counts.get(family, set)).sum();
-        let known = seen.keys().filter(|frontend| held(frontend).is_some()).count();
-        if i64::try_from(known) == Ok(with_affinity) {
+        let leading: i64 = leading.into_iter().chain([SetName::SourceChecks]).map(|set| counts.get(family, set)).sum();
+        let known = |frontend: &Frontend| {
+            held(frontend).map_or(0, |it| i64::from(it.affinity.is_some()) + i64::from(!it.check.is_empty()))
+        };
+        if own.keys().map(known).sum::<i64>() == leading {
             return;
         }
         for (frontend, installed) in self.frontends.iter().filter(|(frontend, _)| frontend.family() == family) {
-            if let Some(held) = installed.affinity.as_deref().filter(|_| !seen.contains_key(frontend)) {
-                compare_own_objects(*frontend, held, &nothing, found);
+            if !own.contains_key(frontend) {
+                compare_own_objects(*frontend, installed, &OwnObjects::default(), found);
+            }
+        }
+    }
+
+    /// Compares the sources of frontends, as far as they were read.
+    fn compare_sources(&self, own: &BTreeMap<Frontend, OwnObjects>, seen: &TableOutline, found: &mut Vec<Deviation>) {
+        let mut sources: BTreeMap<Frontend, Vec<IpNet>> = BTreeMap::new();
+        for element in &seen.contents.elements {
+            if let (SetName::Sources(frontend), Key::Network(source)) = (element.set, element.key) {
+                sources.entry(frontend).or_default().push(source);
+            }
+        }
+        let is_read = |frontend: &Frontend| !seen.unread.contains(&SetName::Sources(*frontend));
+        let is_there = |own: &OwnObjects| own.check.set == Some(OwnPart::Intact);
+        for (frontend, _) in own.iter().filter(|(frontend, own)| is_there(own) && is_read(frontend)) {
+            let mut read = sources.remove(frontend).unwrap_or_default();
+            read.sort_unstable();
+            let held = self.frontends.get(frontend).map_or(&[][..], |held| &held.sources);
+            let more = i64::try_from(read.len()).unwrap_or(i64::MAX) - i64::try_from(held.len()).unwrap_or(i64::MAX);
+            if more != 0 {
+                found.push(Deviation::Elements(frontend.family(), SetName::Sources(*frontend), more));
+            } else if read != held {
+                found.push(Deviation::Frontends(1, *frontend));
             }
         }
     }
 
     /// Compares the elements of sets that are not counted, all of which are shared ones.
     fn compare_listed(&self, family: Family, seen: &TableContents, found: &mut Vec<Deviation>) {
-        let is_listed = |set: SetName| set.definition().interval && set.definition().key.len() == 1;
+        let is_listed = |set: SetName| set.definition().interval;
         let held = self.shared.iter().filter(|shared| is_listed(shared.set) && shared.key.family() == family);
         let missing = held.filter(|shared| !seen.elements.iter().any(|element| is_same(shared, element)));
-        let unknown = seen.elements.iter().filter(|element| !self.shared.contains(&shared(element)));
+        let listed = seen.elements.iter().filter(|element| element.set.frontend().is_none());
+        let unknown = listed.filter(|element| !self.shared.contains(&shared(element)));
         let all: Vec<SharedElement> = missing.copied().chain(unknown.map(shared)).collect();
         if let Some(first) = all.first() {
             found.push(Deviation::Shared(all.len(), *first));
@@ -228,13 +260,34 @@ fn compare_programs(
     found.extend(unknown.map(|name| Deviation::UnknownChain(family, name.clone())));
     let edited = table.sets.iter().filter(|(name, set)| sets.get(*name) != Some(set));
     found.extend(edited.map(|(name, _)| Deviation::Set(family, name.clone())));
-    let is_own = |name: &String| own_map(family, name).is_some();
+    let is_own = |name: &String| own_set(family, name).is_some();
     let unknown = sets.keys().filter(|name| !table.sets.contains_key(*name) && !is_own(name));
     found.extend(unknown.map(|name| Deviation::UnknownSet(family, name.clone())));
 }
 
+/// Compares the chains, the map and the set of one frontend with those that were seen.
+fn compare_own_objects(frontend: Frontend, held: &Installed, seen: &OwnObjects, found: &mut Vec<Deviation>) {
+    let nothing = InstalledAffinity::default();
+    let held_affinity = held.affinity.as_deref().unwrap_or(&nothing);
+    compare_affinity(frontend, held_affinity, seen.affinity.as_ref().unwrap_or(&nothing), found);
+    compare_checks(frontend, held.check, seen.check, found);
+}
+
+/// Compares the chain and the set that check the sources of one frontend. The sources themselves are elements.
+fn compare_checks(frontend: Frontend, held: SourceCheck, seen: SourceCheck, found: &mut Vec<Deviation>) {
+    let family = frontend.family();
+    if held.chain != seen.chain {
+        let deviation = if held.chain.is_some() { Deviation::Chain } else { Deviation::UnknownChain };
+        found.push(deviation(family, ChainName::check_sources(frontend).to_string()));
+    }
+    if held.set != seen.set {
+        let deviation = if held.set.is_some() { Deviation::Set } else { Deviation::UnknownSet };
+        found.push(deviation(family, SetName::Sources(frontend).to_string()));
+    }
+}
+
 /// Compares the chains and the map of clients of one frontend with those that were seen. What is in the map was written by packets.
-fn compare_own_objects(
+fn compare_affinity(
     frontend: Frontend,
     held: &InstalledAffinity,
     seen: &InstalledAffinity,

@@ -1,9 +1,9 @@
 //! Which parts of the program a table needs: classes, the order in which they are tested, session affinity and source ranges.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::dataplane::{ChainName, EndpointList, PrefixLength, ProgramFeatures, SetName, SizeClass, TableContents};
+use crate::dataplane::{ChainName, EndpointList, ProgramFeatures, SetName, SizeClass, TableContents};
 
 /// How many frontends are in each set whose existence or place in the program follows from that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,14 +109,7 @@ fn in_list(classes: &[(EndpointList, SizeClass)], list: EndpointList) -> Vec<Siz
 
 /// Whether something follows from how many frontends are in the set.
 fn is_counted(set: SetName) -> bool {
-    matches!(
-        set,
-        SetName::Internal(_)
-            | SetName::Slots(..)
-            | SetName::AffinitySlots(..)
-            | SetName::Firewalled
-            | SetName::AllowedSources(_)
-    )
+    matches!(set, SetName::Internal(_) | SetName::Slots(..) | SetName::AffinitySlots(..) | SetName::SourceChecks)
 }
 
 /// The parts that a table has, as far as its sets and the notes in its rules tell.
@@ -135,8 +128,7 @@ pub(super) fn found(table: &TableContents) -> ProgramFeatures {
         }
         kind.put(order, &mut parts);
     }
-    parts.firewall = sets.contains(&SetName::Firewalled);
-    parts.sources = sets.iter().filter_map(SetName::prefix_length).collect();
+    parts.source_checks = sets.contains(&SetName::SourceChecks);
     parts
 }
 
@@ -148,9 +140,8 @@ pub(super) fn found(table: &TableContents) -> ProgramFeatures {
 pub(super) fn needed(held: &ProgramFeatures, now: &FrontendCounts, upcoming: &FrontendCounts) -> ProgramFeatures {
     let used = || now.0.keys().chain(upcoming.0.keys());
     let count_of_set = |set| now.count(set) + upcoming.count(set);
-    let sources: BTreeSet<PrefixLength> = used().filter_map(SetName::prefix_length).collect();
-    let firewall = count_of_set(SetName::Firewalled) > 0 || !sources.is_empty();
-    let mut features = ProgramFeatures { firewall, sources, ..ProgramFeatures::default() };
+    let source_checks = count_of_set(SetName::SourceChecks) > 0;
+    let mut features = ProgramFeatures { source_checks, ..ProgramFeatures::default() };
     // Session affinity goes with its last element.
     let has_affinity = used().any(|set| matches!(set, SetName::AffinitySlots(..)));
     let with_affinity = ClassKind::WITH_AFFINITY.into_iter().filter(|_| has_affinity);

@@ -6,6 +6,7 @@ use super::acknowledged::{Installed, list_of};
 use super::affinity;
 use super::gates::{classes, gates};
 use super::slots::{Slots, fill};
+use super::sources::SourceCheck;
 use crate::dataplane::{Element, Endpoint, Frontend, Key, Options};
 use crate::sorted::{Side, differences};
 use crate::state::{FrontendSpec, TrafficPolicy};
@@ -29,7 +30,8 @@ pub(super) fn target(
             .map(|policy| place(installed.map(|installed| installed.slots(policy)), spec.endpoints(policy))),
     };
     let sources = spec.sources.clone().unwrap_or_default();
-    Installed { memberships: memberships.into(), slots, local_slots, sources, affinity }
+    let check = SourceCheck::target(spec);
+    Installed { memberships: memberships.into(), slots, local_slots, check, sources, affinity }
 }
 
 /// Gives every wanted endpoint a slot, with the least operations: see [`fill`].
@@ -60,7 +62,10 @@ pub(super) fn changes(
     }
     let [old, new] = both.map(|installed| installed.and_then(|installed| installed.affinity.as_deref()));
     affinity::changed_elements(frontend, old, new, &mut each);
-    let [old, new] = both.map(|installed| installed.into_iter().flat_map(|installed| &*installed.sources));
+    // A set that goes takes its elements along.
+    let keeps_set = after.is_some_and(|after| after.check.set.is_some());
+    let before = before.filter(|_| keeps_set);
+    let [old, new] = [before, after].map(|installed| installed.into_iter().flat_map(|installed| &*installed.sources));
     differences(old, new, |side, source| each(side, Element::source(frontend, *source)));
 }
 

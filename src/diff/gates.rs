@@ -1,12 +1,8 @@
 //! The sets that a frontend is a member of: where the state's words become names of sets.
 
-use std::collections::BTreeSet;
-
-use ipnet::IpNet;
-
 use super::acknowledged::list_of;
 use super::affinity::kept_seconds;
-use crate::dataplane::{Frontend, PrefixLength, SetName, SizeClass};
+use crate::dataplane::{Frontend, SetName, SizeClass};
 use crate::state::{Exposure, FrontendSpec, Outcome, TrafficPolicy};
 
 /// The sets through which packets reach a frontend: by what happens to connections, whether clients keep their endpoint, and whether
@@ -29,8 +25,8 @@ pub(super) fn gates(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<It
         (Outcome::Reject, _) => (Some(by_kind(SetName::RejectServices, SetName::RejectNodeports)), None),
         (Outcome::Drop, _) => (Some(drop), None),
     };
-    let firewalled = spec.sources.is_some().then_some(SetName::Firewalled);
-    [gate, fallback, firewalled].into_iter().flatten()
+    let checked = spec.sources.is_some().then_some(SetName::SourceChecks);
+    [gate, fallback, checked].into_iter().flatten()
 }
 
 /// The sets behind the gates: they tell the classes of a frontend's lists, and lead a frontend with session affinity to its own chains. The
@@ -48,14 +44,7 @@ pub(super) fn classes(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<
     classes.chain(own_chains)
 }
 
-/// The sets that hold sources, each once.
-pub(super) fn source_sets(sources: &[IpNet]) -> impl Iterator<Item = SetName> {
-    let lengths: BTreeSet<PrefixLength> = sources.iter().map(PrefixLength::of_network).collect();
-    lengths.into_iter().map(SetName::AllowedSources)
-}
-
 /// The sets that a frontend keeps in the program.
 pub(crate) fn program_sets(frontend: Frontend, spec: &FrontendSpec) -> impl Iterator<Item = SetName> {
-    let sources = source_sets(spec.sources.as_deref().unwrap_or_default());
-    gates(frontend, spec).chain(classes(frontend, spec)).chain(sources)
+    gates(frontend, spec).chain(classes(frontend, spec))
 }

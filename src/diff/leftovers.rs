@@ -11,7 +11,8 @@ use super::affinity::{EndpointsById, InstalledAffinity};
 use super::lookups::{LookupOrder, drawn_slots};
 use super::shared::SharedElement;
 use super::slots::Slots;
-use crate::dataplane::{Endpoint, EndpointId, Frontend, Key, PrefixLength, SetName, SizeClass};
+use super::sources::SourceCheck;
+use crate::dataplane::{Endpoint, EndpointId, Frontend, Key, SetName, SizeClass};
 use crate::state::{FrontendSpec, TrafficPolicy};
 
 /// The number of a plan. A later plan has a larger number.
@@ -108,15 +109,13 @@ impl Leftovers {
             let wanted = |(slot, _): &(u32, Endpoint)| !self.has(map, Key::Slot(frontend, *slot));
             installed.slots(policy).iter().filter(wanted).collect::<Slots>()
         });
-        let allowed = |source: &&ipnet::IpNet| {
-            let set = SetName::AllowedSources(PrefixLength::of_network(source));
-            !self.has(set, Key::Source(frontend, **source))
-        };
+        let has_check = !self.has(SetName::Sources(frontend), Key::Frontend(frontend));
         let stripped = Installed {
             memberships: installed.memberships.iter().filter(member).cloned().collect(),
             slots,
             local_slots,
-            sources: installed.sources.iter().filter(allowed).copied().collect(),
+            check: if has_check { installed.check } else { SourceCheck::default() },
+            sources: if has_check { Arc::clone(&installed.sources) } else { Arc::default() },
             affinity: installed.affinity.as_ref().and_then(|affinity| self.strip_affinity(frontend, affinity)),
         };
         (stripped.size() > 0).then_some(stripped)
@@ -161,8 +160,8 @@ impl TransitionDraft<'_> {
 /// - A gate goes as [`LookupOrder::goes_at_once`] says.
 /// - The slots that packets may draw from stay filled. Where new packets may draw from them too, an endpoint that leaves is replaced by one
 ///   that stays.
-/// - The sources of a frontend that all may use now stay: a packet may just have learned that only some may. A range stays, too, if a new
-///   one covers it: shorter prefixes are tested first, and a packet may have missed the new one.
+/// - The sources of a frontend that all may use now stay, with the chain that checks them: a packet may just have learned that only some may.
+///   While a frontend stays limited, a packet sees all of its ranges in one look-up, as they were or as they are.
 pub(super) fn transition(
     frontend: Frontend,
     before: &Installed,
@@ -195,16 +194,10 @@ pub(super) fn transition(
     let drawn = TrafficPolicy::ALL.map(|policy| draft.drawn(frontend, policy, before, wanted));
     let mut slots = TrafficPolicy::ALL
         .map(|policy| draft.slots(frontend, policy, (before, wanted), spec, drawn[policy as usize].0));
-    let is_firewalled = wanted_sets.clone().any(|set| *set == SetName::Firewalled);
-    let mut sources = Vec::new();
     let prolongs = draft.prolongs;
-    let removed = before.sources.iter().filter(|source| wanted.sources.binary_search(source).is_err());
-    for source in removed.filter(|source| !is_firewalled || is_newly_covered(source, before, wanted)) {
-        let set = SetName::AllowedSources(PrefixLength::of_network(source));
-        if draft.keeps(set, Key::Source(frontend, *source), prolongs) {
-            sources.push(*source);
-        }
-    }
+    let keeps_check = wanted.check.is_empty()
+        && !before.check.is_empty()
+        && draft.keeps(SetName::Sources(frontend), Key::Frontend(frontend), prolongs);
     let keeps_chains = memberships.iter().any(|(set, _)| matches!(set, SetName::AffinityChains(..)));
     let affinity = draft.affinity(frontend, (before, wanted), spec, drawn.map(|(slots, _)| slots), keeps_chains);
     let (mut elements, lost_ids) = (draft.kept, draft.lost_ids);
@@ -229,21 +222,11 @@ pub(super) fn transition(
             *list = list.iter().chain(kept.drain(..)).collect();
         }
     }
-    if !sources.is_empty() {
-        sources.extend(installed.sources.iter().copied());
-        sources.sort_unstable();
-        installed.sources = sources.into();
+    if keeps_check {
+        (installed.check, installed.sources) = (before.check, Arc::clone(&before.sources));
     }
     let installed = (installed.size() > 0).then(|| Arc::new(installed));
     Transition { installed, leftovers: Some(leftovers), has_new }
-}
-
-/// Whether a range that goes is within one that comes.
-fn is_newly_covered(source: &ipnet::IpNet, before: &Installed, wanted: &Installed) -> bool {
-    let around = std::iter::successors(source.supernet(), ipnet::IpNet::supernet);
-    around
-        .into_iter()
-        .any(|range| wanted.sources.binary_search(&range).is_ok() && before.sources.binary_search(&range).is_err())
 }
 
 impl TransitionDraft<'_> {

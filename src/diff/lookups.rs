@@ -196,7 +196,7 @@ mod tests {
             }
             assert!(goes(*old, &[], true), "a frontend that goes is gone at once");
         }
-        assert!(goes(SetName::Firewalled, &[External], true));
+        assert!(goes(SetName::SourceChecks, &[External], true));
     }
 
     #[test]

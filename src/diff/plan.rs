@@ -9,6 +9,7 @@ use super::features::FrontendCounts;
 use super::frontend::{changes, target};
 use super::leftovers::{Deletion, Left};
 use super::shared::SharedElement;
+use super::sources::MAX_CHECK_OPERATIONS;
 use super::table::{keeps_lookups, program_change};
 use crate::dataplane::{Family, Frontend, LocalPods, Operation, Options, SetName};
 use crate::state::{Desired, FrontendSpec, Node, SharedDemand};
@@ -198,6 +199,7 @@ impl Acknowledged {
                     if target != *installed {
                         changes(frontend, Some(installed), Some(&target), |_, _| operations += 1);
                         operations += affinity::own_operations(installed, &target);
+                        operations += if installed.check == target.check { 0 } else { MAX_CHECK_OPERATIONS };
                     }
                     operations
                 }
@@ -222,7 +224,8 @@ impl Acknowledged {
 fn size(spec: &FrontendSpec) -> usize {
     const MAX_MEMBERSHIPS: usize = 8;
     let affinity = if spec.affinity.is_some() { affinity::MAX_OWN_OPERATIONS + spec.endpoint_count() } else { 0 };
-    MAX_MEMBERSHIPS + spec.endpoint_count() + affinity + spec.sources.as_ref().map_or(0, |sources| sources.len())
+    let sources = spec.sources.as_ref().map_or(0, |sources| MAX_CHECK_OPERATIONS + sources.len());
+    MAX_MEMBERSHIPS + spec.endpoint_count() + affinity + sources
 }
 
 /// Whether a shared element is asked for, or has to stay until more is known.

@@ -70,8 +70,7 @@ pub(super) fn keeps_lookups(operations: &[Operation]) -> bool {
                 | SetName::AffinitySlots(..)
                 | SetName::EndpointIds(_)
                 | SetName::EndpointsById(_)
-                | SetName::Firewalled
-                | SetName::AllowedSources(_),
+                | SetName::SourceChecks,
             ),
         ) => true,
         (Verb::Add, Object::Set(_)) => is_new,

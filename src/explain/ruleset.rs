@@ -50,6 +50,9 @@ impl Ruleset {
     ) -> Self {
         let mut ruleset = Self::default();
         let own = contents.chains.iter().filter_map(|(name, found)| {
+            if let Some(frontend) = ChainName::parse_check_sources(name) {
+                return Some(Chain::check_sources(frontend));
+            }
             let (step, frontend) = ChainName::parse_with_affinity(name)?;
             Some(Chain::with_affinity(step, frontend, found.affinity_seconds?))
         });

@@ -1,6 +1,6 @@
 //! The verdict on a packet: what becomes of it, and the reason.
 
-use crate::dataplane::{PacketOutcome, PacketStep, SetName};
+use crate::dataplane::{ChainName, PacketOutcome, PacketStep, SetName};
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +115,9 @@ pub(super) fn reason(verdict: Verdict, path: &[PacketStep], has_claim: bool) -> 
         Verdict::Delivered => VerdictReason::Balanced,
         Verdict::Untouched if has_claim => VerdictReason::NotProgrammed,
         Verdict::Untouched => VerdictReason::NoService,
-        _ if path.last().is_some_and(|step| step.chain == "check-ranges") => VerdictReason::SourceNotAllowed,
+        _ if path.last().is_some_and(|step| step.chain == ChainName::DROP_OTHER_SOURCES) => {
+            VerdictReason::SourceNotAllowed
+        }
         _ if found(&[SetName::DropServices, SetName::DropNodeports]) => VerdictReason::NoLocalEndpoint,
         _ if found(&[SetName::RejectServices, SetName::RejectNodeports]) => VerdictReason::NoEndpoint,
         _ if found(&[SetName::ClusterIps]) => VerdictReason::UnknownPort,

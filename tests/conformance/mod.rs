@@ -19,8 +19,8 @@ pub use nft_program::nft;
 use nix::sched::{CloneFlags, unshare};
 use pointsman::apply::{Backend, Error, MemoryKernel, Refusal};
 use pointsman::dataplane::{
-    AffinityStep, Chain, Element, Endpoint, EndpointList, Family, Frontend, Key, Object, Operation, Options,
-    PrefixLength, Program, ProgramFeatures, Protocol, SetName, SizeClass, Tables,
+    AffinityStep, Chain, Element, Endpoint, EndpointList, Family, Frontend, Key, Object, Operation, Options, Program,
+    ProgramFeatures, Protocol, SetName, SizeClass, Tables,
 };
 use pointsman::diff::{Acknowledged, diff};
 use proptest::prelude::*;
@@ -105,7 +105,7 @@ pub async fn takes_random_histories(mut backend: impl Backend) {
     println!("{batches} batches accepted");
 }
 
-/// Sources: one is within another.
+/// Sources: one is within another, so not both can be in a set.
 const SOURCES: &[&str] = &["10.96.0.0/16", "10.97.0.0/16", "10.97.8.0/21", "10.98.0.1/32"];
 
 /// A program with every kind of part.
@@ -115,17 +115,17 @@ fn program() -> Program {
         classes: classes.iter().map(|class| (EndpointList::Any, *class)).collect(),
         affinity: classes.iter().map(|class| (EndpointList::Any, *class)).collect(),
         internal: classes,
-        firewall: true,
-        sources: SOURCES.iter().map(|text| PrefixLength::of_network(&text.parse().expect("a network"))).collect(),
+        source_checks: true,
     };
     let mut program = Program::new(Family::Ip, &scope().options, &parts);
-    // A frontend with session affinity has these of its own.
-    program.sets.push(SetName::Clients(with_affinity()));
+    // A frontend with session affinity and source ranges has these of its own.
+    program.sets.extend([SetName::Clients(with_affinity()), SetName::Sources(with_affinity())]);
+    program.chains.push(Chain::check_sources(with_affinity()));
     program.chains.extend(AffinityStep::ALL.map(|step| Chain::with_affinity(step, with_affinity(), 10)));
     program
 }
 
-/// A frontend with session affinity.
+/// A frontend with session affinity and source ranges.
 fn with_affinity() -> Frontend {
     Frontend { addr: [10, 96, 0, 1].into(), protocol: Protocol::Tcp, port: 80 }
 }
@@ -188,14 +188,15 @@ fn element() -> impl Strategy<Value = Element> {
     let sources = proptest::sample::select(SOURCES);
     let gate = prop_oneof![Just(SetName::External), Just(SetName::RejectServices)];
     let comment = prop_oneof![Just(None), Just(Some("default/web:http".into()))];
+    let leading = [SetName::AffinityChains(AffinityStep::Recall, false), SetName::SourceChecks];
     let leads_to_own_chain =
-        Element::member(SetName::AffinityChains(AffinityStep::Recall, false), Key::Frontend(with_affinity()));
+        proptest::sample::select(leading.to_vec()).prop_map(|set| Element::member(set, Key::Frontend(with_affinity())));
     prop_oneof![
-        Just(leads_to_own_chain),
+        leads_to_own_chain,
         (gate, frontend.clone(), comment)
             .prop_map(|(set, f, comment)| Element { comment, ..Element::member(set, Key::Frontend(f)) }),
         (frontend.clone(), 0u32..2, endpoint).prop_map(|(f, slot, to)| Element::slot(EndpointList::Any, f, slot, to)),
-        (frontend, sources).prop_map(|(f, n)| Element::source(f, n.parse().expect("a network"))),
+        sources.prop_map(|n| Element::source(with_affinity(), n.parse().expect("a network"))),
         networks.prop_map(|n| Element::member(SetName::ServiceCidrs, Key::Network(n.parse().expect("a network")))),
     ]
 }

@@ -313,7 +313,7 @@ fn tables_with_every_kind_of_set_are_as_expected_after_commits_of_others() {
     assert_eq!(count(&proxy, FOUND), 0, "{}", proxy.log());
     let listing = world.node.nft(&["list", "table", "ip", "pointsman"]);
     for set in [
-        "set allowed-sources-24 ",
+        "map source-checks ",
         "map recall-clients ",
         "map nodeport-remember-clients ",
         "affinity-slots-16 ",

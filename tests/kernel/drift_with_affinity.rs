@@ -83,7 +83,7 @@ fn listed(world: &World, object: &[&str], text: &str) -> String {
         .to_owned()
 }
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 10] = [
     (
         "a chain of a frontend deleted",
         |world| {
@@ -131,9 +131,37 @@ const KINDS: [Kind; 6] = [
     (
         "a source deleted",
         |world| {
-            nft(world, "delete element ip pointsman allowed-sources-25 { 203.0.113.20 . tcp . 80 . 192.0.2.0 }");
+            nft(world, "delete element ip pointsman sources-203.0.113.20-tcp-80 { 192.0.2.0/25 }");
         },
-        "set allowed-sources-25 of ip lacks 1 element(s)",
+        "set sources-203.0.113.20-tcp-80 of ip lacks 1 element(s)",
+    ),
+    (
+        "a source replaced",
+        |world| {
+            nft(
+                world,
+                "delete element ip pointsman sources-203.0.113.20-tcp-80 { 192.0.2.0/25 }
+                add element ip pointsman sources-203.0.113.20-tcp-80 { 192.0.2.0/26 }",
+            );
+        },
+        "the elements of 203.0.113.20:80/tcp differ",
+    ),
+    (
+        "the rules that check the sources of a frontend deleted",
+        |world| {
+            nft(world, "flush chain ip pointsman check-sources-203.0.113.20-tcp-80");
+        },
+        "chain check-sources-203.0.113.20-tcp-80 of ip was edited or is missing",
+    ),
+    (
+        "the rule that drops other sources deleted",
+        |world| nft(world, "flush chain ip pointsman drop-other-sources"),
+        "chain drop-other-sources of ip was edited or is missing",
+    ),
+    (
+        "a frontend led past its check of sources",
+        |world| nft(world, "delete element ip pointsman source-checks { 203.0.113.20 . tcp . 80 }"),
+        "set source-checks of ip lacks 1 element(s)",
     ),
 ];
 

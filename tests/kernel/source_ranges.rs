@@ -43,10 +43,31 @@ fn ask(world: &World) -> Result<u16, Failure> {
     request.send().map(|answer| pod_number(answer.server.ip()))
 }
 
-/// Version 0.1.0 kept the ranges of all frontends in one set of intervals. A start brings its table up to date in one batch, which the
-/// kernel makes valid at once: no packet meets rules without ranges.
+/// Turns the table into one of version 0.1.0, which kept the ranges of all frontends in one set of intervals.
+const ONE_SET: &str = "
+    add set ip pointsman allowed-sources { typeof ip daddr . meta l4proto . th dport . ip saddr; flags interval; }
+    add element ip pointsman allowed-sources { 203.0.113.10 . tcp . 80 . 192.0.2.2/31, 203.0.113.10 . tcp . 80 . 198.51.100.0/24 }
+    add rule ip pointsman check-sources ip daddr . meta l4proto . th dport @firewalled \
+        ip daddr . meta l4proto . th dport . ip saddr != @allowed-sources drop comment \"program 1111111111111111\"";
+
+/// Or into one of a development version, which had a set for each length of prefixes.
+const ONE_SET_FOR_EACH_LENGTH: &str = "
+    add set ip pointsman allowed-sources-24 { typeof ip daddr . meta l4proto . th dport . ip saddr; }
+    add set ip pointsman allowed-sources-31 { typeof ip daddr . meta l4proto . th dport . ip saddr; }
+    add element ip pointsman allowed-sources-31 { 203.0.113.10 . tcp . 80 . 192.0.2.2 }
+    add element ip pointsman allowed-sources-24 { 203.0.113.10 . tcp . 80 . 198.51.100.0 }
+    add chain ip pointsman check-ranges
+    add rule ip pointsman check-ranges ip daddr . meta l4proto . th dport . ip saddr & 255.255.255.0 @allowed-sources-24 return \
+        comment \"program 2222222222222222\"
+    add rule ip pointsman check-ranges ip daddr . meta l4proto . th dport . ip saddr & 255.255.255.254 @allowed-sources-31 return
+    add rule ip pointsman check-ranges drop
+    add rule ip pointsman check-sources ip daddr . meta l4proto . th dport @firewalled goto check-ranges \
+        comment \"program 1111111111111111\"";
+
+/// A start brings a table of an earlier version up to date in one batch, which the kernel makes valid at once: no packet meets rules without
+/// ranges.
 #[test]
-fn a_table_with_one_set_of_all_ranges_is_brought_up_to_date() {
+fn a_table_with_sets_of_all_ranges_is_brought_up_to_date() {
     let Some(world) = World::with_web(&[11]) else { return };
     let mut service = behind_load_balancer(1, 0);
     set_endpoints(&world, 1);
@@ -54,33 +75,40 @@ fn a_table_with_one_set_of_all_ranges_is_brought_up_to_date() {
         service["spec"]["loadBalancerSourceRanges"] = ranges;
         world.manifests.apply(service.clone());
     };
-    with_ranges(&mut service, json!(["192.0.2.2/31", "198.51.100.0/24"]));
-    world.sync();
-    assert_eq!(ask(&world), Ok(11));
-    let old = "
-        flush chain ip pointsman check-sources
-        flush chain ip pointsman check-ranges
-        delete chain ip pointsman check-ranges
-        delete set ip pointsman allowed-sources-24
-        delete set ip pointsman allowed-sources-31
-        add set ip pointsman allowed-sources { typeof ip daddr . meta l4proto . th dport . ip saddr; flags interval; }
-        add element ip pointsman allowed-sources { 203.0.113.10 . tcp . 80 . 192.0.2.2/31, 203.0.113.10 . tcp . 80 . 198.51.100.0/24 }
-        add rule ip pointsman check-sources ip daddr . meta l4proto . th dport @firewalled \
-            ip daddr . meta l4proto . th dport . ip saddr != @allowed-sources drop comment \"program 1111111111111111\"";
-    let loaded = world.node.nft_with_input(&["-f", "-"], old);
-    assert_eq!(loaded.code, Some(0), "{}", loaded.stderr);
-    assert_eq!(ask(&world), Ok(11), "the old table works");
-    let proxy = world.start();
-    world.settle();
-    let listing = world.node.nft(&["list", "table", "ip", "pointsman"]);
-    assert!(!listing.contains("set allowed-sources {") && listing.contains("set allowed-sources-31 {"), "{listing}");
-    assert_eq!(ask(&world), Ok(11));
-    with_ranges(&mut service, json!(["198.51.100.0/24"]));
-    world.settle();
-    assert_eq!(ask(&world), Err(Failure::TimedOut), "{}", proxy.log());
-    with_ranges(&mut service, json!(["0.0.0.0/1", "198.51.100.0/24", "192.0.0.0/2"]));
-    world.settle();
-    assert_eq!(ask(&world), Ok(11), "{}", proxy.log());
+    for shape in [ONE_SET, ONE_SET_FOR_EACH_LENGTH] {
+        with_ranges(&mut service, json!(["192.0.2.2/31", "198.51.100.0/24"]));
+        world.sync();
+        assert_eq!(ask(&world), Ok(11));
+        let old = format!(
+            "flush chain ip pointsman check-sources
+            delete map ip pointsman source-checks
+            delete chain ip pointsman check-sources-203.0.113.10-tcp-80
+            delete set ip pointsman sources-203.0.113.10-tcp-80
+            delete chain ip pointsman drop-other-sources
+            add set ip pointsman firewalled {{ typeof ip daddr . meta l4proto . th dport; }}
+            add element ip pointsman firewalled {{ 203.0.113.10 . tcp . 80 comment \"default/lb:p0\" }}{shape}"
+        );
+        let loaded = world.node.nft_with_input(&["-f", "-"], &old);
+        assert_eq!(loaded.code, Some(0), "{}", loaded.stderr);
+        assert_eq!(ask(&world), Ok(11), "the old table works");
+        let proxy = world.start();
+        world.settle();
+        let listing = world.node.nft(&["list", "table", "ip", "pointsman"]);
+        assert!(!listing.contains("allowed-sources") && !listing.contains("firewalled"), "{listing}");
+        assert!(listing.contains("set sources-203.0.113.10-tcp-80 {"), "{listing}");
+        assert_eq!(ask(&world), Ok(11));
+        with_ranges(&mut service, json!(["198.51.100.0/24"]));
+        world.settle();
+        assert_eq!(ask(&world), Err(Failure::TimedOut), "{}", proxy.log());
+        with_ranges(&mut service, json!(["0.0.0.0/1", "198.51.100.0/24", "192.0.0.0/2"]));
+        world.settle();
+        assert_eq!(ask(&world), Ok(11), "{}", proxy.log());
+        with_ranges(&mut service, json!([]));
+        world.settle();
+        let listing = world.node.nft(&["list", "table", "ip", "pointsman"]);
+        assert!(!listing.contains("sources"), "nothing is left of ranges: {listing}");
+        assert_eq!(ask(&world), Ok(11), "{}", proxy.log());
+    }
 }
 
 /// Two thousand ranges on fifty ports are a hundred thousand elements. They take a time in the order of their number, and a change of

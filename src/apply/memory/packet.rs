@@ -44,6 +44,8 @@ impl PacketTable for MemoryTable {
     }
 
     fn find(&self, set: SetName, key: &Key) -> Option<(Key, Option<Value>)> {
+        #[cfg(test)]
+        lookups::note();
         let held = self.sets.get(&set)?;
         let (key, data) = match key {
             Key::Network(one) => {
@@ -59,12 +61,33 @@ impl PacketTable for MemoryTable {
     }
 }
 
+/// Counts look-ups of sets and maps.
+#[cfg(test)]
+mod lookups {
+    use std::cell::Cell;
+
+    thread_local! {
+        static MADE: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn note() {
+        MADE.set(MADE.get() + 1);
+    }
+
+    /// Runs `work` and returns the number of look-ups that it took in this thread.
+    pub(super) fn count<T>(work: impl FnOnce() -> T) -> (T, usize) {
+        let before = MADE.get();
+        let done = work();
+        (done, MADE.get() - before)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dataplane::{Element, Endpoint, EndpointId, Operation, Protocol};
     use crate::fixtures::{World, ip, service, service_cidr, slice};
-    use crate::state::Event;
+    use crate::state::{Decoded, Event, Service};
 
     /// The outcomes of a connection, on a host with the address 192.0.2.1.
     fn outcomes(world: &World, from: &str, to: &str, dport: u16, protocol: Protocol) -> Vec<String> {
@@ -129,6 +152,36 @@ mod tests {
         assert_eq!(outcomes(&world, client, "10.96.0.3", 80, Protocol::Tcp), ["Dropped"]);
         assert_eq!(outcomes(&world, client, "203.0.113.1", 80, Protocol::Tcp), ["203.0.113.1:80"]);
         assert_eq!(outcomes(&world, client, "192.0.2.1", 80, Protocol::Tcp), ["192.0.2.1:80"]);
+    }
+
+    /// A Service with a load-balancer IP that only these sources may use.
+    fn limited(name: &str, [cluster_ip, addr]: [&str; 2], ranges: impl IntoIterator<Item = String>) -> Event {
+        let Decoded::Object(described) = service(name).ips(&[cluster_ip]).decoded() else { panic!("a Service") };
+        Event::ServiceApplied(Decoded::Object(std::sync::Arc::new(Service {
+            load_balancer_ips: vec![ip(addr)].into(),
+            source_ranges: ranges.into_iter().map(|range| range.parse().unwrap()).collect(),
+            ..(*described).clone()
+        })))
+    }
+
+    #[test]
+    fn a_packet_to_a_frontend_with_a_range_looks_up_as_much_whatever_ranges_others_have() {
+        let mut world = web();
+        world.apply(limited("shop/victim", ["10.96.0.5", "203.0.113.1"], ["192.0.2.0/24".to_owned()]));
+        world.apply(slice("shop/victim-1").endpoints("10.1.0.7 L r"));
+        world.sync();
+        let looked_up =
+            |world: &World, from: &str, to: &str| lookups::count(|| outcomes(world, from, to, 80, Protocol::Tcp));
+        let routes = [("192.0.2.2", "203.0.113.1"), ("198.51.100.9", "203.0.113.1"), ("192.0.2.2", "10.96.0.1")];
+        let before = routes.map(|(from, to)| looked_up(&world, from, to));
+        assert_eq!(before[0].0, ["10.1.0.7:8080 translated masqueraded"]);
+        assert_eq!(before[1].0, ["Dropped"]);
+        assert_eq!(before[1].1, 2, "the frontend, and the source among its ranges");
+        let one_of_each_length =
+            (1..=32).map(|bits| format!("{}/{bits}", std::net::Ipv4Addr::from_bits(1 << (32 - bits))));
+        world.apply(limited("shop/attacker", ["10.96.0.6", "203.0.113.2"], one_of_each_length));
+        world.sync();
+        assert_eq!(routes.map(|(from, to)| looked_up(&world, from, to)), before);
     }
 
     #[test]

@@ -284,13 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_is_no_prefix_of_its_sets_length_is_malformed() {
-        let frontend = Frontend { addr: [192, 0, 2, 1].into(), protocol: Protocol::Tcp, port: 80 };
-        let element = Element::source(frontend, "10.0.0.128/25".parse().unwrap());
-        assert_eq!(round_trip(SetName::AllowedSources("24".parse().unwrap()), &[element]), None);
-    }
-
-    #[test]
     fn ranges_that_are_no_networks_and_foreign_protocols_are_malformed() {
         let addr = |text: &str| text.parse::<IpAddr>().unwrap();
         assert_eq!(network(addr("10.0.0.0"), addr("10.0.0.2")), None);

@@ -64,7 +64,8 @@ pub(super) fn count_clients(
 ) -> Result<BTreeMap<Frontend, u32>> {
     let mut counts = BTreeMap::new();
     let answer = TableReader::new(socket, family, name).dump(NFT_MSG_GETSET, None, |set| {
-        let frontend = set.name(NFTA_SET_NAME).and_then(|name| name.parse::<SetName>().ok()?.frontend());
+        let name = set.name(NFTA_SET_NAME).and_then(|name| name.parse::<SetName>().ok());
+        let frontend = name.filter(|name| name.is_dynamic()).and_then(|name| name.frontend());
         counts.extend(frontend.zip(set.u32(NFTA_SET_COUNT)));
     });
     match answer {

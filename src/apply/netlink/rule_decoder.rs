@@ -4,7 +4,7 @@
 //! none that is known.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -366,7 +366,7 @@ fn condition(family: Family, steps: &[Step<'_>]) -> Option<(Condition, usize)> {
 
 /// The condition on a set or map that these expressions begin with, and how many of them it takes.
 fn keyed_condition(family: Family, steps: &[Step<'_>]) -> Option<(Condition, usize)> {
-    let loads = steps.iter().take_while(|step| matches!(step, Step::Load { .. } | Step::Bitwise { .. })).count();
+    let loads = steps.iter().take_while(|step| matches!(step, Step::Load { .. })).count();
     let (loaded, rest) = steps.split_at(loads);
     match rest {
         [Step::Lookup { set, is_inverted }, ..] => {
@@ -407,7 +407,6 @@ fn is_element(family: Family, loads: &[Step<'_>], map: SetName, data: u32) -> bo
 
 /// The expressions that load a key into the registers from so many words after the first on, and the number of the next free word.
 fn loads_of(family: Family, key: &Expr, mut words: u32) -> (Vec<Step<'static>>, u32) {
-    static NO_FLIP: [u8; 16] = [0; 16];
     let mut steps = Vec::new();
     for field in key.fields {
         let length = u32::try_from(type_of(family, *field).length).unwrap_or(u32::MAX);
@@ -423,14 +422,6 @@ fn loads_of(family: Family, key: &Expr, mut words: u32) -> (Vec<Step<'static>>, 
             Field::Slot => Source::Random(key.class.map_or(2, SizeClass::slots)),
         };
         steps.push(Step::Load { source, words });
-        if let Some(mask) = key.mask(*field, family) {
-            let mask = match mask {
-                IpAddr::V4(mask) => mask.octets().to_vec(),
-                IpAddr::V6(mask) => mask.octets().to_vec(),
-            };
-            let flip = NO_FLIP.get(..mask.len()).unwrap_or(&[]);
-            steps.push(Step::Bitwise { mask: mask.into(), flip, words });
-        }
         words += length.div_ceil(4);
     }
     (steps, words)

@@ -3,8 +3,6 @@
 //! A key is loaded into neighbouring registers from the first one on, where a lookup expects its fields. The data that a map
 //! yields takes the same place.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
 use super::abi::*;
@@ -130,13 +128,6 @@ impl ExpressionWriter<'_> {
         for field in key.fields {
             let length = type_of(self.family, *field).length;
             self.load(*field, key, register(words), length);
-            if let Some(mask) = key.mask(*field, self.family) {
-                let mask = match mask {
-                    IpAddr::V4(mask) => mask.octets().to_vec(),
-                    IpAddr::V6(mask) => mask.octets().to_vec(),
-                };
-                self.bitwise(register(words), &mask, &vec![0; mask.len()]);
-            }
             words += length.div_ceil(4);
         }
         words

@@ -4,8 +4,8 @@ use super::{Netlink, read_tables, rule_decoder};
 use crate::apply::{Error, Refusal, SCRATCH_TABLE};
 use crate::dataplane::{
     Action, AffinityStep, Chain, ChainContents, Element, Endpoint, EndpointList, Expr, Family, Frontend, Key,
-    LocalPods, Object, Operation, Options, PrefixLength, Program, ProgramFeatures, Protocol, Rule, SetContents,
-    SetName, SizeClass, TableContents,
+    LocalPods, Object, Operation, Options, Program, ProgramFeatures, Protocol, Rule, SetContents, SetName, SizeClass,
+    TableContents,
 };
 
 /// The map that the rule looks up.
@@ -74,16 +74,17 @@ async fn returns_rules(netlink: &mut Netlink, family: Family, doing: &'static st
         internal: vec![class],
         classes: EndpointList::ALL.map(|list| (list, class)).to_vec(),
         affinity: EndpointList::ALL.map(|list| (list, class)).to_vec(),
-        firewall: true,
-        sources: ["25", "32"].into_iter().filter_map(|bits| bits.parse::<PrefixLength>().ok()).collect(),
+        source_checks: true,
     };
     let program = Program::new(family, &options, &features);
     let frontend = Frontend::node_port(family, Protocol::Tcp, 80);
-    let own = AffinityStep::ALL.map(|step| Chain::with_affinity(step, frontend, 60));
+    let [recall, remember] = AffinityStep::ALL.map(|step| Chain::with_affinity(step, frontend, 60));
+    let own = [recall, remember, Chain::check_sources(frontend)];
     let chains: Vec<&Chain> = program.chains.iter().chain(&own).collect();
     let mut operations = vec![table(Operation::add), table(Operation::delete), table(Operation::add)];
     operations.extend(program.sets.iter().map(|set| Operation::add(family, Object::Set(*set))));
     operations.push(Operation::add(family, Object::Clients { frontend, capacity: options.affinity_capacity }));
+    operations.push(Operation::add(family, Object::Set(SetName::Sources(frontend))));
     operations.extend(chains.iter().map(|chain| Operation::add(family, Object::Chain(chain.name.clone(), None))));
     for chain in &chains {
         let rule = |rule| Operation::add(family, Object::Rule(chain.name.clone(), Box::new(rule)));

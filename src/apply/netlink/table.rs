@@ -18,6 +18,9 @@ const MAX_ATTEMPTS: usize = 5;
 /// From this number of elements on a table is read by several threads, and a map of endpoints by key. Smaller ones gain nothing.
 const MIN_LARGE_ELEMENTS: usize = 20_000;
 
+/// From this number of bounds on a look leaves out the sources of a frontend: so it takes about the same time for any number of ranges.
+const MAX_SOURCES_TO_LOOK_AT: usize = 256;
+
 /// Reads a table, with as many threads as there are sockets; `None` if there is no such table.
 pub(super) fn read(sockets: &mut [NetfilterSocket], family: Family, name: &str) -> Result<Option<TableContents>> {
     let mut contents = None;
@@ -41,8 +44,11 @@ pub(super) fn outline(socket: &mut NetfilterSocket, family: Family, name: &str) 
         let mut recognised = set.known.is_some();
         match set.known {
             Some(known) if known.is_dynamic() => {}
+            Some(known @ SetName::Sources(_)) if set.count.is_none_or(|count| count > MAX_SOURCES_TO_LOOK_AT) => {
+                outline.unread.insert(known);
+            }
             // The kernel counts the bounds of ranges, some kernels otherwise than others.
-            Some(known) if known.definition().interval && known.definition().key.len() == 1 => {
+            Some(known) if known.definition().interval => {
                 let elements = reader.elements(known)?;
                 recognised = elements.is_some();
                 outline.contents.elements.extend(elements.into_iter().flatten());

@@ -201,16 +201,7 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
 
 /// The key that a rule makes from a packet.
 fn key(family: Family, expr: &Expr) -> Expression<'static> {
-    concatenation(expr.fields.iter().map(|one| {
-        let whole = field(family, *one, expr.class);
-        match expr.mask(*one, family) {
-            None => whole,
-            Some(mask) => {
-                let masked = BinaryOperation::AND(whole, Expression::String(mask.to_string().into()));
-                Expression::BinaryOperation(Box::new(masked))
-            }
-        }
-    }))
+    concatenation(expr.fields.iter().map(|one| field(family, *one, expr.class)))
 }
 
 /// The fields of a set's type.

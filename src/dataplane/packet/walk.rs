@@ -404,10 +404,7 @@ impl<T: PacketTable> PacketWalk<'_, T> {
     /// The key made of these fields; `None` if no element of the set can have it.
     fn key(&self, expr: &Expr, set: SetName, slot: u32, state: PacketState) -> Option<Key> {
         let field = |field: &Field| match field {
-            Field::Saddr => KeyField::Addr(match expr.prefix {
-                Some(length) => length.network_with(self.packet.saddr).map_or(self.packet.saddr, |it| it.addr()),
-                None => self.packet.saddr,
-            }),
+            Field::Saddr => KeyField::Addr(self.packet.saddr),
             Field::Daddr => KeyField::Addr(state.to.addr),
             Field::L4Proto => KeyField::Protocol(self.packet.protocol),
             Field::Dport => KeyField::Port(state.to.port),

@@ -1,7 +1,8 @@
 //! The program with counters: the same verdicts, and each connection counted once for its frontend.
 //!
 //! A chain that translates counts first, so a connection counts where it is certain that it goes to an endpoint. Only the first packet of a
-//! connection comes there. What refuses or drops comes to count on the way, packet by packet: clients that try again count again.
+//! connection comes there. What refuses or drops comes to count on the way, packet by packet: clients that try again count again. The chains of
+//! single frontends, which are no part of the program, lead to one of its chains to drop.
 
 use super::Program;
 use crate::dataplane::{Action, Chain, ChainName, Condition, Counted, Family, Rule, SetName};
@@ -71,13 +72,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::dataplane::{EndpointList, Options, PrefixLength, ProgramFeatures, SizeClass};
+    use crate::dataplane::{EndpointList, Options, ProgramFeatures, SizeClass};
 
     fn features() -> ProgramFeatures {
         let class = SizeClass::for_endpoints(9).unwrap();
         let classes: Vec<_> = EndpointList::ALL.map(|list| (list, class)).to_vec();
-        let sources = BTreeSet::from([PrefixLength::of_network(&"10.0.0.0/8".parse().unwrap())]);
-        ProgramFeatures { internal: vec![class], affinity: classes.clone(), classes, firewall: true, sources }
+        ProgramFeatures { internal: vec![class], affinity: classes.clone(), classes, source_checks: true }
     }
 
     fn program(counters: bool) -> Program {
@@ -123,7 +123,10 @@ mod tests {
             chain("count-nodeport-refused-connections"),
             "add @nodeport-refused-connections { meta l4proto . th dport counter }\ngoto refuse"
         );
-        assert!(chain("check-ranges").ends_with(&format!("add @dropped-connections {{ {frontend} counter }}\ndrop")));
+        assert_eq!(
+            chain(ChainName::DROP_OTHER_SOURCES),
+            format!("add @dropped-connections {{ {frontend} counter }}\ndrop")
+        );
         assert!(chain("check-cluster-ips").ends_with("@cluster-ips goto refuse\nip daddr @service-cidrs drop"));
     }
 

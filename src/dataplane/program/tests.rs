@@ -158,33 +158,28 @@ fn only_untranslated_connections_are_checked() {
 
 #[test]
 fn sources_are_checked_only_if_a_service_restricts_them() {
-    let early = ["check-ranges", "check-sources", "filter-prerouting", "filter-output-early"];
+    let early = ["drop-other-sources", "check-sources", "filter-prerouting", "filter-output-early"];
     let without = Program::new(Family::Ip, &Options::default(), &classes(&[1]));
     assert!(without.chains.iter().all(|chain| !early.contains(&&*chain.name.0)));
-    let kept = |sets: &[SetName]| sets.iter().filter(|set| set.to_string().starts_with("allowed-")).count();
-    assert!(!without.sets.contains(&SetName::Firewalled) && kept(&without.sets) == 0);
-    let sources = [8, 25, 32].map(|bits: u8| bits.to_string().parse().unwrap()).into();
-    let parts = ProgramFeatures { firewall: true, sources, ..classes(&[1]) };
+    assert!(!without.sets.contains(&SetName::SourceChecks));
+    let parts = ProgramFeatures { source_checks: true, ..classes(&[1]) };
     let with = Program::new(Family::Ip, &Options::default(), &parts);
-    assert_eq!(with.chains.len(), without.chains.len() + 4);
-    assert!(with.sets.contains(&SetName::Firewalled) && kept(&with.sets) == 3);
-    assert_eq!(text(&with, "check-sources"), ["ip daddr . meta l4proto . th dport @firewalled goto check-ranges"]);
-    // One look-up for each length of prefixes.
-    assert_eq!(
-        text(&with, "check-ranges"),
-        [
-            "ip daddr . meta l4proto . th dport . ip saddr & 255.0.0.0 @allowed-sources-8 return",
-            "ip daddr . meta l4proto . th dport . ip saddr & 255.255.255.128 @allowed-sources-25 return",
-            "ip daddr . meta l4proto . th dport . ip saddr @allowed-sources-32 return",
-            "drop",
-        ]
-    );
-    let six = Program::new(Family::Ip6, &Options::default(), &parts);
-    assert_eq!(
-        text(&six, "check-ranges")[2],
-        "ip6 daddr . meta l4proto . th dport . ip6 saddr & ffff:ffff:: @allowed-sources-32 return"
-    );
+    assert_eq!(with.chains.len(), without.chains.len() + early.len());
+    assert_eq!(with.sets.len(), without.sets.len() + 1);
+    assert_eq!(text(&with, "drop-other-sources"), ["drop"]);
     assert_eq!(text(&with, "filter-prerouting"), ["ct state new jump check-sources"]);
+    assert_eq!(text(&with, "check-sources"), ["ip daddr . meta l4proto . th dport vmap @source-checks"]);
+    let six = Program::new(Family::Ip6, &Options::default(), &parts);
+    assert_eq!(text(&six, "check-sources"), ["ip6 daddr . meta l4proto . th dport vmap @source-checks"]);
+}
+
+#[test]
+fn the_sources_of_a_frontend_are_found_in_one_look_up_of_its_own_set() {
+    let frontend = Frontend { addr: [203, 0, 113, 1].into(), protocol: Protocol::Tcp, port: 80 };
+    let chain = Chain::check_sources(frontend);
+    let rules: Vec<String> = chain.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(rules, ["ip saddr @sources-203.0.113.1-tcp-80 return", "goto drop-other-sources"]);
+    assert_eq!(chain.name.to_string(), "check-sources-203.0.113.1-tcp-80");
 }
 
 fn affinity(classes: &[(EndpointList, usize)]) -> ProgramFeatures {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::dataplane::{TableOutline, Tables};
 use crate::fixtures::{World, service, slice};
+use crate::state::{Decoded, Event, Service};
 
 fn world() -> World {
     let mut world = World::with([
@@ -19,11 +20,11 @@ fn found(world: &World, change: impl FnOnce(&mut TableContents)) -> Vec<String> 
     let mut contents = tables.get(Family::Ip).expect("a table").clone();
     change(&mut contents);
     let (listed, others): (Vec<Element>, Vec<Element>) =
-        contents.elements.drain(..).partition(|element| element.set == SetName::ServiceCidrs);
+        contents.elements.drain(..).partition(|element| element.set.definition().interval);
     contents.elements = listed;
     let mut seen = BTreeMap::new();
     others.iter().for_each(|element| *seen.entry(element.set).or_default() += 1);
-    outline.set(Family::Ip, Some(TableOutline { handle: 1, contents, counts: seen }));
+    outline.set(Family::Ip, Some(TableOutline { handle: 1, contents, counts: seen, ..TableOutline::default() }));
     let mut counts = ElementCounts::default();
     counts.restart(&world.acknowledged().count_elements());
     let deviations = world.acknowledged().deviations(&outline, &counts, &[Family::Ip]);
@@ -83,6 +84,54 @@ fn elements_of_affinity_and_of_sources_are_counted_and_clients_are_not() {
     let delete = crate::dataplane::Operation::delete(Family::Ip, crate::dataplane::Object::Set(clients));
     counts.follow(&[delete], |_, _| {});
     assert_eq!(counts.sets().count(), 0, "maps that packets fill are not counted");
+}
+
+#[test]
+fn what_checks_the_sources_of_a_frontend_is_compared_with_what_it_has() {
+    let Decoded::Object(lb) = service("shop/lb").ips(&["10.96.0.2"]).decoded() else { panic!("a Service") };
+    let lb = Event::ServiceApplied(Decoded::Object(Arc::new(Service {
+        load_balancer_ips: vec![crate::fixtures::ip("203.0.113.1")].into(),
+        source_ranges: ["192.0.2.0/24", "10.0.0.0/8"].map(|range| range.parse().unwrap()).into_iter().collect(),
+        ..(*lb).clone()
+    })));
+    let world = World::with([lb]);
+    let frontend = crate::fixtures::frontend("203.0.113.1 80/tcp");
+    let (set, chain) = (SetName::Sources(frontend).to_string(), ChainName::check_sources(frontend).to_string());
+    let remove = |range: &str| {
+        let source = Element::source(frontend, range.parse().unwrap());
+        move |table: &mut TableContents| table.elements.retain(|element| *element != source)
+    };
+    assert_eq!(found(&world, |_| {}), [""; 0]);
+    assert_eq!(found(&world, remove("10.0.0.0/8")), [format!("set {set} of ip lacks 1 element(s)")]);
+    let replace = |table: &mut TableContents| {
+        remove("10.0.0.0/8")(table);
+        table.elements.push(Element::source(frontend, "10.0.0.0/9".parse().unwrap()));
+    };
+    assert_eq!(found(&world, replace), ["the elements of 203.0.113.1:80/tcp differ"]);
+    let edit = |table: &mut TableContents| table.chains.get_mut(&chain).expect("a chain").fingerprint = None;
+    assert_eq!(found(&world, edit), [format!("chain {chain} of ip was edited or is missing")]);
+    let all = |table: &mut TableContents| {
+        table.chains.remove(&chain);
+        table.sets.remove(&set);
+        table.elements.retain(|element| element.set != SetName::Sources(frontend));
+    };
+    let missing = [
+        format!("chain {chain} of ip was edited or is missing"),
+        format!("set {set} of ip is missing or has another type"),
+    ];
+    assert_eq!(found(&world, all), missing);
+    let unknown = |table: &mut TableContents| {
+        table.chains.insert("check-sources-10.96.0.9-tcp-80".to_owned(), table.chains[&chain].clone());
+    };
+    assert_eq!(found(&world, unknown), ["chain check-sources-10.96.0.9-tcp-80 of ip is unknown"]);
+    let mut tables: Tables = world.kernel.contents(&Family::ALL);
+    let mut table = tables.get(Family::Ip).expect("a table").clone();
+    edit(&mut table);
+    tables.set(Family::Ip, Some(table));
+    let held = world.acknowledged();
+    let deviations = held.differing(&Acknowledged::from(tables), &Family::ALL).deviations(&held, &held);
+    let deviations: Vec<String> = deviations.iter().map(Deviation::to_string).collect();
+    assert_eq!(deviations, [format!("chain {chain} of ip was edited or is missing")]);
 }
 
 #[test]

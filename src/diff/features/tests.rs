@@ -39,27 +39,19 @@ fn a_class_without_frontends_stays() {
 }
 
 #[test]
-fn source_ranges_go_with_their_last_frontend() {
+fn source_checks_go_with_their_last_frontend() {
     let mut counts = FrontendCounts::default();
-    let upcoming = FrontendCounts::default();
-    let [short, long] = ["8", "24"].map(|bits| SetName::AllowedSources(bits.parse().unwrap()));
-    let lengths = |counts: &FrontendCounts| {
-        let needed = needed(&ProgramFeatures::default(), counts, &upcoming);
-        (needed.firewall, needed.sources.iter().map(|length| length.bits()).collect::<Vec<_>>())
+    let has_checks = |counts: &FrontendCounts| {
+        let held = ProgramFeatures { source_checks: true, ..Default::default() };
+        needed(&held, counts, &FrontendCounts::default()).source_checks
     };
-    assert_eq!(lengths(&counts), (false, vec![]));
-    counts.add([SetName::Firewalled, SetName::External, long].into_iter());
-    counts.add([SetName::Firewalled, short, long].into_iter());
-    assert_eq!(lengths(&counts), (true, vec![8, 24]));
-    counts.remove([SetName::Firewalled, short, long].into_iter());
-    assert_eq!(lengths(&counts), (true, vec![24]));
-    counts.remove([SetName::Firewalled, SetName::External, long].into_iter());
-    // Another program deleted its sources.
-    counts.add([SetName::Firewalled].into_iter());
-    assert_eq!(lengths(&counts), (true, vec![]));
-    counts.remove([SetName::Firewalled].into_iter());
-    let held = ProgramFeatures { firewall: true, sources: ["24".parse().unwrap()].into(), ..Default::default() };
-    assert_eq!(needed(&held, &counts, &upcoming), ProgramFeatures::default());
+    assert!(!has_checks(&counts));
+    counts.add([SetName::SourceChecks, SetName::External].into_iter());
+    counts.add([SetName::SourceChecks].into_iter());
+    counts.remove([SetName::SourceChecks].into_iter());
+    assert!(has_checks(&counts));
+    counts.remove([SetName::SourceChecks, SetName::External].into_iter());
+    assert!(!has_checks(&counts));
 }
 
 #[test]
@@ -97,8 +89,8 @@ fn the_features_of_a_table_are_those_of_its_sets_in_the_order_that_its_rules_not
         SetName::AffinitySlots(Any, class(2)),
         SetName::AffinitySlots(Any, class(9)),
         SetName::AffinitySlots(Local, class(3)),
-        SetName::Firewalled,
-        SetName::AllowedSources("24".parse().unwrap()),
+        SetName::SourceChecks,
+        SetName::Sources(crate::fixtures::frontend("203.0.113.1 80/tcp")),
     ];
     let noted: [(ChainName, &[usize]); 3] =
         [("services".into(), &[3, 1]), (Any.chain().into(), &[2]), (ChainName::draw_id(Any), &[9, 2])];
@@ -106,8 +98,7 @@ fn the_features_of_a_table_are_those_of_its_sets_in_the_order_that_its_rules_not
         internal: [3, 1, 5].map(class).to_vec(),
         classes: vec![(Any, class(2)), (NodeportAny, class(4))],
         affinity: vec![(Any, class(9)), (Any, class(2)), (Local, class(3))],
-        firewall: true,
-        sources: ["24".parse().unwrap()].into(),
+        source_checks: true,
     };
     assert_eq!(found(&table(&sets, &noted)), expected);
 }
@@ -142,7 +133,7 @@ fn tables_that_differ_in_the_order_of_one_kind_of_classes_have_no_common_order()
     };
     let (one, other) = (classes, [classes[1], classes[0]]);
     let same = with(&one, &one, &one);
-    assert!(has_same_order(&same, &ProgramFeatures { firewall: true, ..same.clone() }));
+    assert!(has_same_order(&same, &ProgramFeatures { source_checks: true, ..same.clone() }));
     for differs in [with(&other, &one, &one), with(&one, &other, &one), with(&one, &one, &other)] {
         assert!(!has_same_order(&same, &differs));
     }

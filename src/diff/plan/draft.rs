@@ -26,7 +26,7 @@ pub(super) struct PlanDraft<'a> {
     pending: Vec<PendingFrontend<'a>>,
     pub gone: Buckets,
     pub new: Buckets,
-    /// What goes and comes of the chains and maps of single frontends.
+    /// What goes and comes of the chains, maps and sets of single frontends.
     pub own: OwnOperations,
 }
 
@@ -116,6 +116,8 @@ impl<'a> PlanDraft<'a> {
         });
         let own = [before, after.as_deref()].map(|installed| installed.and_then(|it| it.affinity.as_deref()));
         self.own.add(frontend, own[0], own[1]);
+        let [had, has] = [before, after.as_deref()].map(|installed| installed.map(|it| it.check).unwrap_or_default());
+        self.own.add_check(frontend, had, has);
         let next = &mut self.plan.next;
         match (after, first) {
             (Some(after), Some(first)) => first.push((frontend, after)),
@@ -249,7 +251,9 @@ impl<'a> PlanDraft<'a> {
                 self.plan.left.is_reordered = true;
             }
             // A set that goes takes its elements along.
-            self.gone.retain(|(of, set), _| *of != family || change.table.sets.contains_key(&set.to_string()));
+            self.gone.retain(|(of, set), _| {
+                *of != family || set.frontend().is_some() || change.table.sets.contains_key(&set.to_string())
+            });
             next.tables[family.index()] = Some(change.table);
         }
     }

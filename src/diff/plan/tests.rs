@@ -299,27 +299,29 @@ fn what_checks_sources_comes_with_the_first_service_that_has_ranges_and_goes_wit
     };
     let mut world = World::with([exposed(&[]), endpoints_of_web(&[1]).into()]);
     let come = world.sync_after(exposed(&["192.0.2.0/24"]));
-    let rules = come.iter().filter(|o| o.starts_with("add rule ip pointsman ")).count();
-    assert_eq!((come.len(), rules), (2 + 4 + 5 + 2, 5), "sets, chains, rules, elements: {come:#?}");
-    assert!(come[2..6].iter().all(|o| o.starts_with("add chain ip pointsman ")), "{come:#?}");
-    assert_eq!(short(&world.sync_after(exposed(&["192.0.2.0/24", "198.51.100.0/24"]))).len(), 1);
+    let count = |start: &str| come.iter().filter(|o| o.starts_with(start)).count();
+    let counts = ["set", "map", "chain", "rule", "element"].map(|kind| count(&format!("add {kind} ip pointsman ")));
+    assert_eq!(counts, [1, 1, 5, 6, 2], "the map and what all share, then a set and a chain of its own: {come:#?}");
+    assert_eq!(come.len(), 15, "{come:#?}");
     world.restart();
     assert_eq!(world.sync(), [""; 0]);
-    // Another length has a set and a rule of its own, for as long as a range has it.
-    let longer = world.sync_after(exposed(&["192.0.2.0/24", "198.51.100.7/32"]));
-    assert_eq!(longer.iter().filter(|o| o.contains(" element ")).count(), 2, "{longer:#?}");
-    let program: Vec<&String> = longer.iter().filter(|o| !o.contains(" element ")).collect();
-    assert_eq!(program.len(), 1 + 1 + 3, "a flush, a set, rules: {program:#?}");
-    assert!(program.iter().all(|o| o.contains(" check-ranges") || o.contains("allowed-sources-32")), "{program:#?}");
-    let shorter = world.sync_after(exposed(&["192.0.2.0/24"]));
-    assert!(shorter.contains(&"delete set ip pointsman allowed-sources-32".to_owned()), "{shorter:#?}");
+    // Ranges of whatever length are elements of its own set.
+    let set = "ip pointsman sources-203.0.113.1-tcp-80";
+    let element = |verb: &str, range: &str| format!("{verb} element {set} {{ {range} }}");
+    let more = world.sync_after(exposed(&["192.0.2.0/24", "198.51.100.7/32"]));
+    assert_eq!(more, [element("add", "198.51.100.7/32")]);
+    let wider = world.sync_after(exposed(&["192.0.2.0/23", "198.51.100.7/32"]));
+    assert_eq!(wider, [element("delete", "192.0.2.0/24"), element("add", "192.0.2.0/23")]);
     let go = world.sync_after(exposed(&[]));
-    let all = ["check-ranges", "check-sources", "filter-output-early", "filter-prerouting"];
-    let expected = [all.map(|chain| format!("flush chain ip pointsman {chain}")), {
-        all.map(|chain| format!("delete chain ip pointsman {chain}"))
-    }];
-    assert_eq!(go[..8], expected.concat());
-    assert_eq!(go[8..], ["delete set ip pointsman allowed-sources-24", "delete set ip pointsman firewalled"]);
+    let own = "check-sources-203.0.113.1-tcp-80";
+    let all = ["check-sources", "drop-other-sources", "filter-output-early", "filter-prerouting"];
+    let mut expected = vec![format!("flush chain ip pointsman {own}")];
+    expected.extend(all.map(|chain| format!("flush chain ip pointsman {chain}")));
+    expected.extend(all.map(|chain| format!("delete chain ip pointsman {chain}")));
+    expected.push("delete map ip pointsman source-checks".to_owned());
+    expected.push(format!("delete chain ip pointsman {own}"));
+    expected.push(format!("delete set {set}"));
+    assert_eq!(go, expected, "the set takes its elements along");
 }
 
 #[test]

@@ -50,11 +50,12 @@ impl Watched {
             let Some(table) = tables.get(family) else { continue };
             let mut counts = BTreeMap::<SetName, usize>::new();
             let mut contents = table.clone();
-            let is_listed = |set: SetName| set == SetName::ServiceCidrs;
+            let is_listed = |set: SetName| set.definition().interval;
             contents.elements.retain(|element| is_listed(element.set));
             let others = table.elements.iter().filter(|element| !is_listed(element.set));
             others.for_each(|element| *counts.entry(element.set).or_default() += 1);
-            outline.set(family, Some(TableOutline { handle: self.handle, contents, counts }));
+            outline
+                .set(family, Some(TableOutline { handle: self.handle, contents, counts, ..TableOutline::default() }));
         }
         let mut counts = ElementCounts::default();
         counts.restart(&self.world.acknowledged().count_elements());

@@ -308,6 +308,31 @@ fn an_id_that_goes_alone_goes_at_once_and_nothing_is_committed_later() {
 }
 
 #[test]
+fn the_chain_that_drops_other_sources_stays_while_the_chain_of_a_frontend_leads_there() {
+    let limited = |ranges: &[&str]| service("shop/web").load_balancer_ips(&["203.0.113.1"]).source_ranges(ranges);
+    let chains = |timed: &Timed| -> Vec<String> {
+        let contents = timed.world.kernel.contents(&crate::dataplane::Family::ALL);
+        let table = contents.get(crate::dataplane::Family::Ip).unwrap();
+        table.chains.keys().filter(|name| name.contains("sources")).cloned().collect()
+    };
+    for restarts in [false, true] {
+        let mut timed = Timed::with([limited(&["192.0.2.0/24"]).into(), web(1).into()]);
+        let all = ["check-sources", "check-sources-203.0.113.1-tcp-80", "drop-other-sources"];
+        assert_eq!(chains(&timed), all);
+        let elements = timed.after(limited(&[]));
+        assert!(elements.iter().any(|it| it.starts_with("delete source-checks { 203.0.113.1 ")), "{elements:?}");
+        assert_eq!(chains(&timed), all, "a packet may just have been sent to the chain of the frontend");
+        if restarts {
+            timed.world.restart();
+            timed.commit();
+            assert_eq!(chains(&timed), all, "a new process does not know for how long it has been there");
+        }
+        timed.pass(GRACE * 3);
+        assert_eq!(chains(&timed), [""; 0]);
+    }
+}
+
+#[test]
 fn after_a_reading_classes_wait_as_if_their_order_had_just_changed() {
     let mut timed = programmed(1);
     timed.world.engine.distrust();

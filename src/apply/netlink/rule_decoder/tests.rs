@@ -14,15 +14,11 @@ fn programs() -> Vec<Program> {
         LocalPods::Networks(vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()]),
     ];
     let class = |n| SizeClass::for_endpoints(n).unwrap();
-    let features = |family| ProgramFeatures {
+    let features = ProgramFeatures {
         internal: vec![class(3), class(1), class(16)],
         classes: EndpointList::ALL.map(|list| (list, class(9))).to_vec(),
         affinity: EndpointList::ALL.into_iter().flat_map(|list| [(list, class(2)), (list, class(9))]).collect(),
-        firewall: true,
-        sources: if family == Family::Ip { &["0", "8", "25", "32"][..] } else { &["0", "61", "128"] }
-            .iter()
-            .map(|bits| bits.parse().unwrap())
-            .collect(),
+        source_checks: true,
     };
     let mut programs = Vec::new();
     for (n, local_pods) in local_pods.into_iter().enumerate() {
@@ -34,18 +30,19 @@ fn programs() -> Vec<Program> {
             counters: n % 2 == 0,
             ..Options::default()
         };
-        programs.extend(Family::ALL.map(|family| Program::new(family, &options, &features(family))));
+        programs.extend(Family::ALL.map(|family| Program::new(family, &options, &features)));
     }
     programs
 }
 
-/// The chains of a frontend with session affinity, and of a NodePort with it.
+/// The chains of frontends with session affinity and source ranges, and of a NodePort with affinity.
 fn own_chains() -> Vec<Chain> {
     let web = Frontend { addr: [10, 96, 0, 1].into(), protocol: Protocol::Tcp, port: 80 };
     let web6 = Frontend { addr: "fd00:96::1".parse().unwrap(), ..web };
     let frontends = [web, web6, Frontend::node_port(Family::Ip6, Protocol::Udp, 30_053)];
     let chains = frontends.map(|frontend| AffinityStep::ALL.map(|step| Chain::with_affinity(step, frontend, 10_800)));
-    chains.concat()
+    let checks = [web, web6].map(Chain::check_sources);
+    [chains.concat(), checks.to_vec()].concat()
 }
 
 #[test]
