@@ -50,6 +50,7 @@ mod shared;
 mod slots;
 mod sources;
 mod table;
+mod written;
 
 pub use acknowledged::{Acknowledged, Installed};
 pub use affinity::{ClientMap, EndpointsById, InstalledAffinity, OwnChain};
@@ -62,3 +63,4 @@ pub(crate) use plan::{Upcoming, is_wanted};
 pub use shared::SharedElement;
 pub use slots::Slots;
 pub use sources::{OwnPart, SourceCheck};
+pub use written::{Expected, Written};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::dataplane::{Family, ForeignCommit, SetName};
-use crate::diff::Acknowledged;
+use crate::diff::{Acknowledged, Deviation};
 use crate::drift::DriftNews;
 use crate::engine::{Committed, Failed, Failure};
 use crate::state::{Compiled, Folded, Received, Snapshot};
@@ -25,6 +25,8 @@ pub struct ReadBack {
     pub held: Acknowledged,
     /// The number of elements in each set.
     pub elements: BTreeMap<(Family, SetName), usize>,
+    /// Where this is not as expected; `None` if nothing was expected.
+    pub deviations: Option<Vec<Deviation>>,
 }
 
 /// Why the tables are read.

@@ -241,7 +241,8 @@ impl<B: Backend> Proxy<B> {
             (0, true) => ReadCause::Start,
         };
         self.followers.iter_mut().for_each(|follower| follower.reading(cause));
-        self.reading = Some(Reading::begin(self.backend.read(self.engine.families())));
+        let (families, expected) = (self.engine.families(), self.guard.as_ref().and_then(|it| it.watch.expected()));
+        self.reading = Some(Reading::begin(self.backend.read(families), expected.cloned(), families));
     }
 
     fn take_read(&mut self, read: Result<ReadBack, Error>) -> Result<(), Error> {
@@ -249,15 +250,13 @@ impl<B: Backend> Proxy<B> {
         match read {
             Ok(found) => {
                 self.followers.iter_mut().for_each(|follower| follower.read(&found));
-                if let Some(guard) = &mut self.guard {
-                    guard.counts.restart(&found.elements);
-                }
+                self.guard_read(&found, now);
                 self.engine.read_back(found.held, now);
                 Ok(())
             }
             Err(error) => {
                 let (failure, failures) = (failure(&error), self.engine.read_failed(now));
-                self.take_failure();
+                self.take_failure(None);
                 self.followers.iter_mut().for_each(|follower| follower.read_failed(&failure, failures));
                 Err(error)
             }
@@ -265,7 +264,12 @@ impl<B: Backend> Proxy<B> {
     }
 
     /// Commits a plan, made since `began`. Whether everything is programmed after it; `None` if the process ends before the commit does.
-    async fn commit(&mut self, plan: Plan, began: Moment, shutdown: &CancellationToken) -> Option<Result<bool, Error>> {
+    async fn commit(
+        &mut self,
+        mut plan: Plan,
+        began: Moment,
+        shutdown: &CancellationToken,
+    ) -> Option<Result<bool, Error>> {
         let snapshot = self.engine.snapshot();
         self.followers.iter_mut().for_each(|follower| follower.committing(snapshot));
         self.guard_committing(plan.operations.len());
@@ -282,10 +286,11 @@ impl<B: Backend> Proxy<B> {
             }
             Err(error) => {
                 let failure = failure(&error);
+                let next = std::mem::take(&mut plan.next);
                 let failed = self.engine.failed(plan, &failure, now);
                 self.followers.iter_mut().for_each(|follower| follower.failed(&failed, &failure, took));
                 if !failed.is_search {
-                    self.take_failure();
+                    self.take_failure(Some((next, &failed.plan.operations)));
                 }
                 Some(if failed.is_search { Ok(false) } else { Err(error) })
             }

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use pointsman::apply::MemoryKernel;
-use pointsman::dataplane::{Family, ForeignCommit, Writer};
+use pointsman::dataplane::{Family, ForeignCommit, Operation, Writer};
+use pointsman::diff::Acknowledged;
 use pointsman::drift::{DriftNews, DriftStep};
 use pointsman::engine::{Moment, Next, SyncProgress};
 use pointsman::follow::{Effort, Follower as _};
@@ -326,7 +327,7 @@ impl World {
 
     /// The process learns what became of a batch.
     fn answered(&mut self) -> Checked {
-        let Some(InFlight { plan, version, sent, answer: Some(answer), .. }) = self.process.commit.take() else {
+        let Some(InFlight { mut plan, version, sent, answer: Some(answer), .. }) = self.process.commit.take() else {
             return Ok(());
         };
         let now = moment(self.now);
@@ -339,7 +340,7 @@ impl World {
                     self.process.board.synced(now);
                 }
                 self.process.counts.follow(&committed.plan.operations, |_, _| {});
-                let progress = (committed.after_reading, committed.is_caught_up(), engine.has_leftovers());
+                let progress = (committed.is_caught_up(), engine.has_leftovers());
                 let news = watch.committed(&committed.plan, progress, now);
                 news.iter().for_each(|news| note_drift(&self.process.board, news, now));
                 if committed.is_caught_up() && !std::mem::replace(&mut self.process.has_synced, true) {
@@ -371,6 +372,7 @@ impl World {
                 self.check_acknowledged()
             }
             Err(failure) => {
+                let next = std::mem::take(&mut plan.next);
                 let failed = engine.failed(plan, &failure, now);
                 self.process.flows.failed(&failed, &failure, Duration::ZERO);
                 if !failed.is_search {
@@ -379,7 +381,7 @@ impl World {
                 if failed.is_search {
                     self.met.count(Fault::Searched);
                 } else {
-                    self.take_failure();
+                    self.take_failure(Some((next, &failed.plan.operations)));
                 }
                 self.end_budget();
                 Ok(())
@@ -410,9 +412,9 @@ impl World {
         }
     }
 
-    fn take_failure(&mut self) {
+    fn take_failure(&mut self, tried: Option<(Acknowledged, &[Operation])>) {
         self.hear();
-        self.process.watch.failed(moment(self.now));
+        self.process.watch.failed(tried, moment(self.now));
     }
 
     fn take_reading(&mut self) {
@@ -423,13 +425,17 @@ impl World {
                 tell!(self, "the tables were read");
                 self.process.read_writes = writes;
                 self.process.counts.restart(&held.count_elements());
+                let expected = self.process.watch.expected();
+                let deviations = expected.map(|expected| expected.deviations(&held, &Family::ALL));
+                let news = self.process.watch.read_again(deviations, now);
+                news.iter().for_each(|news| note_drift(&self.process.board, news, now));
                 self.process.engine.read_back(held, now);
             }
             None => {
                 tell!(self, "the tables could not be read");
                 let failures = self.process.engine.read_failed(now);
                 self.process.board.failed("the tables cannot be read", failures, now);
-                self.take_failure();
+                self.take_failure(None);
             }
         }
     }
@@ -437,7 +443,7 @@ impl World {
     fn take_comparison(&mut self) {
         let Some(Comparison { held, began, result, .. }) = self.process.comparison.take() else { return };
         let now = moment(self.now);
-        let deviations = result.and_then(|(read, writes)| {
+        let differing = result.map(|(read, writes)| {
             let differing = held.differing(&read, &Family::ALL);
             if differing.is_empty() {
                 // Otherwise it is compared with what was found, and not with what was written.
@@ -445,12 +451,11 @@ impl World {
                 if writes == self.kernel.foreign_writes && is_written {
                     self.untaint();
                 }
-                return Some(Vec::new());
             }
-            self.process.engine.acknowledged().map(|now| differing.deviations(&held, now))
+            differing
         });
-        tell!(self, "compared: {deviations:?}");
-        let news = self.process.watch.compared(deviations, Duration::from_micros(self.now - began), now);
+        tell!(self, "compared: {differing:?}");
+        let news = self.process.watch.compared(differing, Duration::from_micros(self.now - began), now);
         news.iter().for_each(|news| note_drift(&self.process.board, news, now));
     }
 
@@ -476,7 +481,7 @@ impl World {
             let over = process.watch.tidied(process.engine.has_leftovers(), now);
             over.iter().for_each(|news| note_drift(&process.board, news, now));
             let held = process.engine.acknowledged();
-            match (process.watch.next(held.is_some(), now), held) {
+            match (process.watch.next(held, now), held) {
                 (DriftStep::Wait(at), _) => return at,
                 (DriftStep::Repair, _) => process.engine.distrust(),
                 (DriftStep::Compare, Some(held)) => {

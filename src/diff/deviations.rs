@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::acknowledged::{Acknowledged, Installed, InstalledTable, OwnObjects, own_chain, own_objects, own_set};
 use super::affinity::InstalledAffinity;
-use super::plan::Plan;
 use super::shared::SharedElement;
 use super::sources::{OwnPart, SourceCheck};
+use super::written::Written;
 use crate::dataplane::{
     AffinityStep, ChainContents, ChainName, Element, ElementCounts, Family, Frontend, Key, Outline, SetContents,
     SetName, TABLE, TableContents, TableOutline,
@@ -38,8 +37,6 @@ pub enum Deviation {
     Frontends(usize, Frontend),
     /// So many shared elements come or go; this is the first.
     Shared(usize, SharedElement),
-    /// So many operations restore the program of a table.
-    Program(Family, usize),
 }
 
 /// Where a reading of the kernel differs from what it acknowledged.
@@ -199,48 +196,24 @@ impl Differing {
         self.programs.iter().all(Vec::is_empty) && self.frontends.is_empty() && self.shared.is_empty()
     }
 
-    /// The deviations, but for what was committed while the kernel was read: from `before` to `now`.
-    pub fn deviations(mut self, before: &Acknowledged, now: &Acknowledged) -> Vec<Deviation> {
+    /// The deviations, but for what was written while the kernel was read. What came and went meanwhile is in both states alike, so these
+    /// do not tell.
+    pub fn deviations(mut self, written: &Written) -> Vec<Deviation> {
         let mut found = Vec::new();
-        for family in Family::ALL {
-            if let (Some(before), Some(now)) = (&before.tables[family.index()], &now.tables[family.index()])
-                && Arc::ptr_eq(before, now)
-            {
-                found.append(&mut self.programs[family.index()]);
-            }
+        for family in Family::ALL.into_iter().filter(|family| !written.has_program(*family)) {
+            found.append(&mut self.programs[family.index()]);
         }
-        let is_as_before = |frontend: &Frontend| match (before.frontends.get(frontend), now.frontends.get(frontend)) {
-            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
-            (before, now) => before.is_none() && now.is_none(),
-        };
-        self.frontends.retain(|differing| is_as_before(&differing.frontend));
+        self.frontends.retain(|differing| !written.has_frontend(&differing.frontend));
         found.extend(self.frontends.iter_mut().flat_map(|differing| differing.own.drain(..)));
         let mut in_elements = self.frontends.iter().filter(|differing| differing.in_elements);
         if let Some(first) = in_elements.next() {
             found.push(Deviation::Frontends(1 + in_elements.count(), first.frontend));
         }
-        self.shared.retain(|element| before.shared.contains(element) == now.shared.contains(element));
+        self.shared.retain(|element| !written.has_shared(element));
         if let Some(first) = self.shared.first() {
             found.push(Deviation::Shared(self.shared.len(), *first));
         }
         found
-    }
-}
-
-impl Plan {
-    /// What the plan repairs, if it is the first one after the tables were read.
-    pub fn repairs(&self) -> Vec<Deviation> {
-        let tables = self.tables.iter().map(|change| {
-            if change.created {
-                Deviation::TableMissing(change.family)
-            } else {
-                Deviation::Program(change.family, change.operations)
-            }
-        });
-        let frontends = self.frontends.first().map(|change| change.frontend);
-        let frontends = frontends.map(|first| Deviation::Frontends(self.frontends.len(), first));
-        let shared = self.shared.first().map(|change| Deviation::Shared(self.shared.len(), change.element));
-        tables.chain(frontends).chain(shared).collect()
     }
 }
 
@@ -311,9 +284,7 @@ impl Deviation {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::TableMissing(_) | Self::TableReplaced(_) => "table",
-            Self::Chain(..) | Self::UnknownChain(..) | Self::Set(..) | Self::UnknownSet(..) | Self::Program(..) => {
-                "rules"
-            }
+            Self::Chain(..) | Self::UnknownChain(..) | Self::Set(..) | Self::UnknownSet(..) => "rules",
             Self::Elements(..) | Self::Frontends(..) | Self::Shared(..) => "elements",
         }
     }
@@ -338,9 +309,6 @@ impl fmt::Display for Deviation {
             Self::Frontends(count, first) => write!(f, "the elements of {count} frontends differ, {first} among them"),
             Self::Shared(count, first) => {
                 write!(f, "{count} element(s) differ, {} of {} among them", first.key, first.set)
-            }
-            Self::Program(family, count) => {
-                write!(f, "the rules or sets of {} differ by {count} operation(s)", family.nft())
             }
         }
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::pace::RepairPace;
 use super::{DriftNews, DriftReport, Reaction};
-use crate::dataplane::{ElementCounts, Family, ForeignCommit, Outline, Writer};
-use crate::diff::{Acknowledged, Deviation, Plan};
+use crate::dataplane::{ElementCounts, Family, ForeignCommit, Operation, Outline, Writer};
+use crate::diff::{Acknowledged, Deviation, Differing, Expected, Plan, Written};
 use crate::pacing::Moment;
 
 /// A look is taken at most so often that it takes one part in so many of the time.
@@ -52,6 +52,8 @@ pub struct DriftWatch {
     /// The tables' numbers; `None` while that is not known.
     handles: [Option<u64>; 2],
     drift: Option<Drift>,
+    /// What the next reading for the engine is expected to find; `None` if nothing is known.
+    expected: Option<Expected>,
     pace: RepairPace,
     /// When the tables were last seen to be as expected: by a look or a comparison.
     verified: Option<Moment>,
@@ -66,6 +68,10 @@ struct CompareSchedule {
     is_running: bool,
     /// What was heard before it began.
     about: Option<Suspicion>,
+    /// What was committed since it began.
+    written: Written,
+    /// More may have been written since it began.
+    is_void: bool,
     /// The next one; `None` before the first sync.
     at: Option<Moment>,
     /// None before this moment.
@@ -160,11 +166,9 @@ impl DriftWatch {
         self.wants_look = true;
     }
 
-    /// What to do next. `is_known`: no commit and no reading of the engine's is on its way.
-    pub fn next(&mut self, is_known: bool, now: Moment) -> DriftStep {
-        if !is_known {
-            return DriftStep::Wait(None);
-        }
+    /// What to do next. `held`: what the kernel acknowledged; `None` while a commit or a reading of the engine's is on its way.
+    pub fn next(&mut self, held: Option<&Acknowledged>, now: Moment) -> DriftStep {
+        let Some(held) = held else { return DriftStep::Wait(None) };
         if let Some(drift) = &mut self.drift
             && let Stage::RepairAt(at) = drift.stage
         {
@@ -172,6 +176,7 @@ impl DriftWatch {
                 return DriftStep::Wait(Some(at));
             }
             drift.stage = Stage::Repairing;
+            self.expected = Some(Expected { held: held.clone(), written: Written::default() });
             return DriftStep::Repair;
         }
         match self.drift.as_ref().map(|drift| drift.stage) {
@@ -186,6 +191,7 @@ impl DriftWatch {
         if !self.wants_look && compare_at.is_some_and(|at| at <= now) {
             self.compare.is_running = true;
             self.compare.about = self.looked_at.take();
+            (self.compare.written, self.compare.is_void) = (Written::default(), false);
             return DriftStep::Compare;
         }
         // A comparison that is due waits for the look.
@@ -239,8 +245,9 @@ impl DriftWatch {
         self.look_at = now + MIN_COMPARE_PAUSE;
     }
 
-    /// Everything was compared, which took so long; `None` if that failed.
-    pub fn compared(&mut self, deviations: Option<Vec<Deviation>>, took: Duration, now: Moment) -> Option<DriftNews> {
+    /// What the kernel had acknowledged when [`DriftStep::Compare`] came was compared with the tables, which took so long; `None` if that
+    /// failed.
+    pub fn compared(&mut self, differing: Option<Differing>, took: Duration, now: Moment) -> Option<DriftNews> {
         let pause = took.saturating_mul(COMPARE_SHARE).clamp(MIN_COMPARE_PAUSE, QUIET_COMPARE_PAUSE);
         self.compare.is_running = false;
         self.compare.not_before = now + pause;
@@ -248,10 +255,13 @@ impl DriftWatch {
         let pause = if self.looked_at.is_some() { pause } else { pause.max(QUIET_COMPARE_PAUSE) };
         self.compare.at = self.compare.at.map(|_| now + pause);
         let mut suspicion = self.compare.about.take();
-        let Some(deviations) = deviations else {
+        let written = std::mem::take(&mut self.compare.written);
+        let is_usable = |differing: &Differing| differing.is_empty() || !self.compare.is_void;
+        let Some(differing) = differing.filter(is_usable) else {
             self.compare_soon(suspicion, now);
             return None;
         };
+        let deviations = differing.deviations(&written);
         if deviations.is_empty() {
             (self.verified, self.compared) = (Some(now), Some(now));
             return self.is_over(0, now);
@@ -260,7 +270,7 @@ impl DriftWatch {
         if self.drift.is_some() || self.reaction == Reaction::Observe {
             return self.found(suspicion, deviations, now);
         }
-        // Something may have been missed while the kernel resized a set: the engine's reading decides, and only then it is told.
+        // Something may have been missed while the kernel resized a set: the engine's reading decides.
         let (_, pause) = self.pace.found(now);
         let Suspicion { since, writers } = suspicion.unwrap_or(Suspicion { since: now, writers: Vec::new() });
         let report = DriftReport { since, writers, deviations };
@@ -268,8 +278,15 @@ impl DriftWatch {
         None
     }
 
-    /// A commit failed, or the tables could not be read: the engine reads them by itself.
-    pub fn failed(&mut self, now: Moment) {
+    /// A commit failed, or the tables could not be read: the engine reads them by itself. `tried`: what the tables hold after the commit,
+    /// and its operations, some or all of which may have taken effect; `None` after a reading.
+    pub fn failed(&mut self, tried: Option<(Acknowledged, &[Operation])>, now: Moment) {
+        if let Some((held, operations)) = tried {
+            let mut written = Written::default();
+            written.add(operations);
+            self.expected = Some(Expected { held, written });
+            self.compare.is_void = true;
+        }
         if let Some(drift) = &mut self.drift {
             drift.stage = Stage::Repairing;
         } else if self.suspicion.is_some() {
@@ -281,47 +298,53 @@ impl DriftWatch {
         }
     }
 
-    /// A plan was committed. `after_reading`: the tables were read before it; `is_last`: everything is programmed; `has_leftovers`: what is
-    /// not asked for waits to be deleted.
-    pub fn committed(
-        &mut self,
-        plan: &Plan,
-        (after_reading, is_last, has_leftovers): (bool, bool, bool),
-        now: Moment,
-    ) -> Vec<DriftNews> {
+    /// What the reading of the engine that is due is expected to find; `None` if nothing is known.
+    pub fn expected(&self) -> Option<&Expected> {
+        self.expected.as_ref()
+    }
+
+    /// The engine has read the tables. `deviations`: from what was [expected](Self::expected). Nothing is committed during this reading: so
+    /// it decides, and only now it is told what a comparison found.
+    pub fn read_again(&mut self, deviations: Option<Vec<Deviation>>, now: Moment) -> Option<DriftNews> {
+        self.expected = None;
+        self.compare.is_void = true;
+        let is_open = |drift: &&mut Drift| drift.stage == Stage::Repairing && !drift.is_told;
+        let drift = self.drift.as_mut().filter(is_open)?;
+        let deviations = deviations.unwrap_or_default();
+        if deviations.is_empty() {
+            self.drift = None;
+            (self.verified, self.compared) = (Some(now), Some(now));
+            return None;
+        }
+        drift.report.deviations = deviations;
+        drift.is_told = true;
+        let report = drift.report.clone();
+        let (repairs, _) = self.pace.found(now);
+        Some(DriftNews::Found { report, pause: Some(Duration::ZERO), repairs })
+    }
+
+    /// A plan was committed. `is_last`: everything is programmed; `has_leftovers`: what is not asked for waits to be deleted.
+    pub fn committed(&mut self, plan: &Plan, (is_last, has_leftovers): (bool, bool), now: Moment) -> Option<DriftNews> {
+        if self.compare.is_running {
+            self.compare.written.add(&plan.operations);
+        }
         for change in plan.tables.iter().filter(|change| change.created || change.rebuilt) {
             self.handles[change.family.index()] = None;
             // Learns the new number.
             self.wants_look = true;
         }
         let is_own = |drift: &&mut Drift| matches!(drift.stage, Stage::Repairing | Stage::Tidying(_));
-        let Some(drift) = self.drift.as_mut().filter(is_own) else { return Vec::new() };
+        let drift = self.drift.as_mut().filter(is_own)?;
         drift.operations += plan.operations.len();
         if drift.stage != Stage::Repairing {
-            return self.tidied(has_leftovers, now).into_iter().collect();
+            return self.tidied(has_leftovers, now);
         }
-        let mut news = Vec::new();
-        if after_reading && !drift.is_told {
-            // Of a failure nothing but our own leftovers may be there.
-            let is_nothing = !has_leftovers || drift.report.deviations.is_empty();
-            if plan.is_empty() && is_nothing {
-                self.drift = None;
-                (self.verified, self.compared) = (Some(now), Some(now));
-                return news;
-            }
-            if drift.report.deviations.is_empty() {
-                drift.report.deviations = plan.repairs();
-            }
-            drift.is_told = true;
-            let (repairs, _) = self.pace.found(now);
-            news.push(DriftNews::Found { report: drift.report.clone(), pause: Some(Duration::ZERO), repairs });
+        if !is_last {
+            return None;
         }
-        if is_last {
-            drift.stage = Stage::Tidying(now + MAX_TIDYING);
-            self.pace.repaired(now);
-            news.extend(self.tidied(has_leftovers, now));
-        }
-        news
+        drift.stage = Stage::Tidying(now + MAX_TIDYING);
+        self.pace.repaired(now);
+        self.tidied(has_leftovers, now)
     }
 
     /// Ends a repair when nothing waits to be deleted any more.

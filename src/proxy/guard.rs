@@ -27,8 +27,6 @@ pub(super) struct Guard {
 
 /// A comparison in progress. Dropped, it ends.
 struct RunningComparison {
-    /// What the kernel had acknowledged when it began.
-    held: Acknowledged,
     began: Moment,
     differing: AbortOnDropHandle<Result<Differing, Error>>,
 }
@@ -40,7 +38,7 @@ pub(super) enum GuardNews {
     /// The listener failed, and has to be opened again.
     Deaf(Error),
     /// A comparison ended.
-    Compared { held: Box<Acknowledged>, differing: Result<Differing, Error>, took: Duration },
+    Compared { differing: Result<Differing, Error>, took: Duration },
 }
 
 impl Guard {
@@ -111,12 +109,10 @@ impl Guard {
             heard = heard => return heard,
             ended = compared => ended,
         };
-        let Some(RunningComparison { held, began, .. }) = comparison.take() else {
-            return std::future::pending().await;
-        };
+        let Some(RunningComparison { began, .. }) = comparison.take() else { return std::future::pending().await };
         let broken_off = |error| Error::Io { doing: "comparing our tables", source: std::io::Error::other(error) };
         let differing = ended.map_err(broken_off).flatten();
-        GuardNews::Compared { held: Box::new(held), differing, took: clock::now().since(began) }
+        GuardNews::Compared { differing, took: clock::now().since(began) }
     }
 
     /// What was heard and is waiting.
@@ -131,14 +127,14 @@ impl Guard {
         held: Acknowledged,
         families: &[Family],
     ) {
-        let (families, expected) = (families.to_vec(), held.clone());
+        let families = families.to_vec();
         let compare = async move {
             let tables = tables.await?;
-            let compare = move || expected.differing(&Acknowledged::from(tables), &families);
+            let compare = move || held.differing(&Acknowledged::from(tables), &families);
             let differing = tokio::task::spawn_blocking(compare).await;
             differing.map_err(|error| Error::Io { doing: "comparing our tables", source: std::io::Error::other(error) })
         };
         let differing = AbortOnDropHandle::new(tokio::spawn(compare));
-        self.comparison = Some(RunningComparison { held, began: clock::now(), differing });
+        self.comparison = Some(RunningComparison { began: clock::now(), differing });
     }
 }

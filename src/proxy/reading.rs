@@ -5,22 +5,28 @@ use std::io;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::apply::Error;
-use crate::dataplane::Tables;
-use crate::diff::Acknowledged;
+use crate::dataplane::{Family, Tables};
+use crate::diff::{Acknowledged, Expected};
 use crate::follow::ReadBack;
 
 /// A reading in progress. Dropped, it ends.
 pub(super) struct Reading(AbortOnDropHandle<Result<ReadBack, Error>>);
 
 impl Reading {
-    /// Begins to read.
-    pub fn begin(tables: impl Future<Output = Result<Tables, Error>> + Send + 'static) -> Self {
-        let read = async {
+    /// Begins to read these families, and to compare them with what is expected, if anything is.
+    pub fn begin(
+        tables: impl Future<Output = Result<Tables, Error>> + Send + 'static,
+        expected: Option<Expected>,
+        families: &[Family],
+    ) -> Self {
+        let families = families.to_vec();
+        let read = async move {
             let tables = tables.await?;
             // Large tables take a while to be taken stock of.
-            let take_stock = || {
+            let take_stock = move || {
                 let held = Acknowledged::from(tables);
-                ReadBack { elements: held.count_elements(), held }
+                let deviations = expected.map(|expected| expected.deviations(&held, &families));
+                ReadBack { elements: held.count_elements(), held, deviations }
             };
             tokio::task::spawn_blocking(take_stock).await.map_err(broken_off)
         };

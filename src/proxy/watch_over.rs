@@ -4,9 +4,11 @@ use super::guard::MAX_HEARD_OPERATIONS;
 use super::{Guard, GuardNews, Proxy};
 use crate::apply::{Backend, ForeignNews};
 use crate::clock;
+use crate::dataplane::Operation;
+use crate::diff::Acknowledged;
 use crate::drift::{DriftNews, DriftStep, DriftWatch};
 use crate::engine::{Committed, Moment};
-use crate::follow::Follower;
+use crate::follow::{Follower, ReadBack};
 
 impl<B: Backend> Proxy<B> {
     /// Takes the next steps of the watch. Returns when the next one is due.
@@ -16,7 +18,7 @@ impl<B: Backend> Proxy<B> {
             let over = guard.watch.tidied(self.engine.has_leftovers(), clock::now());
             over.iter().for_each(|news| tell(&mut self.followers, news));
             let held = self.engine.acknowledged();
-            match (guard.watch.next(held.is_some(), clock::now()), held) {
+            match (guard.watch.next(held, clock::now()), held) {
                 (DriftStep::Wait(at), _) => return at,
                 (DriftStep::Repair, _) => self.engine.distrust(),
                 (DriftStep::Compare, Some(held)) => {
@@ -66,32 +68,34 @@ impl<B: Backend> Proxy<B> {
                 guard.listen(&self.backend);
                 guard.watch.lost(clock::now());
             }
-            GuardNews::Compared { held, differing, took } => {
-                let deviations = match (differing, self.engine.acknowledged()) {
-                    (Ok(differing), _) if differing.is_empty() => Some(Vec::new()),
-                    (Ok(differing), Some(now)) => Some(differing.deviations(&held, now)),
-                    // The engine reads the tables, and compares them itself.
-                    (Ok(_), None) => None,
-                    (Err(error), _) => {
-                        tracing::warn!(%error, "cannot compare the tables; tried again later");
-                        None
-                    }
-                };
+            GuardNews::Compared { differing, took } => {
+                let differing = differing.inspect_err(|error| {
+                    tracing::warn!(%error, "cannot compare the tables; tried again later");
+                });
                 let now = clock::now();
-                let news = guard.watch.compared(deviations, took, now);
+                let news = guard.watch.compared(differing.ok(), took, now);
                 tell_verified(&mut self.followers, &guard.watch, now);
                 news.iter().for_each(|news| tell(&mut self.followers, news));
             }
         }
     }
 
-    /// A commit failed, or the tables could not be read: another program may be the cause.
-    pub(super) fn take_failure(&mut self) {
+    /// A commit failed, or the tables could not be read: another program may be the cause. `tried`: as [`DriftWatch::failed`] says.
+    pub(super) fn take_failure(&mut self, tried: Option<(Acknowledged, &[Operation])>) {
         if let Some(guard) = &mut self.guard {
             guard.open_again(&self.backend);
             hear(guard, &mut self.followers);
-            guard.watch.failed(clock::now());
+            guard.watch.failed(tried, clock::now());
         }
+    }
+
+    /// The tables were read for the engine.
+    pub(super) fn guard_read(&mut self, read: &ReadBack, now: Moment) {
+        let Some(guard) = &mut self.guard else { return };
+        guard.counts.restart(&read.elements);
+        let news = guard.watch.read_again(read.deviations.clone(), now);
+        tell_verified(&mut self.followers, &guard.watch, now);
+        news.iter().for_each(|news| tell(&mut self.followers, news));
     }
 
     /// A plan of so many operations is about to be committed.
@@ -109,7 +113,7 @@ impl<B: Backend> Proxy<B> {
         let Some(guard) = &mut self.guard else { return };
         guard.open_again(&self.backend);
         guard.counts.follow(&committed.plan.operations, |_, _| {});
-        let progress = (committed.after_reading, committed.is_caught_up(), self.engine.has_leftovers());
+        let progress = (committed.is_caught_up(), self.engine.has_leftovers());
         let news = guard.watch.committed(&committed.plan, progress, now);
         if committed.is_caught_up() {
             guard.caught_up(&self.backend);

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::dataplane::{TableOutline, Tables};
 use crate::fixtures::{World, service, slice};
@@ -129,7 +131,7 @@ fn what_checks_the_sources_of_a_frontend_is_compared_with_what_it_has() {
     edit(&mut table);
     tables.set(Family::Ip, Some(table));
     let held = world.acknowledged();
-    let deviations = held.differing(&Acknowledged::from(tables), &Family::ALL).deviations(&held, &held);
+    let deviations = held.differing(&Acknowledged::from(tables), &Family::ALL).deviations(&Written::default());
     let deviations: Vec<String> = deviations.iter().map(Deviation::to_string).collect();
     assert_eq!(deviations, [format!("chain {chain} of ip was edited or is missing")]);
 }
@@ -144,8 +146,7 @@ fn a_comparison_finds_a_missing_chain_of_a_frontend() {
     table.chains.remove(RECALL);
     let mut changed = tables.clone();
     changed.set(Family::Ip, Some(table));
-    let held = world.acknowledged();
-    let found = differing(changed).deviations(&held, &held);
+    let found = differing(changed).deviations(&Written::default());
     let found: Vec<String> = found.iter().map(Deviation::to_string).collect();
     assert_eq!(found, [format!("chain {RECALL} of ip was edited or is missing")]);
     let mut table = tables.get(Family::Ip).expect("a table").clone();
@@ -153,7 +154,7 @@ fn a_comparison_finds_a_missing_chain_of_a_frontend() {
     let first = table.elements.iter().position(|element| element.set == by_id).expect("an element");
     table.elements.remove(first);
     tables.set(Family::Ip, Some(table));
-    let found = differing(tables).deviations(&held, &held);
+    let found = differing(tables).deviations(&Written::default());
     assert!(matches!(found.as_slice(), [Deviation::Frontends(1, _)]), "{found:?}");
 }
 
@@ -168,8 +169,9 @@ fn found_meanwhile(meanwhile: impl FnOnce(&mut World)) -> Vec<String> {
         .insert(strange, std::sync::Arc::clone(&before.frontends[&crate::fixtures::frontend("10.96.0.2 80/tcp")]));
     let differing = before.differing(&read, &Family::ALL);
     meanwhile(&mut world);
-    world.sync();
-    differing.deviations(&before, &world.acknowledged()).iter().map(Deviation::to_string).collect()
+    let mut written = Written::default();
+    written.add(&world.plan().operations);
+    differing.deviations(&written).iter().map(Deviation::to_string).collect()
 }
 
 #[test]

@@ -1,12 +1,17 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::dataplane::{SetName, TableOutline};
-use crate::diff::Plan;
-use crate::fixtures::{World, service, slice};
+use crate::dataplane::{Element, Key, SetName, TableOutline};
+use crate::diff::{Plan, SharedElement};
+use crate::fixtures::{World, ip, service, slice};
 
 /// How long each look and each comparison takes.
 const TOOK: Duration = Duration::from_millis(1);
+
+/// The ClusterIP of the Service.
+fn cluster_ip() -> SharedElement {
+    SharedElement { set: SetName::ClusterIps, key: Key::Addr(ip("10.96.0.1")) }
+}
 
 /// A watch over the tables of a small cluster in a kernel in memory.
 struct Watched {
@@ -31,7 +36,7 @@ impl Watched {
     }
 
     fn step(&mut self) -> DriftStep {
-        self.watch.next(true, self.now)
+        self.watch.next(Some(&self.world.acknowledged()), self.now)
     }
 
     fn pass(&mut self, milliseconds: u64) {
@@ -68,23 +73,38 @@ impl Watched {
         self.watch.looked(&outline, (&held, &counts, &Family::ALL), TOOK, self.now)
     }
 
-    /// The engine has read the tables and commits this many operations.
-    fn settle(&mut self, operations: usize) -> Vec<DriftNews> {
+    /// What a comparison finds where another program has deleted a Service's ClusterIP.
+    fn differing(&self) -> Differing {
+        let mut read = self.world.acknowledged();
+        assert!(read.shared.remove(&cluster_ip()).is_some());
+        self.world.acknowledged().differing(&read, &Family::ALL)
+    }
+
+    /// The engine has read the tables, and this differed.
+    fn read_again(&mut self, deviations: Vec<Deviation>) -> Option<DriftNews> {
+        assert!(self.watch.expected().is_some());
+        let news = self.watch.read_again(Some(deviations), self.now);
+        assert!(self.watch.expected().is_none(), "it is compared once");
+        news
+    }
+
+    /// The engine commits this many operations, and has no more.
+    fn settle(&mut self, operations: usize) -> Option<DriftNews> {
         let operation = crate::dataplane::Operation::add(Family::Ip, crate::dataplane::Object::Table);
         let plan = Plan { operations: vec![operation; operations], ..Plan::default() };
-        self.watch.committed(&plan, (true, true, false), self.now)
+        self.watch.committed(&plan, (true, false), self.now)
     }
 
     /// The same, and what is not asked for waits to be deleted.
-    fn settle_later(&mut self) -> Vec<DriftNews> {
-        self.watch.committed(&Plan::default(), (true, true, true), self.now)
+    fn settle_later(&mut self) -> Option<DriftNews> {
+        self.watch.committed(&Plan::default(), (true, true), self.now)
     }
 
     /// A commit of this many operations which deletes what waited.
-    fn tidy(&mut self, operations: usize, has_leftovers: bool) -> Vec<DriftNews> {
+    fn tidy(&mut self, operations: usize, has_leftovers: bool) -> Option<DriftNews> {
         let operation = crate::dataplane::Operation::add(Family::Ip, crate::dataplane::Object::Table);
         let plan = Plan { operations: vec![operation; operations], ..Plan::default() };
-        self.watch.committed(&plan, (false, false, has_leftovers), self.now)
+        self.watch.committed(&plan, (false, has_leftovers), self.now)
     }
 }
 
@@ -95,7 +115,7 @@ fn a_commit_of_another_program_is_looked_at_and_then_everything_is_compared_once
     watched.hear("calico-felix");
     assert_eq!((watched.step(), watched.look()), (DriftStep::Look, None));
     assert_eq!(watched.step(), DriftStep::Compare);
-    assert_eq!(watched.watch.compared(Some(Vec::new()), TOOK, watched.now), None);
+    assert_eq!(watched.watch.compared(Some(Differing::default()), TOOK, watched.now), None);
     assert_eq!(watched.step(), DriftStep::Wait(Some(watched.now + QUIET_COMPARE_PAUSE)));
 }
 
@@ -114,7 +134,10 @@ fn looks_and_comparisons_take_their_share_of_the_time_however_much_is_heard() {
                 }
                 DriftStep::Compare => {
                     comparisons += 1;
-                    assert_eq!(watched.watch.compared(Some(Vec::new()), Duration::from_millis(5), watched.now), None);
+                    assert_eq!(
+                        watched.watch.compared(Some(Differing::default()), Duration::from_millis(5), watched.now),
+                        None
+                    );
                 }
                 _ => break,
             }
@@ -141,7 +164,7 @@ fn a_missing_table_is_told_with_its_writer_repaired_at_once_and_its_end_is_told(
     assert_eq!(watched.step(), DriftStep::Wait(None), "the engine is about it");
     watched.pass(50);
     let news = watched.settle(12);
-    let [DriftNews::Repaired { lasted, operations: 12, .. }] = news.as_slice() else { panic!("{news:?}") };
+    let Some(DriftNews::Repaired { lasted, operations: 12, .. }) = news else { panic!("{news:?}") };
     assert_eq!((lasted.as_millis(), watched.watch.drift()), (52, None));
 }
 
@@ -157,34 +180,94 @@ fn a_table_of_another_number_was_deleted_and_made_again() {
 #[test]
 fn what_a_comparison_finds_is_told_only_when_the_reading_confirms_it() {
     let mut watched = Watched::new(Reaction::Repair);
-    let deviation = || Deviation::Program(Family::Ip, 1);
-    for operations in [0, 4] {
+    for is_confirmed in [false, true] {
         watched.pass(60_000);
         watched.hear("nft");
         watched.look();
         assert_eq!(watched.step(), DriftStep::Compare);
-        assert_eq!(watched.watch.compared(Some(vec![deviation()]), TOOK, watched.now), None);
+        let differing = watched.differing();
+        assert_eq!(watched.watch.compared(Some(differing), TOOK, watched.now), None);
         assert_eq!((watched.step(), watched.watch.drift()), (DriftStep::Repair, None));
-        let news = watched.settle(operations);
-        match (operations, news.as_slice()) {
-            (0, []) => {}
-            (4, [DriftNews::Found { report, .. }, DriftNews::Repaired { operations: 4, .. }]) => {
-                assert_eq!((report.program(), &report.deviations), ("nft", &vec![deviation()]));
+        let read = if is_confirmed { vec![Deviation::Shared(1, cluster_ip())] } else { Vec::new() };
+        let told = watched.read_again(read.clone());
+        // In both cases something of the cluster's has changed meanwhile.
+        let settled = watched.settle(4);
+        match (is_confirmed, told, settled) {
+            (false, None, None) => assert_eq!(watched.watch.verified().1, Some(watched.now)),
+            (true, Some(DriftNews::Found { report, .. }), Some(DriftNews::Repaired { operations: 4, .. })) => {
+                assert_eq!((report.program(), &report.deviations), ("nft", &read));
             }
-            _ => panic!("{news:?}"),
+            (_, told, settled) => panic!("{told:?}, {settled:?}"),
         }
     }
 }
 
 #[test]
-fn a_failed_commit_after_a_foreign_one_is_attributed_to_it() {
+fn what_was_committed_while_the_tables_were_compared_is_no_drift() {
     let mut watched = Watched::new(Reaction::Repair);
-    watched.watch.failed(watched.now);
-    assert!(watched.settle(3).is_empty(), "nothing was heard: the failure is the kernel's");
     watched.hear("nft");
-    watched.watch.failed(watched.now);
-    let news = watched.settle(3);
-    assert!(matches!(news.as_slice(), [DriftNews::Found { .. }, DriftNews::Repaired { .. }]), "{news:?}");
+    watched.look();
+    assert_eq!(watched.step(), DriftStep::Compare);
+    let differing = watched.differing();
+    // The Service goes and comes again.
+    let element = Element::from(cluster_ip());
+    for operation in [Operation::delete_element(element.clone()), Operation::add_element(element)] {
+        let plan = Plan { operations: vec![operation], ..Plan::default() };
+        watched.watch.committed(&plan, (true, false), watched.now);
+    }
+    assert_eq!(watched.watch.compared(Some(differing.clone()), TOOK, watched.now), None);
+    assert!(!matches!(watched.step(), DriftStep::Repair));
+    watched.pass(120_000);
+    watched.hear("nft");
+    watched.look();
+    assert_eq!(watched.step(), DriftStep::Compare);
+    assert_eq!(watched.watch.compared(Some(differing), TOOK, watched.now), None);
+    assert_eq!(watched.step(), DriftStep::Repair, "nothing was committed during this one");
+}
+
+#[test]
+fn a_comparison_during_which_a_commit_failed_or_the_engine_read_the_tables_finds_nothing_and_is_made_again() {
+    for has_read in [false, true] {
+        let mut watched = Watched::new(Reaction::Repair);
+        watched.hear("nft");
+        watched.look();
+        assert_eq!(watched.step(), DriftStep::Compare);
+        let differing = watched.differing();
+        if has_read {
+            assert_eq!(watched.watch.read_again(None, watched.now), None);
+        } else {
+            watched.watch.failed(Some((watched.world.acknowledged(), &[])), watched.now);
+        }
+        assert_eq!(watched.watch.compared(Some(differing), TOOK, watched.now), None);
+        assert!(!matches!(watched.step(), DriftStep::Repair));
+        watched.pass(1_000);
+        assert_eq!(watched.step(), DriftStep::Compare);
+    }
+}
+
+#[test]
+fn a_failed_commit_after_a_foreign_one_is_attributed_to_it_if_more_differs_than_the_commit_wrote() {
+    let mut watched = Watched::new(Reaction::Repair);
+    let found = || vec![Deviation::Shared(1, cluster_ip())];
+    let fail = |watched: &mut Watched| {
+        let operations = [Operation::add_element(Element::from(cluster_ip()))];
+        watched.watch.failed(Some((watched.world.acknowledged(), &operations)), watched.now);
+        let expected = watched.watch.expected().expect("what was tried");
+        assert!(expected.written.has_shared(&cluster_ip()));
+    };
+    fail(&mut watched);
+    assert_eq!(
+        (watched.read_again(found()), watched.settle(3)),
+        (None, None),
+        "nothing was heard: the failure is the kernel's"
+    );
+    watched.hear("nft");
+    fail(&mut watched);
+    assert_eq!((watched.read_again(Vec::new()), watched.settle(3)), (None, None), "only what the commit wrote");
+    watched.hear("nft");
+    fail(&mut watched);
+    assert!(matches!(watched.read_again(found()), Some(DriftNews::Found { .. })));
+    assert!(matches!(watched.settle(3), Some(DriftNews::Repaired { .. })));
 }
 
 #[test]
@@ -240,7 +323,6 @@ fn messages_that_were_lost_are_a_cause_to_look_and_to_compare() {
 #[test]
 fn a_repair_is_over_when_what_is_not_asked_for_is_deleted() {
     let mut watched = Watched::new(Reaction::Repair);
-    let found = vec![Deviation::Elements(Family::Ip, SetName::RejectServices, 1)];
     for confirmed_by_look in [true, false] {
         watched.pass(120_000);
         watched.hear("nft");
@@ -252,15 +334,17 @@ fn a_repair_is_over_when_what_is_not_asked_for_is_deleted() {
         } else {
             watched.look();
             watched.step();
-            assert_eq!(watched.watch.compared(Some(found.clone()), TOOK, watched.now), None);
+            let differing = watched.differing();
+            assert_eq!(watched.watch.compared(Some(differing), TOOK, watched.now), None);
         }
         assert_eq!(watched.step(), DriftStep::Repair);
-        let news = watched.settle_later();
-        assert_eq!(news.len(), usize::from(!confirmed_by_look), "found, and not repaired yet: {news:?}");
+        let told = watched.read_again(vec![Deviation::Shared(1, cluster_ip())]);
+        assert_eq!(told.is_some(), !confirmed_by_look, "{told:?}");
+        assert_eq!(watched.settle_later(), None, "not repaired yet");
         assert!(watched.watch.drift().is_some());
         watched.pass(50);
         let news = watched.tidy(1, false);
-        assert!(matches!(news.as_slice(), [DriftNews::Repaired { operations: 1, .. }]), "{news:?}");
+        assert!(matches!(news, Some(DriftNews::Repaired { operations: 1, .. })), "{news:?}");
     }
 }
 
@@ -273,9 +357,9 @@ fn under_changes_that_always_leave_something_a_repair_is_over_after_a_second() {
     watched.look();
     watched.world.kernel = kept;
     assert_eq!(watched.step(), DriftStep::Repair);
-    assert!(watched.settle_later().is_empty());
+    assert!(watched.settle_later().is_none());
     watched.pass(999);
-    assert!(watched.tidy(1, true).is_empty());
+    assert!(watched.tidy(1, true).is_none());
     assert!(matches!(watched.step(), DriftStep::Wait(Some(_))));
     watched.pass(1);
     assert!(matches!(watched.watch.tidied(true, watched.now), Some(DriftNews::Repaired { .. })));
@@ -307,7 +391,7 @@ fn a_look_or_a_comparison_during_which_the_machine_stood_still_delays_the_next_o
     assert_eq!(watched.step(), DriftStep::Look);
     assert_eq!(watched.look(), None);
     assert_eq!(watched.step(), DriftStep::Compare);
-    assert_eq!(watched.watch.compared(Some(Vec::new()), standstill, watched.now), None);
+    assert_eq!(watched.watch.compared(Some(Differing::default()), standstill, watched.now), None);
     watched.pass(600_000);
     assert_eq!(watched.step(), DriftStep::Compare);
 }
