@@ -11,9 +11,11 @@ NFT=$(scripts/nft.sh)
 export NFT
 
 # Compile first, so that no compiler runs during a measurement.
-cargo bench --locked --no-run --bench scale --bench commit --bench dataplane --bench core --bench wire
+cargo bench --locked --no-run --bench scale --bench commit --bench dataplane --bench core --bench wire --bench fairness --bench drift
 cargo bench --locked --bench scale -- --docs "$@"
 cargo bench --locked --bench commit -- --docs
 cargo bench --locked --bench dataplane -- --docs
 cargo bench --locked --bench wire -- --docs
+cargo bench --locked --bench fairness -- --docs
+cargo bench --locked --bench drift -- --docs
 cargo bench --locked --bench core

@@ -31,8 +31,6 @@ mod counters;
 mod crashes;
 #[path = "kernel/drift.rs"]
 mod drift;
-#[path = "kernel/drift_costs.rs"]
-mod drift_costs;
 #[path = "kernel/drift_through_nft.rs"]
 mod drift_through_nft;
 #[path = "kernel/drift_with_affinity.rs"]

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use pointsman::apply::{Backend, Netlink};
 use pointsman::dataplane::{LocalPods, Options, Protocol};
 use pointsman::diff::{Acknowledged, Scope};
@@ -13,7 +14,7 @@ use crate::common::cluster::{self, NODE, Size};
 use crate::common::engine::{NOW, engine, plan};
 use crate::common::namespace::{Namespace, runtime};
 use crate::flows::PORT;
-use crate::variant::{PODS, Rules, is_here};
+use crate::variant::{PODS, Rules, is_here, load_balancer_ip};
 
 /// How an event is changed.
 type Edit = fn(Event) -> Event;
@@ -31,13 +32,16 @@ pub fn load(namespace: &Namespace, size: Size, rules: Rules) {
         Rules::Affinity => (sticky, sticky),
         Rules::OneAffinity => (as_they_are, sticky),
         Rules::OneClient | Rules::OneClientBesideOthers => (sticky, as_they_are),
+        Rules::LoadBalancer => (behind_load_balancer, as_they_are),
+        Rules::Ranges | Rules::RangesBesideOthers => (limited, as_they_are),
         _ => (as_they_are, as_they_are),
     };
-    let with_timeouts = match rules {
+    let besides = match rules {
         Rules::OtherTimeouts | Rules::OneClientBesideOthers => with_timeouts(size),
+        Rules::RangesBesideOthers => with_ranges_of_all_lengths(size),
         _ => Vec::new(),
     };
-    let others = others_of(size).into_iter().map(others).chain(with_timeouts);
+    let others = others_of(size).into_iter().map(others).chain(besides);
     let events = cluster::all(size).into_iter().map(measured).chain(others).map(udp);
     let mut engine = engine(scope);
     events.for_each(|event| drop(engine.fold(event)));
@@ -79,6 +83,53 @@ fn with_timeouts(size: Size) -> Vec<Event> {
         other => other,
     };
     (0..5_000).flat_map(|n| service(n).into_iter().map(move |event| with_timeout(n, event))).collect()
+}
+
+/// One more Service, with ranges of 30 lengths.
+fn with_ranges_of_all_lengths(size: Size) -> Vec<Event> {
+    let number = size.services + 100;
+    let pods = [(cluster::later_ip(2_000), "node-1".to_owned())].into_iter();
+    let objects = [cluster::service(number), cluster::slice_of(&cluster::name(number), pods)];
+    let all_lengths = |service: &mut Service| {
+        expose(service);
+        // Neither within each other, nor around the senders.
+        let range = |bits: u8| IpNet::new(std::net::Ipv4Addr::from_bits(0x4000_0000 | 1 << (32 - bits)).into(), bits);
+        service.source_ranges = (3..=32).map(|bits| range(bits).expect("at most 32 bits")).collect();
+    };
+    let with_ranges = |event: Event| match event {
+        Event::ServiceApplied(one) => Event::ServiceApplied(edited(one, all_lengths)),
+        other => other,
+    };
+    cluster::applied(&objects).into_iter().map(with_ranges).collect()
+}
+
+/// With load-balancer IPs.
+fn behind_load_balancer(event: Event) -> Event {
+    match event {
+        Event::ServicesReset(all) => Event::ServicesReset(all.into_iter().map(|one| edited(one, expose)).collect()),
+        other => other,
+    }
+}
+
+/// With load-balancer IPs that only some sources may use.
+fn limited(event: Event) -> Event {
+    let limit = |service: &mut Service| {
+        expose(service);
+        let around_senders = ["10.0.0.0/8", "192.0.0.0/8"];
+        service.source_ranges = around_senders.map(|range| range.parse().expect("a network")).into_iter().collect();
+    };
+    match event {
+        Event::ServicesReset(all) => Event::ServicesReset(all.into_iter().map(|one| edited(one, limit)).collect()),
+        other => other,
+    }
+}
+
+fn expose(service: &mut Service) {
+    let number = service.cluster_ips.iter().find_map(|addr| match addr {
+        IpAddr::V4(addr) => Some(addr.to_bits() - cluster::cluster_ip(0).to_bits()),
+        IpAddr::V6(_) => None,
+    });
+    service.load_balancer_ips = number.map(|n| load_balancer_ip(n).into()).into_iter().collect();
 }
 
 /// With session affinity.

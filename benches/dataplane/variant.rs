@@ -38,6 +38,12 @@ pub enum Rules {
     OneClient,
     /// The same, beside 5,000 Services that no flow goes to and that keep their clients, each for another time.
     OneClientBesideOthers,
+    /// Ours, where flows go to load-balancer IPs that all sources may use.
+    LoadBalancer,
+    /// Ours, where flows go to load-balancer IPs that only some sources may use, the senders among them.
+    Ranges,
+    /// The same, beside a Service whose ranges have 30 other lengths.
+    RangesBesideOthers,
     /// Ours, with counters of each Service's connections.
     Counters,
     /// A chain, a rule and an anonymous map for each Service.
@@ -79,6 +85,11 @@ fn elsewhere(n: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(0x0b00_0000 + 256 + n)
 }
 
+/// The load-balancer IP of Service `n`, if it has one.
+pub fn load_balancer_ip(n: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0xcb00_0000 + 256 + n)
+}
+
 impl Source {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Pod, Self::Host];
@@ -116,7 +127,11 @@ impl Variant {
             Rules::Chains => chains::load(&namespace, &chains::text(size)),
             _ => program::load(&namespace, size, rules),
         }
-        let to = if rules == Rules::Others { elsewhere } else { cluster_ip };
+        let to = match rules {
+            Rules::Others => elsewhere,
+            Rules::LoadBalancer | Rules::Ranges | Rules::RangesBesideOthers => load_balancer_ip,
+            _ => cluster_ip,
+        };
         let flows = Source::ALL.map(|source| namespace.enter(|| Flows::new(source.addr(), to, size)));
         Self { name, size, flows, measured: Default::default(), _namespace: namespace }
     }
@@ -126,6 +141,15 @@ impl Variant {
         let n = source.index();
         let nanoseconds = self.flows[n].round();
         self.measured[n].push(nanoseconds);
+    }
+
+    /// How many times as much as another it took: the median of all rounds, each beside the same round of the other.
+    pub fn ratio_to(&self, other: &Self, source: Source) -> f64 {
+        let n = source.index();
+        let mut all: Vec<f64> =
+            self.measured[n].iter().zip(&other.measured[n]).map(|(one, other)| one / other).collect();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
     /// What was measured.

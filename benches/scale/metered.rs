@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::mpsc;
 
-use pointsman::apply::{Backend, Error, Receipt};
-use pointsman::dataplane::{Element, Family, Object, Operation, Tables, Value, Verb};
+use pointsman::apply::{Backend, CommitListener, Error, Receipt};
+use pointsman::dataplane::{Element, Family, Object, Operation, Outline, Tables, Value, Verb};
 use tokio::time::Instant;
 
 use crate::common::cluster::is_later;
@@ -46,6 +46,18 @@ impl<B> Metered<B> {
 impl<B: Backend> Backend for Metered<B> {
     fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
         self.inner.read(families)
+    }
+
+    fn outline(&mut self, families: &[Family]) -> impl Future<Output = Result<Option<Outline>, Error>> + Send {
+        self.inner.outline(families)
+    }
+
+    fn listen(&self) -> Result<Option<CommitListener>, Error> {
+        self.inner.listen()
+    }
+
+    fn longest_commit(&self) -> std::time::Duration {
+        self.inner.longest_commit()
     }
 
     async fn clients(&mut self, frontend: pointsman::dataplane::Frontend) -> Result<Vec<Element>, Error> {
