@@ -3,6 +3,8 @@
 # make bench   runs the benchmarks and writes the tables of docs/performance.md; needs root
 # make flood   sends new flows over changes of every kind and counts those that fall between two; needs root
 #              FLOWS=10000000 TRANSITIONS=20000 say how many at least
+# make laws    checks the laws of the diff and the fates of packets with new random histories: CASES=20000 of each
+# make churn   changes a cluster beside another program's commits for CHURN=3600 seconds: none of it may be told as drift; needs root
 # make simulate  plays a whole node in simulated worlds: SEEDS=1000000 SECONDS=3600 FIRST=0 STEPS=100 say how many, how long, from which on
 #              and how many steps each; KERNEL=200 lets a real kernel repeat so many of them, and needs root
 # make image   builds the image archives without a container engine, on Debian and its relatives
@@ -19,7 +21,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 prerequisites = nft=$$(scripts/prerequisites.sh); [ -z "$$nft" ] || export NFT="$$nft"
 
-.PHONY: demo test bench flood simulate image dist book kernels mutants check fmt clippy doc deny check-deploy
+.PHONY: demo test bench flood laws churn simulate image dist book kernels mutants check fmt clippy doc deny check-deploy
 
 demo:
 	@$(prerequisites); exec scripts/demo.sh
@@ -35,6 +37,17 @@ TRANSITIONS ?= 20000
 
 flood:
 	@$(prerequisites); cargo test --locked --test flood -- --flows $(FLOWS) --transitions $(TRANSITIONS)
+
+CASES ?= 20000
+
+laws:
+	@PROPTEST_CASES=$(CASES) cargo test --locked --test laws --test packets --test affinity --test loop_under_faults
+
+CHURN ?= 3600
+
+churn:
+	@$(prerequisites); POINTSMAN_REQUIRE_KERNEL=1 POINTSMAN_OWN_COMMITS_SECONDS=$(CHURN) \
+	  cargo test --locked --test kernel own_commits_and_commits_to_other_tables_are_no_drift -- --nocapture
 
 SEEDS ?= 1000000
 SECONDS ?= 600
