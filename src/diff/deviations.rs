@@ -44,6 +44,8 @@ pub enum Deviation {
 pub struct Differing {
     /// By [`Family::index`].
     programs: [Vec<Deviation>; 2],
+    /// The tables that were read, by [`Family::index`].
+    tables: [Option<Arc<InstalledTable>>; 2],
     frontends: Vec<DifferingFrontend>,
     shared: Vec<SharedElement>,
 }
@@ -56,10 +58,13 @@ struct DifferingFrontend {
     own: Vec<Deviation>,
     /// Its elements differ.
     in_elements: bool,
+    /// What was read of it.
+    read: Option<Arc<Installed>>,
 }
 
 impl DifferingFrontend {
-    fn new(frontend: Frontend, held: Option<&Installed>, read: Option<&Installed>) -> Self {
+    fn new(frontend: Frontend, held: Option<&Installed>, found: Option<Arc<Installed>>) -> Self {
+        let read = found.as_deref();
         let (nothing, mut own) = (InstalledAffinity::default(), Vec::new());
         let affinity = |it: Option<&'_ Installed>| it.and_then(|it| it.affinity.as_deref()).cloned();
         let [held_own, read_own] = [held, read].map(|it| affinity(it).unwrap_or_else(|| nothing.clone()));
@@ -70,7 +75,7 @@ impl DifferingFrontend {
             Installed { affinity, ..it.cloned().unwrap_or_default() }
         };
         let in_elements = alike(held, held_own.lists) != alike(read, read_own.lists);
-        Self { frontend, own, in_elements }
+        Self { frontend, own, in_elements, read: found }
     }
 }
 
@@ -133,7 +138,7 @@ impl Acknowledged {
 
     /// Where a reading of the kernel differs from this. Walks everything.
     pub fn differing(&self, read: &Self, families: &[Family]) -> Differing {
-        let mut differing = Differing::default();
+        let mut differing = Differing { tables: read.tables.clone(), ..Differing::default() };
         for family in families.iter().copied() {
             let Some(table) = &self.tables[family.index()] else { continue };
             let found = &mut differing.programs[family.index()];
@@ -149,7 +154,7 @@ impl Acknowledged {
         let installed = |of: &Self, frontend: &Frontend| of.frontends.get(frontend).cloned();
         let compare = |frontend: &Frontend| {
             let (held, read) = (installed(self, frontend), installed(read, frontend));
-            DifferingFrontend::new(*frontend, held.as_deref(), read.as_deref())
+            DifferingFrontend::new(*frontend, held.as_deref(), read)
         };
         differing.frontends = frontends.map(compare).collect();
         differences(self.shared.iter(), read.shared.iter(), |_, element| {
@@ -167,20 +172,24 @@ impl Differing {
         self.programs.iter().all(Vec::is_empty) && self.frontends.is_empty() && self.shared.is_empty()
     }
 
-    /// The deviations, but for what was committed while the kernel was read: from `before` to `now`.
-    pub fn deviations(mut self, before: &Acknowledged, now: &Acknowledged) -> Vec<Deviation> {
-        let mut found = Vec::new();
-        for family in Family::ALL {
-            if let (Some(before), Some(now)) = (&before.tables[family.index()], &now.tables[family.index()])
-                && Arc::ptr_eq(before, now)
-            {
-                found.append(&mut self.programs[family.index()]);
+    /// The deviations, but for what was committed while the kernel was read: from `before` to `now`. `None` if nothing else differs, and some
+    /// of that was read neither as it was before nor as it is now: another program may have changed it, too.
+    pub fn deviations(mut self, before: &Acknowledged, now: &Acknowledged) -> Option<Vec<Deviation>> {
+        let (mut found, mut is_clear) = (Vec::new(), true);
+        for (family, read) in Family::ALL.into_iter().zip(&self.tables) {
+            let programs = &mut self.programs[family.index()];
+            match (&before.tables[family.index()], &now.tables[family.index()]) {
+                (Some(before), Some(now)) if Arc::ptr_eq(before, now) => found.append(programs),
+                (_, now) => is_clear &= programs.is_empty() || is_same_program(read.as_deref(), now.as_deref()),
             }
         }
         let is_as_before = |frontend: &Frontend| match (before.frontends.get(frontend), now.frontends.get(frontend)) {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),
             (before, now) => before.is_none() && now.is_none(),
         };
+        let is_as_now =
+            |it: &DifferingFrontend| it.read.as_deref() == now.frontends.get(&it.frontend).map(|now| &**now);
+        is_clear &= self.frontends.iter().all(|it| is_as_before(&it.frontend) || is_as_now(it));
         self.frontends.retain(|differing| is_as_before(&differing.frontend));
         found.extend(self.frontends.iter_mut().flat_map(|differing| differing.own.drain(..)));
         let mut in_elements = self.frontends.iter().filter(|differing| differing.in_elements);
@@ -191,7 +200,15 @@ impl Differing {
         if let Some(first) = self.shared.first() {
             found.push(Deviation::Shared(self.shared.len(), *first));
         }
-        found
+        (is_clear || !found.is_empty()).then_some(found)
+    }
+}
+
+/// Whether two tables have the same chains and sets.
+fn is_same_program(one: Option<&InstalledTable>, other: Option<&InstalledTable>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.chains == other.chains && one.sets == other.sets,
+        (one, other) => one.is_none() && other.is_none(),
     }
 }
 

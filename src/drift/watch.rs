@@ -18,6 +18,8 @@ const COMPARE_SHARE: u32 = 400;
 const MIN_COMPARE_PAUSE: Duration = Duration::from_secs(1);
 /// The time from one comparison to the next while nothing is suspected, and the longest one at all.
 const QUIET_COMPARE_PAUSE: Duration = Duration::from_secs(600);
+/// The time from the first sync to the first comparison: what others committed since the tables were read was not heard.
+const FIRST_COMPARE_PAUSE: Duration = Duration::from_secs(10);
 /// The longest time from the repair to its end: under many changes something always waits to be deleted.
 const MAX_TIDYING: Duration = Duration::from_secs(1);
 /// The most processes that are named.
@@ -64,6 +66,8 @@ pub struct DriftWatch {
 struct CompareSchedule {
     /// One is running.
     is_running: bool,
+    /// When the last one began.
+    began: Moment,
     /// What was heard before it began.
     about: Option<Suspicion>,
     /// The next one; `None` before the first sync.
@@ -83,6 +87,7 @@ struct Suspicion {
 #[derive(Debug)]
 struct Drift {
     report: DriftReport,
+    found_at: Moment,
     /// It was told.
     is_told: bool,
     stage: Stage,
@@ -144,7 +149,7 @@ impl DriftWatch {
     /// The first sync is done, and commits of others are heard from now on.
     pub fn synced(&mut self, now: Moment) {
         self.wants_look = true;
-        self.compare.at = Some(now + QUIET_COMPARE_PAUSE);
+        self.compare.at = Some(now + FIRST_COMPARE_PAUSE);
     }
 
     /// Another process committed something, to whatever table.
@@ -184,7 +189,7 @@ impl DriftWatch {
         }
         let compare_at = self.compare.at.filter(|_| !self.compare.is_running);
         if !self.wants_look && compare_at.is_some_and(|at| at <= now) {
-            self.compare.is_running = true;
+            (self.compare.is_running, self.compare.began) = (true, now);
             self.compare.about = self.looked_at.take();
             return DriftStep::Compare;
         }
@@ -239,7 +244,7 @@ impl DriftWatch {
         self.look_at = now + MIN_COMPARE_PAUSE;
     }
 
-    /// Everything was compared, which took so long; `None` if that failed.
+    /// Everything was compared, which took so long; `None` if that failed, or says nothing.
     pub fn compared(&mut self, deviations: Option<Vec<Deviation>>, took: Duration, now: Moment) -> Option<DriftNews> {
         let pause = took.saturating_mul(COMPARE_SHARE).clamp(MIN_COMPARE_PAUSE, QUIET_COMPARE_PAUSE);
         self.compare.is_running = false;
@@ -252,6 +257,11 @@ impl DriftWatch {
             self.compare_soon(suspicion, now);
             return None;
         };
+        let found_meanwhile = self.drift.as_ref().is_some_and(|drift| drift.found_at >= self.compare.began);
+        if deviations.is_empty() && found_meanwhile {
+            // The tables may have been read before another program wrote what the look found.
+            return None;
+        }
         if deviations.is_empty() {
             (self.verified, self.compared) = (Some(now), Some(now));
             return self.is_over(0, now);
@@ -264,7 +274,8 @@ impl DriftWatch {
         let (_, pause) = self.pace.found(now);
         let Suspicion { since, writers } = suspicion.unwrap_or(Suspicion { since: now, writers: Vec::new() });
         let report = DriftReport { since, writers, deviations };
-        self.drift = Some(Drift { report, is_told: false, stage: Stage::RepairAt(now + pause), operations: 0 });
+        let stage = Stage::RepairAt(now + pause);
+        self.drift = Some(Drift { report, found_at: now, is_told: false, stage, operations: 0 });
         None
     }
 
@@ -276,7 +287,8 @@ impl DriftWatch {
             Suspicion::merge(&mut self.suspicion, self.looked_at.take());
             let Some(Suspicion { since, writers }) = self.suspicion.take() else { return };
             let report = DriftReport { since: since.min(now), writers, deviations: Vec::new() };
-            self.drift = Some(Drift { report, is_told: false, stage: Stage::Repairing, operations: 0 });
+            let stage = Stage::Repairing;
+            self.drift = Some(Drift { report, found_at: now, is_told: false, stage, operations: 0 });
             self.wants_look = false;
         }
     }
@@ -293,6 +305,11 @@ impl DriftWatch {
             self.handles[change.family.index()] = None;
             // Learns the new number.
             self.wants_look = true;
+        }
+        if after_reading {
+            // What was read may be of other tables than those of the last look, and nothing but its content counts.
+            self.handles = [None; 2];
+            self.wants_look |= self.compare.at.is_some();
         }
         let is_own = |drift: &&mut Drift| matches!(drift.stage, Stage::Repairing | Stage::Tidying(_));
         let Some(drift) = self.drift.as_mut().filter(is_own) else { return Vec::new() };
@@ -345,7 +362,7 @@ impl DriftWatch {
             Reaction::Observe => (Stage::Observed, None),
         };
         let report = DriftReport { since, writers, deviations };
-        self.drift = Some(Drift { report: report.clone(), is_told: true, stage, operations: 0 });
+        self.drift = Some(Drift { report: report.clone(), found_at: now, is_told: true, stage, operations: 0 });
         Some(DriftNews::Found { report, pause, repairs })
     }
 

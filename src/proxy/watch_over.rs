@@ -69,7 +69,7 @@ impl<B: Backend> Proxy<B> {
             GuardNews::Compared { held, differing, took } => {
                 let deviations = match (differing, self.engine.acknowledged()) {
                     (Ok(differing), _) if differing.is_empty() => Some(Vec::new()),
-                    (Ok(differing), Some(now)) => Some(differing.deviations(&held, now)),
+                    (Ok(differing), Some(now)) => differing.deviations(&held, now),
                     // The engine reads the tables, and compares them itself.
                     (Ok(_), None) => None,
                     (Err(error), _) => {

@@ -310,3 +310,58 @@ fn a_look_or_a_comparison_during_which_the_machine_stood_still_delays_the_next_o
     watched.pass(600_000);
     assert_eq!(watched.step(), DriftStep::Compare);
 }
+
+#[test]
+fn a_comparison_that_began_before_a_look_found_something_does_not_end_that() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.hear("calico-felix");
+    watched.pass(100);
+    watched.look();
+    assert_eq!(watched.step(), DriftStep::Compare);
+    watched.pass(100);
+    watched.hear("nft");
+    watched.world.kernel.remove_table(Family::Ip);
+    assert!(matches!(watched.look(), Some(DriftNews::Found { .. })));
+    assert_eq!(watched.watch.compared(Some(Vec::new()), TOOK, watched.now), None);
+    assert!(watched.watch.drift().is_some());
+    assert_eq!(watched.step(), DriftStep::Repair);
+}
+
+#[test]
+fn a_comparison_that_says_nothing_is_repeated_soon_if_something_was_heard() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.hear("nft");
+    watched.pass(100);
+    watched.look();
+    assert_eq!(watched.step(), DriftStep::Compare);
+    assert_eq!(watched.watch.compared(None, TOOK, watched.now), None);
+    assert_eq!(watched.step(), DriftStep::Wait(Some(watched.now + MIN_COMPARE_PAUSE)));
+}
+
+#[test]
+fn soon_after_the_start_everything_is_compared_because_nothing_was_heard_before() {
+    let mut watched = Watched::new(Reaction::Repair);
+    assert_eq!(watched.step(), DriftStep::Wait(Some(watched.now + FIRST_COMPARE_PAUSE)));
+    watched.now = watched.now + FIRST_COMPARE_PAUSE;
+    assert_eq!(watched.step(), DriftStep::Compare);
+    watched.watch.compared(Some(Vec::new()), TOOK, watched.now);
+    assert_eq!(watched.step(), DriftStep::Wait(Some(watched.now + QUIET_COMPARE_PAUSE)));
+}
+
+#[test]
+fn a_table_that_a_repair_has_read_is_the_known_one() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.pass(100);
+    watched.hear("nft");
+    watched.world.kernel.remove_table(Family::Ip);
+    assert!(watched.look().is_some());
+    assert_eq!(watched.step(), DriftStep::Repair);
+    // Meanwhile another program restores both tables, and the reading finds nothing wrong with them.
+    watched.handle = 8;
+    watched.hear("nft");
+    watched.world.restart();
+    watched.world.sync();
+    assert!(matches!(watched.settle(0).as_slice(), [DriftNews::Repaired { .. }]));
+    watched.pass(1_000);
+    assert_eq!((watched.step(), watched.look()), (DriftStep::Look, None));
+}
