@@ -26,9 +26,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::dataplane::{Family, Frontend, Key, Protocol, SetName};
-use crate::diff::{FrontendChange, Plan};
+use crate::diff::{FrontendChange, Plan, SharedElement};
 use crate::engine::{Committed, Failed, Failure};
-use crate::follow::{Effort, Follower};
+use crate::follow::{Effort, Follower, ReadBack};
 use crate::state::{Compiled, Snapshot};
 use crate::tasks::Supervisor;
 use stale::changed;
@@ -80,6 +80,8 @@ pub struct ConntrackFollower {
     changed: BTreeSet<Frontend>,
     /// What changed about NodePorts since everything was programmed last.
     node_ports: NodePortChanges,
+    /// The addresses that accept NodePorts in the kernel. Those of an earlier process stay there until the Node is known.
+    accepting: BTreeSet<IpAddr>,
 }
 
 /// What changes about NodePorts while a change is programmed in several commits. Together they decide whether a flow is stale, whichever
@@ -95,13 +97,17 @@ struct NodePortChanges {
 impl NodePortChanges {
     /// A plan was committed, or may be.
     fn follow(&mut self, plan: &Plan) {
-        let changed = plan.shared.iter().filter(|change| change.element.set == SetName::NodeportIps);
-        self.addresses.extend(changed.filter_map(|change| match change.element.key {
-            Key::Addr(addr) => Some(addr),
-            _ => None,
-        }));
+        self.addresses.extend(plan.shared.iter().filter_map(|change| accepting_address(&change.element)));
         let is_gone = |change: &&FrontendChange| change.after.is_none() && is_udp_node_port(&change.frontend);
         self.gone.extend(plan.frontends.iter().filter(is_gone).map(|change| change.frontend));
+    }
+}
+
+/// The address that accepts NodePorts by this element.
+fn accepting_address(element: &SharedElement) -> Option<IpAddr> {
+    match (element.set, element.key) {
+        (SetName::NodeportIps, Key::Addr(addr)) => Some(addr),
+        _ => None,
     }
 }
 
@@ -131,6 +137,7 @@ impl ConntrackFollower {
             lost: None,
             changed: BTreeSet::new(),
             node_ports: NodePortChanges::default(),
+            accepting: BTreeSet::new(),
         };
         (follower, received)
     }
@@ -142,6 +149,10 @@ impl ConntrackFollower {
 }
 
 impl Follower for ConntrackFollower {
+    fn read(&mut self, found: &ReadBack) {
+        self.accepting = found.held.shared.iter().filter_map(accepting_address).collect();
+    }
+
     fn compiled(&mut self, compiled: &Compiled, _: &Snapshot, _: bool) {
         if let Some(lost) = &mut self.lost {
             lost.extend(&compiled.lost_flows);
@@ -156,6 +167,13 @@ impl Follower for ConntrackFollower {
         let mut frontends = std::mem::take(&mut self.changed);
         frontends.append(&mut changed(&committed.plan.frontends));
         self.node_ports.follow(&committed.plan);
+        for change in &committed.plan.shared {
+            match accepting_address(&change.element) {
+                Some(addr) if change.added => drop(self.accepting.insert(addr)),
+                Some(addr) => drop(self.accepting.remove(&addr)),
+                None => {}
+            }
+        }
         if !self.node_ports.addresses.is_empty() {
             let newest = self.newest.borrow();
             frontends.extend(newest.desired().frontends.keys().filter(|frontend| is_udp_node_port(frontend)));
@@ -177,6 +195,7 @@ impl Follower for ConntrackFollower {
         if frontends.iter().any(is_udp_node_port) {
             node_port_addresses = snapshot.cluster().all_node_port_addresses();
             node_port_addresses.extend(&self.node_ports.addresses);
+            node_port_addresses.extend(&self.accepting);
         }
         if committed.is_caught_up() {
             self.node_ports = NodePortChanges::default();

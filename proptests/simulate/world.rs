@@ -8,7 +8,7 @@ use pointsman::apply::MemoryKernel;
 use pointsman::dataplane::{Family, ForeignCommit, Writer};
 use pointsman::drift::{DriftNews, DriftStep};
 use pointsman::engine::{FailureKind, Moment, Next, SyncProgress};
-use pointsman::follow::{Effort, Follower as _};
+use pointsman::follow::{Effort, Follower as _, ReadBack};
 use pointsman::observe::StatusBoard;
 use pointsman::state::{Event, Kind};
 use pointsman::status::DriftFacts;
@@ -439,7 +439,9 @@ impl World {
                 tell!(self, "the tables were read");
                 self.process.read_writes = writes;
                 self.process.counts.restart(&held.count_elements());
-                self.process.engine.read_back(held, now);
+                let found = ReadBack { elements: held.count_elements(), held };
+                self.process.flows.read(&found);
+                self.process.engine.read_back(found.held, now);
             }
             None => {
                 tell!(self, "the tables could not be read");

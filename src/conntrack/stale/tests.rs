@@ -7,7 +7,7 @@ use crate::conntrack::ConntrackFollower;
 use crate::diff::Acknowledged;
 use crate::engine::{Failed, Failure, FailureKind, Moment, Next};
 use crate::fixtures::{World, frontend, ip, service, slice};
-use crate::follow::{Effort, Follower};
+use crate::follow::{Effort, Follower, ReadBack};
 use crate::state::{Event, NodePortAddresses, View, ports_looked_at};
 
 /// A flow from `client` to `destination` that `server` answers, each `address:port`.
@@ -378,4 +378,18 @@ fn an_address_that_a_lost_batch_removed_is_asked_for_with_the_next_one() {
     followed.world.apply(host("192.0.2.99"));
     assert_eq!(followed.looked_at_after(Fate::Unanswered), [""; 0]);
     assert_eq!(followed.looked_at_after(Fate::Committed), [NODE_PORT]);
+}
+
+#[test]
+fn an_address_that_only_the_kernel_knows_accepts_node_ports() {
+    // The new process does not know the node's addresses yet.
+    let mut unknown = World::with([dns(), dns_slice("10.1.0.1 L r")]);
+    let (mut follower, mut requests) = ConntrackFollower::channel(&Family::ALL);
+    let held = world("10.1.0.1 L r").acknowledged();
+    follower.read(&ReadBack { elements: held.count_elements(), held });
+    unknown.follow(&mut follower, [Event::ServiceDeleted(crate::fixtures::name("kube/dns"))]);
+    let asked = requests.try_recv().unwrap();
+    assert!(asked.node_port_addresses.contains(&ip("192.0.2.1")), "{asked:?}");
+    let now = unknown.engine.snapshot().clone();
+    assert!(Judge::new(&now, &asked).is_stale(&flow("192.0.2.1:30053", "10.1.0.1:5353")));
 }
