@@ -17,6 +17,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,9 +25,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::dataplane::{Family, Frontend, Protocol};
+use crate::dataplane::{Family, Frontend, Key, Protocol, SetName};
+use crate::diff::{FrontendChange, Plan, SharedElement};
 use crate::engine::{Committed, Failed, Failure};
-use crate::follow::{Effort, Follower};
+use crate::follow::{Effort, Follower, ReadBack};
 use crate::state::{Compiled, Snapshot};
 use crate::tasks::Supervisor;
 use stale::changed;
@@ -34,12 +36,14 @@ use worker::Worker;
 
 mod flow;
 mod kernel;
+mod request;
 mod stale;
 mod untranslated;
 mod worker;
 
 pub use flow::Flow;
 pub use kernel::ConntrackSocket;
+pub use request::FlowsToCheck;
 pub use untranslated::delete_untranslated;
 pub use worker::remove_stale;
 
@@ -65,7 +69,7 @@ pub trait Table: Send + 'static {
 pub struct ConntrackFollower {
     families: Vec<Family>,
     newest: watch::Sender<Snapshot>,
-    requests: mpsc::UnboundedSender<BTreeSet<Frontend>>,
+    requests: mpsc::UnboundedSender<FlowsToCheck>,
     /// How many requests the worker got.
     requested: u64,
     /// How many of them it has done.
@@ -74,6 +78,41 @@ pub struct ConntrackFollower {
     lost: Option<BTreeSet<Frontend>>,
     /// The frontends that failed plans changed: they may be committed in part.
     changed: BTreeSet<Frontend>,
+    /// What changed about NodePorts since everything was programmed last.
+    node_ports: NodePortChanges,
+    /// The addresses that accept NodePorts in the kernel. Those of an earlier process stay there until the Node is known.
+    accepting: BTreeSet<IpAddr>,
+}
+
+/// What changes about NodePorts while a change is programmed in several commits. Together they decide whether a flow is stale, whichever
+/// comes first.
+#[derive(Debug, Default)]
+struct NodePortChanges {
+    /// Addresses that began or ceased to accept NodePorts.
+    addresses: BTreeSet<IpAddr>,
+    /// UDP NodePorts that went.
+    gone: BTreeSet<Frontend>,
+}
+
+impl NodePortChanges {
+    /// A plan was committed, or may be.
+    fn follow(&mut self, plan: &Plan) {
+        self.addresses.extend(plan.shared.iter().filter_map(|change| accepting_address(&change.element)));
+        let is_gone = |change: &&FrontendChange| change.after.is_none() && is_udp_node_port(&change.frontend);
+        self.gone.extend(plan.frontends.iter().filter(is_gone).map(|change| change.frontend));
+    }
+}
+
+/// The address that accepts NodePorts by this element.
+fn accepting_address(element: &SharedElement) -> Option<IpAddr> {
+    match (element.set, element.key) {
+        (SetName::NodeportIps, Key::Addr(addr)) => Some(addr),
+        _ => None,
+    }
+}
+
+fn is_udp_node_port(frontend: &Frontend) -> bool {
+    frontend.protocol == Protocol::Udp && frontend.is_node_port()
 }
 
 impl ConntrackFollower {
@@ -86,8 +125,8 @@ impl ConntrackFollower {
         (follower, worker)
     }
 
-    /// The follower, and the frontends that it asks to look at: for a worker, or a simulation of one.
-    pub fn channel(families: &[Family]) -> (Self, mpsc::UnboundedReceiver<BTreeSet<Frontend>>) {
+    /// The follower, and the flows that it asks to look at: for a worker, or a simulation of one.
+    pub fn channel(families: &[Family]) -> (Self, mpsc::UnboundedReceiver<FlowsToCheck>) {
         let (requests, received) = mpsc::unbounded_channel();
         let follower = Self {
             families: families.to_vec(),
@@ -97,6 +136,8 @@ impl ConntrackFollower {
             done: Arc::new(AtomicU64::new(0)),
             lost: None,
             changed: BTreeSet::new(),
+            node_ports: NodePortChanges::default(),
+            accepting: BTreeSet::new(),
         };
         (follower, received)
     }
@@ -108,6 +149,10 @@ impl ConntrackFollower {
 }
 
 impl Follower for ConntrackFollower {
+    fn read(&mut self, found: &ReadBack) {
+        self.accepting = found.held.shared.iter().filter_map(accepting_address).collect();
+    }
+
     fn compiled(&mut self, compiled: &Compiled, _: &Snapshot, _: bool) {
         if let Some(lost) = &mut self.lost {
             lost.extend(&compiled.lost_flows);
@@ -118,9 +163,22 @@ impl Follower for ConntrackFollower {
         self.newest.send_replace(snapshot.clone());
     }
 
-    fn committed(&mut self, committed: &Committed, _: &Snapshot, _: Effort) {
+    fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, _: Effort) {
         let mut frontends = std::mem::take(&mut self.changed);
         frontends.append(&mut changed(&committed.plan.frontends));
+        self.node_ports.follow(&committed.plan);
+        for change in &committed.plan.shared {
+            match accepting_address(&change.element) {
+                Some(addr) if change.added => drop(self.accepting.insert(addr)),
+                Some(addr) => drop(self.accepting.remove(&addr)),
+                None => {}
+            }
+        }
+        if !self.node_ports.addresses.is_empty() {
+            let newest = self.newest.borrow();
+            frontends.extend(newest.desired().frontends.keys().filter(|frontend| is_udp_node_port(frontend)));
+            frontends.extend(&self.node_ports.gone);
+        }
         match &mut self.lost {
             Some(lost) => frontends.append(lost),
             // An endpoint may have gone while no proxy ran.
@@ -133,10 +191,19 @@ impl Follower for ConntrackFollower {
             None => {}
         }
         frontends.retain(|frontend| self.families.contains(&frontend.family()));
+        let mut node_port_addresses = BTreeSet::new();
+        if frontends.iter().any(is_udp_node_port) {
+            node_port_addresses = snapshot.cluster().all_node_port_addresses();
+            node_port_addresses.extend(&self.node_ports.addresses);
+            node_port_addresses.extend(&self.accepting);
+        }
+        if committed.is_caught_up() {
+            self.node_ports = NodePortChanges::default();
+        }
         if !frontends.is_empty() {
             self.requested += 1;
             // A worker that has ended has said why.
-            let _ = self.requests.send(frontends);
+            let _ = self.requests.send(FlowsToCheck { frontends, node_port_addresses });
         } else if self.done.load(Ordering::Acquire) == self.requested {
             // While the worker holds no snapshot, the engine changes its own in place.
             self.newest.send_replace(Snapshot::default());
@@ -146,6 +213,7 @@ impl Follower for ConntrackFollower {
     fn failed(&mut self, failed: &Failed, _: &Failure, _: Duration) {
         if !failed.is_search {
             self.changed.append(&mut changed(&failed.plan.frontends));
+            self.node_ports.follow(&failed.plan);
         }
     }
 }

@@ -14,7 +14,7 @@
 //! - **Two phases.** What packets that are on their way may still look up is deleted a grace period after the change, and no change waits for
 //!   that. See `tail`.
 //! - **Applied means acknowledged.** After an error nothing is assumed: the tables are read back and compared. It is tried again at once the
-//!   first time, then after pauses that grow. See `schedule`.
+//!   first time, then after pauses that grow; a grace period later if a batch may just have taken effect. See `schedule`.
 //! - **Quarantine.** When a plan fails again and again, the frontends that the kernel refuses are found by halving and left alone, and all
 //!   others are programmed. See `bisect` and `quarantine`.
 
@@ -40,7 +40,7 @@ mod schedule;
 mod tail;
 
 pub use crate::pacing::Moment;
-pub use outcome::{Committed, Failed, Failure, Next, SyncProgress};
+pub use outcome::{Committed, Failed, Failure, FailureKind, Next, SyncProgress};
 
 /// For how long tables that were read before there was anything to commit count as read: an earlier process may still have been at work.
 const READ_VALID_FOR: Duration = Duration::from_secs(10);
@@ -245,6 +245,11 @@ impl Engine {
                 self.kernel = Kernel::Reading;
                 return Next::Read;
             }
+            Kernel::Known { read_at: Some(_), .. } => {
+                if let Some(at) = self.tail.through_at(now) {
+                    return Next::Wait(Some(at));
+                }
+            }
             Kernel::Known { .. } => {}
         }
         match self.schedule.wait(now) {
@@ -255,7 +260,7 @@ impl Engine {
 
     /// Plans the next leftovers whose time has come. No change waits.
     fn tidy(&mut self, now: Moment) -> Next {
-        let is_pausing = self.schedule.wait(now);
+        let is_pausing = self.schedule.wait(now).max(self.tail.wait(now));
         while self.tail.is_ready() && is_pausing.is_none() {
             let Kernel::Known { held, .. } = std::mem::replace(&mut self.kernel, Kernel::Unknown) else { break };
             let (mut selection, limit) = (Selection::default(), self.pace.operations().min(self.settings.max_slice));
@@ -337,8 +342,12 @@ impl Engine {
             _ => (false, false, false),
         };
         self.pace.took(plan.operations.len(), now.since(began));
+        if !plan.is_empty() {
+            self.tail.took_effect(now);
+        }
         self.tail.add(std::mem::take(&mut plan.left), now);
         if is_tail {
+            self.tail.succeeded();
             let progress = SyncProgress::Tidied;
             return Committed { plan, after_reading, progress, refused: Vec::new() };
         }
@@ -375,8 +384,11 @@ impl Engine {
     pub fn failed(&mut self, mut plan: Plan, failure: &Failure, now: Moment) -> Failed {
         let kernel = std::mem::replace(&mut self.kernel, Kernel::Unknown);
         plan.next = Acknowledged::default();
+        if matches!(&kernel, Kernel::Committing(batch) if batch.is_tail) {
+            self.tail.failed(self.schedule.backoff(), now);
+        }
         if let (Kernel::Committing(batch), Some(bisect)) = (kernel, &mut self.bisect)
-            && failure.is_refusal
+            && failure.kind == FailureKind::Refused
             && let Some(step) = batch.step
             && bisect.refused(step.selection, &failure.message, &mut self.backlog)
         {
@@ -384,6 +396,9 @@ impl Engine {
             return Failed::searching(plan);
         }
         self.tail.clear();
+        if failure.kind == FailureKind::Unanswered {
+            self.tail.took_effect(now);
+        }
         let bisect = self.bisect.take();
         let waits = |family: Family| {
             plan.operations.iter().any(|operation| operation.family == family)
@@ -401,9 +416,10 @@ impl Engine {
         self.tail.clear();
         self.backlog.compare_everything();
         self.schedule.heard(true);
-        let (mut held, round) = (held.for_scope(&self.scope), self.tail.begin_reading());
-        // A batch whose answer is lost, or one of an earlier process, may just have changed the order in which classes are tested.
-        self.tail.add(held.note_new_order(round), now);
+        let held = held.for_scope(&self.scope);
+        if !self.families().iter().any(|family| held.has_table(*family)) {
+            self.tail.no_tables();
+        }
         self.kernel = Kernel::Known { held: Box::new(held), read_at: Some(now) };
     }
 

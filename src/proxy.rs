@@ -14,7 +14,7 @@ use crate::apply::{Backend, Error, Receipt, Refusal};
 use crate::clock;
 use crate::diff::Plan;
 use crate::drift::Reaction;
-use crate::engine::{Engine, EngineSettings, Failure, Moment, Next};
+use crate::engine::{Engine, EngineSettings, Failure, FailureKind, Moment, Next};
 use crate::follow::{Effort, Follower, ReadBack, ReadCause};
 use crate::observe::{Events, Health, Inquiry};
 use crate::state::Received;
@@ -320,7 +320,10 @@ async fn inquiry(inquiries: &mut Option<mpsc::Receiver<Inquiry>>) -> Inquiry {
 }
 
 fn failure(error: &Error) -> Failure {
-    // What is missing was there when the plan was made: the tables are not what they were.
-    let is_refusal = error.refusal().is_some_and(|refusal| refusal != Refusal::Missing);
-    Failure { is_refusal, message: error.to_string() }
+    let kind = match error.refusal() {
+        Some(Refusal::Missing) => FailureKind::Missing,
+        Some(_) => FailureKind::Refused,
+        None => FailureKind::Unanswered,
+    };
+    Failure { kind, message: error.to_string() }
 }

@@ -33,7 +33,7 @@ pub fn networks(texts: &[&str]) -> Vec<IpNet> {
 }
 
 /// What an operator chose.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setup {
     pub local_pods: LocalPods,
     pub masquerade_all: bool,

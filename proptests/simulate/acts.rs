@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pointsman::state::Kind;
 
-use crate::api::Watch;
+use crate::api::{Micros, Watch};
 use crate::coverage::Fault;
 use crate::kernel::ForeignWrite;
 use crate::objects::{self, Object, Size, Stored};
@@ -13,6 +13,9 @@ use crate::random::Random;
 use crate::sabotage::Sabotage;
 use crate::story::{Act, Step, settings};
 use crate::world::{Checked, World, tell};
+
+/// The longest pause after a comparison, however long that took.
+const MAX_COMPARE_PAUSE: Micros = 600_000_000;
 
 impl World {
     /// One step of a story.
@@ -158,6 +161,9 @@ impl World {
                 self.met.count(Fault::ClockJump);
                 self.now += random.below(4_000_000_000);
                 (self.wrong_at, self.begun_at) = (self.now, self.now);
+                if self.process.comparison.is_some() {
+                    self.comparison_not_before = self.now + MAX_COMPARE_PAUSE;
+                }
             }
             Act::Settle => return self.settle(),
             Act::Connect => return self.connect(4),

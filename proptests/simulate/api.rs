@@ -93,6 +93,7 @@ impl Server {
 
     fn change(&mut self, kind: Kind, name: ObjectName, now: Option<Stored>) {
         self.version += 1;
+        let visible = self.visible();
         let (store, version) = (&mut self.stores[kind as usize], self.version);
         match &now {
             Some(stored) => drop(store.objects.insert(name.clone(), stored.clone())),
@@ -100,7 +101,8 @@ impl Server {
         }
         store.log.push_back(Change { version, name, now });
         store.history.push_back((version, store.objects.clone()));
-        if store.history.len() > 64 {
+        // What the replica that answers shows stays.
+        while store.history.len() > 64 && store.history[1].0 <= visible {
             store.history.pop_front();
         }
     }

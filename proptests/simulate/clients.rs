@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use pointsman::conntrack::{Flow, Table, remove_stale};
+use pointsman::conntrack::{Flow, FlowsToCheck, Table, remove_stale};
 use pointsman::dataplane::{
     Element, Endpoint, EndpointId, Family, Frontend, Key, Operation, Packet, PacketOutcome, Protocol, SetName, Value,
 };
@@ -30,8 +30,8 @@ pub struct Memory {
     /// The UDP flows that are tracked, and in which epoch each began.
     pub flows: BTreeMap<Flow, u64>,
     next_flow: u32,
-    /// Frontends whose flows the worker looks at, and when.
-    pub due: Vec<(Micros, BTreeSet<Frontend>)>,
+    /// The flows that the worker looks at, and when.
+    pub due: Vec<(Micros, FlowsToCheck)>,
     /// Where clients with session affinity were sent.
     conversations: BTreeMap<Conversation, Sent>,
     /// When entries in the maps of clients expire.
@@ -54,11 +54,11 @@ struct Flows<'a>(&'a mut BTreeMap<Flow, u64>, &'a mut u64);
 impl Flows<'_> {
     fn remove_stale(
         &mut self,
-        frontends: &BTreeSet<Frontend>,
+        mut flows: FlowsToCheck,
         newest: &tokio::sync::watch::Receiver<pointsman::state::Snapshot>,
     ) {
         for family in Family::ALL {
-            let of_family: BTreeSet<Frontend> = frontends.iter().copied().filter(|it| it.family() == family).collect();
+            let of_family = flows.take(family);
             let mut table = Owned(std::mem::take(self.0));
             remove_stale(&mut table, family, &of_family, newest, self.1).expect("flows can be listed");
             *self.0 = table.0;
@@ -87,17 +87,17 @@ pub fn client_of(frontend: Frontend, addr: IpAddr, id: EndpointId) -> Element {
 impl World {
     /// What the worker was asked to look at, and looks at now.
     pub fn look_at_flows(&mut self) {
-        while let Ok(frontends) = self.process.flow_requests.try_recv() {
-            self.memory.due.push((self.now + WORKER_DELAY, frontends));
+        while let Ok(flows) = self.process.flow_requests.try_recv() {
+            self.memory.due.push((self.now + WORKER_DELAY, flows));
         }
         let now = self.now;
         if self.does(Sabotage::LeavesFlows) {
             self.memory.due.clear();
         }
         let due: Vec<_> = self.memory.due.extract_if(.., |(at, _)| *at <= now).collect();
-        for (_, frontends) in due {
+        for (_, flows) in due {
             let mut removed = 0;
-            Flows(&mut self.memory.flows, &mut removed).remove_stale(&frontends, &self.process.flow_snapshot);
+            Flows(&mut self.memory.flows, &mut removed).remove_stale(flows, &self.process.flow_snapshot);
             for _ in 0..removed {
                 self.met.count(Fault::FlowMoved);
             }
@@ -173,6 +173,10 @@ impl World {
     fn id_of(&self, frontend: Frontend, to: Endpoint) -> Option<(EndpointId, u32)> {
         let installed = self.process.engine.acknowledged()?.frontends.get(&frontend)?;
         let affinity = installed.affinity.as_ref()?;
+        // For a while after session affinity was switched on packets are still balanced without it, and no client is remembered.
+        if TrafficPolicy::ALL.iter().any(|policy| !installed.slots(*policy).is_empty()) {
+            return None;
+        }
         let lists = TrafficPolicy::ALL.into_iter().map(|policy| affinity.list(policy));
         let id =
             lists.flat_map(|list| list.endpoints.iter()).find(|(_, endpoint)| *endpoint == to).map(|(id, _)| *id)?;

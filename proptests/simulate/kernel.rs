@@ -9,7 +9,7 @@ use pointsman::dataplane::{
     Rule, SetName, TableOutline, Tables, Value, Verb,
 };
 use pointsman::diff::Acknowledged;
-use pointsman::engine::Failure;
+use pointsman::engine::{Failure, FailureKind};
 
 use crate::clients::client_of;
 use crate::coverage::{Coverage, Fault};
@@ -101,35 +101,35 @@ pub enum ForeignWrite {
 impl Kernel {
     /// Commits a batch, or does not.
     pub fn commit(&mut self, operations: &[Operation], met: &mut Coverage) -> Answer {
-        let refused = |is_refusal, message: &str| Answer {
-            result: Err(Failure { is_refusal, message: message.to_owned() }),
-            applied: false,
-        };
+        let refused =
+            |kind, message: &str| Answer { result: Err(Failure { kind, message: message.to_owned() }), applied: false };
         let faults = &mut self.faults;
         if take_one(&mut faults.lose_batch) {
             met.count(Fault::LostBatch);
-            return refused(false, "no answer");
+            return refused(FailureKind::Unanswered, "no answer");
         }
         if take_one(&mut faults.refuse) {
             met.count(Fault::Refused);
-            return refused(true, "refused");
+            return refused(FailureKind::Refused, "refused");
         }
         if faults.largest_batch.is_some_and(|largest| operations.len() > largest) {
             met.count(Fault::RefusedLarge);
-            return refused(true, "out of memory");
+            return refused(FailureKind::Refused, "out of memory");
         }
         if operations.iter().any(|operation| is_of(operation, faults.poison)) {
             met.count(Fault::RefusedFrontend);
-            return refused(true, "refused for an element");
+            return refused(FailureKind::Refused, "refused for an element");
         }
         let before = Family::ALL.map(|family| self.has_table(family));
         match self.take(operations) {
             Ok(()) => {}
             Err(refusal) => {
-                if refusal == Refusal::Missing {
+                let is_missing = refusal == Refusal::Missing;
+                if is_missing {
                     met.count(Fault::Missing);
                 }
-                return refused(refusal != Refusal::Missing, &format!("{refusal:?}"));
+                let kind = if is_missing { FailureKind::Missing } else { FailureKind::Refused };
+                return refused(kind, &format!("{refusal:?}"));
             }
         }
         for family in Family::ALL {
@@ -142,7 +142,7 @@ impl Kernel {
         }
         if take_one(&mut self.faults.lose_acknowledgement) {
             met.count(Fault::LostAcknowledgement);
-            let failure = Failure { is_refusal: false, message: "the answer is lost".to_owned() };
+            let failure = Failure { kind: FailureKind::Unanswered, message: "the answer is lost".to_owned() };
             return Answer { result: Err(failure), applied: true };
         }
         Answer { result: Ok(()), applied: true }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use pointsman::apply::MemoryKernel;
 use pointsman::dataplane::{Endpoint, Packet, PacketOutcome, Protocol};
 
-use crate::model::{HOST, Kind, Model, ip};
+use crate::model::{HOST, Kind, Model, Setup, ip};
 use crate::random::Random;
 
 /// What becomes of a packet against the law, if anything does. It passes through these tables, one after the other, while these versions
@@ -23,11 +23,14 @@ pub fn stray(
     packet: &Packet,
     host: &BTreeSet<IpAddr>,
 ) -> Option<PacketOutcome> {
+    let mixed = with_each_setup(versions);
+    let versions = mixed.as_deref().unwrap_or(versions);
     let kinds: BTreeSet<bool> =
         versions.iter().filter_map(|model| model.asked_for(packet).map(|(.., kind)| kind == Kind::ClusterIp)).collect();
-    // Where the node's addresses change, a slice may bring an address that the NodePorts of a later slice still have.
+    // Where the addresses for NodePorts change, a slice may bring an address that the NodePorts of a later slice still have.
     let is_own = versions.iter().any(|model| model.host.contains(&packet.daddr));
-    if is_own && versions.iter().any(|model| model.node.addresses != versions[0].node.addresses) {
+    let accepting = |model: &Rc<Model>| (model.node.addresses.clone(), model.setup.node_ports.clone());
+    if is_own && versions.iter().any(|model| accepting(model) != accepting(&versions[0])) {
         return None;
     }
     if kinds.len() > 1 || versions.iter().any(|model| !is_judged(model, packet)) {
@@ -51,6 +54,21 @@ pub fn stray(
             }
     };
     found.into_iter().find(|found| !is_lawful(found))
+}
+
+/// Over a restart with another configuration packets meet the rules of one with the elements of the other: each version under each setup.
+fn with_each_setup(versions: &[Rc<Model>]) -> Option<Vec<Rc<Model>>> {
+    let mut setups = vec![&versions.first()?.setup];
+    for model in versions {
+        if !setups.contains(&&model.setup) {
+            setups.push(&model.setup);
+        }
+    }
+    let under = |setup: &Setup| {
+        let same = |model: &Rc<Model>| Rc::new(Model { setup: setup.clone(), ..Model::clone(model) });
+        versions.iter().map(same).collect::<Vec<_>>()
+    };
+    (setups.len() > 1).then(|| setups.into_iter().flat_map(under).collect())
 }
 
 /// Whether the model knows what must become of a packet. Until the Node names its addresses, those that accept NodePorts stay as they were.

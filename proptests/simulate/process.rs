@@ -1,12 +1,12 @@
 //! One process of the proxy: the engine, the watch over the tables, and what is on its way to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman::conntrack::ConntrackFollower;
-use pointsman::dataplane::{ElementCounts, Family, Frontend};
+use pointsman::conntrack::{ConntrackFollower, FlowsToCheck};
+use pointsman::dataplane::{ElementCounts, Family};
 use pointsman::diff::{Acknowledged, Plan};
 use pointsman::drift::{DriftWatch, Reaction};
 use pointsman::engine::{Engine, EngineSettings, Moment};
@@ -55,7 +55,7 @@ pub struct Process {
     pub comparison: Option<Comparison>,
     /// Asks for looks at UDP flows.
     pub flows: ConntrackFollower,
-    pub flow_requests: UnboundedReceiver<BTreeSet<Frontend>>,
+    pub flow_requests: UnboundedReceiver<FlowsToCheck>,
     pub flow_snapshot: watch::Receiver<Snapshot>,
     /// What the process says about itself.
     pub board: StatusBoard,

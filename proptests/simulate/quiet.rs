@@ -36,8 +36,9 @@ impl World {
             (watch.stalled_until, watch.breaks_list) = (self.now.min(watch.stalled_until), false);
         }
         let longest = if self.process.is_listening { QUIET } else { QUIET + UNHEARD };
-        let end = self.now + longest;
+        let end = self.now.max(self.comparison_not_before) + longest;
         while !self.is_calm() {
+            self.untaint_if_as_desired();
             if self.now >= end {
                 return broken("everything is programmed after a quiet time", self.unrest());
             }
@@ -184,6 +185,13 @@ impl World {
         self.process.board.verdict(Some(connected), moment(self.now)).state
     }
 
+    /// Whether the kernel holds what the process takes it for.
+    fn is_as_known(&self) -> bool {
+        let held = self.kernel.held();
+        let known = self.process.engine.acknowledged();
+        known.is_some_and(|known| held.frontends == known.frontends && held.shared == known.shared)
+    }
+
     /// Whether the kernel holds what it should, whatever happened to it meanwhile.
     fn is_as_desired(&self) -> bool {
         let held = Acknowledged::from(self.kernel.tables.contents(&Family::ALL));
@@ -191,14 +199,21 @@ impl World {
         diff(&held, engine.snapshot().desired(), engine.scope()).is_empty()
     }
 
+    /// A batch of the process itself may have overwritten what the other program wrote: then there is nothing to notice.
+    fn untaint_if_as_desired(&mut self) {
+        if self.tainted && self.is_as_known() && self.is_as_desired() {
+            self.untaint();
+        }
+    }
+
     /// The word for the state is true.
     fn check_words(&mut self) -> Checked {
         // As soon as a look or a comparison may tell.
         let noticed = if self.process.is_listening { 60_000_000 } else { 3 * UNHEARD };
-        let is_late = self.now - self.tainted_at.max(self.begun_at) > noticed;
-        // A batch of the process itself may have overwritten what the other program wrote: then there is nothing to notice.
-        if self.tainted && is_late && self.is_as_desired() {
-            self.untaint();
+        let since = self.tainted_at.max(self.begun_at).max(self.comparison_not_before);
+        let is_late = self.now.saturating_sub(since) > noticed;
+        if is_late {
+            self.untaint_if_as_desired();
         }
         let process = &self.process;
         let must_be_known = self.tainted && !self.aside && is_late;
@@ -208,7 +223,11 @@ impl World {
         let is_true = match state {
             NodeState::Synced => !must_be_known && (self.aside || !is_waiting(2_000_000)),
             NodeState::Behind => process.engine.is_due() || process.engine.failures() > 0 || process.commit.is_some(),
-            NodeState::Drifted => self.tainted || self.now - self.untainted_at < 3_000_000,
+            // A repair is over when what is not asked for is deleted, too.
+            NodeState::Drifted => {
+                let is_repairing = process.engine.failures() > 0 || process.engine.has_leftovers();
+                self.tainted || is_repairing || self.now - self.untainted_at < 3_000_000
+            }
             NodeState::Starting => !process.has_synced,
             NodeState::Stale => false,
         };

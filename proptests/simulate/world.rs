@@ -8,8 +8,8 @@ use pointsman::apply::MemoryKernel;
 use pointsman::dataplane::{Family, ForeignCommit, Operation, Writer};
 use pointsman::diff::Acknowledged;
 use pointsman::drift::{DriftNews, DriftStep};
-use pointsman::engine::{Moment, Next, SyncProgress};
-use pointsman::follow::{Effort, Follower as _};
+use pointsman::engine::{FailureKind, Moment, Next, SyncProgress};
+use pointsman::follow::{Effort, Follower as _, ReadBack};
 use pointsman::observe::StatusBoard;
 use pointsman::state::{Event, Kind};
 use pointsman::status::DriftFacts;
@@ -83,6 +83,8 @@ pub struct World {
     pub budget: Budget,
     /// What is done wrong on purpose.
     pub sabotage: Option<Sabotage>,
+    /// A comparison during which the clock jumped puts off the next one until then.
+    pub comparison_not_before: Micros,
     /// When the tables were last found to be as they were written again.
     pub untainted_at: Micros,
     pub met: Coverage,
@@ -125,6 +127,7 @@ impl World {
             memory: Memory::default(),
             budget: Budget::default(),
             sabotage,
+            comparison_not_before: 0,
             untainted_at: 0,
             met: Coverage::default(),
             commits: 0,
@@ -290,6 +293,17 @@ impl World {
             self.versions.push(self.process.version());
             self.asked_at.push(self.now);
             self.allow();
+            if !self.process.engine.is_due() && self.process.has_synced {
+                self.nothing_waits();
+            }
+        }
+    }
+
+    /// All versions are programmed, but for frontends that may be set aside.
+    fn nothing_waits(&mut self) {
+        self.caught_up = self.versions.len() - 1;
+        if !self.aside {
+            self.floor = self.caught_up;
         }
     }
 
@@ -303,14 +317,16 @@ impl World {
         self.commits += 1;
         let mut answer = self.kernel.commit(&commit.plan.operations, &mut self.met);
         match self.sabotage {
-            Some(Sabotage::BelievesLostBatches) if answer.result.as_ref().is_err_and(|failure| !failure.is_refusal) => {
+            Some(Sabotage::BelievesLostBatches)
+                if answer.result.as_ref().is_err_and(|it| it.kind == FailureKind::Unanswered) =>
+            {
                 answer.result = Ok(());
             }
             Some(Sabotage::Panics) => assert!(answer.result.is_ok(), "a batch was refused"),
             _ => {}
         }
         let (applied, is_wrong, size) = (answer.applied, answer.result.is_err(), commit.plan.operations.len());
-        let is_refused = answer.result.as_ref().is_err_and(|failure| failure.is_refusal);
+        let is_refused = answer.result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Refused);
         tell!(self, "commits {size} operations: {:?}", answer.result);
         if let Some(trace) = self.trace.as_mut().filter(|_| size <= 80) {
             trace.extend(commit.plan.operations.iter().map(|operation| format!("{:>20}{operation}", "")));
@@ -427,9 +443,11 @@ impl World {
                 self.process.counts.restart(&held.count_elements());
                 let expected = self.process.watch.expected();
                 let deviations = expected.map(|expected| expected.deviations(&held, &Family::ALL));
-                let news = self.process.watch.read_again(deviations, now);
+                let found = ReadBack { elements: held.count_elements(), held, deviations };
+                self.process.flows.read(&found);
+                let news = self.process.watch.read_again(found.deviations, now);
                 news.iter().for_each(|news| note_drift(&self.process.board, news, now));
-                self.process.engine.read_back(held, now);
+                self.process.engine.read_back(found.held, now);
             }
             None => {
                 tell!(self, "the tables could not be read");
@@ -455,7 +473,12 @@ impl World {
             differing
         });
         tell!(self, "compared: {differing:?}");
-        let news = self.process.watch.compared(differing, Duration::from_micros(self.now - began), now);
+        let news = self.process.watch.compared(
+            differing,
+            self.process.engine.acknowledged(),
+            Duration::from_micros(self.now - began),
+            now,
+        );
         news.iter().for_each(|news| note_drift(&self.process.board, news, now));
     }
 

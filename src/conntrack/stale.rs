@@ -2,12 +2,14 @@
 //!
 //! A flow to a frontend is stale if its server is not among the endpoints that may keep flows of that frontend
 //! ([`KeptFlows`]). One that was not translated at all is stale too: it is of a time without rules, and no new packet
-//! would go that way. At an address and port that is no frontend any more it is the other way round: what was translated is stale.
+//! would go that way. At an address and port that is no frontend any more it is the other way round: what was translated is stale. So is
+//! what was translated at a NodePort of an address that does not accept NodePorts any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::flow::Flow;
+use super::request::FlowsToCheck;
 use crate::dataplane::{Endpoint, Family, Frontend, Protocol};
 use crate::diff::{FrontendChange, Installed};
 use crate::state::{KeptFlows, ObjectName, Snapshot, TrafficPolicy};
@@ -36,7 +38,7 @@ fn endpoints(installed: &Installed) -> BTreeSet<Endpoint> {
 #[derive(Debug)]
 pub struct Judge<'a> {
     now: &'a Snapshot,
-    looked_at: &'a BTreeSet<Frontend>,
+    looked_at: &'a FlowsToCheck,
     node_port_addresses: BTreeSet<IpAddr>,
     /// What was found out about Services, and about frontends.
     kept: BTreeMap<&'a ObjectName, KeptFlows<'a>>,
@@ -44,8 +46,8 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    /// A judge of flows to these frontends and no others.
-    pub fn new(now: &'a Snapshot, looked_at: &'a BTreeSet<Frontend>) -> Self {
+    /// A judge of these flows and no others.
+    pub fn new(now: &'a Snapshot, looked_at: &'a FlowsToCheck) -> Self {
         let node_port_addresses = now.cluster().all_node_port_addresses();
         Self { now, looked_at, node_port_addresses, kept: BTreeMap::new(), valid: BTreeMap::new() }
     }
@@ -54,14 +56,14 @@ impl<'a> Judge<'a> {
     pub fn is_stale(&mut self, flow: &Flow) -> bool {
         let (addr, port) = (flow.destination.ip(), flow.destination.port());
         let frontend = Frontend { addr, protocol: Protocol::Udp, port };
-        let node_port = self
-            .node_port_addresses
-            .contains(&addr)
-            .then(|| Frontend::node_port(Family::from_addr(addr), Protocol::Udp, port));
-        let mut may_be = [Some(frontend), node_port].into_iter().flatten();
-        if !may_be.clone().any(|frontend| self.looked_at.contains(&frontend)) {
+        let node_port = Frontend::node_port(Family::from_addr(addr), Protocol::Udp, port);
+        let is_accepted = self.node_port_addresses.contains(&addr);
+        let was_accepted = is_accepted || self.looked_at.node_port_addresses.contains(&addr);
+        let mut may_have_been = [Some(frontend), was_accepted.then_some(node_port)].into_iter().flatten();
+        if !may_have_been.any(|frontend| self.looked_at.frontends.contains(&frontend)) {
             return false;
         }
+        let mut may_be = [Some(frontend), is_accepted.then_some(node_port)].into_iter().flatten();
         let claimed = may_be.find_map(|frontend| Some((frontend, self.now.desired().frontends.get(&frontend)?)));
         let Some((frontend, claims)) = claimed else { return flow.is_translated() };
         if !flow.is_translated() {

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use super::Table;
 use super::flow::Flow;
 use super::kernel::advice;
+use super::request::FlowsToCheck;
 use super::stale::Judge;
-use crate::dataplane::{Family, Frontend};
+use crate::dataplane::Family;
 use crate::metrics::{CONNTRACK_DELETED, CONNTRACK_DURATION, CONNTRACK_FAILURES};
 use crate::state::Snapshot;
 
@@ -29,13 +30,13 @@ pub(super) struct Worker<T> {
     /// `None` while it is in use.
     table: Option<T>,
     newest: watch::Receiver<Snapshot>,
-    requests: mpsc::UnboundedReceiver<BTreeSet<Frontend>>,
+    requests: mpsc::UnboundedReceiver<FlowsToCheck>,
     /// The number of requests so far.
     asked: u64,
     /// The number of requests that are done, for the follower.
     done: Arc<AtomicU64>,
-    /// Frontends still to be looked at: not yet, or without success.
-    due: BTreeSet<Frontend>,
+    /// What is still to be looked at: not yet, or without success.
+    due: FlowsToCheck,
     /// The text of the last failure, so that it is logged once.
     said: Option<String>,
 }
@@ -45,10 +46,10 @@ impl<T: Table> Worker<T> {
         families: &[Family],
         table: T,
         newest: watch::Receiver<Snapshot>,
-        requests: mpsc::UnboundedReceiver<BTreeSet<Frontend>>,
+        requests: mpsc::UnboundedReceiver<FlowsToCheck>,
         done: Arc<AtomicU64>,
     ) -> Self {
-        let (families, due) = (families.to_vec(), BTreeSet::new());
+        let (families, due) = (families.to_vec(), FlowsToCheck::default());
         Self { families, table: Some(table), newest, requests, asked: 0, done, due, said: None }
     }
 
@@ -79,8 +80,7 @@ impl<T: Table> Worker<T> {
                 }
             };
             for family in self.families.clone() {
-                let (of_family, others) = std::mem::take(&mut self.due).into_iter().partition(|f| f.family() == family);
-                self.due = others;
+                let of_family = self.due.take(family);
                 if !of_family.is_empty() {
                     self.look_at(family, of_family).await;
                 }
@@ -91,21 +91,21 @@ impl<T: Table> Worker<T> {
         }
     }
 
-    fn ask(&mut self, more: BTreeSet<Frontend>) {
+    fn ask(&mut self, more: FlowsToCheck) {
         self.asked += 1;
-        self.due.extend(more);
+        self.due.merge(more);
     }
 
-    /// Looks at these frontends of one family; they stay due if that fails.
-    async fn look_at(&mut self, family: Family, frontends: BTreeSet<Frontend>) {
+    /// Looks at these flows of one family; they stay due if that fails.
+    async fn look_at(&mut self, family: Family, flows: FlowsToCheck) {
         let Some(mut table) = self.table.take() else { return };
         let (started, newest) = (Instant::now(), self.newest.clone());
         let work = move || {
             let mut deleted = 0;
-            let result = remove_stale(&mut table, family, &frontends, &newest, &mut deleted);
-            (table, frontends, deleted, result)
+            let result = remove_stale(&mut table, family, &flows, &newest, &mut deleted);
+            (table, flows, deleted, result)
         };
-        let (table, frontends, deleted, result) = match tokio::task::spawn_blocking(work).await {
+        let (table, flows, deleted, result) = match tokio::task::spawn_blocking(work).await {
             Ok(done) => done,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -125,7 +125,7 @@ impl<T: Table> Worker<T> {
             Ok(()) => self.said = None,
             Err(error) => {
                 counter!(CONNTRACK_FAILURES, "ip_family" => family.label()).increment(1);
-                self.due.extend(frontends);
+                self.due.merge(flows);
                 self.complain(family, &error);
             }
         }
@@ -148,7 +148,7 @@ impl<T: Table> Worker<T> {
     }
 }
 
-/// Deletes the stale flows to these frontends, and adds their number to `deleted`. One that cannot be deleted does not keep the others.
+/// Deletes the stale ones of these flows, and adds their number to `deleted`. One that cannot be deleted does not keep the others.
 ///
 /// # Errors
 ///
@@ -156,13 +156,13 @@ impl<T: Table> Worker<T> {
 pub fn remove_stale(
     table: &mut impl Table,
     family: Family,
-    frontends: &BTreeSet<Frontend>,
+    looked_at: &FlowsToCheck,
     newest: &watch::Receiver<Snapshot>,
     deleted: &mut u64,
 ) -> io::Result<()> {
     let mut suspects = BTreeSet::new();
     let before = newest.borrow().clone();
-    let mut judge = Judge::new(&before, frontends);
+    let mut judge = Judge::new(&before, looked_at);
     for _ in 0..ATTEMPTS {
         let complete = table.dump(family, &mut |flow: Flow| {
             if judge.is_stale(&flow) {
@@ -175,7 +175,7 @@ pub fn remove_stale(
     }
     // What the rules have begun to allow since. What they have ceased to allow will be asked for.
     let after = newest.borrow().clone();
-    let mut judge = Judge::new(&after, frontends);
+    let mut judge = Judge::new(&after, looked_at);
     let mut failed = Ok(());
     for flow in suspects.iter().filter(|flow| judge.is_stale(flow)) {
         match table.delete(flow) {

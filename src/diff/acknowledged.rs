@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::affinity::InstalledAffinity;
 use super::features::{FrontendCounts, found};
-use super::leftovers::{Left, Leftovers, Round};
+use super::leftovers::{Leftovers, Round};
 use super::plan::Scope;
 use super::shared::SharedElement;
 use super::slots::Slots;
@@ -133,15 +133,6 @@ impl Acknowledged {
         self.leftovers.get(frontend).map_or(0, |leftovers| leftovers.len())
     }
 
-    /// Packets on their way may run rules that test the classes in another order, for the time of what this plan leaves.
-    pub(crate) fn note_new_order(&mut self, round: Round) -> Left {
-        let has_table = self.tables.iter().any(Option::is_some);
-        if has_table {
-            self.reordered = [round; 2];
-        }
-        Left { is_reordered: has_table, ..Left::default() }
-    }
-
     /// Whether there is a table of this family.
     pub fn has_table(&self, family: Family) -> bool {
         self.tables[family.index()].is_some()
@@ -197,12 +188,12 @@ impl From<Tables> for Acknowledged {
                     found.add(part);
                 }
                 let installed = found.take_sorted(own.remove(&of_one[0].0));
-                acknowledged.counts[family.index()].add(installed.counted_sets());
+                acknowledged.counts[family.index()].add(installed.counted_sets(of_one[0].0));
                 frontends.push((of_one[0].0, Arc::new(installed)));
             }
             for (frontend, own) in own {
                 let installed = found.take_sorted(Some(own));
-                acknowledged.counts[family.index()].add(installed.counted_sets());
+                acknowledged.counts[family.index()].add(installed.counted_sets(frontend));
                 frontends.push((frontend, Arc::new(installed)));
             }
             acknowledged.tables[family.index()] = Some(Arc::new(InstalledTable::from_contents(family, table)));
@@ -369,17 +360,21 @@ impl Installed {
     }
 
     /// The sets that its elements keep in the program. The chain that checks its sources keeps the one to which it leads.
-    pub(super) fn counted_sets(&self) -> impl Iterator<Item = SetName> {
+    pub(super) fn counted_sets(&self, frontend: Frontend) -> impl Iterator<Item = SetName> {
         let checks = [SetName::SourceChecks].into_iter().filter(|_| self.check.chain.is_some());
         let is_counted = |set: &SetName| *set != SetName::SourceChecks || self.check.chain.is_none();
-        self.sets().filter(is_counted).chain(checks)
+        let affinity = self.affinity.iter().flat_map(move |affinity| affinity.sets_by_id(frontend));
+        self.sets().filter(is_counted).chain(checks).chain(affinity)
     }
 
     /// The sets that the program has for as long as an element is in them, if it is one that is left over: of what `core` is without that.
-    pub(super) fn extra_sets(&self, core: Option<&Self>) -> impl Iterator<Item = SetName> {
-        let lasts = |set: &SetName| matches!(set, SetName::AffinitySlots(..) | SetName::SourceChecks);
-        let in_core: Vec<SetName> = core.into_iter().flat_map(Self::counted_sets).filter(lasts).collect();
-        self.counted_sets().filter(lasts).filter(move |set| !in_core.contains(set)).collect::<Vec<_>>().into_iter()
+    pub(super) fn extra_sets(&self, frontend: Frontend, core: Option<&Self>) -> impl Iterator<Item = SetName> {
+        let lasts = |set: &SetName| {
+            matches!(set, SetName::AffinitySlots(..) | SetName::SourceChecks | SetName::EndpointsById(_))
+        };
+        let in_core: Vec<SetName> = core.into_iter().flat_map(|it| it.counted_sets(frontend)).filter(lasts).collect();
+        let extra = self.counted_sets(frontend).filter(lasts).filter(move |set| !in_core.contains(set));
+        extra.collect::<Vec<_>>().into_iter()
     }
 
     /// The timeout of its session affinity in seconds, if it has that.

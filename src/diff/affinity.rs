@@ -70,6 +70,16 @@ impl InstalledAffinity {
         }
     }
 
+    /// The sets that hold its endpoints.
+    pub(super) fn sets_by_id(&self, frontend: Frontend) -> impl Iterator<Item = SetName> {
+        let has_elements = |policy: &TrafficPolicy| {
+            let list = self.list(*policy);
+            !list.endpoints.is_empty() || !list.slots.is_empty()
+        };
+        let lists = TrafficPolicy::ALL.into_iter().filter(has_elements);
+        lists.map(move |policy| SetName::EndpointsById(list_of(frontend, policy)))
+    }
+
     /// How many elements and objects there are.
     pub(super) fn size(&self) -> usize {
         let lists: usize = self.lists.iter().map(|list| list.slots.len() + list.endpoints.len()).sum();

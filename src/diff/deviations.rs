@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -44,6 +45,8 @@ pub enum Deviation {
 pub struct Differing {
     /// By [`Family::index`].
     programs: [Vec<Deviation>; 2],
+    /// The tables that were read, by [`Family::index`].
+    tables: [Option<Arc<InstalledTable>>; 2],
     frontends: Vec<DifferingFrontend>,
     shared: Vec<SharedElement>,
 }
@@ -56,10 +59,13 @@ struct DifferingFrontend {
     own: Vec<Deviation>,
     /// Its elements differ.
     in_elements: bool,
+    /// What was read of it.
+    read: Option<Arc<Installed>>,
 }
 
 impl DifferingFrontend {
-    fn new(frontend: Frontend, held: Option<&Installed>, read: Option<&Installed>) -> Self {
+    fn new(frontend: Frontend, held: Option<&Installed>, found: Option<Arc<Installed>>) -> Self {
+        let read = found.as_deref();
         let (nothing, mut own) = (InstalledAffinity::default(), Vec::new());
         let affinity = |it: Option<&'_ Installed>| it.and_then(|it| it.affinity.as_deref()).cloned();
         let [held_own, read_own] = [held, read].map(|it| affinity(it).unwrap_or_else(|| nothing.clone()));
@@ -72,7 +78,7 @@ impl DifferingFrontend {
             Installed { affinity, check: SourceCheck::default(), ..it.cloned().unwrap_or_default() }
         };
         let in_elements = alike(held, held_own.lists) != alike(read, read_own.lists);
-        Self { frontend, own, in_elements }
+        Self { frontend, own, in_elements, read: found }
     }
 }
 
@@ -162,7 +168,7 @@ impl Acknowledged {
 
     /// Where a reading of the kernel differs from this. Walks everything.
     pub fn differing(&self, read: &Self, families: &[Family]) -> Differing {
-        let mut differing = Differing::default();
+        let mut differing = Differing { tables: read.tables.clone(), ..Differing::default() };
         for family in families.iter().copied() {
             let Some(table) = &self.tables[family.index()] else { continue };
             let found = &mut differing.programs[family.index()];
@@ -178,7 +184,7 @@ impl Acknowledged {
         let installed = |of: &Self, frontend: &Frontend| of.frontends.get(frontend).cloned();
         let compare = |frontend: &Frontend| {
             let (held, read) = (installed(self, frontend), installed(read, frontend));
-            DifferingFrontend::new(*frontend, held.as_deref(), read.as_deref())
+            DifferingFrontend::new(*frontend, held.as_deref(), read)
         };
         differing.frontends = frontends.map(compare).collect();
         differences(self.shared.iter(), read.shared.iter(), |_, element| {
@@ -196,8 +202,24 @@ impl Differing {
         self.programs.iter().all(Vec::is_empty) && self.frontends.is_empty() && self.shared.is_empty()
     }
 
-    /// The deviations, but for what was written while the kernel was read. What came and went meanwhile is in both states alike, so these
-    /// do not tell.
+    /// The deviations, but for what was written while the kernel was read, which holds `now` after it. `None` if nothing else differs, and
+    /// some of that was not read as it is now: another program may have changed it, too. What came and went meanwhile is in both states alike,
+    /// so these do not tell.
+    pub fn deviations_beside(self, written: &Written, now: &Acknowledged) -> Option<Vec<Deviation>> {
+        let mut differing_programs = Family::ALL.into_iter().filter(|family| !self.programs[family.index()].is_empty());
+        let is_program_clear = differing_programs.all(|family| {
+            let now = now.tables[family.index()].as_deref();
+            !written.has_program(family) || is_same_program(self.tables[family.index()].as_deref(), now)
+        });
+        let is_as_now =
+            |it: &DifferingFrontend| it.read.as_deref() == now.frontends.get(&it.frontend).map(|now| &**now);
+        let is_clear =
+            is_program_clear && self.frontends.iter().all(|it| !written.has_frontend(&it.frontend) || is_as_now(it));
+        let found = self.deviations(written);
+        (is_clear || !found.is_empty()).then_some(found)
+    }
+
+    /// The deviations, but for what was written.
     pub fn deviations(mut self, written: &Written) -> Vec<Deviation> {
         let mut found = Vec::new();
         for family in Family::ALL.into_iter().filter(|family| !written.has_program(*family)) {
@@ -214,6 +236,14 @@ impl Differing {
             found.push(Deviation::Shared(self.shared.len(), *first));
         }
         found
+    }
+}
+
+/// Whether two tables have the same chains and sets.
+fn is_same_program(one: Option<&InstalledTable>, other: Option<&InstalledTable>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.chains == other.chains && one.sets == other.sets,
+        (one, other) => one.is_none() && other.is_none(),
     }
 }
 

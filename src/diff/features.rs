@@ -74,6 +74,11 @@ impl ClassKind {
         set.class().map(|(_, class)| class).filter(|class| self.set(*class) == *set)
     }
 
+    /// Whether the set holds the endpoints of a list by ids.
+    fn is_list_by_id(self, set: SetName) -> bool {
+        matches!((self, set), (Self::Affinity(list), SetName::EndpointsById(of)) if of == list)
+    }
+
     /// The chains that test the classes, in the order in which packets come to them.
     fn chains(self) -> Vec<ChainName> {
         match self {
@@ -109,7 +114,14 @@ fn in_list(classes: &[(EndpointList, SizeClass)], list: EndpointList) -> Vec<Siz
 
 /// Whether something follows from how many frontends are in the set.
 fn is_counted(set: SetName) -> bool {
-    matches!(set, SetName::Internal(_) | SetName::Slots(..) | SetName::AffinitySlots(..) | SetName::SourceChecks)
+    matches!(
+        set,
+        SetName::Internal(_)
+            | SetName::Slots(..)
+            | SetName::AffinitySlots(..)
+            | SetName::EndpointsById(_)
+            | SetName::SourceChecks
+    )
 }
 
 /// The parts that a table has, as far as its sets and the notes in its rules tell.
@@ -142,10 +154,9 @@ pub(super) fn needed(held: &ProgramFeatures, now: &FrontendCounts, upcoming: &Fr
     let count_of_set = |set| now.count(set) + upcoming.count(set);
     let source_checks = count_of_set(SetName::SourceChecks) > 0;
     let mut features = ProgramFeatures { source_checks, ..ProgramFeatures::default() };
-    // Session affinity goes with its last element.
-    let has_affinity = used().any(|set| matches!(set, SetName::AffinitySlots(..)));
-    let with_affinity = ClassKind::WITH_AFFINITY.into_iter().filter(|_| has_affinity);
-    let with_affinity = with_affinity.filter(|kind| used().any(|set| kind.class(set).is_some()));
+    // Session affinity goes with its last element. Another program may have deleted what tells the class of one that is still there.
+    let has_list = |kind: &ClassKind| used().any(|set| kind.class(set).is_some() || kind.is_list_by_id(*set));
+    let with_affinity = ClassKind::WITH_AFFINITY.into_iter().filter(has_list);
     for kind in ClassKind::COMMON.into_iter().chain(with_affinity) {
         let count_of = |class: SizeClass| count_of_set(kind.set(class));
         let mut order = kind.classes(held);

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::acknowledged::{Installed, list_of};
 use super::affinity::{EndpointsById, InstalledAffinity};
-use super::lookups::{LookupOrder, drawn_slots};
+use super::lookups::{LookupOrder, drawn_slots, is_tested_before_ids};
 use super::shared::SharedElement;
 use super::slots::Slots;
 use super::sources::SourceCheck;
 use crate::dataplane::{Endpoint, EndpointId, Frontend, Key, SetName, SizeClass};
-use crate::state::{FrontendSpec, TrafficPolicy};
+use crate::state::{FrontendSpec, Outcome, TrafficPolicy};
 
 /// The number of a plan. A later plan has a larger number.
 pub(crate) type Round = u64;
@@ -188,7 +188,8 @@ pub(super) fn transition(
         }
     }
     let was_exposed = old.is_some_and(|old| old.is_exposed);
-    let is_exposed = is_gate_kept && (was_exposed || !order.is_settled);
+    let hides = |(set, _): &(SetName, Option<Arc<str>>)| is_tested_before_ids(*set, wanted_sets.clone());
+    let is_exposed = is_gate_kept && (was_exposed || !order.is_settled || memberships.iter().any(hides));
     draft.prolongs = was_exposed && gate_goes;
     draft.is_exposed = is_exposed || was_exposed;
     let drawn = TrafficPolicy::ALL.map(|policy| draft.drawn(frontend, policy, before, wanted));
@@ -229,6 +230,12 @@ pub(super) fn transition(
     Transition { installed, leftovers: Some(leftovers), has_new }
 }
 
+/// The endpoints that packets under this policy are sent to now: those of all clients if a list of their own is not needed any more.
+fn serving(spec: &FrontendSpec, policy: TrafficPolicy) -> &[Endpoint] {
+    let shares_list = matches!(spec.outcome, Outcome::Balance(_));
+    spec.endpoints(if shares_list { TrafficPolicy::Cluster } else { policy })
+}
+
 impl TransitionDraft<'_> {
     /// What a frontend has of its own for session affinity after the plan, with what stays for now.
     ///
@@ -267,8 +274,11 @@ impl TransitionDraft<'_> {
     ) {
         let (held, of, prolongs) = (held.list(policy), list_of(frontend, policy), self.prolongs);
         let (ids, by_id) = (SetName::EndpointIds(of), SetName::EndpointsById(of));
+        let known = |list: &EndpointsById| list.endpoints.iter().map(|(id, _)| *id).collect::<Vec<EndpointId>>();
+        // No slot leads to an id that waits itself: a packet that drew it could lose it to the tail, and the next one to a change.
+        let mut drawable = known(list);
         if list.endpoints.is_empty() {
-            let wanted = spec.map(|spec| &**spec.endpoints(policy)).unwrap_or_default();
+            let wanted = spec.map(|spec| serving(spec, policy)).unwrap_or_default();
             let stays = |endpoint: &Endpoint| wanted.binary_search(endpoint).is_ok();
             // If none of them stays, packets on their way still get one of those that were there.
             let all_leave = !wanted.is_empty() && !held.endpoints.iter().any(|(_, endpoint)| stays(endpoint));
@@ -276,15 +286,22 @@ impl TransitionDraft<'_> {
                 (all_leave || stays(endpoint)) && self.keeps(by_id, Key::ById(frontend, *id), prolongs)
             };
             list.endpoints = held.endpoints.iter().filter(|entry| keeps(entry)).copied().collect();
+            if all_leave && self.is_exposed {
+                // New packets meet these ids, too.
+                let replaced = list.endpoints.iter().zip(wanted.iter().cycle());
+                list.endpoints = replaced.map(|((id, _), stays)| (*id, *stays)).collect();
+            }
         } else {
             let wanted = spec.map(|spec| &**spec.endpoints(policy)).unwrap_or_default();
             self.replaced_ids(frontend, by_id, held, wanted, list);
         }
-        let known: Vec<EndpointId> = list.endpoints.iter().map(|(id, _)| *id).collect();
+        if drawable.is_empty() {
+            drawable = known(list);
+        }
         let end = u32::try_from(list.slots.len()).unwrap_or(u32::MAX);
-        let beyond = held.slots.iter().copied().filter(|(slot, _)| *slot >= end && !known.is_empty());
-        let is_replaced = |_, id: &EndpointId| known.binary_search(id).is_err();
-        let kept = self.kept_slots(frontend, ids, beyond, drawn, &known, is_replaced);
+        let beyond = held.slots.iter().copied().filter(|(slot, _)| *slot >= end && !drawable.is_empty());
+        let is_replaced = |_, id: &EndpointId| drawable.binary_search(id).is_err();
+        let kept = self.kept_slots(frontend, ids, beyond, drawn, &drawable, is_replaced);
         if !kept.is_empty() {
             list.slots = list.slots.iter().copied().chain(kept).collect();
         }

@@ -9,6 +9,8 @@ pub(super) struct LookupOrder<'a> {
     pub features: &'a ProgramFeatures,
     /// Every packet that is among the rules meets the classes in this order. Otherwise some may meet them in another one.
     pub is_settled: bool,
+    /// The same before this plan. Otherwise some packets may run rules that do not know what a frontend has already.
+    pub was_settled: bool,
 }
 
 /// Where a packet meets a gate: the stage of its way, and the place among the classes that are tested there.
@@ -64,8 +66,9 @@ impl LookupOrder<'_> {
             SetName::AffinitySlots(list, _) => Some((*list, true)),
             _ => None,
         };
-        let are_lists_known =
-            || wanted.clone().filter_map(list).all(|one| held.clone().filter_map(list).any(|of| of == one));
+        let is_known =
+            |one: (EndpointList, bool)| self.was_settled && held.clone().filter_map(list).any(|of| of == one);
+        let are_lists_known = || wanted.clone().filter_map(list).all(is_known);
         let keeps_out = || wanted.clone().any(|set| matches!(set, SetName::DropServices | SetName::DropNodeports));
         place < first && (self.is_settled || (place.0 < first.0 && (keeps_out() || are_lists_known())))
     }
@@ -125,6 +128,12 @@ fn leads_to(gate: SetName, list: EndpointList) -> bool {
     }
 }
 
+/// Whether every packet meets this gate before those of a list that is balanced by ids from now on: ids are looked up last.
+pub(super) fn is_tested_before_ids<'w>(gate: SetName, mut wanted: impl Iterator<Item = &'w SetName>) -> bool {
+    let SetName::Slots(list, _) = gate else { return false };
+    wanted.any(|set| matches!(set, SetName::AffinitySlots(of, _) if *of == list))
+}
+
 /// How many slots of a list, from 0 on, must hold an endpoint as long as packets draw from it for members of these sets.
 pub(super) fn drawn_slots(list: EndpointList, sets: impl Iterator<Item = SetName>) -> u32 {
     let of_list = sets.filter_map(|set| set.class().filter(|(of, _)| *of == list));
@@ -152,7 +161,11 @@ mod tests {
             classes: classes.map(|class| (EndpointList::Any, class)).to_vec(),
             ..ProgramFeatures::default()
         };
-        LookupOrder { features: &features, is_settled }.goes_at_once(gate, &[].iter(), &wanted.iter())
+        LookupOrder { features: &features, is_settled, was_settled: true }.goes_at_once(
+            gate,
+            &[].iter(),
+            &wanted.iter(),
+        )
     }
 
     #[test]
@@ -160,13 +173,24 @@ mod tests {
         let features = ProgramFeatures::default();
         let goes = |is_settled, held: &[SetName]| {
             let wanted = [SetName::ExternalLocal, SetName::Slots(EndpointList::Local, class(1))];
-            let order = LookupOrder { features: &features, is_settled };
+            let order = LookupOrder { features: &features, is_settled, was_settled: true };
             order.goes_at_once(SetName::External, &held.iter(), &wanted.iter())
         };
         assert!(goes(true, &[]) && !goes(false, &[]));
-        assert!(goes(false, &[SetName::Slots(EndpointList::Local, class(2))]));
+        let held = SetName::Slots(EndpointList::Local, class(2));
+        assert!(goes(false, &[held]));
+        let new = LookupOrder { features: &features, is_settled: false, was_settled: false };
+        let wanted = [SetName::ExternalLocal, SetName::Slots(EndpointList::Local, class(1))];
+        assert!(
+            !new.goes_at_once(SetName::External, &[held].iter(), &wanted.iter()),
+            "the list may be as new as the rules"
+        );
+        assert!(
+            new.goes_at_once(SetName::External, &[held].iter(), &[SetName::RejectServices].iter()),
+            "no list is needed"
+        );
         let wanted = [SetName::ExternalLocal, SetName::Slots(EndpointList::Any, class(1)), SetName::DropServices];
-        let order = LookupOrder { features: &features, is_settled: false };
+        let order = LookupOrder { features: &features, is_settled: false, was_settled: true };
         assert!(
             order.goes_at_once(SetName::External, &[].iter(), &wanted.iter()),
             "clients outside are dropped at once"
@@ -214,7 +238,7 @@ mod tests {
         let order = [3, 2, 1].map(|n| (Local, class(n))).to_vec();
         for set in [SetName::Slots as fn(EndpointList, SizeClass) -> SetName, SetName::AffinitySlots] {
             let features = ProgramFeatures { classes: order.clone(), affinity: order.clone(), ..Default::default() };
-            let order = LookupOrder { features: &features, is_settled: true };
+            let order = LookupOrder { features: &features, is_settled: true, was_settled: true };
             let goes = |gate, wanted: [SetName; 2]| order.goes_at_once(gate, &[].iter(), &wanted.iter());
             assert!(goes(set(Local, class(2)), [set(Any, class(3)), set(Local, class(1))]));
             assert!(!goes(set(Local, class(2)), [set(Any, class(1)), set(Local, class(3))]));

@@ -18,6 +18,8 @@ const COMPARE_SHARE: u32 = 400;
 const MIN_COMPARE_PAUSE: Duration = Duration::from_secs(1);
 /// The time from one comparison to the next while nothing is suspected, and the longest one at all.
 const QUIET_COMPARE_PAUSE: Duration = Duration::from_secs(600);
+/// The time from the first sync to the first comparison: what others committed since the tables were read was not heard.
+const FIRST_COMPARE_PAUSE: Duration = Duration::from_secs(10);
 /// The longest time from the repair to its end: under many changes something always waits to be deleted.
 const MAX_TIDYING: Duration = Duration::from_secs(1);
 /// The most processes that are named.
@@ -66,6 +68,8 @@ pub struct DriftWatch {
 struct CompareSchedule {
     /// One is running.
     is_running: bool,
+    /// When the last one began.
+    began: Moment,
     /// What was heard before it began.
     about: Option<Suspicion>,
     /// What was committed since it began.
@@ -89,6 +93,7 @@ struct Suspicion {
 #[derive(Debug)]
 struct Drift {
     report: DriftReport,
+    found_at: Moment,
     /// It was told.
     is_told: bool,
     stage: Stage,
@@ -150,7 +155,7 @@ impl DriftWatch {
     /// The first sync is done, and commits of others are heard from now on.
     pub fn synced(&mut self, now: Moment) {
         self.wants_look = true;
-        self.compare.at = Some(now + QUIET_COMPARE_PAUSE);
+        self.compare.at = Some(now + FIRST_COMPARE_PAUSE);
     }
 
     /// Another process committed something, to whatever table.
@@ -189,7 +194,7 @@ impl DriftWatch {
         }
         let compare_at = self.compare.at.filter(|_| !self.compare.is_running);
         if !self.wants_look && compare_at.is_some_and(|at| at <= now) {
-            self.compare.is_running = true;
+            (self.compare.is_running, self.compare.began) = (true, now);
             self.compare.about = self.looked_at.take();
             (self.compare.written, self.compare.is_void) = (Written::default(), false);
             return DriftStep::Compare;
@@ -246,8 +251,14 @@ impl DriftWatch {
     }
 
     /// What the kernel had acknowledged when [`DriftStep::Compare`] came was compared with the tables, which took so long; `None` if that
-    /// failed.
-    pub fn compared(&mut self, differing: Option<Differing>, took: Duration, now: Moment) -> Option<DriftNews> {
+    /// failed. `held`: what it has acknowledged by now.
+    pub fn compared(
+        &mut self,
+        differing: Option<Differing>,
+        held: Option<&Acknowledged>,
+        took: Duration,
+        now: Moment,
+    ) -> Option<DriftNews> {
         let pause = took.saturating_mul(COMPARE_SHARE).clamp(MIN_COMPARE_PAUSE, QUIET_COMPARE_PAUSE);
         self.compare.is_running = false;
         self.compare.not_before = now + pause;
@@ -256,12 +267,22 @@ impl DriftWatch {
         self.compare.at = self.compare.at.map(|_| now + pause);
         let mut suspicion = self.compare.about.take();
         let written = std::mem::take(&mut self.compare.written);
-        let is_usable = |differing: &Differing| differing.is_empty() || !self.compare.is_void;
-        let Some(differing) = differing.filter(is_usable) else {
+        let held = held.filter(|_| !self.compare.is_void);
+        let deviations = differing.and_then(|differing| match held {
+            _ if differing.is_empty() => Some(Vec::new()),
+            Some(held) => differing.deviations_beside(&written, held),
+            // The engine reads the tables, or has read them.
+            None => None,
+        });
+        let Some(deviations) = deviations else {
             self.compare_soon(suspicion, now);
             return None;
         };
-        let deviations = differing.deviations(&written);
+        let found_meanwhile = self.drift.as_ref().is_some_and(|drift| drift.found_at >= self.compare.began);
+        if deviations.is_empty() && found_meanwhile {
+            // The tables may have been read before another program wrote what the look found.
+            return None;
+        }
         if deviations.is_empty() {
             (self.verified, self.compared) = (Some(now), Some(now));
             return self.is_over(0, now);
@@ -274,7 +295,8 @@ impl DriftWatch {
         let (_, pause) = self.pace.found(now);
         let Suspicion { since, writers } = suspicion.unwrap_or(Suspicion { since: now, writers: Vec::new() });
         let report = DriftReport { since, writers, deviations };
-        self.drift = Some(Drift { report, is_told: false, stage: Stage::RepairAt(now + pause), operations: 0 });
+        let stage = Stage::RepairAt(now + pause);
+        self.drift = Some(Drift { report, found_at: now, is_told: false, stage, operations: 0 });
         None
     }
 
@@ -293,7 +315,8 @@ impl DriftWatch {
             Suspicion::merge(&mut self.suspicion, self.looked_at.take());
             let Some(Suspicion { since, writers }) = self.suspicion.take() else { return };
             let report = DriftReport { since: since.min(now), writers, deviations: Vec::new() };
-            self.drift = Some(Drift { report, is_told: false, stage: Stage::Repairing, operations: 0 });
+            let stage = Stage::Repairing;
+            self.drift = Some(Drift { report, found_at: now, is_told: false, stage, operations: 0 });
             self.wants_look = false;
         }
     }
@@ -308,6 +331,9 @@ impl DriftWatch {
     pub fn read_again(&mut self, deviations: Option<Vec<Deviation>>, now: Moment) -> Option<DriftNews> {
         self.expected = None;
         self.compare.is_void = true;
+        // What was read may be of other tables than those of the last look, and nothing but its content counts.
+        self.handles = [None; 2];
+        self.wants_look |= self.compare.at.is_some();
         let is_open = |drift: &&mut Drift| drift.stage == Stage::Repairing && !drift.is_told;
         let drift = self.drift.as_mut().filter(is_open)?;
         let deviations = deviations.unwrap_or_default();
@@ -368,7 +394,7 @@ impl DriftWatch {
             Reaction::Observe => (Stage::Observed, None),
         };
         let report = DriftReport { since, writers, deviations };
-        self.drift = Some(Drift { report: report.clone(), is_told: true, stage, operations: 0 });
+        self.drift = Some(Drift { report: report.clone(), found_at: now, is_told: true, stage, operations: 0 });
         Some(DriftNews::Found { report, pause, repairs })
     }
 

@@ -61,11 +61,21 @@ pub struct Failed {
 /// Why a plan was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The kernel refused the batch for something in it, so that nothing of it is committed, and what the tables held before they hold
-    /// still. Otherwise the batch may be committed, or the tables may be other than they were.
-    pub is_refusal: bool,
+    /// What it says about the tables.
+    pub kind: FailureKind,
     /// What the kernel said.
     pub message: String,
+}
+
+/// What is known of the tables after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The kernel refused the batch for something in it: nothing is committed, and the tables hold what they held.
+    Refused,
+    /// The kernel missed something that was there when the plan was made: nothing is committed, and the tables are not what they were.
+    Missing,
+    /// The batch may be committed.
+    Unanswered,
 }
 
 impl Committed {

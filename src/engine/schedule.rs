@@ -39,6 +39,11 @@ impl Schedule {
         }
     }
 
+    /// The pauses between attempts.
+    pub fn backoff(&self) -> Backoff {
+        self.backoff
+    }
+
     /// Whether something waits to be committed.
     pub fn is_due(&self) -> bool {
         self.due

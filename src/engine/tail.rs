@@ -5,6 +5,8 @@
 //! the tail, and none of it is deleted before its time. It goes along with the next change if it is small, and otherwise alone.
 //!
 //! Only the time is kept here. What is left over is part of what the kernel holds, so an error or a crash leaves an ordinary difference.
+//! A reading does not tell what is left over for whom. So the plan that follows one waits until the packets are through that the newest
+//! batch may have met.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use super::Moment;
 use super::backlog::{Comparison, Selection};
 use crate::dataplane::Frontend;
 use crate::diff::{Deletion, Left, Round, SharedElement};
+use crate::pacing::Backoff;
 
 /// The most leftovers that are deleted in the batch of a change: so few that the change does not wait for them.
 pub(super) const MAX_WITH_CHANGE: usize = 64;
@@ -30,6 +33,12 @@ pub(super) struct Tail {
     /// What may be deleted.
     frontends: BTreeSet<Frontend>,
     shared: BTreeSet<SharedElement>,
+    /// When the packets are through that were among the rules while the newest batch took effect.
+    through_at: Moment,
+    /// How many batches that only deleted leftovers failed in a row.
+    failures: u32,
+    /// None is made before this moment.
+    not_before: Moment,
 }
 
 /// What one plan left.
@@ -49,13 +58,41 @@ impl Tail {
             waiting: VecDeque::new(),
             frontends: BTreeSet::new(),
             shared: BTreeSet::new(),
+            through_at: Moment::default(),
+            failures: 0,
+            not_before: Moment::default(),
         }
     }
 
-    /// A number for what may have been committed before the tables were read, as if a plan had been.
-    pub fn begin_reading(&mut self) -> Round {
-        self.round += 1;
-        self.round
+    /// A batch has taken effect by `now`, or may have.
+    pub fn took_effect(&mut self, now: Moment) {
+        self.through_at = now + self.grace.unwrap_or_default();
+    }
+
+    /// When packets are through that may need what is not known to be left over; `None` if they are.
+    pub fn through_at(&self, now: Moment) -> Option<Moment> {
+        Some(self.through_at).filter(|at| now < *at)
+    }
+
+    /// A batch that only deleted leftovers was not acknowledged. The next one follows after a pause.
+    pub fn failed(&mut self, backoff: Backoff, now: Moment) {
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = now + backoff.pause(self.failures);
+    }
+
+    /// A batch that only deleted leftovers was acknowledged.
+    pub fn succeeded(&mut self) {
+        (self.failures, self.not_before) = (0, Moment::default());
+    }
+
+    /// Until when a batch that only deletes leftovers waits; `None` if not at all.
+    pub fn wait(&self, now: Moment) -> Option<Moment> {
+        Some(self.not_before).filter(|at| now < *at)
+    }
+
+    /// The tables are gone, with all that packets could look up.
+    pub fn no_tables(&mut self) {
+        self.through_at = Moment::default();
     }
 
     /// Whether nothing waits.

@@ -73,7 +73,7 @@ impl<B: Backend> Proxy<B> {
                     tracing::warn!(%error, "cannot compare the tables; tried again later");
                 });
                 let now = clock::now();
-                let news = guard.watch.compared(differing.ok(), took, now);
+                let news = guard.watch.compared(differing.ok(), self.engine.acknowledged(), took, now);
                 tell_verified(&mut self.followers, &guard.watch, now);
                 news.iter().for_each(|news| tell(&mut self.followers, news));
             }

@@ -5,9 +5,9 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::conntrack::ConntrackFollower;
 use crate::diff::Acknowledged;
-use crate::engine::{Failed, Failure, Moment, Next};
+use crate::engine::{Failed, Failure, FailureKind, Moment, Next};
 use crate::fixtures::{World, frontend, ip, service, slice};
-use crate::follow::{Effort, Follower};
+use crate::follow::{Effort, Follower, ReadBack};
 use crate::state::{Event, NodePortAddresses, View, ports_looked_at};
 
 /// A flow from `client` to `destination` that `server` answers, each `address:port`.
@@ -41,7 +41,8 @@ fn world(endpoints: &str) -> World {
 
 /// What is stale of these flows when these frontends are looked at.
 fn stale(world: &World, looked_at: &[Frontend], flows: &[Flow]) -> Vec<bool> {
-    let (now, looked_at) = (world.engine.snapshot().clone(), looked_at.iter().copied().collect());
+    let frontends = looked_at.iter().copied().collect();
+    let (now, looked_at) = (world.engine.snapshot().clone(), FlowsToCheck { frontends, ..FlowsToCheck::default() });
     let mut judge = Judge::new(&now, &looked_at);
     flows.iter().map(|flow| judge.is_stale(flow)).collect()
 }
@@ -50,7 +51,7 @@ fn stale(world: &World, looked_at: &[Frontend], flows: &[Flow]) -> Vec<bool> {
 struct Followed {
     world: World,
     follower: ConntrackFollower,
-    requests: mpsc::UnboundedReceiver<BTreeSet<Frontend>>,
+    requests: mpsc::UnboundedReceiver<FlowsToCheck>,
 }
 
 impl Followed {
@@ -69,7 +70,7 @@ impl Followed {
 
     fn requested(&mut self) -> Vec<String> {
         let requests = std::iter::from_fn(|| self.requests.try_recv().ok());
-        requests.flatten().collect::<BTreeSet<_>>().iter().map(ToString::to_string).collect()
+        requests.flat_map(|flows| flows.frontends).collect::<BTreeSet<_>>().iter().map(ToString::to_string).collect()
     }
 }
 
@@ -101,7 +102,7 @@ impl Followed {
         if !matches!(fate, Fate::RefusedInSearch) {
             self.world.kernel.apply(&plan.operations).unwrap();
         }
-        let failure = Failure { is_refusal: false, message: "no answer".to_owned() };
+        let failure = Failure { kind: FailureKind::Unanswered, message: "no answer".to_owned() };
         match fate {
             Fate::Committed => {
                 let committed = engine.committed(plan, Moment::default(), Moment::default());
@@ -293,7 +294,7 @@ fn at_the_start_all_is_looked_at_and_also_what_is_gone() {
     let all = |families: &[Family]| -> Vec<String> {
         let (mut follower, mut requests) = ConntrackFollower::channel(families);
         world.clone().follow(&mut follower, []);
-        requests.try_recv().unwrap().iter().map(ToString::to_string).collect()
+        requests.try_recv().unwrap().frontends.iter().map(ToString::to_string).collect()
     };
     assert_eq!(all(&Family::ALL), [NODE_PORT, CLUSTER_IP, "10.96.0.7:53/udp", "[fd00:96::7]:53/udp"]);
     assert_eq!(all(&[Family::Ip6]), ["[fd00:96::7]:53/udp"]);
@@ -336,8 +337,59 @@ fn at_the_start_nothing_is_looked_at_before_all_is_programmed() {
     assert!(!first.is_caught_up());
     follower.committing(world.engine.snapshot());
     follower.committed(&first, world.engine.snapshot(), Effort::default());
-    let changed = requests.try_recv().map_or(0, |frontends| frontends.len());
+    let changed = requests.try_recv().map_or(0, |flows| flows.frontends.len());
     assert_eq!(changed, first.plan.frontends.len(), "only those that it changed");
     world.follow(&mut follower, []);
-    assert_eq!(std::iter::from_fn(|| requests.try_recv().ok()).map(|frontends| frontends.len()).max(), Some(40));
+    assert_eq!(std::iter::from_fn(|| requests.try_recv().ok()).map(|flows| flows.frontends.len()).max(), Some(40));
+}
+
+/// The node has this address of its own, and no other.
+fn host(addr: &str) -> Event {
+    Event::HostAddresses(vec![ip(addr)])
+}
+
+#[test]
+fn flows_to_node_ports_at_an_address_that_accepts_them_no_more_are_stale() {
+    let mut followed = Followed::new(world("10.1.0.1 L r"));
+    let flows = [flow("192.0.2.1:30053", "10.1.0.1:5353"), flow("203.0.113.1:30053", "10.1.0.1:5353")];
+    followed.world.follow(&mut followed.follower, [host("192.0.2.99")]);
+    let asked = followed.requests.try_recv().unwrap();
+    assert!(asked.frontends.contains(&both()[1]), "{asked:?}");
+    let now = followed.world.engine.snapshot().clone();
+    let mut judge = Judge::new(&now, &asked);
+    assert_eq!(flows.map(|flow| judge.is_stale(&flow)), [true, false], "the other address never was the node's");
+    assert_eq!(followed.looked_at([host("192.0.2.1")]), [NODE_PORT], "what came before the address is stale, too");
+}
+
+#[test]
+fn flows_to_a_node_port_that_goes_before_its_address_are_stale() {
+    let mut followed = Followed::new(world("10.1.0.1 L r"));
+    followed.world.follow(&mut followed.follower, [Event::ServiceDeleted(crate::fixtures::name("kube/dns"))]);
+    let asked = followed.requests.try_recv().unwrap();
+    followed.world.follow(&mut followed.follower, [host("192.0.2.99")]);
+    // The worker judges by the newest snapshot, which has neither.
+    let now = followed.world.engine.snapshot().clone();
+    assert!(Judge::new(&now, &asked).is_stale(&flow("192.0.2.1:30053", "10.1.0.1:5353")));
+}
+
+#[test]
+fn an_address_that_a_lost_batch_removed_is_asked_for_with_the_next_one() {
+    let mut followed = Followed::new(world("10.1.0.1 L r"));
+    followed.world.apply(host("192.0.2.99"));
+    assert_eq!(followed.looked_at_after(Fate::Unanswered), [""; 0]);
+    assert_eq!(followed.looked_at_after(Fate::Committed), [NODE_PORT]);
+}
+
+#[test]
+fn an_address_that_only_the_kernel_knows_accepts_node_ports() {
+    // The new process does not know the node's addresses yet.
+    let mut unknown = World::with([dns(), dns_slice("10.1.0.1 L r")]);
+    let (mut follower, mut requests) = ConntrackFollower::channel(&Family::ALL);
+    let held = world("10.1.0.1 L r").acknowledged();
+    follower.read(&ReadBack { elements: held.count_elements(), held, deviations: None });
+    unknown.follow(&mut follower, [Event::ServiceDeleted(crate::fixtures::name("kube/dns"))]);
+    let asked = requests.try_recv().unwrap();
+    assert!(asked.node_port_addresses.contains(&ip("192.0.2.1")), "{asked:?}");
+    let now = unknown.engine.snapshot().clone();
+    assert!(Judge::new(&now, &asked).is_stale(&flow("192.0.2.1:30053", "10.1.0.1:5353")));
 }

@@ -185,3 +185,23 @@ fn what_was_committed_while_the_kernel_was_read_is_no_deviation() {
     assert!(known.len() == 1 && known[0].contains("10.96.0.1:80/tcp"), "the unknown one came: {known:?}");
     assert_ne!(known, both, "both are counted");
 }
+
+#[test]
+fn a_frontend_that_changed_meanwhile_and_was_read_as_neither_of_both_says_nothing() {
+    let web = crate::fixtures::frontend("10.96.0.1 80/tcp");
+    let (mut world, other) = (world(), crate::fixtures::frontend("10.96.0.2 80/tcp"));
+    let before = world.acknowledged();
+    world.apply(slice("shop/web-1").ready(&["10.1.0.3"]));
+    let mut written = Written::default();
+    written.add(&world.plan().operations);
+    world.sync();
+    let now = world.acknowledged();
+    assert_ne!(before.frontends[&web], now.frontends[&web]);
+    let found = |read: &Acknowledged| before.differing(read, &Family::ALL).deviations_beside(&written, &now);
+    assert_eq!(found(&now), Some(Vec::new()), "it was read after the change");
+    let mut read = now.clone();
+    read.frontends.insert(web, std::sync::Arc::clone(&before.frontends[&other]));
+    assert_eq!(found(&read), None, "another program may have replaced what was read");
+    read.frontends.remove(&other);
+    assert!(found(&read).is_some_and(|found| !found.is_empty()), "of the other one something can be said");
+}

@@ -85,13 +85,13 @@ impl<'a> PlanDraft<'a> {
         }
         let after = target.map(Arc::new);
         if leftovers.is_some() {
-            let extra = held.iter().flat_map(|held| held.extra_sets(before.as_deref()));
+            let extra = held.iter().flat_map(|held| held.extra_sets(frontend, before.as_deref()));
             next.counts[frontend.family().index()].remove(extra);
         }
         if is_changed {
             let counts = &mut next.counts[frontend.family().index()];
-            counts.remove(before.iter().flat_map(|before| before.counted_sets()));
-            counts.add(after.iter().flat_map(|after| after.counted_sets()));
+            counts.remove(before.iter().flat_map(|before| before.counted_sets(frontend)));
+            counts.add(after.iter().flat_map(|after| after.counted_sets(frontend)));
             self.plan.frontends.push(FrontendChange { frontend, before, after: after.clone() });
         }
         match (held, self.deletion) {
@@ -130,7 +130,8 @@ impl<'a> PlanDraft<'a> {
     pub fn transitions(&mut self, desired: &'a Desired, scope: &Scope, upcoming: &Upcoming) {
         let Deletion::Deferred { round, expired } = self.deletion else { return };
         let tables = self.plan.next.tables.clone();
-        let mut is_settled = self.plan.next.reordered.map(|reordered| reordered <= expired);
+        let was_settled = self.plan.next.reordered.map(|reordered| reordered <= expired);
+        let mut is_settled = was_settled;
         for family in scope.families.iter().copied() {
             if let Some(table) = &tables[family.index()]
                 && self.may_reorder(family)
@@ -147,11 +148,13 @@ impl<'a> PlanDraft<'a> {
         for PendingFrontend { frontend, before, leftovers, target, spec } in std::mem::take(&mut self.pending) {
             let family = frontend.family().index();
             let features = tables[family].as_ref().map_or(&none, |table| &table.features);
-            let order = LookupOrder { features, is_settled: is_settled[family] };
+            let (is_settled, was_settled) = (is_settled[family], was_settled[family]);
+            let order = LookupOrder { features, is_settled, was_settled };
             let core = target.clone();
             let transition =
                 transition(frontend, &before, leftovers.as_deref(), (target, spec), order, (round, expired));
-            let extra = transition.installed.iter().flat_map(|installed| installed.extra_sets(core.as_deref()));
+            let extra =
+                transition.installed.iter().flat_map(|installed| installed.extra_sets(frontend, core.as_deref()));
             self.plan.next.counts[family].add(extra);
             if transition.has_new {
                 self.plan.left.frontends.push(frontend);

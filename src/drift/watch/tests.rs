@@ -115,7 +115,10 @@ fn a_commit_of_another_program_is_looked_at_and_then_everything_is_compared_once
     watched.hear("calico-felix");
     assert_eq!((watched.step(), watched.look()), (DriftStep::Look, None));
     assert_eq!(watched.step(), DriftStep::Compare);
-    assert_eq!(watched.watch.compared(Some(Differing::default()), TOOK, watched.now), None);
+    assert_eq!(
+        watched.watch.compared(Some(Differing::default()), Some(&watched.world.acknowledged()), TOOK, watched.now),
+        None
+    );
     assert_eq!(watched.step(), DriftStep::Wait(Some(watched.now + QUIET_COMPARE_PAUSE)));
 }
 
@@ -135,7 +138,12 @@ fn looks_and_comparisons_take_their_share_of_the_time_however_much_is_heard() {
                 DriftStep::Compare => {
                     comparisons += 1;
                     assert_eq!(
-                        watched.watch.compared(Some(Differing::default()), Duration::from_millis(5), watched.now),
+                        watched.watch.compared(
+                            Some(Differing::default()),
+                            Some(&watched.world.acknowledged()),
+                            Duration::from_millis(5),
+                            watched.now
+                        ),
                         None
                     );
                 }
@@ -186,7 +194,10 @@ fn what_a_comparison_finds_is_told_only_when_the_reading_confirms_it() {
         watched.look();
         assert_eq!(watched.step(), DriftStep::Compare);
         let differing = watched.differing();
-        assert_eq!(watched.watch.compared(Some(differing), TOOK, watched.now), None);
+        assert_eq!(
+            watched.watch.compared(Some(differing), Some(&watched.world.acknowledged()), TOOK, watched.now),
+            None
+        );
         assert_eq!((watched.step(), watched.watch.drift()), (DriftStep::Repair, None));
         let read = if is_confirmed { vec![Deviation::Shared(1, cluster_ip())] } else { Vec::new() };
         let told = watched.read_again(read.clone());
@@ -215,13 +226,16 @@ fn what_was_committed_while_the_tables_were_compared_is_no_drift() {
         let plan = Plan { operations: vec![operation], ..Plan::default() };
         watched.watch.committed(&plan, (true, false), watched.now);
     }
-    assert_eq!(watched.watch.compared(Some(differing.clone()), TOOK, watched.now), None);
+    assert_eq!(
+        watched.watch.compared(Some(differing.clone()), Some(&watched.world.acknowledged()), TOOK, watched.now),
+        None
+    );
     assert!(!matches!(watched.step(), DriftStep::Repair));
     watched.pass(120_000);
     watched.hear("nft");
     watched.look();
     assert_eq!(watched.step(), DriftStep::Compare);
-    assert_eq!(watched.watch.compared(Some(differing), TOOK, watched.now), None);
+    assert_eq!(watched.watch.compared(Some(differing), Some(&watched.world.acknowledged()), TOOK, watched.now), None);
     assert_eq!(watched.step(), DriftStep::Repair, "nothing was committed during this one");
 }
 
@@ -238,9 +252,15 @@ fn a_comparison_during_which_a_commit_failed_or_the_engine_read_the_tables_finds
         } else {
             watched.watch.failed(Some((watched.world.acknowledged(), &[])), watched.now);
         }
-        assert_eq!(watched.watch.compared(Some(differing), TOOK, watched.now), None);
+        assert_eq!(
+            watched.watch.compared(Some(differing), Some(&watched.world.acknowledged()), TOOK, watched.now),
+            None
+        );
         assert!(!matches!(watched.step(), DriftStep::Repair));
         watched.pass(1_000);
+        if has_read {
+            assert_eq!((watched.step(), watched.look()), (DriftStep::Look, None), "of tables that may be others");
+        }
         assert_eq!(watched.step(), DriftStep::Compare);
     }
 }
@@ -298,7 +318,7 @@ fn repairs_that_are_undone_are_slowed_down() {
         loop {
             match watched.step() {
                 DriftStep::Look => drop(watched.look()),
-                DriftStep::Compare => drop(watched.watch.compared(None, TOOK, watched.now)),
+                DriftStep::Compare => drop(watched.watch.compared(None, None, TOOK, watched.now)),
                 DriftStep::Repair => {
                     repairs += 1;
                     watched.world.kernel = kept.clone();
@@ -335,7 +355,10 @@ fn a_repair_is_over_when_what_is_not_asked_for_is_deleted() {
             watched.look();
             watched.step();
             let differing = watched.differing();
-            assert_eq!(watched.watch.compared(Some(differing), TOOK, watched.now), None);
+            assert_eq!(
+                watched.watch.compared(Some(differing), Some(&watched.world.acknowledged()), TOOK, watched.now),
+                None
+            );
         }
         assert_eq!(watched.step(), DriftStep::Repair);
         let told = watched.read_again(vec![Deviation::Shared(1, cluster_ip())]);
@@ -391,7 +414,74 @@ fn a_look_or_a_comparison_during_which_the_machine_stood_still_delays_the_next_o
     assert_eq!(watched.step(), DriftStep::Look);
     assert_eq!(watched.look(), None);
     assert_eq!(watched.step(), DriftStep::Compare);
-    assert_eq!(watched.watch.compared(Some(Differing::default()), standstill, watched.now), None);
+    assert_eq!(
+        watched.watch.compared(
+            Some(Differing::default()),
+            Some(&watched.world.acknowledged()),
+            standstill,
+            watched.now
+        ),
+        None
+    );
     watched.pass(600_000);
     assert_eq!(watched.step(), DriftStep::Compare);
+}
+
+#[test]
+fn a_comparison_that_began_before_a_look_found_something_does_not_end_that() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.hear("calico-felix");
+    watched.pass(100);
+    watched.look();
+    assert_eq!(watched.step(), DriftStep::Compare);
+    watched.pass(100);
+    watched.hear("nft");
+    watched.world.kernel.remove_table(Family::Ip);
+    assert!(matches!(watched.look(), Some(DriftNews::Found { .. })));
+    assert_eq!(
+        watched.watch.compared(Some(Differing::default()), Some(&watched.world.acknowledged()), TOOK, watched.now),
+        None
+    );
+    assert!(watched.watch.drift().is_some());
+    assert_eq!(watched.step(), DriftStep::Repair);
+}
+
+#[test]
+fn a_comparison_that_says_nothing_is_repeated_soon_if_something_was_heard() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.hear("nft");
+    watched.pass(100);
+    watched.look();
+    assert_eq!(watched.step(), DriftStep::Compare);
+    assert_eq!(watched.watch.compared(None, None, TOOK, watched.now), None);
+    assert_eq!(watched.step(), DriftStep::Wait(Some(watched.now + MIN_COMPARE_PAUSE)));
+}
+
+#[test]
+fn soon_after_the_start_everything_is_compared_because_nothing_was_heard_before() {
+    let mut watched = Watched::new(Reaction::Repair);
+    assert_eq!(watched.step(), DriftStep::Wait(Some(watched.now + FIRST_COMPARE_PAUSE)));
+    watched.now = watched.now + FIRST_COMPARE_PAUSE;
+    assert_eq!(watched.step(), DriftStep::Compare);
+    watched.watch.compared(Some(Differing::default()), Some(&watched.world.acknowledged()), TOOK, watched.now);
+    assert_eq!(watched.step(), DriftStep::Wait(Some(watched.now + QUIET_COMPARE_PAUSE)));
+}
+
+#[test]
+fn a_table_that_a_repair_has_read_is_the_known_one() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.pass(100);
+    watched.hear("nft");
+    watched.world.kernel.remove_table(Family::Ip);
+    assert!(watched.look().is_some());
+    assert_eq!(watched.step(), DriftStep::Repair);
+    // Meanwhile another program restores both tables, and the reading finds nothing wrong with them.
+    watched.handle = 8;
+    watched.hear("nft");
+    watched.world.restart();
+    watched.world.sync();
+    assert_eq!(watched.read_again(Vec::new()), None);
+    assert!(matches!(watched.settle(0), Some(DriftNews::Repaired { .. })));
+    watched.pass(1_000);
+    assert_eq!((watched.step(), watched.look()), (DriftStep::Look, None));
 }

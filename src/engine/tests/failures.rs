@@ -10,7 +10,7 @@ fn nothing_is_assumed_after_a_failure() {
     let Next::Commit(plan) = world.engine.next(Moment::default()) else { panic!("a change") };
     // It was applied, and the answer was lost.
     assert_eq!(world.kernel.apply(&plan.operations), Ok(()));
-    let failure = Failure { is_refusal: false, message: "no answer".to_owned() };
+    let failure = Failure { kind: FailureKind::Unanswered, message: "no answer".to_owned() };
     let failed = world.engine.failed(*plan, &failure, Moment::default());
     assert_eq!((failed.failures, failed.up_to_date), (1, vec![Family::Ip6]));
     assert!(matches!(world.engine.clone().next(Moment::default()), Next::Read), "at once, the first time");
@@ -37,7 +37,7 @@ fn a_family_for_which_anything_waits_is_not_up_to_date_when_a_plan_of_the_other_
         event.into_iter().for_each(|event| drop(world.apply(event)));
         let Next::Commit(plan) = world.engine.next(Moment::default()) else { panic!("a change") };
         assert!(plan.operations.iter().all(|operation| operation.family == Family::Ip));
-        let failure = Failure { is_refusal: false, message: "no answer".to_owned() };
+        let failure = Failure { kind: FailureKind::Unanswered, message: "no answer".to_owned() };
         let failed = world.engine.failed(*plan, &failure, Moment::default());
         assert_eq!(failed.up_to_date, if waits { vec![] } else { vec![Family::Ip6] });
     }

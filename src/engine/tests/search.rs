@@ -45,7 +45,8 @@ impl Driven {
                 Next::Commit(plan) => {
                     let missing = self.world.kernel.clone().apply(&plan.operations).is_err();
                     if refuses(&plan) || missing {
-                        let failure = Failure { is_refusal: !missing, message: "no".to_owned() };
+                        let kind = if missing { FailureKind::Missing } else { FailureKind::Refused };
+                        let failure = Failure { kind, message: "no".to_owned() };
                         let failed = self.world.engine.failed(*plan, &failure, self.now);
                         self.failures += usize::from(!failed.is_search);
                         self.up_to_date.extend(failed.up_to_date);

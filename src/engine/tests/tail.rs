@@ -2,6 +2,8 @@ use super::*;
 use crate::fixtures::{NODE, empty_lists};
 use crate::state::View;
 
+mod affinity;
+
 const GRACE: Duration = Duration::from_millis(50);
 
 /// A world whose time passes, and in which what packets may look up is left for a while.
@@ -181,7 +183,10 @@ fn what_is_left_when_the_process_ends_is_tidied_by_the_next_one() {
     let mut timed = programmed(2);
     timed.after(web(1));
     let held = timed.elements();
-    timed.world.restart();
+    timed.world.engine = Engine::new(timed.world.engine.settings().clone());
+    empty_lists().into_iter().for_each(|event| drop(timed.world.apply(event)));
+    timed.world.apply(service("shop/web"));
+    timed.world.apply(web(1));
     assert_eq!(timed.commit(), [(vec![], SyncProgress::CaughtUp)]);
     assert_eq!(timed.elements(), held);
     assert_eq!(timed.pass(GRACE * 2).len(), 1);
@@ -194,10 +199,16 @@ fn a_failed_tail_is_an_ordinary_difference() {
     timed.after(web(1));
     timed.now = timed.now + GRACE;
     let Next::Commit(plan) = timed.world.engine.next(timed.now) else { panic!("the tail") };
-    timed.world.engine.failed(*plan, &Failure { is_refusal: false, message: "no answer".to_owned() }, timed.now);
+    timed.world.engine.failed(
+        *plan,
+        &Failure { kind: FailureKind::Unanswered, message: "no answer".to_owned() },
+        timed.now,
+    );
     assert!(!timed.world.engine.has_leftovers());
     timed.commit();
-    assert_eq!(timed.pass(GRACE * 2).len(), 2, "the class waits once more, and what is behind it with it");
+    let later = timed.pass(Duration::from_secs(1));
+    let [(_, SyncProgress::CaughtUp), (tail, SyncProgress::Tidied)] = &later[..] else { panic!("{later:#?}") };
+    assert_eq!(tail.len(), 2, "the class waits once more, and what is behind it with it");
     assert_eq!(timed.elements(), 3);
 }
 
@@ -239,72 +250,49 @@ fn plans_that_leave_nothing_are_not_remembered() {
     assert_ne!(timed.world.engine.tail.waiting(), 0);
 }
 
-#[test]
-fn without_session_affinity_the_ids_of_endpoints_that_stay_are_left_for_a_while() {
-    let by_id =
-        |operations: &[String]| operations.iter().filter(|it| it.starts_with("delete endpoints-by-id ")).count();
-    for (endpoints, gone_at_once) in [("10.1.0.1 R r, 10.1.0.2 R r", 1), ("10.1.0.8 R r, 10.1.0.9 R r", 0), ("", 3)] {
-        // Another one keeps the sets.
-        let other = service("shop/other").ips(&["10.96.0.2"]).affinity(60);
-        let of_other = slice("shop/other-1").ready(&["10.1.9.1", "10.1.9.2", "10.1.9.3"]);
-        let web = [service("shop/web").affinity(60).into(), web(3).into()];
-        let mut timed = Timed::with([other.into(), of_other.into()].into_iter().chain(web));
-        timed.world.apply(slice("shop/web-1").endpoints(endpoints));
-        let operations = timed.after(service("shop/web"));
-        assert_eq!(by_id(&operations), gone_at_once, "{endpoints}: {operations:#?}");
-        let later = timed.pass(GRACE * 3);
-        assert_eq!(
-            later.iter().map(|(operations, _)| by_id(operations)).sum::<usize>(),
-            3 - gone_at_once,
-            "{endpoints}"
-        );
+/// What becomes of the next batch.
+fn fail(timed: &mut Timed, kind: FailureKind) {
+    let Next::Commit(plan) = timed.world.engine.next(timed.now) else { panic!("a change") };
+    if kind == FailureKind::Unanswered {
+        assert_eq!(timed.world.kernel.apply(&plan.operations), Ok(()));
     }
+    timed.world.engine.failed(*plan, &Failure { kind, message: "no".to_owned() }, timed.now);
 }
 
 #[test]
-fn a_node_port_whose_clients_keep_their_endpoints_from_now_on_serves_packets_that_have_passed_the_new_look_up() {
-    let mut timed = Timed::with([
-        service("shop/web").node_port(30002).into(),
-        slice("shop/web-1").endpoints("10.1.0.1 R r").into(),
-    ]);
-    let changed = timed.after(service("shop/web").node_port(30002).affinity(60));
-    let left = "delete nodeport-slots-1 { tcp . 30002 }".to_owned();
-    assert!(!changed.contains(&left), "{changed:#?}");
-    let later = timed.pass(GRACE);
-    assert!(later.iter().any(|(operations, _)| operations.contains(&left)), "{later:#?}");
-}
-
-#[test]
-fn an_id_that_goes_soon_after_another_leads_to_an_endpoint_that_stays_for_a_while() {
-    let only = |n: u8| slice("shop/web-1").endpoints(&format!("10.1.0.{n} R r"));
-    let mut timed = Timed::with([service("shop/web").affinity(60).into(), only(1).into()]);
-    let by_id = |operations: &[String]| -> Vec<String> {
-        operations.iter().filter(|operation| operation.contains("endpoints-by-id")).cloned().collect()
-    };
-    let first = by_id(&timed.after(only(2)));
-    assert_eq!(first.iter().filter(|it| it.starts_with("delete")).count(), 1, "at once: {first:#?}");
-    let second = by_id(&timed.after(only(3)));
-    assert_eq!(
-        second.iter().filter(|it| it.contains("10.1.0.3")).count(),
-        2,
-        "its own, and that of the second: {second:#?}"
-    );
-    assert_eq!(second.iter().filter(|it| it.contains("10.1.0.2")).count(), 1, "nothing leads there: {second:#?}");
-    let later = timed.pass(GRACE * 3);
-    let gone: Vec<String> = later.iter().flat_map(|(operations, _)| operations.clone()).collect();
-    assert_eq!(gone.len(), 1, "{later:#?}");
-    assert!(!timed.world.engine.has_leftovers());
-    assert_eq!(timed.pass(GRACE * 3), []);
-}
-
-#[test]
-fn an_id_that_goes_alone_goes_at_once_and_nothing_is_committed_later() {
-    let mut timed = Timed::with([service("shop/web").affinity(60).into(), web(2).into()]);
-    timed.after(web(1));
+fn after_a_lost_answer_nothing_is_deleted_before_the_packets_of_that_batch_are_through() {
+    let mut timed = programmed(2);
+    timed.world.apply(web(1));
+    fail(&mut timed, FailureKind::Unanswered);
+    assert_eq!(timed.commit(), [], "the tables are read at once, and nothing is planned");
+    timed.world.apply(web(3));
+    timed.now = timed.now + GRACE / 2;
+    assert_eq!(timed.commit(), [], "a change waits, too");
+    assert_eq!(timed.pass(GRACE / 2 - Duration::from_millis(1)), []);
+    let later = timed.pass(Duration::from_millis(1));
+    assert!(matches!(later[..], [(_, SyncProgress::CaughtUp)]), "{later:#?}");
     timed.pass(GRACE * 3);
-    let changed = timed.after(slice("shop/web-1").endpoints("10.1.0.9 R r"));
-    assert_eq!(changed.iter().filter(|operation| operation.contains("endpoints-by-id")).count(), 2, "{changed:#?}");
-    assert_eq!(timed.pass(GRACE * 3), []);
+    assert_eq!(timed.elements(), 1 + 1 + 3, "a ClusterIP, a gate, and the slots of the last state");
+}
+
+#[test]
+fn a_reading_soon_after_a_commit_is_followed_by_a_plan_when_its_packets_are_through() {
+    let mut timed = programmed(2);
+    timed.after(web(1));
+    timed.world.engine.distrust();
+    assert_eq!(timed.commit(), [], "what the batch left is not known any more");
+    assert_eq!(timed.pass(GRACE).len(), 1);
+}
+
+#[test]
+fn a_batch_that_was_not_committed_delays_no_plan() {
+    for kind in [FailureKind::Refused, FailureKind::Missing] {
+        let mut timed = programmed(2);
+        timed.world.apply(web(3));
+        fail(&mut timed, kind);
+        let batches = timed.commit();
+        assert!(matches!(batches[..], [(_, SyncProgress::CaughtUp)]), "{kind:?}: {batches:#?}");
+    }
 }
 
 #[test]
@@ -333,16 +321,39 @@ fn the_chain_that_drops_other_sources_stays_while_the_chain_of_a_frontend_leads_
 }
 
 #[test]
-fn after_a_reading_classes_wait_as_if_their_order_had_just_changed() {
-    let mut timed = programmed(1);
+fn tables_that_are_gone_are_made_again_at_once() {
+    let mut timed = programmed(2);
+    timed.after(web(3));
+    crate::dataplane::Family::ALL.into_iter().for_each(|family| timed.world.kernel.remove_table(family));
     timed.world.engine.distrust();
-    timed.commit();
-    let left = r#"delete internal-1 { 10.96.0.1 . tcp . 80 comment "shop/web:http" }"#.to_owned();
-    assert!(!timed.after(web(2)).contains(&left), "the answer to a batch with another order may be lost");
-    let later: Vec<String> = timed.pass(GRACE * 3).into_iter().flat_map(|(operations, _)| operations).collect();
-    assert_eq!(later, [left]);
-    assert!(
-        timed.after(web(3)).iter().any(|operation| operation.contains("delete internal-2")),
-        "the order is known again"
-    );
+    let batches = timed.commit();
+    assert!(matches!(batches[..], [(_, SyncProgress::CaughtUp)]), "{batches:#?}");
+}
+
+#[test]
+fn leftovers_that_cannot_be_deleted_are_tried_again_after_pauses_that_grow() {
+    let mut timed = programmed(2);
+    timed.after(web(1));
+    let (mut tried, end) = (Vec::new(), timed.now + Duration::from_secs(60));
+    while timed.now < end {
+        match timed.world.engine.next(timed.now) {
+            Next::Wait(Some(at)) => timed.now = at,
+            Next::Wait(None) => panic!("forgotten"),
+            Next::Read => {
+                let held = timed.world.kernel.contents(&crate::dataplane::Family::ALL);
+                timed.world.engine.read_back(Acknowledged::from(held), timed.now);
+            }
+            Next::Commit(plan) if plan.is_empty() => drop(timed.world.engine.committed(*plan, timed.now, timed.now)),
+            Next::Commit(plan) => {
+                let failure = Failure { kind: FailureKind::Refused, message: "no memory".to_owned() };
+                timed.world.engine.failed(*plan, &failure, timed.now);
+                tried.push(timed.now);
+            }
+        }
+    }
+    assert!((6..=10).contains(&tried.len()), "{tried:?}");
+    assert!(tried.is_sorted_by_key(|at| *at) && tried.windows(2).all(|pair| pair[0] < pair[1]));
+    let mut moved = timed.commit();
+    moved.extend(timed.pass(Duration::from_secs(60)));
+    assert!(moved.iter().any(|(operations, _)| operations.len() == 2), "in the end they go: {moved:#?}");
 }
