@@ -103,7 +103,8 @@ def main():
     for file in build.glob("*/result"):
         found = read(file)
         if "end" in found:
-            found["commits"] = {suite: commit for suite in found["suites"]}
+            ran_at = commit if found.get("build") == "release" else f"{commit} ({found.get('build')} build)"
+            found["commits"] = {suite: ran_at for suite in found["suites"]}
             before = results.get(file.parent.name, {})
             # Suites that did not run this time keep their results, if the kernel is the same.
             if before.get("kernel") == found["kernel"]:
