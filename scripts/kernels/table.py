@@ -111,6 +111,10 @@ def main():
                 ran = set(found["suites"])
                 for kind in ("suites", "commits", "failed", "again"):
                     found[kind] |= {suite: value for suite, value in before[kind].items() if suite not in ran}
+            # What was repeated may have run at another commit than the rest of its suite.
+            for suite in found["passed"]:
+                if not found["commits"][suite].endswith(ran_at):
+                    found["commits"][suite] += f", repeated at {ran_at}"
             settle(found)
             results[file.parent.name] = found | {"release": file.parent.name}
     KEPT.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
