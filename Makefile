@@ -9,6 +9,7 @@
 #              and how many steps each; KERNEL=200 lets a real kernel repeat so many of them, and needs root
 # make image   builds the image archives without a container engine, on Debian and its relatives
 # make dist    builds everything that a release has: images, packages, the chart, bills of materials
+# make try-dist  tries what make dist built: man pages and completions, and the Debian package in a scratch root; needs root
 # make book    builds the documentation as a book of HTML pages, and checks its links
 # make kernels runs the tests with packets on other kernels in emulated machines, and writes the table of docs/kernels.md
 # make mutants changes the program in one place at a time, and names the changes that no test notices; takes hours
@@ -21,7 +22,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 prerequisites = nft=$$(scripts/prerequisites.sh); [ -z "$$nft" ] || export NFT="$$nft"
 
-.PHONY: demo test bench flood laws churn simulate image dist book kernels mutants check fmt clippy doc deny check-deploy
+.PHONY: demo test bench flood laws churn simulate image dist try-dist book kernels mutants check fmt clippy doc deny check-deploy
 
 demo:
 	@$(prerequisites); exec scripts/demo.sh
@@ -64,6 +65,9 @@ image:
 
 dist:
 	@scripts/dist.sh
+
+try-dist:
+	@scripts/dist/try.sh
 
 book:
 	@scripts/book.sh

@@ -69,7 +69,7 @@ PYTHON
   done <"$build/programs"
   printf 'CRATE=%s SUITES="%s" LIMIT=%s\n' "$PWD" "${SUITES:-scenarios kernel takeover scenarios-nft}" "${LIMIT:-1500}" >>"$root/suites/settings"
   # Lines with a kernel, a suite and a test.
-  [ -z "${AGAIN:-}" ] || python3 scripts/kernels/table.py "$build" failed >"$root/suites/again"
+  [ -z "${AGAIN:-}" ] || python3 scripts/kernels/table.py failed >"$root/suites/again"
   cp -r examples docs tests src Cargo.toml "$root$PWD/"
   printf '#!/bin/sh\necho /usr/sbin/nft\n' >"$root$PWD/scripts/nft.sh"
   chmod +x "$root$PWD/scripts/nft.sh"
@@ -115,12 +115,15 @@ run() {
   rm -f "$folder/initramfs"
 }
 
+commit=$(scripts/commit.sh)
 userland_archive
 suites_archive
+rm -f "$build"/*/result
 for release in $kernels; do
   echo "kernels.sh: $release ($((SECONDS / 60)) min)" >&2
   kernel "$release"
   run "$release"
   grep '^@' "$build/$release/result" >&2 || true
+  # After each kernel, so that a run that is broken off keeps what it has.
+  python3 scripts/kernels/table.py "$build" "$commit" >&2
 done
-python3 scripts/kernels/table.py "$build"

@@ -9,6 +9,7 @@ ulimit -n 65536
 say() { printf '@%s\t%s\n' "$1" "$2"; }
 say kernel "$(uname -r)"
 say version "$(uname -v | sed -n 's/.*Debian \([^ ]*\).*/\1/p')"
+say build "$("$BINARY" --version | sed -n 's/.*, \([a-z]*\) build.*/\1/p')"
 say nft "$(nft --version | sed 's/^nftables v\([0-9.]*\).*/\1/')"
 
 # What Pointsman does by itself: over netlink, if that passes the self-test.

@@ -1,11 +1,16 @@
 """Writes the tables of docs/kernels.md from the results of scripts/kernels.sh. What did not run this time keeps its results,
-which are in kernels.json in the folder of the build."""
+which are in results.json beside this file, each with the commit that ran.
+
+Usage: table.py FOLDER COMMIT     the folder has a folder for each kernel that ran; the commit is as scripts/commit.sh prints it
+       table.py failed            only prints which tests failed: lines with a kernel, a suite and a test
+"""
 
 import json
 import sys
 from pathlib import Path
 
 PAGE = Path("docs/kernels.md")
+KEPT = Path(__file__).with_name("results.json")
 BEGIN, END = "<!-- kernels: written by make kernels -->\n", "<!-- end of kernels -->\n"
 SUITES = {
     "scenarios": "scenarios, netlink",
@@ -35,20 +40,27 @@ def read(file):
 
 
 def cell(result, suite):
-    """What became of a suite: how many passed, and how many of these only when they were alone."""
+    """What became of a suite: how many passed, how many of these only when they were alone, and the commit that ran."""
     value = result["suites"].get(suite)
     if value is None:
         return "–"
     code, total, _ = value.split(", ")
     numbers = total.replace("rows ", "").split()
     if len(numbers) != 2:
-        return f"broken off ({code})"
-    first, failed = map(int, numbers)
-    again = len(result["again"].get(suite, []))
-    if total.startswith("rows"):
-        return f"{first} of {first} rows" if failed == 0 else f"{first - failed} of {first} rows"
-    text = f"{first + again} of {first + failed}"
-    return text + (f" ({again} at the second try)" if again else "")
+        text = f"broken off ({code})"
+    elif total.startswith("rows"):
+        first, failed = map(int, numbers)
+        text = f"{first} of {first} rows" if failed == 0 else f"{first - failed} of {first} rows"
+    else:
+        first, failed = map(int, numbers)
+        again = len(result["again"].get(suite, []))
+        text = f"{first + again} of {first + failed}" + (f" ({again} at the second try)" if again else "")
+    return f"{text}, {result['commits'][suite]}"
+
+
+def short(commit):
+    """The beginning of a commit, with a plus where files differed from it."""
+    return commit.split()[0][:7] + ("+" if commit.endswith("changed") else "")
 
 
 def tables(results):
@@ -79,29 +91,33 @@ def settle(result):
 
 
 def main():
-    """Reads the results in a folder, and writes the page and kernels.json beside them. With "failed" it only prints which tests failed."""
-    build = Path(sys.argv[1])
-    kept = build / "kernels.json"
-    results = json.loads(kept.read_text()) if kept.exists() else {}
-    if sys.argv[2:] == ["failed"]:
+    """Reads the results in a folder, and writes the page and the results that are kept."""
+    results = json.loads(KEPT.read_text())
+    if sys.argv[1] == "failed":
         for result in results.values():
             for suite, names in result["failed"].items():
                 for name in names:
                     print(result["kernel"], suite, name)
         return
+    build, commit = Path(sys.argv[1]), short(sys.argv[2])
     for file in build.glob("*/result"):
         found = read(file)
         if "end" in found:
+            ran_at = commit if found.get("build") == "release" else f"{commit} ({found.get('build')} build)"
+            found["commits"] = {suite: ran_at for suite in found["suites"]}
             before = results.get(file.parent.name, {})
             # Suites that did not run this time keep their results, if the kernel is the same.
             if before.get("kernel") == found["kernel"]:
                 ran = set(found["suites"])
-                for kind in ("suites", "failed", "again"):
-                    kept_suites = {suite: value for suite, value in before[kind].items() if suite not in ran}
-                    found[kind] |= kept_suites
+                for kind in ("suites", "commits", "failed", "again"):
+                    found[kind] |= {suite: value for suite, value in before[kind].items() if suite not in ran}
+            # What was repeated may have run at another commit than the rest of its suite.
+            for suite in found["passed"]:
+                if not found["commits"][suite].endswith(ran_at):
+                    found["commits"][suite] += f", repeated at {ran_at}"
             settle(found)
             results[file.parent.name] = found | {"release": file.parent.name}
-    kept.write_text(json.dumps(results, indent=1, sort_keys=True))
+    KEPT.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     text = PAGE.read_text()
     before, rest = text.split(BEGIN)
     PAGE.write_text(before + BEGIN + tables(results) + END + rest.split(END)[1])

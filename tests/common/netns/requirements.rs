@@ -36,9 +36,14 @@ pub fn nft_or_skip() -> Option<&'static Path> {
 /// Whether the kernel surely says how many elements a set has. Linux 6.18 does, 6.12 does not. Without that a change of elements is found by
 /// the comparison that follows a look, and not by the look.
 pub fn kernel_counts_elements() -> bool {
+    kernel_is_at_least(6, 18)
+}
+
+/// Whether the running kernel has this version or a newer one.
+pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or_default());
-    (numbers.next(), numbers.next()) >= (Some(6), Some(18))
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
 }
 
 fn find_nft() -> Result<PathBuf, String> {
