@@ -9,6 +9,7 @@ use pointsman::conntrack::{Flow, FlowsToCheck, Table, remove_stale};
 use pointsman::dataplane::{
     Element, Endpoint, EndpointId, Family, Frontend, Key, Operation, Packet, PacketOutcome, Protocol, SetName, Value,
 };
+use pointsman::diff::EndpointsById;
 use pointsman::state::TrafficPolicy;
 
 use crate::api::Micros;
@@ -144,7 +145,7 @@ impl World {
                 }
             }
         }
-        let Some((id, timeout)) = self.id_of(frontend, to) else {
+        let Some((id, timeout)) = self.id_of(frontend, to, found) else {
             self.memory.conversations.remove(&conversation);
             return Ok(());
         };
@@ -170,14 +171,21 @@ impl World {
     }
 
     /// The id of an endpoint of a frontend with session affinity, and the timeout.
-    fn id_of(&self, frontend: Frontend, to: Endpoint) -> Option<(EndpointId, u32)> {
+    fn id_of(&self, frontend: Frontend, to: Endpoint, found: &BTreeSet<PacketOutcome>) -> Option<(EndpointId, u32)> {
         let installed = self.process.engine.acknowledged()?.frontends.get(&frontend)?;
         let affinity = installed.affinity.as_ref()?;
         // For a while after session affinity was switched on packets are still balanced without it, and no client is remembered.
         if TrafficPolicy::ALL.iter().any(|policy| !installed.slots(*policy).is_empty()) {
             return None;
         }
-        let lists = TrafficPolicy::ALL.into_iter().map(|policy| affinity.list(policy));
+        // An endpoint can have one id in each list. The packet is balanced over the list of these.
+        let may_go_to =
+            |outcome: &PacketOutcome, to| matches!(outcome, PacketOutcome::Goes { to: of, .. } if *of == to);
+        let is_its_list = |list: &&EndpointsById| {
+            found.len() == list.endpoints.len()
+                && list.endpoints.iter().all(|(_, to)| found.iter().any(|outcome| may_go_to(outcome, *to)))
+        };
+        let lists = TrafficPolicy::ALL.into_iter().map(|policy| affinity.list(policy)).filter(is_its_list);
         let id =
             lists.flat_map(|list| list.endpoints.iter()).find(|(_, endpoint)| *endpoint == to).map(|(id, _)| *id)?;
         Some((id, installed.affinity_seconds()?))

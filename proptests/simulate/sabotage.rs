@@ -47,6 +47,19 @@ impl Sabotage {
         Self::Panics,
     ];
 
+    /// Those that are found within few seeds.
+    pub const FOUND_SOON: [Self; 9] = [
+        Self::NoGrace,
+        Self::BelievesLostBatches,
+        Self::ProgramsIncompleteLists,
+        Self::IgnoresOthers,
+        Self::LosesEvents,
+        Self::NeverRetries,
+        Self::LeavesFlows,
+        Self::RewritesEverything,
+        Self::Panics,
+    ];
+
     /// The laws that it breaks.
     pub fn laws(self) -> &'static [&'static str] {
         match self {

@@ -138,3 +138,15 @@ fn tables_that_differ_in_the_order_of_one_kind_of_classes_have_no_common_order()
         assert!(!has_same_order(&same, &differs));
     }
 }
+
+#[test]
+fn endpoints_by_id_keep_session_affinity_though_another_program_deleted_their_class() {
+    let class = SizeClass::for_endpoints(2).unwrap();
+    let held = ProgramFeatures { affinity: vec![(EndpointList::Any, class)], ..ProgramFeatures::default() };
+    let mut counts = FrontendCounts::default();
+    counts.add([SetName::EndpointsById(EndpointList::Any)].into_iter());
+    let none = FrontendCounts::default();
+    assert_eq!(needed(&held, &counts, &none).affinity, held.affinity);
+    counts.remove([SetName::EndpointsById(EndpointList::Any)].into_iter());
+    assert_eq!(needed(&held, &counts, &none).affinity, []);
+}

@@ -112,7 +112,10 @@ fn ids_of_endpoints_on_this_node_stay_for_a_while_when_all_clients_come_to_share
 #[test]
 fn classes_that_hide_session_affinity_for_a_while_lead_to_endpoints_that_stay() {
     let web = || service("shop/web").external_ips(&["198.51.100.1"]);
-    let mut timed = Timed::with([web().into(), at("10.1.0.1")]);
+    // Others keep the order of the classes as it is.
+    let other = service("shop/other").ips(&["10.96.0.2"]).external_ips(&["198.51.100.2"]).affinity(60);
+    let of_other = slice("shop/other-1").ready(&["10.1.0.7"]);
+    let mut timed = Timed::with([other.into(), of_other.into(), web().into(), at("10.1.0.1")]);
     let operations = change(&mut timed, [web().affinity(60).into(), at("10.1.0.9")]);
     let slot = "add endpoints { 198.51.100.1 . tcp . 80 . 0 : 10.1.0.9 . 8080 }".to_owned();
     assert!(operations.contains(&slot), "new packets meet slots-1 first: {operations:#?}");
@@ -144,23 +147,4 @@ fn no_slot_leads_to_an_id_that_waits_to_be_deleted() {
     assert!(by_id.endpoints.iter().any(|(id, _)| waits(id)), "some ids wait");
     assert!(by_id.slots.len() > 16, "some slots wait");
     assert!(by_id.slots.iter().all(|(_, id)| !waits(id)), "{by_id:#?}");
-}
-
-#[test]
-fn a_frontend_whose_class_another_program_deleted_keeps_the_sets_of_its_ids() {
-    let mut world = World::sliced(1);
-    world.apply(service("shop/web").affinity(60));
-    world.apply(at("10.1.0.1"));
-    (2..=4).for_each(|n| drop(world.apply(small(n))));
-    world.sync();
-    let tables = world.kernel.contents(&[crate::dataplane::Family::Ip]);
-    let elements = &tables.get(crate::dataplane::Family::Ip).unwrap().elements;
-    let is_class = |element: &&crate::dataplane::Element| matches!(element.set, SetName::AffinitySlots(..));
-    let class = elements.iter().find(is_class).unwrap().clone();
-    assert_eq!(world.kernel.apply(&[Operation::delete_element(class)]), Ok(()));
-    world.restart();
-    (2..=4).for_each(|n| drop(world.apply(small_slice(n, 1))));
-    world.sync();
-    let held = Acknowledged::from(world.kernel.contents(&crate::dataplane::Family::ALL));
-    assert_eq!(held.frontends, world.acknowledged().frontends);
 }
