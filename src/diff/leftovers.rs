@@ -4,6 +4,7 @@
 //! a batch adds and replaces at once, and what packets that are among the rules may still need is deleted later, when they are through:
 //! see [the law](super#two-phases). What waits is part of what the kernel holds, like everything else.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::acknowledged::{Installed, list_of};
@@ -166,7 +167,7 @@ pub(super) fn transition(
     frontend: Frontend,
     before: &Installed,
     old: Option<&Leftovers>,
-    (target, spec): (Option<Arc<Installed>>, Option<&FrontendSpec>),
+    (target, served): (Option<Arc<Installed>>, Option<&Served<'_>>),
     order: LookupOrder<'_>,
     (round, expired): (Round, Round),
 ) -> Transition {
@@ -194,13 +195,13 @@ pub(super) fn transition(
     draft.is_exposed = is_exposed || was_exposed;
     let drawn = TrafficPolicy::ALL.map(|policy| draft.drawn(frontend, policy, before, wanted));
     let mut slots = TrafficPolicy::ALL
-        .map(|policy| draft.slots(frontend, policy, (before, wanted), spec, drawn[policy as usize].0));
+        .map(|policy| draft.slots(frontend, policy, (before, wanted), served, drawn[policy as usize].0));
     let prolongs = draft.prolongs;
     let keeps_check = wanted.check.is_empty()
         && !before.check.is_empty()
         && draft.keeps(SetName::Sources(frontend), Key::Frontend(frontend), prolongs);
     let keeps_chains = memberships.iter().any(|(set, _)| matches!(set, SetName::AffinityChains(..)));
-    let affinity = draft.affinity(frontend, (before, wanted), spec, drawn.map(|(slots, _)| slots), keeps_chains);
+    let affinity = draft.affinity(frontend, (before, wanted), served, drawn.map(|(slots, _)| slots), keeps_chains);
     let (mut elements, lost_ids) = (draft.kept, draft.lost_ids);
     // What the target's own classes draw needs no note.
     let later = drawn.map(|(slots, of)| if of > 0 { (slots, of) } else { (0, 0) });
@@ -230,10 +231,36 @@ pub(super) fn transition(
     Transition { installed, leftovers: Some(leftovers), has_new }
 }
 
-/// The endpoints that packets under this policy are sent to now: those of all clients if a list of their own is not needed any more.
-fn serving(spec: &FrontendSpec, policy: TrafficPolicy) -> &[Endpoint] {
-    let shares_list = matches!(spec.outcome, Outcome::Balance(_));
-    spec.endpoints(if shares_list { TrafficPolicy::Cluster } else { policy })
+/// The endpoints that serve a frontend after a plan.
+pub(super) struct Served<'a> {
+    /// The list for each policy, in order.
+    lists: [Cow<'a, [Endpoint]>; 2],
+    /// All clients are sent to the endpoints of the first list.
+    shares_list: bool,
+}
+
+impl<'a> Served<'a> {
+    /// Those that are asked for.
+    pub fn by_spec(spec: &'a FrontendSpec) -> Self {
+        let lists = TrafficPolicy::ALL.map(|policy| Cow::Borrowed(&**spec.endpoints(policy)));
+        Self { lists, shares_list: matches!(spec.outcome, Outcome::Balance(_)) }
+    }
+
+    /// Those that are installed, for a frontend that stays as it is.
+    pub fn by_installed(installed: &Installed) -> Self {
+        let lists: [Cow<'_, [Endpoint]>; 2] = TrafficPolicy::ALL.map(|policy| {
+            let mut endpoints: Vec<Endpoint> = installed.endpoints(policy).collect();
+            endpoints.sort_unstable();
+            Cow::Owned(endpoints)
+        });
+        let shares_list = lists[TrafficPolicy::Local as usize].is_empty();
+        Self { lists, shares_list }
+    }
+
+    /// The endpoints that packets under this policy are sent to: those of all clients if a list of their own is not needed any more.
+    fn to_packets_under(&self, policy: TrafficPolicy) -> &[Endpoint] {
+        &self.lists[if self.shares_list { TrafficPolicy::Cluster } else { policy } as usize]
+    }
 }
 
 impl TransitionDraft<'_> {
@@ -246,7 +273,7 @@ impl TransitionDraft<'_> {
         &mut self,
         frontend: Frontend,
         (before, wanted): (&Installed, &Installed),
-        spec: Option<&FrontendSpec>,
+        served: Option<&Served<'_>>,
         drawn: [u32; 2],
         keeps_chains: bool,
     ) -> Option<Box<InstalledAffinity>> {
@@ -257,7 +284,7 @@ impl TransitionDraft<'_> {
             (None, false) => InstalledAffinity::default(),
         };
         for ((policy, drawn), list) in TrafficPolicy::ALL.into_iter().zip(drawn).zip(&mut installed.lists) {
-            self.ids(frontend, policy, held, spec, drawn, list);
+            self.ids(frontend, policy, held, served, drawn, list);
         }
         (installed.size() > 0).then(|| Box::new(installed))
     }
@@ -268,7 +295,7 @@ impl TransitionDraft<'_> {
         frontend: Frontend,
         policy: TrafficPolicy,
         held: &InstalledAffinity,
-        spec: Option<&FrontendSpec>,
+        served: Option<&Served<'_>>,
         drawn: u32,
         list: &mut EndpointsById,
     ) {
@@ -278,7 +305,7 @@ impl TransitionDraft<'_> {
         // No slot leads to an id that waits itself: a packet that drew it could lose it to the tail, and the next one to a change.
         let mut drawable = known(list);
         if list.endpoints.is_empty() {
-            let wanted = spec.map(|spec| serving(spec, policy)).unwrap_or_default();
+            let wanted = served.map(|served| served.to_packets_under(policy)).unwrap_or_default();
             let stays = |endpoint: &Endpoint| wanted.binary_search(endpoint).is_ok();
             // If none of them stays, packets on their way still get one of those that were there.
             let all_leave = !wanted.is_empty() && !held.endpoints.iter().any(|(_, endpoint)| stays(endpoint));
@@ -292,7 +319,7 @@ impl TransitionDraft<'_> {
                 list.endpoints = replaced.map(|((id, _), stays)| (*id, *stays)).collect();
             }
         } else {
-            let wanted = spec.map(|spec| &**spec.endpoints(policy)).unwrap_or_default();
+            let wanted = served.map(|served| &*served.lists[policy as usize]).unwrap_or_default();
             self.replaced_ids(frontend, by_id, held, wanted, list);
         }
         if drawable.is_empty() {
@@ -357,7 +384,7 @@ impl TransitionDraft<'_> {
         frontend: Frontend,
         policy: TrafficPolicy,
         (before, wanted): (&Installed, &Installed),
-        spec: Option<&FrontendSpec>,
+        served: Option<&Served<'_>>,
         drawn: u32,
     ) -> Vec<(u32, Endpoint)> {
         let (held, list) = (before.slots(policy), list_of(frontend, policy));
@@ -370,7 +397,7 @@ impl TransitionDraft<'_> {
         let open = if self.is_exposed { u32::MAX } else { SizeClass::for_endpoints(count).map_or(0, SizeClass::slots) };
         let stays: Vec<Endpoint> = wanted.endpoints(policy).collect();
         let is_wanted =
-            |endpoint: &Endpoint| spec.is_some_and(|spec| spec.endpoints(policy).binary_search(endpoint).is_ok());
+            |endpoint: &Endpoint| served.is_some_and(|it| it.lists[policy as usize].binary_search(endpoint).is_ok());
         let beyond = held.iter().filter(|(slot, _)| *slot >= end);
         let is_replaced = |slot, endpoint: &Endpoint| slot < open && !is_wanted(endpoint);
         self.kept_slots(frontend, SetName::Endpoints(list), beyond, drawn, &stays, is_replaced)

@@ -9,11 +9,11 @@ use crate::diff::acknowledged::{Acknowledged, Installed};
 use crate::diff::affinity::OwnOperations;
 use crate::diff::features::{has_same_order, needed};
 use crate::diff::frontend::{changes, target};
-use crate::diff::leftovers::{Deletion, Leftovers, transition};
+use crate::diff::leftovers::{Deletion, Leftovers, Served, transition};
 use crate::diff::lookups::LookupOrder;
 use crate::diff::table::program_change;
 use crate::sorted::Side;
-use crate::state::{Desired, FrontendSpec, bulk_load_order};
+use crate::state::{Desired, bulk_load_order};
 
 /// Elements by table and set: the order in which they are sent.
 type Buckets = BTreeMap<(Family, SetName), Vec<Element>>;
@@ -36,7 +36,7 @@ struct PendingFrontend<'a> {
     before: Arc<Installed>,
     leftovers: Option<Arc<Leftovers>>,
     target: Option<Arc<Installed>>,
-    spec: Option<&'a FrontendSpec>,
+    served: Option<Served<'a>>,
 }
 
 impl<'a> PlanDraft<'a> {
@@ -85,9 +85,9 @@ impl<'a> PlanDraft<'a> {
         }
         let after = target.map(Arc::new);
         if leftovers.is_some() {
-            let extra = held.iter().flat_map(|held| held.extra_sets(frontend, before.as_deref()));
-            next.counts[frontend.family().index()].remove(extra);
+            self.discount_leftovers(frontend, held.as_deref(), before.as_deref());
         }
+        let next = &mut self.plan.next;
         if is_changed {
             let counts = &mut next.counts[frontend.family().index()];
             counts.remove(before.iter().flat_map(|before| before.counted_sets(frontend)));
@@ -96,10 +96,27 @@ impl<'a> PlanDraft<'a> {
         }
         match (held, self.deletion) {
             (Some(before), Deletion::Deferred { .. }) => {
-                self.pending.push(PendingFrontend { frontend, before, leftovers, target: after, spec });
+                let served = spec.map(Served::by_spec);
+                self.pending.push(PendingFrontend { frontend, before, leftovers, target: after, served });
             }
             (held, _) => self.install(frontend, held.as_deref(), after, first),
         }
+    }
+
+    /// Plans what is left over of a frontend that is not among the keys. A change of it waits for its turn.
+    fn leftovers_alone(&mut self, frontend: Frontend) {
+        let (held, leftovers) = (self.plan.next.frontends.get(&frontend), self.plan.next.leftovers.get(&frontend));
+        let (Some(held), Some(leftovers)) = (held.cloned(), leftovers.cloned()) else { return };
+        let target = leftovers.strip(frontend, &held).map(Arc::new);
+        self.discount_leftovers(frontend, Some(&held), target.as_deref());
+        let served = target.as_deref().map(Served::by_installed);
+        self.pending.push(PendingFrontend { frontend, before: held, leftovers: Some(leftovers), target, served });
+    }
+
+    /// Leaves what is left over of a frontend out of the counts, until it is known what of that stays. `core`: what is installed without it.
+    fn discount_leftovers(&mut self, frontend: Frontend, held: Option<&Installed>, core: Option<&Installed>) {
+        let extra = held.into_iter().flat_map(|held| held.extra_sets(frontend, core));
+        self.plan.next.counts[frontend.family().index()].remove(extra);
     }
 
     /// Notes what is installed for a frontend, and the elements that this takes.
@@ -127,7 +144,7 @@ impl<'a> PlanDraft<'a> {
     }
 
     /// Decides what of the frontends that were installed before waits for packets that are on their way.
-    pub fn transitions(&mut self, desired: &'a Desired, scope: &Scope, upcoming: &Upcoming) {
+    pub fn transitions(&mut self, scope: &Scope, upcoming: &Upcoming) {
         let Deletion::Deferred { round, expired } = self.deletion else { return };
         let tables = self.plan.next.tables.clone();
         let was_settled = self.plan.next.reordered.map(|reordered| reordered <= expired);
@@ -141,18 +158,18 @@ impl<'a> PlanDraft<'a> {
                 )
             {
                 is_settled[family.index()] = false;
-                self.add_leftovers(family, desired, scope);
+                self.add_leftovers(family);
             }
         }
         let none = ProgramFeatures::default();
-        for PendingFrontend { frontend, before, leftovers, target, spec } in std::mem::take(&mut self.pending) {
+        for PendingFrontend { frontend, before, leftovers, target, served } in std::mem::take(&mut self.pending) {
             let family = frontend.family().index();
             let features = tables[family].as_ref().map_or(&none, |table| &table.features);
             let (is_settled, was_settled) = (is_settled[family], was_settled[family]);
             let order = LookupOrder { features, is_settled, was_settled };
             let core = target.clone();
             let transition =
-                transition(frontend, &before, leftovers.as_deref(), (target, spec), order, (round, expired));
+                transition(frontend, &before, leftovers.as_deref(), (target, served.as_ref()), order, (round, expired));
             let extra =
                 transition.installed.iter().flat_map(|installed| installed.extra_sets(frontend, core.as_deref()));
             self.plan.next.counts[family].add(extra);
@@ -177,14 +194,13 @@ impl<'a> PlanDraft<'a> {
         of_family.any(changes_class) || self.plan.next.leftovers.keys().any(|frontend| frontend.family() == family)
     }
 
-    /// Plans all frontends of a family that have leftovers: new packets may meet these in another order from now on.
-    fn add_leftovers(&mut self, family: Family, desired: &'a Desired, scope: &Scope) {
+    /// Plans all leftovers of a family: new packets may meet these in another order from now on.
+    fn add_leftovers(&mut self, family: Family) {
         let planned: BTreeSet<Frontend> = self.pending.iter().map(|pending| pending.frontend).collect();
         let with_leftovers = self.plan.next.leftovers.keys().copied();
         let others: Vec<Frontend> =
             with_leftovers.filter(|frontend| frontend.family() == family && !planned.contains(frontend)).collect();
-        others.into_iter().for_each(|frontend| self.frontend(frontend, desired, scope, None));
-        self.plan.frontends.sort_by_key(|change| change.frontend);
+        others.into_iter().for_each(|frontend| self.leftovers_alone(frontend));
     }
 
     /// Plans the shared elements among the keys.

@@ -357,3 +357,17 @@ fn leftovers_that_cannot_be_deleted_are_tried_again_after_pauses_that_grow() {
     moved.extend(timed.pass(Duration::from_secs(60)));
     assert!(moved.iter().any(|(operations, _)| operations.len() == 2), "in the end they go: {moved:#?}");
 }
+
+#[test]
+fn a_huge_change_of_frontends_with_leftovers_is_divided_also_when_a_small_one_changes_the_order_of_classes() {
+    let limit = |settings| EngineSettings { max_slice: SLICE, ..settings };
+    let mut timed = Timed::with_settings([huge(20).into(), huge_slice(20, 3, 0).into()], limit);
+    timed.world.apply(huge_slice(20, 2, 0));
+    timed.commit();
+    assert!(timed.world.engine.has_leftovers(), "the third slots");
+    timed.world.apply(huge_slice(20, 1_000, 1));
+    timed.world.apply(small(1));
+    timed.world.apply(slice("shop/small1-1").ready(&["10.1.1.1", "10.1.1.2", "10.1.1.3", "10.1.1.4"]));
+    let sizes: Vec<usize> = timed.commit().iter().map(|(operations, _)| operations.len()).collect();
+    assert!(sizes.len() > 5 && sizes.iter().all(|size| *size <= SLICE + 1_100), "{sizes:?}");
+}
