@@ -40,7 +40,7 @@ pub fn kernel_counts_elements() -> bool {
 }
 
 /// Whether the running kernel has this version or a newer one.
-pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+fn kernel_is_at_least(major: u32, minor: u32) -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or_default());
     (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
