@@ -36,6 +36,12 @@ pub trait Backend: Send {
     /// run in a task of its own.
     fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static;
 
+    /// The same beside commits, for a comparison that nothing waits for: with little of the processors. What is committed meanwhile may be in
+    /// it or not.
+    fn read_aside(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
+        self.read(families)
+    }
+
     /// Reads an outline of the tables, which costs the same for any number of elements; `None` where only a complete reading tells.
     fn outline(&mut self, families: &[Family]) -> impl Future<Output = Result<Option<Outline>, Error>> + Send {
         let _ = families;

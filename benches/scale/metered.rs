@@ -48,6 +48,10 @@ impl<B: Backend> Backend for Metered<B> {
         self.inner.read(families)
     }
 
+    fn read_aside(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
+        self.inner.read_aside(families)
+    }
+
     fn outline(&mut self, families: &[Family]) -> impl Future<Output = Result<Option<Outline>, Error>> + Send {
         self.inner.outline(families)
     }

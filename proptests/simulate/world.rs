@@ -504,7 +504,7 @@ impl World {
             let over = process.watch.tidied(process.engine.has_leftovers(), now);
             over.iter().for_each(|news| note_drift(&process.board, news, now));
             let held = process.engine.acknowledged();
-            match (process.watch.next(held, now), held) {
+            match (process.watch.next(held, process.engine.is_due(), now), held) {
                 (DriftStep::Wait(at), _) => return at,
                 (DriftStep::Repair, _) => process.engine.distrust(),
                 (DriftStep::Compare, Some(held)) => {

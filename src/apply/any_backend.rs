@@ -138,6 +138,13 @@ impl Backend for AnyBackend {
         }
     }
 
+    fn read_aside(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
+        match self {
+            Self::Netlink(netlink) => Either::Left(netlink.read_aside(families)),
+            Self::Nft(nft) => Either::Right(nft.read_aside(families)),
+        }
+    }
+
     async fn outline(&mut self, families: &[Family]) -> Result<Option<Outline>, Error> {
         match self {
             Self::Netlink(netlink) => netlink.outline(families).await,

@@ -239,14 +239,29 @@ impl Netlink {
     }
 }
 
+/// How soon tables have to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    /// Commits wait for it: with several threads, and again if the tables change meanwhile.
+    InAHurry,
+    /// Nothing waits for it: with one thread, and at most twice.
+    Aside,
+}
+
 /// Reads the tables of this name over sockets of its own. Opens them in the calling thread, whose namespace they belong to.
 fn read_tables(
     families: &[Family],
     name: &'static str,
     doing: &'static str,
+    haste: Haste,
 ) -> impl Future<Output = Result<Tables, Error>> + Send + use<> {
     let families = families.to_vec();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_READER_THREADS);
+    let (threads, attempts) = match haste {
+        Haste::InAHurry => {
+            (std::thread::available_parallelism().map_or(1, usize::from).min(MAX_READER_THREADS), table::MAX_ATTEMPTS)
+        }
+        Haste::Aside => (1, 2),
+    };
     let sockets = NetfilterSocket::open().map(|first| {
         // With fewer sockets the reading takes longer.
         let others = (1..threads).map_while(|_| NetfilterSocket::open().ok());
@@ -255,7 +270,7 @@ fn read_tables(
     let read = move || {
         let (mut sockets, mut tables) = (sockets?, Tables::default());
         for family in families {
-            tables.set(family, table::read(&mut sockets, family, name)?);
+            tables.set(family, table::read(&mut sockets, family, name, attempts)?);
         }
         Ok(tables)
     };
@@ -275,7 +290,11 @@ impl std::fmt::Debug for Netlink {
 
 impl Backend for Netlink {
     fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
-        read_tables(families, TABLE, "reading Pointsman's tables")
+        read_tables(families, TABLE, "reading Pointsman's tables", Haste::InAHurry)
+    }
+
+    fn read_aside(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
+        read_tables(families, TABLE, "reading Pointsman's tables", Haste::Aside)
     }
 
     async fn outline(&mut self, families: &[Family]) -> Result<Option<Outline>, Error> {

@@ -20,6 +20,8 @@ const MIN_COMPARE_PAUSE: Duration = Duration::from_secs(1);
 const QUIET_COMPARE_PAUSE: Duration = Duration::from_secs(600);
 /// The time from the first sync to the first comparison: what others committed since the tables were read was not heard.
 const FIRST_COMPARE_PAUSE: Duration = Duration::from_secs(10);
+/// For how long a comparison waits for changes that wait to be committed.
+const MAX_COMPARE_DELAY: Duration = Duration::from_secs(60);
 /// The longest time from the repair to its end: under many changes something always waits to be deleted.
 const MAX_TIDYING: Duration = Duration::from_secs(1);
 /// The most processes that are named.
@@ -171,8 +173,9 @@ impl DriftWatch {
         self.wants_look = true;
     }
 
-    /// What to do next. `held`: what the kernel acknowledged; `None` while a commit or a reading of the engine's is on its way.
-    pub fn next(&mut self, held: Option<&Acknowledged>, now: Moment) -> DriftStep {
+    /// What to do next. `held`: what the kernel acknowledged; `None` while a commit or a reading of the engine's is on its way. `is_busy`: more
+    /// waits to be committed, which a comparison would hold up.
+    pub fn next(&mut self, held: Option<&Acknowledged>, is_busy: bool, now: Moment) -> DriftStep {
         let Some(held) = held else { return DriftStep::Wait(None) };
         if let Some(drift) = &mut self.drift
             && let Stage::RepairAt(at) = drift.stage
@@ -192,7 +195,8 @@ impl DriftWatch {
         if self.wants_look && self.look_at <= now {
             return DriftStep::Look;
         }
-        let compare_at = self.compare.at.filter(|_| !self.compare.is_running);
+        let delay = if is_busy { MAX_COMPARE_DELAY } else { Duration::ZERO };
+        let compare_at = self.compare.at.filter(|_| !self.compare.is_running).map(|at| at + delay);
         if !self.wants_look && compare_at.is_some_and(|at| at <= now) {
             (self.compare.is_running, self.compare.began) = (true, now);
             self.compare.about = self.looked_at.take();

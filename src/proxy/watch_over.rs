@@ -18,12 +18,12 @@ impl<B: Backend> Proxy<B> {
             let over = guard.watch.tidied(self.engine.has_leftovers(), clock::now());
             over.iter().for_each(|news| tell(&mut self.followers, news));
             let held = self.engine.acknowledged();
-            match (guard.watch.next(held, clock::now()), held) {
+            match (guard.watch.next(held, self.engine.is_due(), clock::now()), held) {
                 (DriftStep::Wait(at), _) => return at,
                 (DriftStep::Repair, _) => self.engine.distrust(),
                 (DriftStep::Compare, Some(held)) => {
                     let families = self.engine.families();
-                    guard.begin_to_compare(self.backend.read(families), held.clone(), families);
+                    guard.begin_to_compare(self.backend.read_aside(families), held.clone(), families);
                 }
                 (DriftStep::Look, Some(_)) => self.look().await,
                 (_, None) => return None,

@@ -1,6 +1,6 @@
 //! Testing that this kernel takes what the backend writes, and returns it.
 
-use super::{Netlink, read_tables, rule_decoder};
+use super::{Haste, Netlink, read_tables, rule_decoder};
 use crate::apply::{Error, Refusal, SCRATCH_TABLE};
 use crate::dataplane::{
     Action, AffinityStep, Chain, ChainContents, Element, Endpoint, EndpointList, Expr, Family, Frontend, Key,
@@ -41,7 +41,7 @@ pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Err
     operations.extend(rules.map(|rule| Operation::add(family, Object::Rule(chain.name.clone(), Box::new(rule)))));
 
     netlink.commit_to(SCRATCH_TABLE, &operations, doing).await?;
-    let found = read_tables(&[family], SCRATCH_TABLE, doing).await;
+    let found = read_tables(&[family], SCRATCH_TABLE, doing, Haste::InAHurry).await;
     netlink.commit_to(SCRATCH_TABLE, &[table(Operation::delete)], doing).await?;
     let mut found = found?.get(family).cloned().unwrap_or_default();
 

@@ -13,7 +13,7 @@ use crate::netlink::NetfilterSocket;
 ///
 /// Any change in the namespace counts, also to tables of other programs. So the result of the last attempt is used in any case:
 /// only this process writes its own table, and a difference that was missed shows when the kernel refuses a batch.
-const MAX_ATTEMPTS: usize = 5;
+pub(super) const MAX_ATTEMPTS: usize = 5;
 
 /// From this number of elements on a table is read by several threads, and a map of endpoints by key. Smaller ones gain nothing.
 const MIN_LARGE_ELEMENTS: usize = 20_000;
@@ -21,10 +21,16 @@ const MIN_LARGE_ELEMENTS: usize = 20_000;
 /// From this number of bounds on a look leaves out the sources of a frontend: so it takes about the same time for any number of ranges.
 const MAX_SOURCES_TO_LOOK_AT: usize = 256;
 
-/// Reads a table, with as many threads as there are sockets; `None` if there is no such table.
-pub(super) fn read(sockets: &mut [NetfilterSocket], family: Family, name: &str) -> Result<Option<TableContents>> {
+/// Reads a table, with as many threads as there are sockets, so many times at most until nothing changes meanwhile; `None` if there is no
+/// such table.
+pub(super) fn read(
+    sockets: &mut [NetfilterSocket],
+    family: Family,
+    name: &str,
+    attempts: usize,
+) -> Result<Option<TableContents>> {
     let mut contents = None;
-    for _ in 0..MAX_ATTEMPTS {
+    for _ in 0..attempts {
         let mut readers: Vec<_> = sockets.iter_mut().map(|socket| TableReader::new(socket, family, name)).collect();
         contents = read_once(&mut readers)?;
         if readers.iter().all(TableReader::is_consistent) {

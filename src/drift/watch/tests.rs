@@ -19,6 +19,8 @@ struct Watched {
     watch: DriftWatch,
     now: Moment,
     handle: u64,
+    /// Changes wait to be committed.
+    is_busy: bool,
 }
 
 impl Watched {
@@ -28,7 +30,8 @@ impl Watched {
             slice("shop/web-1").ready(&["10.1.0.1", "10.1.0.2"]).into(),
         ]);
         world.sync();
-        let mut watched = Self { world, watch: DriftWatch::new(reaction), now: Moment::default(), handle: 7 };
+        let mut watched =
+            Self { world, watch: DriftWatch::new(reaction), now: Moment::default(), handle: 7, is_busy: false };
         watched.watch.synced(watched.now);
         assert_eq!(watched.step(), DriftStep::Look, "once, to know what is there");
         assert_eq!(watched.look(), None);
@@ -36,7 +39,7 @@ impl Watched {
     }
 
     fn step(&mut self) -> DriftStep {
-        self.watch.next(Some(&self.world.acknowledged()), self.now)
+        self.watch.next(Some(&self.world.acknowledged()), self.is_busy, self.now)
     }
 
     fn pass(&mut self, milliseconds: u64) {
@@ -237,6 +240,25 @@ fn what_was_committed_while_the_tables_were_compared_is_no_drift() {
     assert_eq!(watched.step(), DriftStep::Compare);
     assert_eq!(watched.watch.compared(Some(differing), Some(&watched.world.acknowledged()), TOOK, watched.now), None);
     assert_eq!(watched.step(), DriftStep::Repair, "nothing was committed during this one");
+}
+
+#[test]
+fn a_comparison_waits_for_changes_that_wait_to_be_committed_but_not_for_ever() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.hear("nft");
+    watched.look();
+    watched.is_busy = true;
+    assert_eq!(watched.step(), DriftStep::Wait(Some(watched.now + MAX_COMPARE_DELAY)));
+    watched.pass(10);
+    watched.is_busy = false;
+    assert_eq!(watched.step(), DriftStep::Compare);
+    let held = watched.world.acknowledged();
+    assert_eq!(watched.watch.compared(Some(Differing::default()), Some(&held), TOOK, watched.now), None);
+    watched.is_busy = true;
+    watched.now = watched.now + QUIET_COMPARE_PAUSE;
+    assert_eq!(watched.step(), DriftStep::Wait(Some(watched.now + MAX_COMPARE_DELAY)));
+    watched.now = watched.now + MAX_COMPARE_DELAY;
+    assert_eq!(watched.step(), DriftStep::Compare);
 }
 
 #[test]

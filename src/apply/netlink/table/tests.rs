@@ -88,7 +88,7 @@ fn put_set(out: &mut MessageWriter, set: SetName) {
 fn read_alone(at: fn(usize, u16) -> (u16, u16)) -> (Vec<String>, usize) {
     let ruleset = Ruleset::new(at);
     let (_peer, socket) = ruleset.peer(|_| {});
-    let table = read(&mut [socket], Family::Ip, NAME).unwrap().unwrap();
+    let table = read(&mut [socket], Family::Ip, NAME, MAX_ATTEMPTS).unwrap().unwrap();
     (table.chains.into_keys().collect(), ruleset.attempts())
 }
 
@@ -145,7 +145,7 @@ fn threads_that_read_different_generations_read_again() {
             is_reading.store(true, Ordering::SeqCst);
         }
     });
-    let table = read(&mut [socket, other], Family::Ip, NAME).unwrap().unwrap();
+    let table = read(&mut [socket, other], Family::Ip, NAME, MAX_ATTEMPTS).unwrap().unwrap();
     assert_eq!(first.attempts(), 2);
     assert_eq!(table.sets.len(), 2);
     assert!(table.sets.values().all(|set| set.recognised));
@@ -175,7 +175,7 @@ fn a_table_that_is_not_there_has_no_content_no_outline_and_no_clients() {
         (peer.answer(|request| vec![refusal(request.sequence, ENOENT)]), socket)
     };
     let ((_one, socket), (_two, mut other)) = (refused(), refused());
-    assert_eq!(read(&mut [socket], Family::Ip, NAME).unwrap(), None);
+    assert_eq!(read(&mut [socket], Family::Ip, NAME, MAX_ATTEMPTS).unwrap(), None);
     assert_eq!(outline(&mut other, Family::Ip, NAME).unwrap(), None);
     assert_eq!(super::super::read::clients(&mut other, frontend, NAME).unwrap(), []);
     assert!(super::super::read::count_clients(&mut other, Family::Ip, NAME).unwrap().is_empty());
