@@ -41,6 +41,9 @@ pub struct Loop<B> {
     shutdown: CancellationToken,
 }
 
+/// The time until nothing is left of a change, several times over.
+const LEFTOVERS_GONE: Duration = Duration::from_millis(500);
+
 /// What some events took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Run {
@@ -92,6 +95,8 @@ pub fn measure<B: Backend + 'static>(
     let scenarios = scenarios::all(&looped, &mut live, progress);
     let mut load =
         (options.load_seconds > 0).then(|| load::sustained(&looped, &mut live, options.load_seconds, progress));
+    // What waits for packets on their way is deleted meanwhile.
+    std::thread::sleep(LEFTOVERS_GONE);
     let (mut backend, cluster) = looped.stop();
     if let Some(load) = &mut load
         && (options.backend != "nft" || size.pods() <= MOST_VERIFIED_BY_NFT)
@@ -115,7 +120,9 @@ pub fn view() -> View {
 /// Whether the kernel holds what a cluster asks for, and nothing else.
 async fn holds<B: Backend>(backend: &mut B, cluster: &Cluster) -> bool {
     let tables = backend.read(&Family::ALL).await.expect("the tables can be read");
-    diff(&Acknowledged::from(tables), &Desired::from_cluster(cluster), &scope()).is_empty()
+    let plan = diff(&Acknowledged::from(tables), &Desired::from_cluster(cluster), &scope());
+    plan.operations.iter().take(10).for_each(|operation| eprintln!("differs: {operation}"));
+    plan.is_empty()
 }
 
 impl<B: Backend + 'static> Loop<B> {
