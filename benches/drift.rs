@@ -16,31 +16,27 @@ mod common;
 #[allow(dead_code, reason = "it serves other benchmarks, too")]
 #[path = "scale/metered.rs"]
 mod metered;
+#[allow(dead_code, reason = "it serves other benchmarks, too")]
+#[path = "common/running_loop.rs"]
+mod running_loop;
 
 use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 
-use common::cluster::{self, NODE, Size};
+use common::cluster::{self, Size};
 use common::figures::{Spread, head, milliseconds, table, time};
 use common::machine::Machine;
 use common::{docs, namespace, nft};
-use metered::{Commit, Metered};
 use pointsman::apply::{Backend, Netlink};
-use pointsman::dataplane::{Element, ElementCounts, Family, Key, Object, Operation, Options, SetName};
-use pointsman::diff::{Acknowledged, Scope};
+use pointsman::dataplane::{Element, ElementCounts, Family, Key, Object, Operation, SetName};
+use pointsman::diff::Acknowledged;
 use pointsman::drift::Reaction;
-use pointsman::engine::EngineSettings;
-use pointsman::observe::{Events, Health};
-use pointsman::proxy::{Proxy, Until};
-use pointsman::state::{Decoded, Event, Service, View};
-use pointsman::watch::Received;
-use tokio::sync::mpsc;
+use pointsman::state::{Decoded, Event, Service};
+use running_loop::RunningLoop;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// Rounds with a listener and as many without.
 const ROUNDS: usize = 40;
@@ -157,7 +153,7 @@ fn start_both(events: &[Event], watched_first: bool) -> [f64; 2] {
         let events = events.to_vec();
         let took = in_a_namespace(move || {
             let began = Instant::now();
-            let looped = Loop::start(events, with);
+            let looped = start(events, with);
             let took = began.elapsed();
             looped.stop();
             took
@@ -169,7 +165,7 @@ fn start_both(events: &[Event], watched_first: bool) -> [f64; 2] {
 
 /// Milliseconds of a look at the tables of such a cluster.
 fn look(events: Vec<Event>) -> f64 {
-    Loop::start(events, false).stop();
+    start(events, false).stop();
     namespace::runtime().block_on(async {
         let mut netlink = Netlink::open().expect("netlink works");
         let held = Acknowledged::from(netlink.read(&Family::ALL).await.expect("read"));
@@ -189,7 +185,7 @@ fn look(events: Vec<Event>) -> f64 {
 
 /// How long it takes until the tables of a large cluster are repaired, after each of some changes.
 fn repairs() -> Vec<(&'static str, Duration)> {
-    let looped = Loop::start(cluster::all(LARGE), true);
+    let looped = start(cluster::all(LARGE), true);
     let mut all = Vec::new();
     for (what, commands) in [
         ("`flush ruleset`", "flush ruleset".to_owned()),
@@ -217,46 +213,9 @@ fn load(commands: &str) {
     assert!(child.wait().expect("nft ends").success(), "{commands}");
 }
 
-/// The real loop on the real kernel, in a thread of its own.
-struct Loop {
-    // Open for as long as the loop is to run.
-    _events: mpsc::Sender<Received>,
-    commits: std_mpsc::Receiver<Commit>,
-    shutdown: CancellationToken,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Loop {
-    /// Starts a loop over empty tables, and waits until they hold what these lists ask for.
-    fn start(lists: Vec<Event>, watching: bool) -> Self {
-        let (events, mut received) = mpsc::channel(4_096);
-        let (backend, commits) = Metered::new(Netlink::open().expect("netlink works"));
-        let (synced, first_sync) = std_mpsc::channel();
-        let shutdown = CancellationToken::new();
-        let ending = shutdown.clone();
-        let run = async move {
-            let view = View { node_name: NODE.into(), ..View::default() };
-            let settings = EngineSettings::new(Scope::dual_stack(Options::default()), view);
-            let mut proxy = Proxy::new(backend, settings).with_observers(Health::default(), Events::default());
-            if watching {
-                proxy = proxy.watching_over(Reaction::Repair);
-            }
-            proxy.run(&mut received, Until::FirstSync, &ending).await.expect("the first sync");
-            synced.send(()).expect("somebody waits");
-            proxy.run(&mut received, Until::Shutdown, &ending).await.expect("an orderly end");
-        };
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
-        let thread = std::thread::spawn(move || runtime.block_on(run));
-        lists.into_iter().for_each(|event| events.blocking_send(Received::now(event)).expect("the loop runs"));
-        first_sync.recv_timeout(Duration::from_secs(300)).expect("a first sync");
-        Self { _events: events, commits, shutdown, thread }
-    }
-
-    fn stop(self) {
-        self.shutdown.cancel();
-        self.thread.join().expect("the loop ends");
-    }
+/// A loop that watches over its tables or does not.
+fn start(lists: Vec<Event>, watching: bool) -> RunningLoop {
+    RunningLoop::start(lists, move |proxy, _| if watching { proxy.watching_over(Reaction::Repair) } else { proxy })
 }
 
 /// A cluster of so many Services, each changed.

@@ -16,32 +16,26 @@ mod common;
 #[allow(dead_code, reason = "it serves other benchmarks, too")]
 #[path = "scale/metered.rs"]
 mod metered;
+#[allow(dead_code, reason = "it serves other benchmarks, too")]
+#[path = "common/running_loop.rs"]
+mod running_loop;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 
-use common::cluster::{self, NAMESPACE, NODE, Size};
+use common::cluster::{self, NAMESPACE, Size};
 use common::figures::{Spread, head, milliseconds, table, thousands, time};
 use common::machine::Machine;
 use common::{docs, namespace};
-use metered::{Commit, Metered};
-use pointsman::apply::Netlink;
+use metered::Commit;
 use pointsman::conntrack::{ConntrackFollower, ConntrackSocket};
-use pointsman::dataplane::{Family, Options};
-use pointsman::diff::Scope;
+use pointsman::dataplane::Family;
 use pointsman::drift::Reaction;
-use pointsman::engine::EngineSettings;
-use pointsman::observe::{Events, Health};
-use pointsman::proxy::{Proxy, Until};
-use pointsman::state::{Event, View};
-use pointsman::tasks::Supervisor;
-use pointsman::watch::Received;
+use pointsman::state::Event;
+use running_loop::RunningLoop;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// Changes a second.
 const RATE: u32 = 100;
@@ -64,12 +58,6 @@ enum Many {
     Ranges,
 }
 
-/// The loop, in a thread of its own.
-struct Loop {
-    events: mpsc::Sender<Received>,
-    commits: std_mpsc::Receiver<Commit>,
-}
-
 /// What happened while a huge change was made.
 struct Measured {
     what: String,
@@ -84,7 +72,7 @@ fn main() {
     let elements: u32 = elements.unwrap_or(1_000_000);
     let only = args.iter().position(|arg| arg == "--only").and_then(|at| args.get(at + 1));
     namespace::leave();
-    let looped = Loop::start(cluster::all(SIZE));
+    let looped = start(cluster::all(SIZE));
     let mut all = vec![Measured::while_running(&looped, "no other change", None)];
     let kinds = [
         (Many::Endpoints, "endpoints", "20 addresses × 50 ports × 1,000 endpoints"),
@@ -125,44 +113,19 @@ fn report(all: &[Measured]) -> String {
     table(&head(&titles), &all.iter().map(row).collect::<Vec<_>>())
 }
 
-impl Loop {
-    /// Starts a loop over empty tables, and waits until they hold what these lists ask for.
-    fn start(lists: Vec<Event>) -> Self {
-        let (events, mut received) = mpsc::channel(4_096);
-        let (backend, commits) = Metered::new(Netlink::open().expect("netlink works"));
-        let (synced, first_sync) = std_mpsc::channel();
-        let run = async move {
-            let shutdown = CancellationToken::new();
-            let supervisor = Supervisor::new(shutdown.clone());
-            let (conntrack, _) = ConntrackFollower::start(&Family::ALL, ConntrackSocket::default(), &supervisor);
-            let view = View { node_name: NODE.into(), ..View::default() };
-            let settings = EngineSettings::new(Scope::dual_stack(Options::default()), view);
-            let mut proxy = Proxy::new(backend, settings)
-                .with_observers(Health::default(), Events::default())
-                .with(conntrack)
-                .watching_over(Reaction::Repair);
-            proxy.run(&mut received, Until::FirstSync, &shutdown).await.expect("the first sync");
-            synced.send(()).expect("somebody waits");
-            proxy.run(&mut received, Until::Shutdown, &shutdown).await.expect("it never ends");
-        };
-        // As in the program.
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
-        std::thread::spawn(move || runtime.block_on(run));
-        lists.into_iter().for_each(|event| events.blocking_send(Received::now(event)).expect("the loop runs"));
-        first_sync.recv_timeout(Duration::from_secs(60)).expect("a first sync");
-        while commits.try_recv().is_ok() {}
-        Self { events, commits }
-    }
-
-    fn send(&self, event: Event) {
-        self.events.blocking_send(Received::now(event)).expect("the loop runs");
-    }
+/// A loop with its followers and its watch, whose commits so far are taken.
+fn start(lists: Vec<Event>) -> RunningLoop {
+    let looped = RunningLoop::start(lists, |proxy, supervisor| {
+        let (conntrack, _) = ConntrackFollower::start(&Family::ALL, ConntrackSocket::default(), supervisor);
+        proxy.with(conntrack).watching_over(Reaction::Repair)
+    });
+    while looped.commits.try_recv().is_ok() {}
+    looped
 }
 
 impl Measured {
     /// Changes one Service again and again, until a huge change of another is done.
-    fn while_running(looped: &Loop, what: &str, huge: Option<Vec<Event>>) -> Self {
+    fn while_running(looped: &RunningLoop, what: &str, huge: Option<Vec<Event>>) -> Self {
         let mut sent: BTreeMap<IpAddr, Instant> = BTreeMap::new();
         let (mut waits, mut operations) = (Vec::new(), 0);
         let begun = Instant::now();
