@@ -120,9 +120,7 @@ pub fn view() -> View {
 /// Whether the kernel holds what a cluster asks for, and nothing else.
 async fn holds<B: Backend>(backend: &mut B, cluster: &Cluster) -> bool {
     let tables = backend.read(&Family::ALL).await.expect("the tables can be read");
-    let plan = diff(&Acknowledged::from(tables), &Desired::from_cluster(cluster), &scope());
-    plan.operations.iter().take(10).for_each(|operation| eprintln!("differs: {operation}"));
-    plan.is_empty()
+    diff(&Acknowledged::from(tables), &Desired::from_cluster(cluster), &scope()).is_empty()
 }
 
 impl<B: Backend + 'static> Loop<B> {
