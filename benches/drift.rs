@@ -43,7 +43,7 @@ const ROUNDS: usize = 40;
 /// Commits in each.
 const COMMITS: u32 = 2_000;
 /// Starts with the watch and as many without.
-const STARTS: usize = 9;
+const STARTS: usize = 45;
 /// Looks at each kind of table.
 const LOOKS: usize = 50;
 /// The cluster that starts and is repaired.

@@ -12,6 +12,7 @@
 mod chain;
 mod counted;
 mod element;
+mod element_counts;
 mod key;
 mod operation;
 mod outline;
@@ -24,11 +25,12 @@ mod tables;
 pub use chain::{BaseChain, Chain, ChainName, ChainType, Hook};
 pub use counted::Counted;
 pub use element::{Element, EndpointId, Key, KeyField, KeyFields, Value};
+pub use element_counts::{ElementChanges, ElementCounts};
 #[cfg(test)]
 pub(crate) use key::comparisons;
 pub use key::{Endpoint, Family, Frontend, ParseProtocolError, Protocol};
 pub use operation::{Object, Operation, Verb};
-pub use outline::{ElementCounts, ForeignCommit, Outline, TableOutline, Writer};
+pub use outline::{ForeignCommit, Outline, TableOutline, Writer};
 pub use packet::{Packet, PacketOutcome, PacketStep, PacketTable, packet_outcomes, packet_ways, untouched};
 pub use program::{LocalPods, Options, Program, ProgramFeatures};
 pub use rule::{Action, Condition, Expr, Rule};

@@ -20,7 +20,7 @@
 
 use std::time::Duration;
 
-use crate::dataplane::Family;
+use crate::dataplane::{ElementChanges, Family};
 use crate::diff::{Acknowledged, Plan, Scope};
 use crate::state::{Compiled, Event, Folded, Skipped, Snapshot, View};
 use backlog::{Backlog, Comparison, Selection};
@@ -342,6 +342,7 @@ impl Engine {
             _ => (false, false, false),
         };
         self.pace.took(plan.operations.len(), now.since(began));
+        let element_changes = ElementChanges::of(&plan.operations);
         if !plan.is_empty() {
             self.tail.took_effect(now);
         }
@@ -349,7 +350,7 @@ impl Engine {
         if is_tail {
             self.tail.succeeded();
             let progress = SyncProgress::Tidied;
-            return Committed { plan, after_reading, progress, refused: Vec::new() };
+            return Committed { plan, element_changes, after_reading, progress, refused: Vec::new() };
         }
         if let Some(bisect) = &mut self.bisect {
             bisect.accepted(&plan);
@@ -360,7 +361,7 @@ impl Engine {
             refused = self.conclude_bisect(now);
             self.schedule.caught_up(now);
         }
-        Committed { plan, after_reading, progress, refused }
+        Committed { plan, element_changes, after_reading, progress, refused }
     }
 
     fn progress(&self, has_all_new: bool) -> SyncProgress {

@@ -10,12 +10,13 @@ pub(crate) mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::mem::discriminant;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
 use tokio::sync::Notify;
 
-use crate::dataplane::{ElementCounts, Family, Operation, SetName};
+use crate::dataplane::{ElementChanges, ElementCounts, Family, Operation, SetName};
 use crate::diff::Plan;
 use crate::state::{Event, Exposure, Skipped, WithoutLocal};
 
@@ -147,8 +148,13 @@ pub(crate) fn without_local(families: &[Family], counts: &WithoutLocal) {
 /// Records the size of a diff that is about to be committed.
 pub(crate) fn plan(plan: &Plan) {
     let mut sizes: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    for operation in &plan.operations {
-        *sizes.entry((operation.object.label(), operation.verb.nft())).or_default() += 1;
+    let kind = |operation: &Operation| (operation.object.label(), operation.verb.nft());
+    // One look-up for a run of operations of one kind, not for each: a first sync has hundreds of thousands.
+    let is_same = |one: &Operation, next: &Operation| {
+        one.verb == next.verb && discriminant(&one.object) == discriminant(&next.object)
+    };
+    for run in plan.operations.chunk_by(is_same) {
+        *sizes.entry(kind(&run[0])).or_default() += u32::try_from(run.len()).unwrap_or(u32::MAX);
     }
     for ((object, verb), size) in sizes {
         histogram!(OPERATIONS, "object" => object, "verb" => verb).record(f64::from(size));
@@ -169,9 +175,9 @@ impl ShownCounts {
     }
 
     /// Follows an acknowledged batch.
-    pub(crate) fn follow(&mut self, operations: &[Operation]) {
+    pub(crate) fn follow(&mut self, changes: &ElementChanges) {
         let mut changed = BTreeSet::new();
-        self.0.follow(operations, |family, set| {
+        self.0.follow(changes, |family, set| {
             changed.insert((family, set));
         });
         changed.into_iter().for_each(|(family, set)| self.show(family, set));

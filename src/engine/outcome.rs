@@ -1,6 +1,6 @@
 //! What the engine asks for, and what followers learn from it.
 
-use crate::dataplane::Family;
+use crate::dataplane::{ElementChanges, Family};
 use crate::diff::Plan;
 use crate::state::Skipped;
 
@@ -37,6 +37,8 @@ pub enum SyncProgress {
 pub struct Committed {
     /// The plan. Its `next` is with the engine.
     pub plan: Plan,
+    /// What it changed of the number of elements.
+    pub element_changes: ElementChanges,
     /// It was the first plan after the tables were read.
     pub after_reading: bool,
     /// How far it brought the kernel.

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::dataplane::ElementChanges;
 use crate::fixtures::{World, name, service, slice};
 
 /// The page of a scrape after this was recorded.
@@ -106,7 +107,7 @@ fn elements_are_counted_from_what_was_read_and_followed_by_batches() {
         world.apply(slice("shop/web-1").ready(&["10.1.0.1", "10.1.0.2", "10.1.0.3"]));
         let plan = world.plan();
         world.sync();
-        counts.follow(&plan.operations);
+        counts.follow(&ElementChanges::of(&plan.operations));
     });
     for (set, count) in [("endpoints", 3), ("internal-3", 1), ("internal-2", 0)] {
         assert_shows(&shown, &format!("pointsman_elements{{ip_family=\"IPv4\",set=\"{set}\"}} {count}"));

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::dataplane::{TableOutline, Tables};
+use crate::dataplane::{ElementChanges, TableOutline, Tables};
 use crate::fixtures::{World, service, slice};
 use crate::state::{Decoded, Event, Service};
 
@@ -84,7 +84,7 @@ fn elements_of_affinity_and_of_sources_are_counted_and_clients_are_not() {
     let frontend = "10.96.0.1 80/tcp";
     let clients = SetName::Clients(crate::fixtures::frontend(frontend));
     let delete = crate::dataplane::Operation::delete(Family::Ip, crate::dataplane::Object::Set(clients));
-    counts.follow(&[delete], |_, _| {});
+    counts.follow(&ElementChanges::of(&[delete]), |_, _| {});
     assert_eq!(counts.sets().count(), 0, "maps that packets fill are not counted");
 }
 
