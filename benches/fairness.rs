@@ -83,6 +83,7 @@ fn main() {
     for (many, _, what) in kinds.into_iter().filter(|(_, kind, _)| is_wanted(kind)) {
         let (come, go) = huge(many, elements);
         all.push(Measured::while_running(&looped, &format!("{what} arrive"), Some(come)));
+        all.push(Measured::while_running(&looped, "these are compared", None));
         all.push(Measured::while_running(&looped, "and go", Some(go)));
     }
     println!("{}\n", Machine::this());

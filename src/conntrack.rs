@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::dataplane::{Family, Frontend, Key, Protocol, SetName};
-use crate::diff::{FrontendChange, Plan, SharedElement};
+use crate::diff::{FrontendChange, Plan, SharedChange, SharedElement};
 use crate::engine::{Committed, Failed, Failure};
 use crate::follow::{Effort, Follower, ReadBack};
 use crate::state::{Compiled, Snapshot};
@@ -92,12 +92,17 @@ struct NodePortChanges {
     addresses: BTreeSet<IpAddr>,
     /// UDP NodePorts that went.
     gone: BTreeSet<Frontend>,
+    /// All NodePorts have to be looked at, because such an address changed.
+    is_new: bool,
 }
 
 impl NodePortChanges {
     /// A plan was committed, or may be.
     fn follow(&mut self, plan: &Plan) {
-        self.addresses.extend(plan.shared.iter().filter_map(|change| accepting_address(&change.element)));
+        for addr in plan.shared.iter().filter_map(|change| accepting_address(&change.element)) {
+            self.addresses.insert(addr);
+            self.is_new = true;
+        }
         let is_gone = |change: &&FrontendChange| change.after.is_none() && is_udp_node_port(&change.frontend);
         self.gone.extend(plan.frontends.iter().filter(is_gone).map(|change| change.frontend));
     }
@@ -109,6 +114,19 @@ fn accepting_address(element: &SharedElement) -> Option<IpAddr> {
         (SetName::NodeportIps, Key::Addr(addr)) => Some(addr),
         _ => None,
     }
+}
+
+/// The UDP frontends that packets reach from this plan on, because their address comes: they may have been programmed before.
+fn reached(plan: &Plan, snapshot: &Snapshot) -> BTreeSet<Frontend> {
+    let is_cluster_ip = |change: &&SharedChange| change.added && change.element.set == SetName::ClusterIps;
+    let addresses = plan.shared.iter().filter(is_cluster_ip).filter_map(|change| match change.element.key {
+        Key::Addr(addr) => Some(addr),
+        _ => None,
+    });
+    let frontends = &snapshot.desired().frontends;
+    let at = |addr| frontends.range(Frontend::first_at(addr)..).take_while(move |(frontend, _)| frontend.addr == addr);
+    let all = addresses.flat_map(at).map(|(frontend, _)| *frontend);
+    all.filter(|frontend| frontend.protocol == Protocol::Udp).collect()
 }
 
 fn is_udp_node_port(frontend: &Frontend) -> bool {
@@ -174,7 +192,9 @@ impl Follower for ConntrackFollower {
                 None => {}
             }
         }
-        if !self.node_ports.addresses.is_empty() {
+        frontends.append(&mut reached(&committed.plan, snapshot));
+        // What changes later is looked at then, at all of these addresses.
+        if std::mem::take(&mut self.node_ports.is_new) {
             let newest = self.newest.borrow();
             frontends.extend(newest.desired().frontends.keys().filter(|frontend| is_udp_node_port(frontend)));
             frontends.extend(&self.node_ports.gone);
@@ -213,6 +233,9 @@ impl Follower for ConntrackFollower {
     fn failed(&mut self, failed: &Failed, _: &Failure, _: Duration) {
         if !failed.is_search {
             self.changed.append(&mut changed(&failed.plan.frontends));
+            let newest = self.newest.borrow();
+            self.changed.append(&mut reached(&failed.plan, &newest));
+            drop(newest);
             self.node_ports.follow(&failed.plan);
         }
     }

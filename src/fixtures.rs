@@ -299,7 +299,11 @@ impl World {
 
     /// Complete, empty lists arrived, and changes are committed in slices of about so many operations.
     pub fn sliced(max_slice: usize) -> Self {
-        let view = View { node_name: NODE.into(), ..View::default() };
+        Self::sliced_from(max_slice, View { node_name: NODE.into(), ..View::default() })
+    }
+
+    /// The same, seen from this place.
+    pub fn sliced_from(max_slice: usize, view: View) -> Self {
         let settings = EngineSettings { max_slice, grace: None, ..EngineSettings::new(scope(), view) };
         let mut world = Self { engine: Engine::new(settings), kernel: MemoryKernel::new() };
         empty_lists().into_iter().for_each(|event| drop(world.apply(event)));

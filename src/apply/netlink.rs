@@ -17,6 +17,8 @@ use super::{Backend, Error, Receipt};
 use crate::dataplane::{Counted, Element, Family, Frontend, Operation, Outline, TABLE, Tables};
 use crate::netlink::NetfilterSocket;
 use encode::EncodedBatch;
+use table::Haste;
+use tokio_util::sync::CancellationToken;
 
 pub use commits::{CommitListener, ForeignNews};
 pub use foreign::{ForeignChain, ForeignHook, ForeignRule, ForeignTable, Removal};
@@ -239,15 +241,6 @@ impl Netlink {
     }
 }
 
-/// How soon tables have to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Haste {
-    /// Commits wait for it: with several threads, and again if the tables change meanwhile.
-    InAHurry,
-    /// Nothing waits for it: with one thread, and at most twice.
-    Aside,
-}
-
 /// Reads the tables of this name over sockets of its own. Opens them in the calling thread, whose namespace they belong to.
 fn read_tables(
     families: &[Family],
@@ -256,25 +249,30 @@ fn read_tables(
     haste: Haste,
 ) -> impl Future<Output = Result<Tables, Error>> + Send + use<> {
     let families = families.to_vec();
-    let (threads, attempts) = match haste {
-        Haste::InAHurry => {
-            (std::thread::available_parallelism().map_or(1, usize::from).min(MAX_READER_THREADS), table::MAX_ATTEMPTS)
-        }
-        Haste::Aside => (1, 2),
+    let threads = match haste {
+        Haste::InAHurry => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_READER_THREADS),
+        Haste::Aside => 1,
     };
     let sockets = NetfilterSocket::open().map(|first| {
         // With fewer sockets the reading takes longer.
         let others = (1..threads).map_while(|_| NetfilterSocket::open().ok());
         std::iter::once(first).chain(others).collect::<Vec<_>>()
     });
+    let unwanted = CancellationToken::new();
+    let dropped = unwanted.clone().drop_guard();
     let read = move || {
         let (mut sockets, mut tables) = (sockets?, Tables::default());
+        sockets.iter_mut().for_each(|socket| socket.break_off_when(unwanted.clone()));
         for family in families {
-            tables.set(family, table::read(&mut sockets, family, name, attempts)?);
+            tables.set(family, table::read(&mut sockets, family, name, haste)?);
         }
         Ok(tables)
     };
-    async move { in_thread(read).await.flatten().map_err(|error| errors::for_socket(doing, error)) }
+    async move {
+        // The thread ends if nobody waits for it any more.
+        let _dropped = dropped;
+        in_thread(read).await.flatten().map_err(|error| errors::for_socket(doing, error))
+    }
 }
 
 /// Runs blocking work in a thread for such work.

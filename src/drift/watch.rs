@@ -254,6 +254,19 @@ impl DriftWatch {
         self.look_at = now + MIN_COMPARE_PAUSE;
     }
 
+    /// A large change is about to be committed, which a running comparison would hold up. Whether that is to be broken off: it is made
+    /// later, and is not put off for ever.
+    pub fn makes_way(&mut self, now: Moment) -> bool {
+        let is_overdue = self.compare.at.is_some_and(|at| at + MAX_COMPARE_DELAY <= now);
+        if !self.compare.is_running || is_overdue {
+            return false;
+        }
+        self.compare.is_running = false;
+        let suspicion = self.compare.about.take();
+        Suspicion::merge(&mut self.looked_at, suspicion);
+        true
+    }
+
     /// What the kernel had acknowledged when [`DriftStep::Compare`] came was compared with the tables, which took so long; `None` if that
     /// failed. `held`: what it has acknowledged by now.
     pub fn compared(

@@ -4,14 +4,15 @@
 //!
 //! 1. **Never in between**: all elements of a frontend are in one plan. After each plan a frontend has what it had before, or what it gets.
 //! 2. **Never worse**: a shared element that frontends need comes with or before them. An address of `cluster-ips`, which the rules also
-//!    take to refuse what no frontend asks for, comes together with all frontends of that address. `service-cidrs`, which only restrict,
-//!    and what is not needed any more come last.
+//!    take to refuse what no frontend asks for, comes together with all frontends of that address, or with the last of them: until then
+//!    no packet reaches the others. `service-cidrs`, which only restrict, and what is not needed any more come last.
 //! 3. **Urgent first, then small changes**: the API server's Service and DNS come before all others, and a change of few elements
 //!    before one of many. Small changes do not wait for a slice of a huge one that is committed with them: they have a plan of their own,
 //!    unless the last plan was such a one, so that the huge one goes on under any load. Of the others every second plan also takes a
 //!    frontend of the largest change.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::quarantine::Quarantine;
 use super::queue::Queue;
@@ -38,6 +39,8 @@ pub(super) struct Backlog {
     needed: BTreeSet<SharedElement>,
     /// All other shared elements that wait.
     shared: BTreeSet<SharedElement>,
+    /// New ClusterIPs with more frontends than fit into one plan, with those frontends that still wait. Each comes with the last of them.
+    arriving: BTreeMap<SharedElement, BTreeSet<Frontend>>,
     /// What the queue adds to the sets that decide about the program: at least until the queue is empty.
     upcoming: Upcoming,
     /// The next plan takes a frontend of the largest change, too.
@@ -86,7 +89,7 @@ impl Backlog {
     }
 
     fn is_queue_empty(&self) -> bool {
-        self.queue.is_empty() && self.needed.is_empty() && self.shared.is_empty()
+        self.queue.is_empty() && self.needed.is_empty() && self.shared.is_empty() && self.arriving.is_empty()
     }
 
     /// How many frontends wait in the queue.
@@ -165,6 +168,9 @@ impl Backlog {
             return self.take_all(with);
         }
         self.sort(with);
+        if grouped {
+            self.shared.extend(std::mem::take(&mut self.arriving).into_keys());
+        }
         let is_whole = with.held.needs_one_batch(with.scope, &self.upcoming);
         let (limit, grouped) = if is_whole { (usize::MAX, false) } else { (operations, grouped) };
         let mut selection = Selection { is_whole, ..Selection::default() };
@@ -178,19 +184,20 @@ impl Backlog {
             && is_next(&self.queue)
             && let Some(changed) = self.queue.pop_first()
         {
-            size += self.take_frontend(changed, with, grouped, &mut selection);
+            size += self.take_frontend(changed, with, (limit - size, grouped), &mut selection);
             largest_taken = changed.weight;
         }
         self.left_large = only_small && size < limit && !self.queue.is_empty();
         if !self.left_large
             && let Some(changed) = self.take_larger_than(largest_taken)
         {
-            size += self.take_frontend(changed, with, grouped, &mut selection);
+            size += self.take_frontend(changed, with, (limit.saturating_sub(size), grouped), &mut selection);
         }
         selection.has_all_new =
             self.newest.is_some_and(|newest| self.queue.least_weight().is_none_or(|it| it > newest));
         if self.queue.is_empty() {
             self.upcoming = Upcoming::default();
+            selection.shared.extend(std::mem::take(&mut self.arriving).into_keys());
             self.take_last(limit.saturating_sub(size).max(1), &mut selection);
         }
         selection
@@ -227,7 +234,7 @@ impl Backlog {
     /// Everything at once, so that nothing has to be sorted.
     fn take_all(&mut self, with: Comparison<'_>) -> Selection {
         let mut selection = Selection { has_all_new: true, ..Selection::default() };
-        let Self { everything, new, queue, needed, shared, .. } = std::mem::take(self);
+        let Self { everything, new, queue, needed, shared, arriving, .. } = std::mem::take(self);
         if everything {
             with.held.differing_frontends(with.desired, &with.scope.options, |frontend, _, _| {
                 selection.frontends.push(frontend)
@@ -237,7 +244,7 @@ impl Backlog {
         let new_frontends = new.frontends.iter().map(|changed| changed.frontend);
         selection.frontends.extend(new_frontends.chain(queue.frontends()));
         selection.frontends.retain(|frontend| !with.quarantine.contains(frontend));
-        selection.shared.extend(new.shared.into_iter().chain(needed).chain(shared));
+        selection.shared.extend(new.shared.into_iter().chain(needed).chain(shared).chain(arriving.into_keys()));
         selection
     }
 
@@ -291,29 +298,65 @@ impl Backlog {
         }
     }
 
-    /// Takes a frontend, with all frontends of its address if that is a new ClusterIP. Returns about how many operations that takes.
+    /// Takes a frontend, with all frontends of its address if that is a new ClusterIP and they fit into `room`, in operations, or have to be
+    /// in one group. Returns about how many operations that takes.
     fn take_frontend(
         &mut self,
         changed: ChangedFrontend,
         with: Comparison<'_>,
-        grouped: bool,
+        (room, grouped): (usize, bool),
         selection: &mut Selection,
     ) -> usize {
-        let ChangedFrontend { frontend, elements, .. } = changed;
+        let ChangedFrontend { frontend, elements, weight } = changed;
         let address = SharedElement::from(SharedDemand::ClusterIp(frontend.addr));
         let begin = selection.frontends.len();
+        let size = 1 + elements as usize;
+        let mut size_of_others = 0;
         if !with.held.shared.contains(&address) && self.shared.remove(&address) {
-            selection.shared.push(address);
             with.each_at(frontend, |frontend| selection.frontends.push(frontend));
-        } else if !with.quarantine.contains(&frontend) {
-            selection.frontends.push(frontend);
+            let others = selection.frontends[begin..].iter().filter(|other| **other != frontend);
+            let waiting: Vec<ChangedFrontend> = others.filter_map(|other| self.queue.get(other)).collect();
+            size_of_others = waiting.iter().map(|other| other.elements as usize).sum();
+            if grouped || size + size_of_others <= room {
+                selection.shared.push(address);
+                for other in &waiting {
+                    self.queue.remove(&other.frontend);
+                }
+            } else {
+                selection.frontends.truncate(begin);
+                size_of_others = 0;
+                // What has to be there before packets reach this one is as urgent.
+                waiting.iter().for_each(|other| self.queue.hurry(&other.frontend, weight));
+                self.arriving.insert(address, waiting.iter().map(|other| other.frontend).collect());
+                self.take_one_of_address(frontend, address, with, selection);
+            }
+        } else {
+            self.take_one_of_address(frontend, address, with, selection);
         }
-        let taken = &selection.frontends[begin..];
-        if grouped && !taken.is_empty() {
+        if grouped && selection.frontends.len() > begin {
             selection.group_ends.push(selection.frontends.len());
         }
-        let others = taken.iter().filter(|other| **other != frontend).filter_map(|other| self.queue.remove(other));
-        1 + elements as usize + others.map(|other| other.elements as usize).sum::<usize>()
+        size + size_of_others
+    }
+
+    /// Takes a frontend, and its ClusterIP if that is new and waits for no other.
+    fn take_one_of_address(
+        &mut self,
+        frontend: Frontend,
+        address: SharedElement,
+        with: Comparison<'_>,
+        selection: &mut Selection,
+    ) {
+        if !with.quarantine.contains(&frontend) {
+            selection.frontends.push(frontend);
+        }
+        if let Entry::Occupied(mut waiting) = self.arriving.entry(address) {
+            waiting.get_mut().remove(&frontend);
+            if waiting.get().is_empty() {
+                waiting.remove();
+                selection.shared.push(address);
+            }
+        }
     }
 
     /// Takes shared elements that no frontend waits for: those that restrict or are not needed any more. Ranges must not overlap, so

@@ -6,6 +6,8 @@ use std::time::Duration;
 const MIN_OPERATIONS: usize = 1_000;
 /// The size of the first slice, before anything is known of the kernel's pace.
 const FIRST_OPERATIONS: usize = 2_000;
+/// A slice aims at so many tenths of the time that it may take: the same number of operations takes half as long again now and then.
+const AIM_TENTHS: u32 = 7;
 /// How much larger than the last slice the next one may be.
 const MAX_GROWTH: usize = 4;
 
@@ -17,8 +19,9 @@ pub(super) struct SlicePace {
 }
 
 impl SlicePace {
-    /// Slices that take about so long; `None` for no limit.
-    pub fn new(goal: Option<Duration>) -> Self {
+    /// Slices that take about so long at most; `None` for no limit.
+    pub fn new(longest: Option<Duration>) -> Self {
+        let goal = longest.map(|longest| longest * AIM_TENTHS / 10);
         Self { goal, operations: if goal.is_some() { FIRST_OPERATIONS } else { usize::MAX } }
     }
 
@@ -49,8 +52,8 @@ mod tests {
 
     #[test]
     fn slices_follow_the_kernels_pace_within_limits() {
-        assert_eq!(next(2_000, Duration::from_millis(25)), 4_000);
-        assert_eq!(next(20_000, Duration::from_millis(100)), 10_000);
+        assert_eq!(next(2_000, Duration::from_millis(25)), 2_800);
+        assert_eq!(next(20_000, Duration::from_millis(70)), 10_000);
         assert_eq!(next(2_000, Duration::from_micros(1)), 8_000, "grows no faster");
         assert_eq!(next(2_000, Duration::ZERO), 8_000);
         assert_eq!(next(2_000, Duration::from_secs(60)), MIN_OPERATIONS, "no smaller");

@@ -27,6 +27,11 @@ impl Queue {
         self.waiting.contains_key(frontend)
     }
 
+    /// A frontend's change, if it waits.
+    pub fn get(&self, frontend: &Frontend) -> Option<ChangedFrontend> {
+        self.waiting.get(frontend).copied()
+    }
+
     /// The weight of the smallest change.
     pub fn least_weight(&self) -> Option<Weight> {
         self.order.first().map(|(weight, _)| *weight)
@@ -53,6 +58,15 @@ impl Queue {
             waiting.weight = weight;
         }
         false
+    }
+
+    /// Moves a frontend to where changes of this weight are, if it is behind them.
+    pub fn hurry(&mut self, frontend: &Frontend, weight: Weight) {
+        if let Some(waiting) = self.waiting.get_mut(frontend).filter(|waiting| waiting.weight > weight) {
+            self.order.remove(&(waiting.weight, *frontend));
+            self.order.insert((weight, *frontend));
+            waiting.weight = weight;
+        }
     }
 
     /// Takes out a frontend.

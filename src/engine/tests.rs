@@ -199,18 +199,63 @@ fn what_frontends_need_comes_first_then_the_clusters_own_services_and_what_restr
     assert!(position("cluster-ips ").1 <= position("service-cidrs ").0);
 }
 
+/// The numbers of the slices with elements of an address, and of the one that makes it a ClusterIP.
+fn slices_of_address(slices: &[Vec<String>], addr: &str) -> (Vec<usize>, usize) {
+    let is_of_address = |element: &String| {
+        let (set, key) = element.split_once(' ').unwrap();
+        format!("{key} ").starts_with(&format!("{addr} ")) && set != "service-cidrs"
+    };
+    let having = |(n, slice): (usize, &Vec<String>)| slice.iter().any(is_of_address).then_some(n);
+    let gate = format!("cluster-ips {addr}");
+    let gates: Vec<usize> = (0..slices.len()).filter(|n| slices[*n].contains(&gate)).collect();
+    assert_eq!(gates.len(), 1, "{addr}: {slices:#?}");
+    (slices.iter().enumerate().filter_map(having).collect(), gates[0])
+}
+
 #[test]
-fn a_new_address_comes_together_with_all_of_its_frontends() {
+fn a_new_address_comes_together_with_all_of_its_frontends_or_with_the_last_of_them() {
     let slices = slices(&mut cluster());
     for n in [1, 20, 98, 99] {
-        let is_of_address = |element: &&String| {
-            let (set, key) = element.split_once(' ').unwrap();
-            format!("{key} ").starts_with(&format!("10.96.0.{n} ")) && set != "service-cidrs"
-        };
-        let having: Vec<_> = slices.iter().filter(|slice| slice.iter().any(|e| is_of_address(&e))).collect();
-        assert_eq!(having.len(), 1, "{having:#?}");
-        assert!(having[0].contains(&format!("cluster-ips 10.96.0.{n}")));
+        let (having, gate) = slices_of_address(&slices, &format!("10.96.0.{n}"));
+        assert_eq!(having.last(), Some(&gate), "{slices:#?}");
+        assert_eq!(having.len(), if n == 99 { 2 } else { 1 }, "DNS has two ports: {slices:#?}");
+        assert_eq!(having[having.len() - 1] - having[0], having.len() - 1, "no other comes between: {slices:#?}");
     }
+}
+
+#[test]
+fn a_new_service_of_many_ports_and_endpoints_comes_in_slices() {
+    let mut world = World::sliced(SLICE);
+    world.sync();
+    world.apply(huge_slice(20, 1_000, 0));
+    world.apply(huge(20));
+    let slices = slices(&mut world);
+    assert!(
+        slices.iter().all(|slice| slice.len() <= SLICE + 1_500),
+        "{:?}",
+        slices.iter().map(Vec::len).collect::<Vec<_>>()
+    );
+    let (having, gate) = slices_of_address(&slices, "10.96.9.9");
+    assert!(having.len() >= 8, "{having:?}");
+    assert_eq!(having.last(), Some(&gate));
+    world.restart();
+    assert_eq!(world.sync(), [""; 0]);
+}
+
+#[test]
+fn a_new_service_of_many_ports_that_goes_again_half_way_leaves_nothing() {
+    let mut world = World::sliced(SLICE);
+    world.sync();
+    world.apply(huge_slice(20, 1_000, 0));
+    world.apply(huge(20));
+    world.slice().unwrap();
+    world.slice().unwrap();
+    world.apply(Event::ServiceDeleted(name("shop/huge")));
+    let rest = slices(&mut world);
+    assert!(!rest.iter().flatten().any(|element| element.starts_with("cluster-ips ")), "{rest:#?}");
+    assert!(world.acknowledged().frontends.is_empty());
+    world.restart();
+    assert_eq!(world.sync(), [""; 0]);
 }
 
 #[test]

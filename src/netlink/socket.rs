@@ -14,6 +14,7 @@ use nix::libc::{MSG_DONTWAIT, MSG_TRUNC};
 use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimeout, SndBufForce};
 use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, setsockopt};
 use nix::sys::time::TimeVal;
+use tokio_util::sync::CancellationToken;
 
 use super::abi::{NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSGERR_ATTR_OFFS};
 use super::parse::{Attributes, Messages, NetlinkMessage, host_u32};
@@ -40,6 +41,8 @@ pub(crate) struct NetfilterSocket {
     inner: netlink_sys::Socket,
     sequence: u32,
     datagram: Vec<u8>,
+    /// Nobody waits for answers any more.
+    unwanted: CancellationToken,
 }
 
 /// A message of a batch that the kernel refused.
@@ -87,7 +90,13 @@ impl NetfilterSocket {
     /// A socket that sends to this address, and receives nothing from others. The kernel's is 0.
     pub(super) fn connected(inner: netlink_sys::Socket, to: SocketAddr) -> Result<Self> {
         inner.connect(&to)?;
-        Ok(Self { inner, sequence: 1, datagram: Vec::with_capacity(DATAGRAM_BYTES) })
+        let (datagram, unwanted) = (Vec::with_capacity(DATAGRAM_BYTES), CancellationToken::new());
+        Ok(Self { inner, sequence: 1, datagram, unwanted })
+    }
+
+    /// From now on requests are broken off, with [`ErrorKind::ConnectionAborted`], once this is cancelled. Batches are not.
+    pub fn break_off_when(&mut self, unwanted: CancellationToken) {
+        self.unwanted = unwanted;
     }
 
     /// The sequence number for the next message.
@@ -142,6 +151,7 @@ impl NetfilterSocket {
         self.send(request)?;
         let mut consistent = true;
         loop {
+            self.check_wanted()?;
             let datagram = self.receive(0)?.ok_or(ErrorKind::TimedOut)?;
             for message in Messages(datagram).filter(|message| message.sequence == sequence) {
                 consistent &= message.flags & NLM_F_DUMP_INTR == 0;
@@ -171,6 +181,7 @@ impl NetfilterSocket {
         mut each: impl FnMut(&NetlinkMessage<'_>, Option<i32>),
     ) -> Result<()> {
         self.sequence = next;
+        self.check_wanted()?;
         self.send(requests)?;
         let mut buffers = vec![0; SMALL_ANSWERS_PER_CALL * SMALL_ANSWER_BYTES];
         let mut headers = MultiHeaders::<()>::preallocate(SMALL_ANSWERS_PER_CALL, None);
@@ -191,6 +202,11 @@ impl NetfilterSocket {
                 }
             }
         }
+    }
+
+    fn check_wanted(&self) -> Result<()> {
+        let unwanted = self.unwanted.is_cancelled();
+        if unwanted { Err(Error::new(ErrorKind::ConnectionAborted, "the reading was broken off")) } else { Ok(()) }
     }
 
     fn send(&self, bytes: &[u8]) -> Result<()> {

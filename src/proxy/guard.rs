@@ -82,6 +82,13 @@ impl Guard {
         self.is_closed |= self.listener.take().is_some();
     }
 
+    /// A large plan is about to be committed: a comparison makes way.
+    pub fn make_way(&mut self) {
+        if self.watch.makes_way(clock::now()) {
+            self.comparison = None;
+        }
+    }
+
     /// Opens the listener again, if it was closed. What was committed meanwhile was not heard, and has to be looked for.
     pub fn open_again(&mut self, backend: &impl Backend) {
         if std::mem::take(&mut self.is_closed) {

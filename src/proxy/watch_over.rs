@@ -105,6 +105,7 @@ impl<B: Backend> Proxy<B> {
         {
             hear(guard, &mut self.followers);
             guard.close();
+            guard.make_way();
         }
     }
 

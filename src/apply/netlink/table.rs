@@ -13,7 +13,7 @@ use crate::netlink::NetfilterSocket;
 ///
 /// Any change in the namespace counts, also to tables of other programs. So the result of the last attempt is used in any case:
 /// only this process writes its own table, and a difference that was missed shows when the kernel refuses a batch.
-pub(super) const MAX_ATTEMPTS: usize = 5;
+const MAX_ATTEMPTS: usize = 5;
 
 /// From this number of elements on a table is read by several threads, and a map of endpoints by key. Smaller ones gain nothing.
 const MIN_LARGE_ELEMENTS: usize = 20_000;
@@ -21,18 +21,27 @@ const MIN_LARGE_ELEMENTS: usize = 20_000;
 /// From this number of bounds on a look leaves out the sources of a frontend: so it takes about the same time for any number of ranges.
 const MAX_SOURCES_TO_LOOK_AT: usize = 256;
 
-/// Reads a table, with as many threads as there are sockets, so many times at most until nothing changes meanwhile; `None` if there is no
-/// such table.
+/// How soon a table has to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// Commits wait for it: with several threads, and again if the ruleset changes meanwhile.
+    InAHurry,
+    /// Nothing waits for it, and whoever uses it leaves out what was written meanwhile: once, with one thread. A large map that changes
+    /// meanwhile is not dumped: commits would have to wait for the kernel to finish each part.
+    Aside,
+}
+
+/// Reads a table, with as many threads as there are sockets; `None` if there is no such table.
 pub(super) fn read(
     sockets: &mut [NetfilterSocket],
     family: Family,
     name: &str,
-    attempts: usize,
+    haste: Haste,
 ) -> Result<Option<TableContents>> {
     let mut contents = None;
-    for _ in 0..attempts {
+    for _ in 0..if haste == Haste::Aside { 1 } else { MAX_ATTEMPTS } {
         let mut readers: Vec<_> = sockets.iter_mut().map(|socket| TableReader::new(socket, family, name)).collect();
-        contents = read_once(&mut readers)?;
+        contents = read_once(&mut readers, haste)?;
         if readers.iter().all(TableReader::is_consistent) {
             break;
         }
@@ -67,7 +76,7 @@ pub(super) fn outline(socket: &mut NetfilterSocket, family: Family, name: &str) 
     Ok(Some(outline))
 }
 
-fn read_once(readers: &mut [TableReader<'_>]) -> Result<Option<TableContents>> {
+fn read_once(readers: &mut [TableReader<'_>], haste: Haste) -> Result<Option<TableContents>> {
     let Some((first, others)) = readers.split_first_mut() else { return Err(ErrorKind::NotConnected.into()) };
     if first.table()?.is_none() {
         return Ok(None);
@@ -92,7 +101,7 @@ fn read_once(readers: &mut [TableReader<'_>]) -> Result<Option<TableContents>> {
     // Now the members of the size classes are known. They tell the keys of the maps.
     let mut parts = Vec::new();
     for set in maps {
-        let elements = endpoints(readers, &set, &all)?;
+        let elements = endpoints(readers, &set, &all, haste)?;
         contents.sets.insert(set.name.clone(), set.contents(elements.is_some()));
         parts.extend(elements.into_iter().flatten());
     }
@@ -117,13 +126,16 @@ fn endpoints(
     readers: &mut [TableReader<'_>],
     set: &FoundSet,
     read: &[(FoundSet, Option<Vec<Element>>)],
+    haste: Haste,
 ) -> Result<Option<Vec<Vec<Element>>>> {
     if let Some((list, count)) = large_map(set) {
         let map = EndpointMap { name: &set.name, list, count };
         if let Some(requests) = keyed_read::plan_requests(map, class_members(read, list)) {
             let parts = run_jobs(readers, requests, |reader, requests| reader.elements_by_key(map, &requests))?;
             let parts: Option<Vec<Vec<Element>>> = parts.into_iter().collect();
-            let parts = parts.filter(|parts| parts.iter().map(Vec::len).sum::<usize>() == count);
+            let is_changing = readers.iter().any(|reader| !reader.is_consistent());
+            let may_differ = haste == Haste::Aside && is_changing;
+            let parts = parts.filter(|parts| may_differ || parts.iter().map(Vec::len).sum::<usize>() == count);
             if parts.is_some() {
                 return Ok(parts);
             }

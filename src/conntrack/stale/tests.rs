@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::conntrack::ConntrackFollower;
+use crate::dataplane::SetName;
 use crate::diff::Acknowledged;
 use crate::engine::{Failed, Failure, FailureKind, Moment, Next};
 use crate::fixtures::{World, frontend, ip, service, slice};
@@ -25,12 +26,16 @@ fn dns_slice(endpoints: &str) -> Event {
     slice("kube/dns-1").ports(&["dns 5353/udp"]).endpoints(endpoints).into()
 }
 
-/// A world with `kube/dns` on 10.96.0.1 and NodePort 30053, accepted on 192.0.2.1.
-fn world(endpoints: &str) -> World {
+/// NodePorts are accepted on 192.0.2.1.
+fn view() -> View {
     let networks = ["192.0.2.1/32".parse().unwrap(), "fd00:192::1/128".parse().unwrap()].to_vec();
     let node_ports = NodePortAddresses::networks(networks);
-    let view = View { node_name: crate::fixtures::NODE.into(), node_ports, ..View::default() };
-    let mut world = World::unlisted_from(view);
+    View { node_name: crate::fixtures::NODE.into(), node_ports, ..View::default() }
+}
+
+/// A world with `kube/dns` on 10.96.0.1 and NodePort 30053, accepted on 192.0.2.1.
+fn world(endpoints: &str) -> World {
+    let mut world = World::unlisted_from(view());
     let host = ["192.0.2.1", "192.0.2.99", "fd00:192::1"].map(ip).to_vec();
     let events =
         crate::fixtures::empty_lists().into_iter().chain([Event::HostAddresses(host), dns(), dns_slice(endpoints)]);
@@ -341,6 +346,47 @@ fn at_the_start_nothing_is_looked_at_before_all_is_programmed() {
     assert_eq!(changed, first.plan.frontends.len(), "only those that it changed");
     world.follow(&mut follower, []);
     assert_eq!(std::iter::from_fn(|| requests.try_recv().ok()).map(|flows| flows.frontends.len()).max(), Some(40));
+}
+
+#[test]
+fn frontends_of_an_address_that_comes_with_the_last_of_them_are_looked_at_then() {
+    let mut world = World::sliced(4);
+    world.sync();
+    let (mut follower, mut requests) = ConntrackFollower::channel(&Family::ALL);
+    world.follow(&mut follower, []);
+    while requests.try_recv().is_ok() {}
+    let ports = ["a 53/udp", "b 54/udp", "c 55/udp"];
+    world.apply(slice("kube/dns-1").ports(&ports).ready(&["10.1.0.1", "10.1.0.2", "10.1.0.3"]));
+    world.apply(service("kube/dns").ports(&ports));
+    let mut asked = Vec::new();
+    while let Some(committed) = world.slice() {
+        follower.committing(world.engine.snapshot());
+        follower.committed(&committed, world.engine.snapshot(), Effort::default());
+        let comes = committed.plan.shared.iter().any(|change| change.element.set == SetName::ClusterIps);
+        asked.push((comes, requests.try_recv().map_or(0, |flows| flows.frontends.len())));
+    }
+    assert_eq!(asked, [(false, 1), (false, 1), (true, 3)], "until then packets were not translated");
+}
+
+#[test]
+fn node_ports_are_looked_at_once_for_an_address_however_long_a_change_takes() {
+    let mut world = World::sliced_from(20, view());
+    world.apply(service("kube/dns").ports(&["dns 53/udp"]).node_port(30_053));
+    world.sync();
+    let (mut follower, mut requests) = ConntrackFollower::channel(&Family::ALL);
+    world.follow(&mut follower, []);
+    while requests.try_recv().is_ok() {}
+    world.apply(host("192.0.2.1"));
+    for n in 1..=40 {
+        world.apply(service(&format!("shop/web{n}")).ips(&[&format!("10.96.1.{n}")]));
+    }
+    let mut asked = Vec::new();
+    while let Some(committed) = world.slice() {
+        follower.committing(world.engine.snapshot());
+        follower.committed(&committed, world.engine.snapshot(), Effort::default());
+        asked.extend(requests.try_recv());
+    }
+    assert_eq!(asked.len(), 1, "{asked:?}");
 }
 
 /// The node has this address of its own, and no other.

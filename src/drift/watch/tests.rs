@@ -262,6 +262,37 @@ fn a_comparison_waits_for_changes_that_wait_to_be_committed_but_not_for_ever() {
 }
 
 #[test]
+fn a_comparison_makes_way_for_large_changes_but_not_for_ever() {
+    let mut watched = Watched::new(Reaction::Repair);
+    watched.hear("nft");
+    watched.look();
+    let due = watched.now;
+    assert!(!watched.watch.makes_way(watched.now), "none is running");
+    assert_eq!(watched.step(), DriftStep::Compare);
+    watched.pass(5);
+    assert!(watched.watch.makes_way(watched.now));
+    assert!(!watched.watch.makes_way(watched.now), "it was broken off");
+    watched.is_busy = true;
+    assert_eq!(watched.step(), DriftStep::Wait(Some(due + MAX_COMPARE_DELAY)));
+    watched.is_busy = false;
+    assert_eq!(watched.step(), DriftStep::Compare, "as soon as nothing waits");
+    assert!(watched.watch.makes_way(watched.now));
+    watched.is_busy = true;
+    watched.now = due + MAX_COMPARE_DELAY;
+    assert_eq!(watched.step(), DriftStep::Compare);
+    assert!(!watched.watch.makes_way(watched.now), "it has waited long enough");
+    // What was heard before it is not forgotten.
+    let differing = watched.differing();
+    let held = watched.world.acknowledged();
+    assert_eq!(watched.watch.compared(Some(differing), Some(&held), TOOK, watched.now), None);
+    assert_eq!(watched.step(), DriftStep::Repair);
+    let deviation = Deviation::Shared(1, cluster_ip());
+    let told = watched.read_again(vec![deviation]);
+    let Some(DriftNews::Found { report, .. }) = told else { panic!("{told:?}") };
+    assert_eq!(report.program(), "nft");
+}
+
+#[test]
 fn a_comparison_during_which_a_commit_failed_or_the_engine_read_the_tables_finds_nothing_and_is_made_again() {
     for has_read in [false, true] {
         let mut watched = Watched::new(Reaction::Repair);

@@ -52,6 +52,23 @@ fn a_dump_that_the_kernel_interrupted_is_not_consistent() {
 }
 
 #[test]
+fn a_dump_is_broken_off_once_nobody_wants_it() {
+    let (peer, mut socket) = FakePeer::with_patience(100);
+    let unwanted = CancellationToken::new();
+    socket.break_off_when(unwanted.clone());
+    [part(2, 1), part(2, 1), done(2, 1)].iter().for_each(|answer| peer.send(answer));
+    let mut messages = 0;
+    let broken_off = socket.request(&request(1), |_| {
+        messages += 1;
+        unwanted.cancel();
+    });
+    assert_eq!(broken_off.unwrap_err().kind(), ErrorKind::ConnectionAborted);
+    assert_eq!(messages, 1);
+    let small = socket.request_all(&request(2), 3, |_, _| {});
+    assert_eq!(small.unwrap_err().kind(), ErrorKind::ConnectionAborted);
+}
+
+#[test]
 fn answers_to_another_request_are_no_part_of_a_dump() {
     let answers = [part(NLM_F_DUMP_INTR, 9), refusal(9, ENOENT), part(2, 1), done(2, 9), part(2, 1), done(2, 1)];
     assert!(matches!(dump(&answers), (Ok(true), 2)));

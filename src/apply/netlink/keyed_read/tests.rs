@@ -33,9 +33,16 @@ fn every_slot_of_a_class_is_requested_once_and_not_too_many_together() {
 
 #[test]
 fn size_classes_that_another_program_changed_are_not_relied_on() {
-    let twice = [members(9, 2), members(1, 5)].concat();
-    assert_eq!(plan_requests(MAP, twice), None, "a frontend in two classes");
     assert_eq!(plan_requests(MAP, members(4, 65_536)), None, "more slots than the map has elements");
+}
+
+#[test]
+fn a_frontend_that_is_in_two_classes_for_a_moment_is_asked_for_the_slots_of_the_larger_one() {
+    let twice = [members(9, 2), members(1, 5)].concat();
+    let larger = [members(1, 5), members(9, 2).split_off(1)].concat();
+    let all = plan_requests(MAP, twice);
+    assert_eq!(all, plan_requests(MAP, larger));
+    assert!(all.is_some());
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn put_set(out: &mut MessageWriter, set: SetName) {
 fn read_alone(at: fn(usize, u16) -> (u16, u16)) -> (Vec<String>, usize) {
     let ruleset = Ruleset::new(at);
     let (_peer, socket) = ruleset.peer(|_| {});
-    let table = read(&mut [socket], Family::Ip, NAME, MAX_ATTEMPTS).unwrap().unwrap();
+    let table = read(&mut [socket], Family::Ip, NAME, Haste::InAHurry).unwrap().unwrap();
     (table.chains.into_keys().collect(), ruleset.attempts())
 }
 
@@ -122,6 +122,37 @@ fn in_a_namespace_that_never_rests_the_last_reading_counts() {
 }
 
 #[test]
+fn a_reading_aside_is_made_once_whatever_changes() {
+    let ruleset = Ruleset::new(|_, kind| (kind, 0));
+    let (_peer, socket) = ruleset.peer(|_| {});
+    assert!(read(&mut [socket], Family::Ip, NAME, Haste::Aside).unwrap().is_some());
+    assert_eq!(ruleset.attempts(), 1);
+}
+
+/// How often all elements of a large map are dumped whose size classes do not tell as many keys as the kernel counts. `changes`: the ruleset
+/// is of another generation at each kind of request.
+fn dumps_of_a_large_map(haste: Haste, changes: bool) -> usize {
+    let of_kind: fn(usize, u16) -> (u16, u16) = |_, kind| (kind, 0);
+    let constant: fn(usize, u16) -> (u16, u16) = |_, _| (1, 0);
+    let mut ruleset = Ruleset::new(if changes { of_kind } else { constant });
+    ruleset.sets = vec![SetName::Endpoints(EndpointList::Any)];
+    let dumps = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&dumps);
+    let (_peer, socket) = ruleset.peer(move |kind| {
+        counted.fetch_add(usize::from(kind == NFT_MSG_GETSETELEM), Ordering::SeqCst);
+    });
+    read(&mut [socket], Family::Ip, NAME, haste).unwrap().unwrap();
+    dumps.load(Ordering::SeqCst) / ruleset.attempts()
+}
+
+#[test]
+fn a_large_map_that_changes_while_it_is_read_aside_is_not_dumped() {
+    assert_eq!(dumps_of_a_large_map(Haste::Aside, true), 0);
+    assert_eq!(dumps_of_a_large_map(Haste::Aside, false), 1, "another program made elements");
+    assert_eq!(dumps_of_a_large_map(Haste::InAHurry, true), 1);
+}
+
+#[test]
 fn threads_that_read_different_generations_read_again() {
     // The first reader is behind by one generation until its second attempt; the second reader is not.
     let mut first = Ruleset::new(|attempt, _| (if attempt == 1 { 8 } else { 9 }, 0));
@@ -145,7 +176,7 @@ fn threads_that_read_different_generations_read_again() {
             is_reading.store(true, Ordering::SeqCst);
         }
     });
-    let table = read(&mut [socket, other], Family::Ip, NAME, MAX_ATTEMPTS).unwrap().unwrap();
+    let table = read(&mut [socket, other], Family::Ip, NAME, Haste::InAHurry).unwrap().unwrap();
     assert_eq!(first.attempts(), 2);
     assert_eq!(table.sets.len(), 2);
     assert!(table.sets.values().all(|set| set.recognised));
@@ -175,7 +206,7 @@ fn a_table_that_is_not_there_has_no_content_no_outline_and_no_clients() {
         (peer.answer(|request| vec![refusal(request.sequence, ENOENT)]), socket)
     };
     let ((_one, socket), (_two, mut other)) = (refused(), refused());
-    assert_eq!(read(&mut [socket], Family::Ip, NAME, MAX_ATTEMPTS).unwrap(), None);
+    assert_eq!(read(&mut [socket], Family::Ip, NAME, Haste::InAHurry).unwrap(), None);
     assert_eq!(outline(&mut other, Family::Ip, NAME).unwrap(), None);
     assert_eq!(super::super::read::clients(&mut other, frontend, NAME).unwrap(), []);
     assert!(super::super::read::count_clients(&mut other, Family::Ip, NAME).unwrap().is_empty());
