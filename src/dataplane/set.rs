@@ -1,8 +1,10 @@
 //! The sets and maps of a table: their names, keys and meaning.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use super::counted::Counted;
 use super::key::{Frontend, Protocol};
@@ -389,13 +391,17 @@ impl FromStr for SetName {
             let set = if with_affinity { Self::AffinitySlots } else { Self::Slots };
             return class(slots).map(|class| set(list, class));
         }
-        let affinity = EndpointList::ALL.into_iter().flat_map(Self::affinity);
-        let chains = [false, true].into_iter().flat_map(Self::affinity_chains);
-        let others = Self::CONSTANT.into_iter().chain([Self::SourceChecks]).chain(affinity).chain(chains);
-        let mut others = others.chain(Counted::sets());
-        others.find(|set| set.to_string() == text).ok_or(())
+        CONSTANT_NAMES.get(text).copied().ok_or(())
     }
 }
+
+/// The sets whose names have no parameter, by their names.
+static CONSTANT_NAMES: LazyLock<BTreeMap<String, SetName>> = LazyLock::new(|| {
+    let affinity = EndpointList::ALL.into_iter().flat_map(SetName::affinity);
+    let chains = [false, true].into_iter().flat_map(SetName::affinity_chains);
+    let constant = SetName::CONSTANT.into_iter().chain([SetName::SourceChecks]);
+    constant.chain(affinity).chain(chains).chain(Counted::sets()).map(|set| (set.to_string(), set)).collect()
+});
 
 /// A frontend in the name of a set or chain: `10.96.0.10-tcp-80`. nft takes no colons in names: those of an IPv6 address become
 /// underscores. A NodePort has the unspecified address.
