@@ -138,7 +138,8 @@ impl Leftovers {
                 endpoints: held.endpoints.iter().filter(id).copied().collect(),
             }
         });
-        Some(Box::new(InstalledAffinity { lists, ..installed.clone() }))
+        let stripped = InstalledAffinity { lists, ..installed.clone() };
+        (stripped.size() > 0).then(|| Box::new(stripped))
     }
 }
 
