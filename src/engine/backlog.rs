@@ -280,6 +280,9 @@ impl Backlog {
     }
 
     fn queue_shared(&mut self, element: SharedElement, desired: &Desired) {
+        if self.arriving.contains_key(&element) {
+            return;
+        }
         let is_needed = matches!(element.set, SetName::Hairpin | SetName::NodeportIps) && is_wanted(element, desired);
         let lane = if is_needed { &mut self.needed } else { &mut self.shared };
         lane.insert(element);
@@ -327,7 +330,11 @@ impl Backlog {
                 size_of_others = 0;
                 // What has to be there before packets reach this one is as urgent.
                 waiting.iter().for_each(|other| self.queue.hurry(&other.frontend, weight));
-                self.arriving.insert(address, waiting.iter().map(|other| other.frontend).collect());
+                let Comparison { held, desired, .. } = with;
+                let is_new =
+                    |other: &Frontend| !held.frontends.contains_key(other) && desired.frontends.contains_key(other);
+                let waiting = waiting.iter().map(|other| other.frontend).filter(is_new).collect();
+                self.arriving.insert(address, waiting);
                 self.take_one_of_address(frontend, address, with, selection);
             }
         } else {
@@ -350,12 +357,24 @@ impl Backlog {
         if !with.quarantine.contains(&frontend) {
             selection.frontends.push(frontend);
         }
-        if let Entry::Occupied(mut waiting) = self.arriving.entry(address) {
-            waiting.get_mut().remove(&frontend);
-            if waiting.get().is_empty() {
-                waiting.remove();
-                selection.shared.push(address);
-            }
+        let Entry::Occupied(mut waiting) = self.arriving.entry(address) else { return };
+        waiting.get_mut().remove(&frontend);
+        // What is not wanted any more needs no address.
+        while waiting.get().first().is_some_and(|first| !with.desired.frontends.contains_key(first)) {
+            waiting.get_mut().pop_first();
+        }
+        if waiting.get().is_empty() {
+            // Ports may have come meanwhile. What changed again does not count: the address would wait for ever under changes that never end.
+            with.each_at(frontend, |other| {
+                let is_wanted = with.desired.frontends.contains_key(&other);
+                if is_wanted && self.queue.contains(&other) && !with.held.frontends.contains_key(&other) {
+                    waiting.get_mut().insert(other);
+                }
+            });
+        }
+        if waiting.get().is_empty() {
+            waiting.remove();
+            selection.shared.push(address);
         }
     }
 
