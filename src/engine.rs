@@ -342,7 +342,7 @@ impl Engine {
             _ => (false, false, false),
         };
         self.pace.took(plan.operations.len(), now.since(began));
-        let element_changes = ElementChanges::of(&plan.operations);
+        let element_changes = ElementChanges::made_by(&plan.operations);
         if !plan.is_empty() {
             self.tail.took_effect(now);
         }

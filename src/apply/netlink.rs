@@ -269,7 +269,7 @@ fn read_tables(
         Ok(tables)
     };
     async move {
-        // The thread ends if nobody waits for it any more.
+        // The thread ends if no one waits for it any more.
         let _dropped = dropped;
         in_thread(read).await.flatten().map_err(|error| errors::for_socket(doing, error))
     }

@@ -30,7 +30,7 @@ pub struct ElementCounts {
 
 impl ElementChanges {
     /// What these operations change.
-    pub fn of(operations: &[Operation]) -> Self {
+    pub fn made_by(operations: &[Operation]) -> Self {
         let mut changes = Vec::new();
         for operation in operations {
             let family = operation.family;

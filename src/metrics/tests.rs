@@ -107,7 +107,7 @@ fn elements_are_counted_from_what_was_read_and_followed_by_batches() {
         world.apply(slice("shop/web-1").ready(&["10.1.0.1", "10.1.0.2", "10.1.0.3"]));
         let plan = world.plan();
         world.sync();
-        counts.follow(&ElementChanges::of(&plan.operations));
+        counts.follow(&ElementChanges::made_by(&plan.operations));
     });
     for (set, count) in [("endpoints", 3), ("internal-3", 1), ("internal-2", 0)] {
         assert_shows(&shown, &format!("pointsman_elements{{ip_family=\"IPv4\",set=\"{set}\"}} {count}"));

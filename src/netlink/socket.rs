@@ -41,7 +41,7 @@ pub(crate) struct NetfilterSocket {
     inner: netlink_sys::Socket,
     sequence: u32,
     datagram: Vec<u8>,
-    /// Nobody waits for answers any more.
+    /// No one waits for answers any more.
     unwanted: CancellationToken,
 }
 

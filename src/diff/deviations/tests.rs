@@ -84,7 +84,7 @@ fn elements_of_affinity_and_of_sources_are_counted_and_clients_are_not() {
     let frontend = "10.96.0.1 80/tcp";
     let clients = SetName::Clients(crate::fixtures::frontend(frontend));
     let delete = crate::dataplane::Operation::delete(Family::Ip, crate::dataplane::Object::Set(clients));
-    counts.follow(&ElementChanges::of(&[delete]), |_, _| {});
+    counts.follow(&ElementChanges::made_by(&[delete]), |_, _| {});
     assert_eq!(counts.sets().count(), 0, "maps that packets fill are not counted");
 }
 

@@ -52,7 +52,7 @@ fn a_dump_that_the_kernel_interrupted_is_not_consistent() {
 }
 
 #[test]
-fn a_dump_is_broken_off_once_nobody_wants_it() {
+fn a_dump_that_is_not_wanted_any_more_is_broken_off() {
     let (peer, mut socket) = FakePeer::with_patience(100);
     let unwanted = CancellationToken::new();
     socket.break_off_when(unwanted.clone());
