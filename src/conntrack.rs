@@ -192,7 +192,9 @@ impl Follower for ConntrackFollower {
                 None => {}
             }
         }
-        frontends.append(&mut reached(&committed.plan, snapshot));
+        if !committed.plan.shared.is_empty() {
+            frontends.append(&mut reached(&committed.plan, snapshot));
+        }
         // What changes later is looked at then, at all of these addresses.
         if std::mem::take(&mut self.node_ports.is_new) {
             let newest = self.newest.borrow();

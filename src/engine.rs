@@ -18,9 +18,10 @@
 //! - **Quarantine.** When a plan fails again and again, the frontends that the kernel refuses are found by halving and left alone, and all
 //!   others are programmed. See `bisect` and `quarantine`.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::dataplane::{ElementChanges, Family};
+use crate::dataplane::Family;
 use crate::diff::{Acknowledged, Plan, Scope};
 use crate::state::{Compiled, Event, Folded, Skipped, Snapshot, View};
 use backlog::{Backlog, Comparison, Selection};
@@ -342,7 +343,7 @@ impl Engine {
             _ => (false, false, false),
         };
         self.pace.took(plan.operations.len(), now.since(began));
-        let element_changes = ElementChanges::made_by(&plan.operations);
+        let element_changes = OnceLock::new();
         if !plan.is_empty() {
             self.tail.took_effect(now);
         }

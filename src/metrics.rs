@@ -153,8 +153,12 @@ pub(crate) fn plan(plan: &Plan) {
     let is_same = |one: &Operation, next: &Operation| {
         one.verb == next.verb && discriminant(&one.object) == discriminant(&next.object)
     };
-    for run in plan.operations.chunk_by(is_same) {
-        *sizes.entry(kind(&run[0])).or_default() += u32::try_from(run.len()).unwrap_or(u32::MAX);
+    let (mut rest, mut length) = (plan.operations.iter().peekable(), 0);
+    while let Some(operation) = rest.next() {
+        length += 1;
+        if !rest.peek().is_some_and(|next| is_same(operation, next)) {
+            *sizes.entry(kind(operation)).or_default() += std::mem::take(&mut length);
+        }
     }
     for ((object, verb), size) in sizes {
         histogram!(OPERATIONS, "object" => object, "verb" => verb).record(f64::from(size));
@@ -176,11 +180,21 @@ impl ShownCounts {
 
     /// Follows an acknowledged batch.
     pub(crate) fn follow(&mut self, changes: &ElementChanges) {
-        let mut changed = BTreeSet::new();
+        // Most batches change one set: nothing is collected for these.
+        let (mut others, mut last) = (BTreeSet::new(), None);
         self.0.follow(changes, |family, set| {
-            changed.insert((family, set));
+            if let Some(before) = last.replace((family, set))
+                && before != (family, set)
+            {
+                others.insert(before);
+            }
         });
-        changed.into_iter().for_each(|(family, set)| self.show(family, set));
+        for (family, set) in others {
+            self.show(family, set);
+        }
+        if let Some((family, set)) = last {
+            self.show(family, set);
+        }
     }
 
     fn show(&self, family: Family, set: SetName) {

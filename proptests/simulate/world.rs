@@ -355,7 +355,7 @@ impl World {
                 if committed.is_caught_up() || self.sabotage == Some(Sabotage::SaysSynced) {
                     self.process.board.synced(now);
                 }
-                self.process.counts.follow(&committed.element_changes, |_, _| {});
+                self.process.counts.follow(committed.element_changes(), |_, _| {});
                 let progress = (committed.is_caught_up(), engine.has_leftovers());
                 let news = watch.committed(&committed.plan, progress, now);
                 news.iter().for_each(|news| note_drift(&self.process.board, news, now));

@@ -1,5 +1,7 @@
 //! What the engine asks for, and what followers learn from it.
 
+use std::sync::OnceLock;
+
 use crate::dataplane::{ElementChanges, Family};
 use crate::diff::Plan;
 use crate::state::Skipped;
@@ -37,8 +39,8 @@ pub enum SyncProgress {
 pub struct Committed {
     /// The plan. Its `next` is with the engine.
     pub plan: Plan,
-    /// What it changed of the number of elements.
-    pub element_changes: ElementChanges,
+    /// Made when it is asked for.
+    pub(super) element_changes: OnceLock<ElementChanges>,
     /// It was the first plan after the tables were read.
     pub after_reading: bool,
     /// How far it brought the kernel.
@@ -81,6 +83,11 @@ pub enum FailureKind {
 }
 
 impl Committed {
+    /// What it changed of the number of elements. Walks its operations once.
+    pub fn element_changes(&self) -> &ElementChanges {
+        self.element_changes.get_or_init(|| ElementChanges::made_by(&self.plan.operations))
+    }
+
     /// Whether everything that was compiled is programmed now.
     pub fn is_caught_up(&self) -> bool {
         self.progress == SyncProgress::CaughtUp

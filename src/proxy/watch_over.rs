@@ -113,7 +113,7 @@ impl<B: Backend> Proxy<B> {
     pub(super) fn guard_committed(&mut self, committed: &Committed, now: Moment) {
         let Some(guard) = &mut self.guard else { return };
         guard.open_again(&self.backend);
-        guard.counts.follow(&committed.element_changes, |_, _| {});
+        guard.counts.follow(committed.element_changes(), |_, _| {});
         let progress = (committed.is_caught_up(), self.engine.has_leftovers());
         let news = guard.watch.committed(&committed.plan, progress, now);
         if committed.is_caught_up() {

@@ -141,7 +141,7 @@ impl Follower for MetricsFollower {
     fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, effort: Effort) {
         committed.refused.iter().for_each(names::skipped);
         let plan = &committed.plan;
-        self.counts.follow(&committed.element_changes);
+        self.counts.follow(committed.element_changes());
         if committed.is_tidying() {
             names::plan(plan);
             batch_bytes(effort);
