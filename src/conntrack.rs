@@ -25,11 +25,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::dataplane::{Family, Frontend, Key, Protocol, SetName};
-use crate::diff::{FrontendChange, Plan, SharedChange, SharedElement};
+use crate::dataplane::{Family, Frontend, Protocol};
+use crate::diff::{FrontendChange, Plan, SharedElement};
 use crate::engine::{Committed, Failed, Failure};
 use crate::follow::{Effort, Follower, ReadBack};
-use crate::state::{Compiled, Snapshot};
+use crate::state::{Compiled, SharedDemand, Snapshot};
 use crate::tasks::Supervisor;
 use stale::changed;
 use worker::Worker;
@@ -110,17 +110,16 @@ impl NodePortChanges {
 
 /// The address that accepts NodePorts by this element.
 fn accepting_address(element: &SharedElement) -> Option<IpAddr> {
-    match (element.set, element.key) {
-        (SetName::NodeportIps, Key::Addr(addr)) => Some(addr),
+    match element.demand() {
+        Some(SharedDemand::NodePortAddress(addr)) => Some(addr),
         _ => None,
     }
 }
 
 /// The UDP frontends that packets reach from this plan on, because their address comes: they may have been programmed before.
 fn reached(plan: &Plan, snapshot: &Snapshot) -> BTreeSet<Frontend> {
-    let is_cluster_ip = |change: &&SharedChange| change.added && change.element.set == SetName::ClusterIps;
-    let addresses = plan.shared.iter().filter(is_cluster_ip).filter_map(|change| match change.element.key {
-        Key::Addr(addr) => Some(addr),
+    let addresses = plan.shared.iter().filter_map(|change| match change.element.demand() {
+        Some(SharedDemand::ClusterIp(addr)) if change.added => Some(addr),
         _ => None,
     });
     let frontends = &snapshot.desired().frontends;

@@ -318,23 +318,24 @@ impl Backlog {
         if !with.held.shared.contains(&address) && self.shared.remove(&address) {
             with.each_at(frontend, |frontend| selection.frontends.push(frontend));
             let others = selection.frontends[begin..].iter().filter(|other| **other != frontend);
-            let waiting: Vec<ChangedFrontend> = others.filter_map(|other| self.queue.get(other)).collect();
-            size_of_others = waiting.iter().map(|other| other.elements as usize).sum();
+            // Some come twice.
+            let waiting: BTreeMap<Frontend, u32> =
+                others.filter_map(|other| Some((*other, self.queue.get(other)?.elements))).collect();
+            size_of_others = waiting.values().map(|elements| *elements as usize).sum();
             if grouped || size + size_of_others <= room {
                 selection.shared.push(address);
-                for other in &waiting {
-                    self.queue.remove(&other.frontend);
+                for other in waiting.keys() {
+                    self.queue.remove(other);
                 }
             } else {
                 selection.frontends.truncate(begin);
                 size_of_others = 0;
                 // What has to be there before packets reach this one is as urgent.
-                waiting.iter().for_each(|other| self.queue.hurry(&other.frontend, weight));
+                waiting.keys().for_each(|other| self.queue.hurry(other, weight));
                 let Comparison { held, desired, .. } = with;
                 let is_new =
                     |other: &Frontend| !held.frontends.contains_key(other) && desired.frontends.contains_key(other);
-                let waiting = waiting.iter().map(|other| other.frontend).filter(is_new).collect();
-                self.arriving.insert(address, waiting);
+                self.arriving.insert(address, waiting.into_keys().filter(is_new).collect());
                 self.take_one_of_address(frontend, address, with, selection);
             }
         } else {

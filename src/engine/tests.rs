@@ -223,12 +223,18 @@ fn a_new_address_comes_together_with_all_of_its_frontends_or_with_the_last_of_th
     }
 }
 
-#[test]
-fn a_new_service_of_many_ports_and_endpoints_comes_in_slices() {
+/// A world to which a huge Service of 20 ports with 1,000 endpoints has just come.
+fn with_a_new_huge_service() -> World {
     let mut world = World::sliced(SLICE);
     world.sync();
     world.apply(huge_slice(20, 1_000, 0));
     world.apply(huge(20));
+    world
+}
+
+#[test]
+fn a_new_service_of_many_ports_and_endpoints_comes_in_slices() {
+    let mut world = with_a_new_huge_service();
     let slices = slices(&mut world);
     assert!(
         slices.iter().all(|slice| slice.len() <= SLICE + 1_500),
@@ -244,10 +250,7 @@ fn a_new_service_of_many_ports_and_endpoints_comes_in_slices() {
 
 #[test]
 fn a_new_service_of_many_ports_that_goes_again_half_way_leaves_nothing() {
-    let mut world = World::sliced(SLICE);
-    world.sync();
-    world.apply(huge_slice(20, 1_000, 0));
-    world.apply(huge(20));
+    let mut world = with_a_new_huge_service();
     world.slice().unwrap();
     world.slice().unwrap();
     world.apply(Event::ServiceDeleted(name("shop/huge")));

@@ -4,10 +4,12 @@
 //! map's size. A request for an element by its key takes the same time in a map of any size.
 //!
 //! The sets of the size classes tell the keys: a frontend in `internal-P` or `slots-P` has its endpoints in the slots from 0 up to
-//! at most P - 1, without gaps. One that just moved is in two classes for a moment: the larger one has all its slots. The kernel answers a request for several elements one by one, up to the first that is missing. So
+//! at most P - 1, without gaps. One that just moved is in two classes for a moment: the larger one has all its slots. The kernel
+//! answers a request for several elements one by one, up to the first that is missing. So
 //! one request for each frontend yields all its slots, and the kernel's count of the map's elements shows whether the map holds
 //! any others.
 
+use std::cmp::Reverse;
 use std::io::Result;
 use std::ops::Range;
 
@@ -43,9 +45,8 @@ pub(super) fn plan_requests(
     map: EndpointMap<'_>,
     mut classes: Vec<(Frontend, SizeClass)>,
 ) -> Option<Vec<SlotRequests>> {
-    classes.sort_unstable_by(|a, b| b.cmp(a));
+    classes.sort_unstable_by_key(|(frontend, class)| (*frontend, Reverse(*class)));
     classes.dedup_by_key(|(frontend, _)| *frontend);
-    classes.reverse();
     let slots: u64 = classes.iter().map(|(_, class)| u64::from(class.slots())).sum();
     // More than half of the slots of a class are filled.
     if slots > 2 * u64::try_from(map.count).ok()? {
