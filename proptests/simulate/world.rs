@@ -328,7 +328,7 @@ impl World {
         let (applied, is_wrong, size) = (answer.applied, answer.result.is_err(), commit.plan.operations.len());
         let is_refused = answer.result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Refused);
         tell!(self, "commits {size} operations: {:?}", answer.result);
-        if let Some(trace) = self.trace.as_mut().filter(|_| size <= 80) {
+        if let Some(trace) = self.trace.as_mut().filter(|_| size <= 200) {
             trace.extend(commit.plan.operations.iter().map(|operation| format!("{:>20}{operation}", "")));
         }
         commit.answer = Some(answer);

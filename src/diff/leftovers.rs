@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::acknowledged::{Installed, list_of};
 use super::affinity::{EndpointsById, InstalledAffinity};
-use super::lookups::{LookupOrder, drawn_slots, is_tested_before_ids};
+use super::lookups::{LookupOrder, certain_slots, drawn_slots, is_tested_before_ids};
 use super::shared::SharedElement;
 use super::slots::Slots;
 use super::sources::SourceCheck;
@@ -181,7 +181,7 @@ pub(super) fn transition(
     let [held_sets, wanted_sets] = [before, wanted].map(|it| it.memberships.iter().map(|(set, _)| set));
     let (mut memberships, mut gate_goes, mut is_gate_kept) = (Vec::new(), false, false);
     for (set, comment) in before.memberships.iter().filter(|(set, _)| !wanted_sets.clone().any(|other| other == set)) {
-        let goes = order.goes_at_once(*set, &held_sets, &wanted_sets);
+        let goes = order.goes_at_once(*set, &held_sets, &wanted_sets) || lacks_slots(frontend, before, *set);
         if !goes && draft.keeps(*set, Key::Frontend(frontend), false) {
             is_gate_kept = true;
             memberships.push((*set, comment.clone()));
@@ -230,6 +230,22 @@ pub(super) fn transition(
     }
     let installed = (installed.size() > 0).then(|| Arc::new(installed));
     Transition { installed, leftovers: Some(leftovers), has_new }
+}
+
+/// Whether a set leads to slots that are empty, since another program emptied them or restored an old set. It serves no packet, and may hide
+/// what does.
+fn lacks_slots(frontend: Frontend, installed: &Installed, set: SetName) -> bool {
+    let Some((list, class)) = set.class() else { return false };
+    let policy = TrafficPolicy::ALL.into_iter().find(|policy| list_of(frontend, *policy) == list);
+    let (policy, certain) = (policy.unwrap_or(TrafficPolicy::Cluster), certain_slots(class));
+    let held = match set {
+        SetName::AffinitySlots(..) => {
+            let held = installed.affinity.as_deref().map(|affinity| &affinity.list(policy).slots);
+            held.map_or(0, |slots| slots.iter().filter(|(slot, _)| *slot < certain).count())
+        }
+        _ => installed.slots(policy).iter().filter(|(slot, _)| *slot < certain).count(),
+    };
+    held < certain as usize
 }
 
 /// The endpoints that serve a frontend after a plan.
@@ -319,12 +335,13 @@ impl TransitionDraft<'_> {
                 let replaced = list.endpoints.iter().zip(wanted.iter().cycle());
                 list.endpoints = replaced.map(|((id, _), stays)| (*id, *stays)).collect();
             }
+            drawable = known(list);
+            if !all_leave {
+                self.replaced_ids(frontend, by_id, held, wanted, list);
+            }
         } else {
             let wanted = served.map(|served| &*served.lists[policy as usize]).unwrap_or_default();
             self.replaced_ids(frontend, by_id, held, wanted, list);
-        }
-        if drawable.is_empty() {
-            drawable = known(list);
         }
         let end = u32::try_from(list.slots.len()).unwrap_or(u32::MAX);
         let beyond = held.slots.iter().copied().filter(|(slot, _)| *slot >= end && !drawable.is_empty());
@@ -344,16 +361,23 @@ impl TransitionDraft<'_> {
         wanted: &[Endpoint],
         list: &mut EndpointsById,
     ) {
+        // Without session affinity the list is empty but for ids that wait, and `wanted` is balanced by slots.
+        let other = |count: usize| match (&*list.endpoints, wanted) {
+            ([], []) => None,
+            ([], wanted) => Some(wanted[count % wanted.len()]),
+            (kept, _) => Some(kept[count % kept.len()].1),
+        };
         let is_wanted = |id: &EndpointId| list.endpoints.binary_search_by_key(id, |(id, _)| *id).is_ok();
         let (before, mut kept) = (self.lost_ids, Vec::new());
         for (id, endpoint) in held.endpoints.iter().filter(|(id, _)| !is_wanted(id)) {
             let key = Key::ById(frontend, *id);
             if before == 0 && !self.old.is_some_and(|old| old.has(by_id, key)) {
                 self.lost_ids = self.round;
-            } else if self.keeps(by_id, key, false) {
+            } else if let Some(other) = other(kept.len())
+                && self.keeps(by_id, key, false)
+            {
                 let stays = wanted.binary_search(endpoint).is_ok();
-                let other = list.endpoints.get(kept.len() % list.endpoints.len()).map(|(_, other)| *other);
-                kept.push((*id, if stays { *endpoint } else { other.unwrap_or(*endpoint) }));
+                kept.push((*id, if stays { *endpoint } else { other }));
             }
         }
         if !kept.is_empty() {

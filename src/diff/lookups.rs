@@ -141,7 +141,7 @@ pub(super) fn drawn_slots(list: EndpointList, sets: impl Iterator<Item = SetName
 }
 
 /// The slots that the last draw of a class may hit. Draws before it may miss.
-fn certain_slots(class: SizeClass) -> u32 {
+pub(super) fn certain_slots(class: SizeClass) -> u32 {
     class.halved().unwrap_or(class).slots()
 }
 

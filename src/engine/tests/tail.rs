@@ -1,4 +1,5 @@
 use super::*;
+use crate::dataplane::{Element, Endpoint, EndpointList, Operation};
 use crate::fixtures::{NODE, empty_lists};
 use crate::state::View;
 
@@ -328,6 +329,23 @@ fn tables_that_are_gone_are_made_again_at_once() {
     timed.world.engine.distrust();
     let batches = timed.commit();
     assert!(matches!(batches[..], [(_, SyncProgress::CaughtUp)]), "{batches:#?}");
+}
+
+#[test]
+fn a_gate_whose_endpoints_another_program_deleted_waits_for_no_packet() {
+    let mut timed = programmed(2);
+    let element = |n: u8| {
+        let endpoint = Endpoint { addr: [10, 1, 0, n].into(), port: 8080 };
+        Element::slot(EndpointList::Any, frontend("10.96.0.1 80/tcp"), u32::from(n) - 1, endpoint)
+    };
+    let deleted = [1, 2].map(|n| Operation::delete_element(element(n)));
+    assert_eq!(timed.world.kernel.apply(&deleted), Ok(()));
+    timed.world.engine.distrust();
+    timed.world.apply(web(1));
+    let [(repair, SyncProgress::CaughtUp)] = &timed.commit()[..] else { panic!("one batch") };
+    let gate = |of: &str| repair.iter().any(|operation| operation.contains(of));
+    assert!(gate("add internal-1 ") && gate("delete internal-2 "), "it would hide the endpoint: {repair:#?}");
+    assert_eq!(timed.pass(GRACE * 3), []);
 }
 
 #[test]

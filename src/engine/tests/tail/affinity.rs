@@ -148,3 +148,24 @@ fn no_slot_leads_to_an_id_that_waits_to_be_deleted() {
     assert!(by_id.slots.len() > 16, "some slots wait");
     assert!(by_id.slots.iter().all(|(_, id)| !waits(id)), "{by_id:#?}");
 }
+
+#[test]
+fn an_id_that_goes_with_session_affinity_soon_after_another_leads_to_an_endpoint_that_stays_for_a_while() {
+    // Another one keeps the sets.
+    let other = [
+        service("shop/other").ips(&["10.96.0.2"]).affinity(60).into(),
+        slice("shop/other-1").ready(&["10.1.9.1"]).into(),
+    ];
+    let web = [service("shop/web").affinity(60).into(), slice("shop/web-1").ready(&["10.1.0.1", "10.1.0.2"]).into()];
+    let mut timed = Timed::with(other.into_iter().chain(web));
+    timed.after(slice("shop/web-1").ready(&["10.1.0.2", "10.1.0.3"]));
+    let endpoints = slice("shop/web-1").ready(&["10.1.0.3", "10.1.0.4"]);
+    let changed = change(&mut timed, [endpoints.into(), service("shop/web").into()]);
+    let by_id: Vec<_> = changed.iter().filter(|it| it.contains(" endpoints-by-id ")).collect();
+    assert_eq!(by_id.len(), 2, "the id of the second endpoint leads elsewhere: {by_id:#?}");
+    assert!(by_id[0].starts_with("delete") && by_id[0].contains("10.1.0.2"), "{by_id:#?}");
+    assert!(by_id[1].starts_with("add") && !by_id[1].contains("10.1.0.2"), "{by_id:#?}");
+    timed.pass(GRACE * 3);
+    assert!(!timed.world.engine.has_leftovers());
+    assert_eq!(timed.pass(GRACE * 3), []);
+}
