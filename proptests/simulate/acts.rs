@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pointsman::state::Kind;
 
-use crate::api::{Micros, Watch};
+use crate::api::Micros;
 use crate::coverage::Fault;
 use crate::kernel::ForeignWrite;
 use crate::objects::{self, Object, Size, Stored};
@@ -217,7 +217,8 @@ impl World {
             self.kernel.forget_clients();
         }
         self.begin_process();
-        self.watches = Kind::ALL.map(|kind| Watch::new(kind, self.now + self.random.below(50_000)));
+        self.watches =
+            Kind::ALL.map(|kind| self.watches[kind as usize].of_new_process(self.now + self.random.below(50_000)));
         (self.wrong_at, self.begun_at) = (self.now, self.now);
     }
 

@@ -49,6 +49,10 @@ pub struct Watch {
     state: State,
     /// The last version that was received; `None` before a list.
     seen: Option<u64>,
+    /// A list is asked for that is at least as new as what this process received.
+    at_least: u64,
+    /// The newest version that any process received.
+    shown: u64,
     on_the_way: VecDeque<(Micros, u64, Event)>,
     /// Nothing arrives before this moment.
     pub stalled_until: Micros,
@@ -145,10 +149,11 @@ impl Server {
         self.frozen_at.unwrap_or(self.version)
     }
 
-    fn list(&self, kind: Kind) -> (u64, Objects) {
+    /// A list by the replica that answers; if that is too old, by another one.
+    fn list(&self, kind: Kind, at_least: u64) -> (u64, Objects) {
         let store = &self.stores[kind as usize];
         let visible = self.visible();
-        if visible >= self.version {
+        if visible >= self.version || visible < at_least {
             return (self.version, store.objects.clone());
         }
         let old = store.history.iter().rev().find(|(version, _)| *version <= visible);
@@ -163,10 +168,23 @@ impl Watch {
             kind,
             state: State::Closed(opens_at),
             seen: None,
+            at_least: 0,
+            shown: 0,
             on_the_way: VecDeque::new(),
             stalled_until: 0,
             breaks_list: false,
         }
+    }
+
+    /// The watch of a new process, which knows nothing of what this one received.
+    pub fn of_new_process(&self, opens_at: Micros) -> Self {
+        Self { shown: self.shown, ..Self::new(self.kind, opens_at) }
+    }
+
+    fn received(&mut self, version: u64) {
+        self.seen = Some(version);
+        self.at_least = self.at_least.max(version);
+        self.shown = self.shown.max(version);
     }
 
     /// The connection ends. What is on its way is lost.
@@ -221,8 +239,8 @@ impl Watch {
                         if seen.is_some() {
                             met.count(Fault::Gone);
                         }
-                        let (version, objects) = server.list(self.kind);
-                        if seen.is_some_and(|seen| seen > version) {
+                        let (version, objects) = server.list(self.kind, self.at_least);
+                        if version < self.shown {
                             met.count(Fault::LaggingList);
                         }
                         self.state = State::Listing(now + 500 + random.below(20_000), version, objects);
@@ -236,7 +254,7 @@ impl Watch {
             }
             State::Listing(at, version, objects) if *at <= now => {
                 let (version, event) = (*version, reset(self.kind, objects.values()));
-                self.seen = Some(version);
+                self.received(version);
                 // A watch cannot go on from a version that was forgotten meanwhile.
                 let is_gone = version < server.stores[self.kind as usize].compacted;
                 self.state = if is_gone { State::Closed(now) } else { State::Open(version) };
@@ -247,7 +265,7 @@ impl Watch {
         self.send(server, now, random);
         if self.on_the_way.front().is_some_and(|(at, ..)| *at <= now) {
             let (_, version, event) = self.on_the_way.pop_front()?;
-            self.seen = Some(version);
+            self.received(version);
             return Some(event);
         }
         None

@@ -26,7 +26,7 @@ faults! {
     UnreadableOther "an object that cannot be read, with another UID",
     Relist "a list while the cluster is known",
     Gone "410: a watch cannot go on from its version",
-    LaggingList "a list from a replica that is behind what was seen",
+    LaggingList "a new process gets a list from a replica that is behind what the last one saw",
     Compaction "compaction",
     Restore "etcd restored from an older state",
     Cut "a watch is cut",

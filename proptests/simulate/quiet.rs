@@ -201,7 +201,8 @@ impl World {
 
     /// A batch of the process itself may have overwritten what the other program wrote: then there is nothing to notice.
     fn untaint_if_as_desired(&mut self) {
-        if self.tainted && self.is_as_known() && self.is_as_desired() {
+        // Before all lists are there, it is not known what should be there.
+        if self.tainted && self.process.is_complete() && self.is_as_known() && self.is_as_desired() {
             self.untaint();
         }
     }

@@ -6,7 +6,7 @@ use pointsman::state::Kind;
 use pointsman::watch::KubernetesOptions;
 use tokio::time::Instant;
 
-use super::common::apiserver::{Fault, Resource, Verb, node, service, service_cidr, slice};
+use super::common::apiserver::{ApiServer, Fault, Resource, Verb, node, service, service_cidr, slice};
 use super::common::watching::Watching;
 use super::{options, real_options, small_cluster};
 
@@ -46,6 +46,46 @@ async fn code_410_inside_a_stream_leads_to_a_new_list() {
     server.fail(Resource::Services, Some(Verb::Watch), Fault::Expired, Some(1));
     watching.until("a second list", |seen| seen.resets(Kind::Service) == 2).await;
     assert_eq!(watching.names(Kind::Service), ["default/a", "default/b", "shop/c"]);
+}
+
+/// The versions that the lists of Services asked for at least.
+fn versions_of_lists(server: &ApiServer) -> Vec<String> {
+    let queries = server.queries(Resource::Services, Verb::StreamingList);
+    let version =
+        |query: String| query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=").map(str::to_owned));
+    queries.into_iter().map(|query| version(query).expect("a version")).collect()
+}
+
+#[tokio::test]
+async fn a_list_is_never_older_than_what_was_seen() {
+    let server = small_cluster();
+    let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
+    let mut watching = Watching::with(&server, options);
+    watching.synced().await;
+    server.apply(service("default/new", "10.96.0.9"));
+    watching.until("a change", |seen| seen.has(Kind::Service, "default/new", "")).await;
+    let newest = server.revision().to_string();
+    // In a stream, instead of one, and after what cannot be read.
+    for (n, fault) in [Fault::Expired, Fault::Status(410), Fault::Garbage].into_iter().enumerate() {
+        server.fail(Resource::Services, Some(Verb::Watch), fault, Some(1));
+        watching.until("another list", |seen| seen.resets(Kind::Service) == n + 2).await;
+    }
+    assert_eq!(versions_of_lists(&server), ["0", &newest, &newest, &newest]);
+}
+
+#[tokio::test]
+async fn if_no_server_knows_what_was_seen_the_newest_list_is_asked_for() {
+    let server = small_cluster();
+    let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
+    let mut watching = Watching::with(&server, options);
+    watching.synced().await;
+    // What a server answers that does not know the version in time.
+    server.fail(Resource::Services, Some(Verb::StreamingList), Fault::Status(504), Some(1));
+    server.fail(Resource::Services, Some(Verb::Watch), Fault::Expired, Some(1));
+    watching.until("a second list", |seen| seen.resets(Kind::Service) == 2).await;
+    let versions = versions_of_lists(&server);
+    assert_eq!([&versions[0], &versions[2]], ["0", ""], "{versions:?}");
+    assert!(!["", "0"].contains(&&*versions[1]), "{versions:?}");
 }
 
 #[tokio::test]

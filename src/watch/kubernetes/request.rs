@@ -74,12 +74,13 @@ impl Requests {
         self.path.watch(&self.watch_params(), version).map(|request| self.with_headers(request))
     }
 
-    /// A watch that begins with all objects.
+    /// A watch that begins with all objects, as they were at this version or later: `0` is any version that the server knows, an empty one
+    /// the newest of all servers (KEP-3157).
     ///
     /// # Errors
     /// If the parameters contradict each other.
-    pub fn streaming_list(&self) -> Result<Request<Body>, RequestError> {
-        self.path.watch(&self.watch_params().initial_events(), "0").map(|request| self.with_headers(request))
+    pub fn streaming_list(&self, at_least: &str) -> Result<Request<Body>, RequestError> {
+        self.path.watch(&self.watch_params().initial_events(), at_least).map(|request| self.with_headers(request))
     }
 
     fn watch_params(&self) -> WatchParams {

@@ -76,8 +76,10 @@ pub async fn run<T: WatchedKind>(
 ) {
     let mut watch = KindWatch::<T>::new(&options);
     let max_silence = options.watch_timeout + options.silence_margin;
+    let new_watcher =
+        |watch: &KindWatch<'_, T>| Watcher::new(paced.clone(), watch.requests.clone(), watch.streaming, max_silence);
+    let mut watcher = new_watcher(&watch);
     loop {
-        let mut watcher = Watcher::new(paced.clone(), watch.requests.clone(), watch.streaming, max_silence);
         let (event, pause) = loop {
             let item = tokio::select! {
                 () = events.closed() => return,
@@ -109,6 +111,7 @@ pub async fn run<T: WatchedKind>(
             () = events.closed() => return,
             () = sleep(pause) => {}
         }
+        watcher = new_watcher(&watch).after(watcher);
     }
 }
 

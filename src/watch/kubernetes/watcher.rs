@@ -96,6 +96,10 @@ pub struct Watcher<T: WatchedKind> {
     /// Whether to ask for a list as a stream.
     streaming: bool,
     max_silence: Duration,
+    /// The last version that is known. A list must not be older: another API server may be behind the one that was asked before.
+    seen: Option<String>,
+    /// A list was asked for that is not older, and did not come to its end.
+    asks_newest: bool,
     state: State<T>,
 }
 
@@ -112,7 +116,17 @@ impl WatchError {
 impl<T: WatchedKind> Watcher<T> {
     /// Begins with a list. `max_silence` is how long the server may send nothing in an answer.
     pub fn new(client: Client, requests: Requests, streaming: bool, max_silence: Duration) -> Self {
-        Self { client, requests, streaming, max_silence, state: State::Start }
+        Self { client, requests, streaming, max_silence, seen: None, asks_newest: false, state: State::Start }
+    }
+
+    /// Begins with a list that is not older than what the other one has seen.
+    pub fn after(mut self, other: Self) -> Self {
+        self.asks_newest = other.asks_newest;
+        self.seen = match other.state {
+            State::Listed(version) | State::Watching(version, _) => Some(version),
+            _ => other.seen,
+        };
+        self
     }
 
     /// The next item.
@@ -131,7 +145,15 @@ impl<T: WatchedKind> Watcher<T> {
     async fn step(&mut self) -> Result<Option<WatchItem<T>>, WatchError> {
         match std::mem::replace(&mut self.state, State::Start) {
             State::Start if self.streaming => {
-                let response = self.open(self.requests.streaming_list()?).await?;
+                let at_least = match &self.seen {
+                    None => "0",
+                    // A server refuses what it does not know in time, and after a restored etcd no server knows that version.
+                    Some(_) if self.asks_newest => "",
+                    Some(seen) => seen,
+                };
+                let request = self.requests.streaming_list(at_least)?;
+                self.asks_newest = true;
+                let response = self.open(request).await?;
                 self.state = State::Streaming(self.frames(response));
                 Ok(Some(WatchItem::Init))
             }
@@ -198,7 +220,13 @@ impl<T: WatchedKind> Watcher<T> {
                 return Err(broken.into());
             }
         };
-        let event = WatchEvent::read(encoding, frame).map_err(|source| WatchError::Unreadable { encoding, source })?;
+        let event = match WatchEvent::read(encoding, frame) {
+            Ok(event) => event,
+            Err(source) => {
+                self.seen = version.or(self.seen.take());
+                return Err(WatchError::Unreadable { encoding, source });
+            }
+        };
         let (item, version) = match event.kind {
             WatchEventKind::Bookmark => {
                 let metadata = event.object.metadata();
@@ -208,18 +236,20 @@ impl<T: WatchedKind> Watcher<T> {
                     LooseObject::Wrong(_) => false,
                 };
                 match version {
-                    None if complete => (Some(WatchItem::InitDone), Some(seen.ok_or(WatchError::NoVersion)?)),
+                    None if complete => {
+                        self.asks_newest = false;
+                        (Some(WatchItem::InitDone), Some(seen.ok_or(WatchError::NoVersion)?))
+                    }
                     None => (None, None),
                     Some(known) => (None, Some(seen.unwrap_or(known))),
                 }
             }
             WatchEventKind::Error => {
                 let status = event.object.status();
-                if status.code != 410 {
-                    self.state = match version {
-                        None => State::Streaming(frames),
-                        Some(version) => State::Watching(version, frames),
-                    };
+                match version {
+                    version if status.code == 410 => self.seen = version.or(self.seen.take()),
+                    None => self.state = State::Streaming(frames),
+                    Some(version) => self.state = State::Watching(version, frames),
                 }
                 return Err(WatchError::Reported(status));
             }

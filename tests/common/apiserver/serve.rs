@@ -224,7 +224,9 @@ async fn watch_resource(
 ) {
     let mut changes = shared.changes.subscribe();
     let selection = query.selection();
-    let from: u64 = query.get("resourceVersion").and_then(|revision| revision.parse().ok()).unwrap_or(0);
+    // A streaming list is as new as this version or newer. Here it is always the newest.
+    let from = query.get("resourceVersion").filter(|_| query.verb() == Verb::Watch);
+    let from: u64 = from.and_then(|revision| revision.parse().ok()).unwrap_or(0);
     let mut left = match fault {
         Some(Fault::Stall) => return pieces.closed().await,
         Some(Fault::Expired) => 0,
