@@ -50,6 +50,7 @@ mod shared;
 mod slots;
 mod sources;
 mod table;
+mod transition;
 mod written;
 
 pub use acknowledged::{Acknowledged, Installed};

@@ -9,9 +9,10 @@ use crate::diff::acknowledged::{Acknowledged, Installed};
 use crate::diff::affinity::OwnOperations;
 use crate::diff::features::{has_same_order, needed};
 use crate::diff::frontend::{changes, target};
-use crate::diff::leftovers::{Deletion, Leftovers, Served, transition};
+use crate::diff::leftovers::{Deletion, Leftovers};
 use crate::diff::lookups::LookupOrder;
 use crate::diff::table::program_change;
+use crate::diff::transition::{Served, transition};
 use crate::sorted::Side;
 use crate::state::{Desired, bulk_load_order};
 
