@@ -3,6 +3,7 @@ use crate::dataplane::{Frontend, Key, Object, Operation, SetName, Verb};
 use crate::fixtures::{ServiceBuilder, SliceBuilder, World, frontend, name, service, service_cidr, slice};
 use crate::state::compilations;
 
+mod arriving;
 mod failures;
 mod node;
 mod search;
