@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::dataplane::{Family, Frontend, Protocol};
-use crate::diff::{FrontendChange, Plan, SharedElement};
+use crate::diff::{Deviation, FrontendChange, Plan, SharedElement};
 use crate::engine::{Committed, Failed, Failure};
 use crate::follow::{Effort, Follower, ReadBack};
 use crate::state::{Compiled, SharedDemand, Snapshot};
@@ -74,7 +74,8 @@ pub struct ConntrackFollower {
     requested: u64,
     /// How many of them it has done.
     done: Arc<AtomicU64>,
-    /// Frontends whose flows lost an endpoint since the last commit; `None` before the first, which is about all of them.
+    /// Frontends whose flows lost an endpoint since the last commit; `None` before the first one, and after another program changed
+    /// elements: all of them may have.
     lost: Option<BTreeSet<Frontend>>,
     /// The frontends that failed plans changed: they may be committed in part.
     changed: BTreeSet<Frontend>,
@@ -168,6 +169,11 @@ impl ConntrackFollower {
 impl Follower for ConntrackFollower {
     fn read(&mut self, found: &ReadBack) {
         self.accepting = found.held.shared.iter().filter_map(accepting_address).collect();
+        // Another program may have deleted what led to an endpoint that is not asked for any more. No commit takes that endpoint away then.
+        let is_elements = |deviation: &Deviation| matches!(deviation, Deviation::Frontends(..));
+        if found.deviations.iter().flatten().any(is_elements) {
+            self.lost = None;
+        }
     }
 
     fn compiled(&mut self, compiled: &Compiled, _: &Snapshot, _: bool) {
@@ -202,7 +208,7 @@ impl Follower for ConntrackFollower {
         }
         match &mut self.lost {
             Some(lost) => frontends.append(lost),
-            // An endpoint may have gone while no proxy ran.
+            // An endpoint may have gone unnoticed, as while no proxy ran.
             None if committed.is_caught_up() => {
                 let newest = self.newest.borrow();
                 let all = newest.desired().frontends.keys();

@@ -56,6 +56,11 @@ pub enum DriftNews {
         /// How many repairs preceded it within a short time.
         repairs: u32,
     },
+    /// Something else was changed before it was repaired.
+    Widened {
+        /// What deviates now, and who may have done any of it.
+        report: DriftReport,
+    },
     /// Everything is as it should be again.
     Repaired {
         /// What was found.
@@ -64,6 +69,8 @@ pub enum DriftNews {
         lasted: Duration,
         /// How many operations the repair took; 0 if another program made the repair.
         operations: usize,
+        /// How many repairs were made within a short time, with this one.
+        repairs: u32,
     },
 }
 

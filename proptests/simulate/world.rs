@@ -646,6 +646,7 @@ fn note_drift(board: &StatusBoard, news: &DriftNews, now: Moment) {
         DriftNews::Found { report, .. } => {
             board.drifted(DriftFacts { since: report.since, text: report.deviations() });
         }
+        DriftNews::Widened { report } => board.drift_goes_on(report.deviations()),
         DriftNews::Repaired { .. } => board.drift_is_over(String::new(), now),
     }
 }

@@ -61,7 +61,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let (events, writing) = source::start_events(args, api.as_ref(), &supervisor)?;
     let affinity = AffinityFrontends::default();
     if !args.once {
-        health.board().programs_by(backend.description());
+        health.board().programs_by(backend.description(), args.reaction().is_some());
         let refused =
             pages::serve(args, &health, (&scope.families, affinity.clone()), &limits, &supervisor, &events, &decision)
                 .await;

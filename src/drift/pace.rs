@@ -7,15 +7,23 @@ use crate::pacing::{Backoff, Moment};
 /// So many repairs are made at once before the first pause.
 const REPAIRS_AT_ONCE: u32 = 2;
 /// From the pause after these repairs to the longest one.
-const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+const PAUSES: Backoff = Backoff::new(SHORTEST_PAUSE, Duration::from_secs(60));
+/// No shorter pause.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// A pause is at most so many times as long as the last repair took, or the shortest one: packets find no Service while our tables are gone,
+/// and a repair that takes milliseconds costs less than that.
+const MAX_REPAIRS_LONG: u32 = 5;
 /// A repair that lasted so long, and eight times the last pause, was not undone.
 const LASTED: Duration = Duration::from_secs(60);
 
-/// The pauses before repairs. Two programs that undo each other would burn a core for nothing: each further repair waits longer.
+/// The pauses before repairs. Two programs that undo each other would burn a core for nothing: each further repair waits longer, as long as
+/// the pauses are short beside the repairs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RepairPace {
     repairs: u32,
     last: Option<Moment>,
+    /// How long the last repair took.
+    took: Duration,
 }
 
 impl RepairPace {
@@ -28,14 +36,21 @@ impl RepairPace {
         (self.repairs, self.pause())
     }
 
-    /// A repair was made.
-    pub fn repaired(&mut self, now: Moment) {
+    /// A repair was made, which took so long.
+    pub fn repaired(&mut self, took: Duration, now: Moment) {
         self.repairs = self.repairs.saturating_add(1);
+        self.took = took;
         self.last = Some(now);
     }
 
+    /// How many repairs were made, each soon after the other.
+    pub fn repairs(&self) -> u32 {
+        self.repairs
+    }
+
     fn pause(&self) -> Duration {
-        PAUSES.pause((self.repairs + 1).saturating_sub(REPAIRS_AT_ONCE))
+        let longest = SHORTEST_PAUSE.max(self.took * MAX_REPAIRS_LONG);
+        PAUSES.pause((self.repairs + 1).saturating_sub(REPAIRS_AT_ONCE)).min(longest)
     }
 }
 
@@ -45,15 +60,24 @@ mod tests {
 
     #[test]
     fn repairs_that_are_undone_wait_longer_and_longer_and_one_that_lasts_ends_that() {
-        let (mut pace, mut now, mut pauses) = (RepairPace::default(), Moment::default(), Vec::new());
-        for _ in 0..10 {
-            let (_, pause) = pace.found(now);
-            pauses.push(pause.as_secs());
-            now = now + pause;
-            pace.repaired(now);
-        }
-        assert_eq!(pauses, [0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
+        let pauses = |pace: &mut RepairPace, took: Duration| {
+            let (mut now, mut pauses) = (Moment::default(), Vec::new());
+            for _ in 0..10 {
+                let (_, pause) = pace.found(now);
+                pauses.push(pause.as_secs());
+                now = now + pause;
+                pace.repaired(took, now);
+            }
+            (now, pauses)
+        };
+        let mut pace = RepairPace::default();
+        let (now, slow) = pauses(&mut pace, Duration::from_secs(30));
+        assert_eq!(slow, [0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(pace.found(now + Duration::from_secs(479)).1.as_secs(), 60);
         assert_eq!(pace.found(now + Duration::from_secs(481)), (0, Duration::ZERO));
+        let (_, quick) = pauses(&mut RepairPace::default(), Duration::from_millis(3));
+        assert_eq!(quick, [0, 0, 1, 1, 1, 1, 1, 1, 1, 1], "the tables are gone for longer than a repair costs");
+        let (_, between) = pauses(&mut RepairPace::default(), Duration::from_secs(1));
+        assert_eq!(between, [0, 0, 1, 2, 4, 5, 5, 5, 5, 5]);
     }
 }

@@ -10,15 +10,16 @@ use crate::pacing::Moment;
 
 /// A look is taken at most so often that it takes one part in so many of the time.
 const LOOK_SHARE: u32 = 50;
-/// The longest time between two looks. A process or a machine that is stopped for an hour during a look must not be deaf for two days.
-const MAX_LOOK_PAUSE: Duration = Duration::from_secs(60);
+/// The longest time between two looks. A process or a machine that stands still during a look must not be deaf for long.
+const MAX_LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// A comparison, with up to four threads, takes at most one part in so many of the time: one percent of a core.
 const COMPARE_SHARE: u32 = 400;
 /// The least time between two comparisons.
 const MIN_COMPARE_PAUSE: Duration = Duration::from_secs(1);
 /// The time from one comparison to the next while nothing is suspected, and the longest one at all.
 const QUIET_COMPARE_PAUSE: Duration = Duration::from_secs(600);
-/// The time from the first sync to the first comparison: what others committed since the tables were read was not heard.
+/// The time from the first sync to the first comparison: what others committed since the tables were read was not heard. Also the time to
+/// the next one after a comparison that decided nothing.
 const FIRST_COMPARE_PAUSE: Duration = Duration::from_secs(10);
 /// For how long a comparison waits for changes that wait to be committed.
 const MAX_COMPARE_DELAY: Duration = Duration::from_secs(60);
@@ -99,6 +100,8 @@ struct Drift {
     /// It was told.
     is_told: bool,
     stage: Stage,
+    /// When the repair began.
+    repair_began: Moment,
     operations: usize,
 }
 
@@ -130,6 +133,24 @@ impl Suspicion {
             }
             None => *slot = Some(other),
         }
+    }
+}
+
+impl Drift {
+    fn new(report: DriftReport, is_told: bool, stage: Stage, now: Moment) -> Self {
+        Self { report, found_at: now, is_told, stage, repair_began: now, operations: 0 }
+    }
+
+    /// Deviations are found while it is not repaired. It is news if they are others, or what is told names other programs.
+    fn goes_on(&mut self, suspicion: Option<Suspicion>, deviations: Vec<Deviation>) -> Option<DriftNews> {
+        let is_other = self.report.deviations != deviations;
+        self.report.deviations = deviations;
+        if is_other && let Some(suspicion) = suspicion {
+            let mut all = Suspicion { since: self.report.since, writers: std::mem::take(&mut self.report.writers) };
+            all.add(suspicion.writers);
+            self.report.writers = all.writers;
+        }
+        (is_other && self.is_told).then(|| DriftNews::Widened { report: self.report.clone() })
     }
 }
 
@@ -181,9 +202,14 @@ impl DriftWatch {
             && let Stage::RepairAt(at) = drift.stage
         {
             if at > now {
-                return DriftStep::Wait(Some(at));
+                // What else is changed meanwhile is told.
+                return match self.wants_look {
+                    true if self.look_at <= now => DriftStep::Look,
+                    true => DriftStep::Wait(Some(at.min(self.look_at))),
+                    false => DriftStep::Wait(Some(at)),
+                };
             }
-            drift.stage = Stage::Repairing;
+            (drift.stage, drift.repair_began) = (Stage::Repairing, now);
             self.expected = Some(Expected { held: held.clone(), written: Written::default() });
             return DriftStep::Repair;
         }
@@ -292,6 +318,9 @@ impl DriftWatch {
             None => None,
         });
         let Some(deviations) = deviations else {
+            // It decided nothing.
+            let again = now + FIRST_COMPARE_PAUSE.max(self.compare.not_before.since(now));
+            self.compare.at = self.compare.at.map(|at| at.min(again));
             self.compare_soon(suspicion, now);
             return None;
         };
@@ -313,7 +342,7 @@ impl DriftWatch {
         let Suspicion { since, writers } = suspicion.unwrap_or(Suspicion { since: now, writers: Vec::new() });
         let report = DriftReport { since, writers, deviations };
         let stage = Stage::RepairAt(now + pause);
-        self.drift = Some(Drift { report, found_at: now, is_told: false, stage, operations: 0 });
+        self.drift = Some(Drift::new(report, false, stage, now));
         None
     }
 
@@ -327,13 +356,12 @@ impl DriftWatch {
             self.compare.is_void = true;
         }
         if let Some(drift) = &mut self.drift {
-            drift.stage = Stage::Repairing;
+            (drift.stage, drift.repair_began) = (Stage::Repairing, now);
         } else if self.suspicion.is_some() {
             Suspicion::merge(&mut self.suspicion, self.looked_at.take());
             let Some(Suspicion { since, writers }) = self.suspicion.take() else { return };
             let report = DriftReport { since: since.min(now), writers, deviations: Vec::new() };
-            let stage = Stage::Repairing;
-            self.drift = Some(Drift { report, found_at: now, is_told: false, stage, operations: 0 });
+            self.drift = Some(Drift::new(report, false, Stage::Repairing, now));
             self.wants_look = false;
         }
     }
@@ -386,7 +414,8 @@ impl DriftWatch {
             return None;
         }
         drift.stage = Stage::Tidying(now + MAX_TIDYING);
-        self.pace.repaired(now);
+        let took = now.since(drift.repair_began);
+        self.pace.repaired(took, now);
         self.tidied(has_leftovers, now)
     }
 
@@ -399,27 +428,25 @@ impl DriftWatch {
     }
 
     fn found(&mut self, suspicion: Option<Suspicion>, deviations: Vec<Deviation>, now: Moment) -> Option<DriftNews> {
-        let Suspicion { since, writers } = suspicion.unwrap_or(Suspicion { since: now, writers: Vec::new() });
         if let Some(drift) = &mut self.drift {
-            // It goes on, and was told already.
-            drift.report.deviations = deviations;
-            return None;
+            return drift.goes_on(suspicion, deviations);
         }
+        let Suspicion { since, writers } = suspicion.unwrap_or(Suspicion { since: now, writers: Vec::new() });
         let (repairs, pause) = self.pace.found(now);
         let (stage, pause) = match self.reaction {
             Reaction::Repair => (Stage::RepairAt(now + pause), Some(pause)),
             Reaction::Observe => (Stage::Observed, None),
         };
         let report = DriftReport { since, writers, deviations };
-        self.drift = Some(Drift { report: report.clone(), found_at: now, is_told: true, stage, operations: 0 });
+        self.drift = Some(Drift::new(report.clone(), true, stage, now));
         Some(DriftNews::Found { report, pause, repairs })
     }
 
     /// Everything is as it should be.
     fn is_over(&mut self, operations: usize, now: Moment) -> Option<DriftNews> {
         let Drift { report, is_told, .. } = self.drift.take()?;
-        let lasted = now.since(report.since);
-        is_told.then_some(DriftNews::Repaired { report, lasted, operations })
+        let (lasted, repairs) = (now.since(report.since), self.pace.repairs());
+        is_told.then_some(DriftNews::Repaired { report, lasted, operations, repairs })
     }
 }
 

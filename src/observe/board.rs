@@ -38,6 +38,10 @@ pub struct Notes {
     facts: NodeFacts,
     /// How the kernel is programmed.
     pub backend: String,
+    /// Whether other programs' changes are noticed.
+    pub is_watched: bool,
+    /// When another program committed something that was not looked at yet.
+    pub heard: Option<Moment>,
     /// How many batches were committed.
     pub commits: u64,
     /// How many commits or readings failed.
@@ -99,9 +103,10 @@ impl StatusBoard {
         self.lock().events = Some((events, node_name));
     }
 
-    /// The kernel is programmed by this backend.
-    pub fn programs_by(&self, backend: String) {
-        self.lock().backend = backend;
+    /// The kernel is programmed by this backend. `is_watched`: other programs' changes are noticed.
+    pub fn programs_by(&self, backend: String, is_watched: bool) {
+        let mut notes = self.lock();
+        (notes.backend, notes.is_watched) = (backend, is_watched);
     }
 
     /// Something waits to be programmed.
@@ -140,6 +145,19 @@ impl StatusBoard {
         let mut notes = self.lock();
         notes.drifts += 1;
         notes.facts.drift = Some(drift);
+        notes.heard = None;
+    }
+
+    /// Something else was changed before it was repaired.
+    pub fn drift_goes_on(&self, text: String) {
+        if let Some(drift) = &mut self.lock().facts.drift {
+            drift.text = text;
+        }
+    }
+
+    /// Another program committed something, and whether that concerns us was not looked at yet.
+    pub fn heard(&self, now: Moment) {
+        self.lock().heard.get_or_insert(now);
     }
 
     /// Our tables are as they should be again.
@@ -152,7 +170,7 @@ impl StatusBoard {
     /// Our tables were seen to be as expected: all elements, or all but those that were replaced.
     pub fn verified(&self, all_elements: bool, now: Moment) {
         let mut notes = self.lock();
-        notes.looked = Some(now);
+        (notes.looked, notes.heard) = (Some(now), None);
         if all_elements {
             notes.compared = Some(now);
         }

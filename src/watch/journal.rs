@@ -90,13 +90,19 @@ impl Recorder {
     /// completed or removed if a crash cut it.
     ///
     /// # Errors
-    /// If the file cannot be opened, read or changed, or is a symbolic link.
+    /// If the file cannot be opened, read or changed, is no regular file, or holds anything else than a journal. It is left as it is then.
     pub fn open(path: &Path, node_name: &str) -> Result<Self, JournalError> {
         let failed = |source: io::Error| match source.raw_os_error() {
             Some(code) if code == nix::libc::ELOOP => JournalError::Link { path: path.to_owned() },
             _ => JournalError::Create { path: path.to_owned(), source },
         };
         let mut file = open_file(path).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(JournalError::NotRegular { path: path.to_owned() });
+        }
+        if !begins_as_journal(&mut file).map_err(failed)? {
+            return Err(JournalError::NotJournal { path: path.to_owned() });
+        }
         let end = mend_last_line(path, &mut file).map_err(failed)?;
         Ok(Self { path: path.to_owned(), file, end, max: MAX_BYTES, cluster: Cluster::new(node_name) })
     }
@@ -194,6 +200,14 @@ fn open_file(path: &Path) -> io::Result<File> {
     // Objects of the cluster are for its operators; and a link could lead anywhere.
     options.mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
     options.open(path)
+}
+
+/// Whether a file is empty, or begins with as much of a line as it has. So no other file loses what looks like a line that was cut.
+fn begins_as_journal(file: &mut File) -> io::Result<bool> {
+    const BEGIN: &[u8] = br#"{"time":""#;
+    let mut begin = Vec::new();
+    file.take(BEGIN.len() as u64).read_to_end(&mut begin)?;
+    Ok(BEGIN.starts_with(&begin))
 }
 
 /// The name of a journal that was replaced this many times.

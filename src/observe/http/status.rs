@@ -2,7 +2,7 @@
 
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, VARY, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use super::about::About;
@@ -70,6 +70,12 @@ pub struct KernelPage {
     pub commits: u64,
     /// Commits and readings that failed.
     pub failures: u64,
+    /// Changes of other programs are not noticed (`--drift off`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unwatched: bool,
+    /// When another program committed something that was not looked at yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heard: Option<Timestamp>,
     /// When the tables were last seen to be as expected, but for elements that were replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<Timestamp>,
@@ -101,6 +107,8 @@ impl StatusPage {
     pub(super) fn new(about: &About, report: &StatusReport) -> Self {
         let now = Timestamp::now();
         let time = |moment: Moment| now.saturating_sub(report.now.since(moment)).unwrap_or(now);
+        // The two clocks are read one after the other: without rounding the same moment would be another time in each answer.
+        let second = |moment: Moment| time(moment).round(Unit::Second).unwrap_or(now);
         let api_server = about.connection.report().map(|report| ApiServerPage {
             connected: report.connected,
             since: report.since,
@@ -113,7 +121,7 @@ impl StatusPage {
         });
         Self {
             state: report.verdict.state,
-            since: time(report.verdict.since),
+            since: second(report.verdict.since),
             why: report.verdict.why.clone(),
             node: about.node.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -125,11 +133,13 @@ impl StatusPage {
             kernel: KernelPage {
                 commits: notes.commits,
                 failures: notes.failures,
+                unwatched: !notes.is_watched,
+                heard: notes.heard.map(time),
                 verified: notes.looked.map(time),
                 compared: notes.compared.map(time),
                 drifts: notes.drifts,
                 drift: report.drift.as_ref().map(|drift| drift.text.clone()),
-                last_repair: notes.last_repair.as_ref().map(|(at, text)| (time(*at), text.clone())),
+                last_repair: notes.last_repair.as_ref().map(|(at, text)| (second(*at), text.clone())),
             },
             input,
             conntrack: notes.flows,
@@ -159,8 +169,17 @@ impl StatusPage {
         });
         lines.push(format!("INPUT     {input}"));
         let kernel = &self.kernel;
-        let when = |time: Option<Timestamp>| time.map_or("never".to_owned(), |time| format!("{} ago", ago(time)));
-        lines.push(format!("KERNEL    verified {}; all elements {}", when(kernel.verified), when(kernel.compared)));
+        let when = |time: Option<Timestamp>| time.map_or("not yet".to_owned(), |time| format!("{} ago", ago(time)));
+        let heard = kernel.heard.map(|time| format!("; another program committed {} ago, a look follows", ago(time)));
+        lines.push(match kernel.unwatched {
+            false => format!(
+                "KERNEL    verified {}; all elements {}{}",
+                when(kernel.verified),
+                when(kernel.compared),
+                heard.unwrap_or_default()
+            ),
+            true => "KERNEL    not watched: changes of other programs are not noticed (--drift off)".to_owned(),
+        });
         lines.push(format!("COMMITS   {}   failed {}", kernel.commits, kernel.failures));
         let last = kernel.last_repair.as_ref().map(|(at, text)| format!("; the last, {} ago: {text}", ago(*at)));
         let last = last.unwrap_or_default();
@@ -234,6 +253,8 @@ mod tests {
             kernel: KernelPage {
                 commits: 41_022,
                 failures: 0,
+                unwatched: false,
+                heard: None,
                 verified: Some(before(2.0)),
                 compared: Some(before(400.0)),
                 drifts: 1,
@@ -255,6 +276,11 @@ mod tests {
         let documented = include_str!("../../../docs/at-3-am.md");
         let sample = documented.split("# pointsman status\n").nth(1).and_then(|rest| rest.split("```").next());
         assert_eq!(sample, Some(page.text().as_str()));
+        let heard = |kernel| StatusPage { kernel, ..page.clone() }.text();
+        let text = heard(KernelPage { heard: Some(before(1.5)), ..page.kernel.clone() });
+        assert!(text.contains("; another program committed 1.5 s ago, a look follows\n"), "{text}");
+        let text = heard(KernelPage { unwatched: true, ..page.kernel.clone() });
+        assert!(text.contains("KERNEL    not watched") && !text.contains("verified"), "{text}");
         let json = serde_json::to_string(&page).unwrap();
         let read: StatusPage = serde_json::from_str(&json).unwrap();
         assert_eq!(read.text(), page.text());

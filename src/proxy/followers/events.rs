@@ -47,6 +47,10 @@ impl Follower for EventsFollower {
                 let text = format!("{} changed our nftables tables: {}; {then}", report.writers(), report.deviations());
                 (EventType::Warning, "TablesChanged", text)
             }
+            DriftNews::Widened { report } => {
+                let text = format!("{} changed our nftables tables further: {}", report.writers(), report.deviations());
+                (EventType::Warning, "TablesChanged", text)
+            }
             DriftNews::Repaired { report, lasted, .. } => {
                 let text =
                     format!("our nftables tables are as they should be again, {lasted:.1?} after {}", report.writers());

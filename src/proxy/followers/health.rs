@@ -5,6 +5,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::dataplane::ForeignCommit;
 use crate::drift::{DriftNews, DriftReport};
 use crate::engine::{Committed, Failed, Failure};
 use crate::follow::{Effort, Follower};
@@ -59,6 +60,10 @@ impl Follower for HealthFollower {
         self.0.board().failed(&failure.message, failures, clock::now());
     }
 
+    fn foreign_commits(&mut self, _: &[ForeignCommit]) {
+        self.0.board().heard(clock::now());
+    }
+
     fn verified(&mut self, all_elements: bool) {
         self.0.board().verified(all_elements, clock::now());
     }
@@ -69,6 +74,7 @@ impl Follower for HealthFollower {
             DriftNews::Found { report, .. } => {
                 self.0.board().drifted(DriftFacts { since: report.since, text: text(report) });
             }
+            DriftNews::Widened { report } => self.0.board().drift_goes_on(text(report)),
             DriftNews::Repaired { report, lasted, .. } => {
                 let text = format!("{}; it lasted {lasted:.1?}", text(report));
                 self.0.board().drift_is_over(text, clock::now());

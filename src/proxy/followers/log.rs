@@ -71,9 +71,16 @@ impl Follower for LogFollower {
     }
 }
 
+/// Whether a repair is logged that follows so many others: of two programs that undo each other one line in a minute is enough.
+fn is_logged(repairs: u32) -> bool {
+    repairs < 4 || repairs.is_power_of_two() || repairs.is_multiple_of(64)
+}
+
 /// Logs that another program wrote to our tables, or that this is repaired.
 fn log_drift(news: &DriftNews) {
     match news {
+        DriftNews::Found { repairs, .. } if !is_logged(*repairs) => {}
+        DriftNews::Repaired { repairs, .. } if !is_logged(*repairs) => {}
         DriftNews::Found { report, pause, repairs } => {
             let (by, what) = (report.writers(), report.deviations());
             match *pause {
@@ -82,12 +89,15 @@ fn log_drift(news: &DriftNews) {
                 }
                 Some(Duration::ZERO) => tracing::warn!("our tables were changed by {by}: {what}. Repairing them"),
                 Some(pause) => tracing::error!(
-                    "our tables were changed by {by} again, soon after each of {repairs} repairs: {what}. The next repair waits {pause:?}. \
-                     Stop that program from changing table ip pointsman and ip6 pointsman"
+                    "our tables were changed again, now by {by}, soon after each of {repairs} repairs: {what}. The next repair waits \
+                     {pause:?}. Stop what changes table ip pointsman and ip6 pointsman"
                 ),
             }
         }
-        DriftNews::Repaired { report, lasted, operations } => tracing::info!(
+        DriftNews::Widened { report } => {
+            tracing::warn!("our tables were changed further, by {}: {}", report.writers(), report.deviations());
+        }
+        DriftNews::Repaired { report, lasted, operations, .. } => tracing::info!(
             operations,
             milliseconds = (lasted.as_secs_f64() * 1e6).round() / 1e3,
             "our tables are as they should be again, after the change by {}",

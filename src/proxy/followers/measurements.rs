@@ -189,6 +189,7 @@ impl Follower for MetricsFollower {
                 counter!(names::DRIFTS, "program" => program, "kind" => kind).increment(1);
                 gauge!(names::DRIFTED).set(1.0);
             }
+            DriftNews::Widened { .. } => {}
             DriftNews::Repaired { lasted, .. } => {
                 gauge!(names::DRIFTED).set(0.0);
                 histogram!(names::DRIFT_DURATION).record(lasted.as_secs_f64());

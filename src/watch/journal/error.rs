@@ -22,6 +22,20 @@ pub enum JournalError {
         /// The path.
         path: PathBuf,
     },
+    /// The path is a device, a pipe or the like.
+    #[error("cannot record events to {path}: it is no regular file")]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file has another content.
+    #[error(
+        "cannot record events to {path}: the file is there and does not begin as a journal does; name a new file, or a journal"
+    )]
+    NotJournal {
+        /// The file.
+        path: PathBuf,
+    },
     /// The journal is full and cannot be replaced.
     #[error("cannot replace the journal {path}, which is full: {source}; it goes on growing")]
     Rotate {

@@ -109,6 +109,25 @@ fn a_journal_is_for_its_owner_alone_and_never_behind_a_link() {
 }
 
 #[test]
+fn no_other_file_is_changed() {
+    let (folder, path) = journal();
+    for content in ["my only copy of the notes", "a line\nanother", "{}\n", "{\"time\": "] {
+        std::fs::write(&path, content).unwrap();
+        let error = Recorder::open(&path, "node-a").unwrap_err().to_string();
+        assert!(error.contains("does not begin as a journal does"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+    }
+    for begin in ["", "{", "{\"time\":\"2026-01-02T"] {
+        std::fs::write(&path, begin).unwrap();
+        Recorder::open(&path, "node-a").unwrap().append(&events(0..1)).unwrap();
+        assert_eq!(names(&path, None), ["s-0"], "{begin}");
+    }
+    for other in ["/dev/full", "/dev/zero", &*folder.path().display().to_string()] {
+        assert!(Recorder::open(Path::new(other), "node-a").is_err(), "{other}");
+    }
+}
+
+#[test]
 fn a_full_journal_is_replaced_and_each_file_can_be_replayed() {
     use crate::fixtures::{empty_lists, service};
     let (_folder, path) = journal();

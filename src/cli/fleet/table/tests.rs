@@ -5,6 +5,8 @@ fn page(node: &str) -> StatusPage {
     let now: Timestamp = "2026-11-26T03:02:00Z".parse().unwrap();
     let before = |seconds| now - SignedDuration::from_secs_f64(seconds);
     let kernel = KernelPage {
+        unwatched: false,
+        heard: None,
         commits: 41_022,
         failures: 0,
         verified: None,
