@@ -439,3 +439,15 @@ fn an_address_that_only_the_kernel_knows_accepts_node_ports() {
     let now = unknown.engine.snapshot().clone();
     assert!(Judge::new(&now, &asked).is_stale(&flow("192.0.2.1:30053", "10.1.0.1:5353")));
 }
+
+#[test]
+fn all_flows_are_looked_at_after_another_program_changed_elements() {
+    let mut followed = Followed::new(world("10.1.0.1 L r"));
+    let unrelated = || service("shop/web").ips(&["10.96.0.7"]).into();
+    assert_eq!(followed.looked_at([unrelated()]), [""; 0]);
+    let held = followed.world.acknowledged();
+    let deviations = Some(vec![crate::diff::Deviation::Frontends(1, both()[0])]);
+    followed.follower.read(&ReadBack { elements: held.count_elements(), held, deviations });
+    let looked_at = followed.looked_at([Event::ServiceDeleted(crate::fixtures::name("shop/web"))]);
+    assert!(looked_at.len() >= 2 && looked_at.contains(&NODE_PORT.to_owned()), "{looked_at:?}");
+}
