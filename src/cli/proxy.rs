@@ -48,11 +48,16 @@ async fn passed(timeout: Option<Duration>) -> Duration {
 }
 
 pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<ExitCode> {
+    // From here on no signal ends the process between two steps, such as those of the self-test, which has a table of its own.
+    let (mut interrupted, hangup) = (Box::pin(signal::shutdown_signal()), signal::ignore_hangup());
     let descriptors = raise_descriptor_limit();
     let limits = PortLimits::for_descriptors(descriptors);
     let (node_name, scope, settings) = (args.node_name()?, args.scope(), &args.settings);
     // Before anything is changed, and before the health port is ours.
-    let (decision, _lock) = take_over::begin(args, &node_name).await?;
+    let (decision, _lock) = tokio::select! {
+        begun = take_over::begin(args, &node_name) => begun?,
+        () = &mut interrupted => bail!("interrupted before anything was programmed"),
+    };
     let backend = AnyBackend::open_tested(&args.backend_options(), &scope.families).await?;
     let health = Health::with_sync_period(settings.sync_period);
     let shutdown = CancellationToken::new();
@@ -76,7 +81,6 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
         let watching = watch_flows(FlowCounters::of_this_namespace(), health.board().clone());
         supervisor.spawn("the watch over connection tracking", watching);
     }
-    let interrupted = signal::shutdown_signal();
     let StartedSource { events: mut received, ready: begun } =
         source::start(args, api, progress, health.connection(), &supervisor).await?;
     tracing::info!(version = VERSION, commit = COMMIT, backend = backend.description(), node = node_name, "started");
@@ -91,7 +95,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     let timeout = args.timeout;
     let asked = Arc::new(OnceLock::new());
     let reason = Arc::clone(&asked);
-    supervisor.spawn_finite("ignoring SIGHUP", signal::ignore_hangup());
+    supervisor.spawn_finite("ignoring SIGHUP", hangup);
     supervisor.spawn_finite("waiting for signals", async move {
         let why = tokio::select! {
             () = interrupted => "it was interrupted".to_owned(),

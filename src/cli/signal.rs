@@ -18,10 +18,13 @@ pub(super) fn shutdown_signal() -> impl Future<Output = ()> + Send + use<> {
     }
 }
 
-/// Ignores SIGHUP from now on: a closed terminal does not end a proxy, and there is nothing to read again.
-pub(super) async fn ignore_hangup() {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    while hangup.recv().await.is_some() {
-        tracing::info!("SIGHUP is ignored: the configuration file is followed without it");
+/// Ignores SIGHUP from now on, and says so in the future: a closed terminal does not end a proxy, and there is nothing to read again.
+pub(super) fn ignore_hangup() -> impl Future<Output = ()> + Send + use<> {
+    let hangup = signal(SignalKind::hangup());
+    async {
+        let Ok(mut hangup) = hangup else { return };
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP is ignored: the configuration file is followed without it");
+        }
     }
 }

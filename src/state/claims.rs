@@ -98,7 +98,8 @@ impl ClaimRule {
         match self {
             Self::ClusterIp => "holds this frontend: it is its ClusterIP",
             Self::HasEndpoints => "holds this frontend and has endpoints",
-            Self::Older | Self::FirstByName => "holds this frontend and is older, or first by name",
+            Self::Older => "holds this frontend and is older",
+            Self::FirstByName => "holds this frontend, and its name comes first",
         }
     }
 }

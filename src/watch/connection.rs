@@ -169,10 +169,10 @@ pub fn warn_missing_node<'a>(
 ) {
     let others: Vec<&str> = others.into_iter().map(String::as_str).collect();
     let others = match others.as_slice() {
-        [] => "no other Node that can be named".to_owned(),
-        some => format!("there are {}", some.join(", ")),
+        [] => String::new(),
+        some => format!(", but there are {}", some.join(", ")),
     };
-    let text = format!("there is no Node {name} in {source}, but {others}");
+    let text = format!("there is no Node {name} in {source}{others}");
     if connection.lacks(MissingInput::Node, text.as_str()) {
         tracing::warn!(
             "{text}; no endpoint counts as local, and no new address accepts NodePorts. Check --hostname-override and the name of this \

@@ -105,25 +105,28 @@ impl Manifests {
     /// # Errors
     /// If a path cannot be read at all.
     pub fn load(paths: &[PathBuf], node_name: &str) -> Result<(Self, Vec<Event>), ManifestError> {
-        Self::read_paths(paths, node_name, false, Connection::default())
+        Self::read_paths(paths, node_name, (false, false), Connection::default())
     }
 
-    /// As [`load`](Self::load), of what an operator named. Says through `connection` whether there is a Node of this name.
+    /// As [`load`](Self::load), of what an operator named. Says through `connection` whether there is a Node of this name. `is_followed`: the
+    /// manifests are read again when they change.
     ///
     /// # Errors
-    /// Also if a named file has a document that cannot be read, or if files hold nothing: to program that would remove everything.
+    /// Also if a named file has a document that cannot be read, or if all hold nothing: to program that would remove everything. A folder that
+    /// is followed may be filled later.
     pub fn load_strictly(
         paths: &[PathBuf],
         node_name: &str,
+        is_followed: bool,
         connection: Connection,
     ) -> Result<(Self, Vec<Event>), ManifestError> {
-        Self::read_paths(paths, node_name, true, connection)
+        Self::read_paths(paths, node_name, (true, is_followed), connection)
     }
 
     fn read_paths(
         paths: &[PathBuf],
         node_name: &str,
-        strict: bool,
+        (strict, is_followed): (bool, bool),
         connection: Connection,
     ) -> Result<(Self, Vec<Event>), ManifestError> {
         let mut roots = Vec::with_capacity(paths.len());
@@ -162,12 +165,11 @@ impl Manifests {
         if manifests.is_empty() && !found.is_meant {
             let path = display_all(paths);
             let error = ManifestError::Empty { path, found: found.instead() };
-            // A folder may be filled later, and says less about what was meant.
-            if strict && !paths.iter().any(|path| path.is_dir()) {
+            if strict && !(is_followed && paths.iter().any(|path| path.is_dir())) {
                 return Err(error);
             }
             tracing::warn!(
-                "{} hold no object of the kinds that a Service proxy reads: nothing is programmed",
+                "no object of the kinds that a Service proxy reads is in {}: nothing is programmed",
                 display_all(paths)
             );
         }

@@ -140,7 +140,7 @@ fn start_manifests(
     events: EventSender,
     supervisor: Supervisor,
 ) -> impl Future<Output = Result<(), SourceError>> + Send + use<> {
-    let loading = spawn_blocking(move || Manifests::load_strictly(&paths, &node_name, connection));
+    let loading = spawn_blocking(move || Manifests::load_strictly(&paths, &node_name, follow, connection));
     async move {
         let (manifests, initial) = loading.await??;
         if follow {

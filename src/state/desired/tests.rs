@@ -5,9 +5,11 @@ use crate::state::{Decoded, Event};
 const FRONTEND: &str = "10.96.0.1 80/tcp";
 
 fn taken(loser: &str, winner: &str) -> String {
-    format!(
-        "Service {loser}: 10.96.0.1:80/tcp: {winner} holds this frontend and is older, or first by name (frontend-taken)"
-    )
+    taken_by(loser, winner, "holds this frontend, and its name comes first")
+}
+
+fn taken_by(loser: &str, winner: &str, rule: &str) -> String {
+    format!("Service {loser}: 10.96.0.1:80/tcp: {winner} {rule} (frontend-taken)")
 }
 
 #[test]

@@ -233,9 +233,6 @@ impl Manifests {
                 // Each path by itself: a path that cannot be read keeps what it gave, a path that is gone has no files.
                 match scan(std::slice::from_ref(root)) {
                     Ok(files) => now.extend(files.into_iter().map(|(key, print)| (FileKey { root: i, ..key }, print))),
-                    Err((path, error)) if error.kind() == ErrorKind::NotFound => {
-                        tracing::warn!(path = %path.display(), "manifests: the path is gone, and what it gave with it");
-                    }
                     Err((path, error)) => {
                         tracing::warn!(path = %path.display(), %error, "manifests: cannot read; what is known stays in force");
                         let known = self.files.iter().filter(|(key, _)| key.root == i);

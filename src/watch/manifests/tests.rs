@@ -2,7 +2,7 @@ use super::*;
 use crate::state::{Decoded, Reason};
 
 fn load(paths: &[PathBuf]) -> Result<(Manifests, Vec<Event>), ManifestError> {
-    Manifests::load_strictly(paths, "node-1", Connection::default())
+    Manifests::load_strictly(paths, "node-1", false, Connection::default())
 }
 
 fn service(name: &str, addr: &str) -> String {
@@ -101,6 +101,17 @@ fn a_named_file_has_to_be_readable_and_to_hold_something() {
     // In a folder the rest counts.
     fs::write(folder.path().join("web.yaml"), service("web", "10.96.0.1")).unwrap();
     let (_, events) =
-        super::Manifests::load_strictly(&[folder.path().to_owned()], "node-1", Connection::default()).unwrap();
+        super::Manifests::load_strictly(&[folder.path().to_owned()], "node-1", false, Connection::default()).unwrap();
     assert_eq!(services(&events).len(), 1);
+}
+
+#[test]
+fn an_empty_folder_is_a_mistake_unless_it_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |is_followed| {
+        let paths = [folder.path().to_owned()];
+        super::Manifests::load_strictly(&paths, "node-1", is_followed, Connection::default()).map(|(_, events)| events)
+    };
+    assert!(load(false).unwrap_err().to_string().contains("items: []"), "everything would be removed");
+    assert!(services(&load(true).unwrap()).is_empty());
 }

@@ -14,7 +14,7 @@ struct Followed {
 }
 
 fn load(paths: &[PathBuf]) -> (Manifests, Vec<Event>) {
-    Manifests::load_strictly(paths, "node-1", Connection::default()).unwrap()
+    Manifests::load_strictly(paths, "node-1", true, Connection::default()).unwrap()
 }
 
 fn service(name: &str, addr: &str) -> String {
@@ -154,6 +154,16 @@ async fn a_folder_that_is_itself_replaced_is_read_again() {
     followed.expect(&["a 10.96.0.2"]).await;
     fs::write(followed.at("m/x.yaml"), service("a", "10.96.0.3")).unwrap();
     followed.expect(&["a 10.96.0.3"]).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_is_moved_away_keeps_its_objects_until_it_is_back() {
+    let mut followed = Followed::start(&[("m/x.yaml", &service("a", "10.96.0.1"))], &["m"]).await;
+    fs::rename(followed.at("m"), followed.at("away")).unwrap();
+    followed.expect(&[]).await;
+    fs::write(followed.at("away/x.yaml"), service("a", "10.96.0.2")).unwrap();
+    fs::rename(followed.at("away"), followed.at("m")).unwrap();
+    followed.expect(&["a 10.96.0.2"]).await;
 }
 
 #[tokio::test]
