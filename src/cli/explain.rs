@@ -158,10 +158,32 @@ impl EventSource {
         match plan {
             None => format!("\nCHECK     what the {name} {asks} for; no kernel was read\n"),
             Some(plan) if plan.is_empty() => format!("\nCHECK     {name} = kernel\n"),
-            Some(plan) => format!(
-                "\nCHECK     the kernel differs from the {name} in {} operations: pointsman --dry-run lists them\n",
-                plan.operations.len()
-            ),
+            Some(plan) => {
+                let noun = if plan.operations.len() == 1 { "operation" } else { "operations" };
+                format!(
+                    "\nCHECK     the kernel differs from the {name} in {} {noun}: pointsman --dry-run lists them. If the proxy has \
+                     other options than were given here, ask again with the same\n",
+                    plan.operations.len()
+                )
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::{Object, Operation, Verb};
+
+    #[test]
+    fn a_difference_is_counted_and_other_options_are_named_as_a_cause() {
+        let operation = Operation { verb: Verb::Add, family: Family::Ip, object: Object::Table };
+        let said = |count| {
+            let plan = Plan { operations: vec![operation.clone(); count], ..Plan::default() };
+            EventSource::ApiServer.checked(Some(&plan))
+        };
+        assert_eq!(said(0), "\nCHECK     API server = kernel\n");
+        assert!(said(1).contains("differs from the API server in 1 operation: "), "{}", said(1));
+        assert!(said(2).contains(" in 2 operations: pointsman --dry-run lists them. If the proxy has other options"));
     }
 }
