@@ -8,6 +8,7 @@ mod fix;
 mod json;
 mod question;
 mod ruleset;
+mod sight;
 mod slices;
 mod text;
 mod verdict;
@@ -16,6 +17,7 @@ pub use explanation::{EndpointShare, Explanation, Masquerade, WithheldReason, ex
 pub use json::json;
 pub use question::{Destination, Sender};
 pub use ruleset::Ruleset;
+pub use sight::Sight;
 pub use slices::SliceGap;
 pub use text::text;
 pub use verdict::{Verdict, VerdictReason};

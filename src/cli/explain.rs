@@ -59,7 +59,7 @@ pub(super) async fn run(args: &Args, asked: &ExplainArgs, progress: &Progress) -
     }
     let host = host_addresses(&engine);
     let options = &engine.scope().options;
-    let packet = destination.packet(&sender, engine.snapshot(), options, &host).map_err(anyhow::Error::msg)?;
+    let mut packet = destination.packet(&sender, engine.snapshot(), options, &host).map_err(anyhow::Error::msg)?;
     let (ruleset, check, foreign) = match &mut backend {
         Some(backend) => {
             let (ruleset, check) = from_kernel(&engine, backend, &packet).await?;
@@ -67,12 +67,17 @@ pub(super) async fn run(args: &Args, asked: &ExplainArgs, progress: &Progress) -
         }
         None => (as_planned(&engine, &packet), None, None),
     };
-    let snapshot = engine.snapshot();
-    let explanation = explain(snapshot, &ruleset, &packet, &host);
     let live = match asked.live {
-        true => Some(LiveWay::follow(&packet, args.timeout.unwrap_or(live::DEFAULT_WAIT)).await?),
+        true => Some(LiveWay::follow(&packet, &sender, args.timeout.unwrap_or(live::DEFAULT_WAIT)).await?),
         false => None,
     };
+    // A connection of this node came from one of its addresses: the answer is about that one.
+    packet.saddr = live.as_ref().and_then(LiveWay::source).filter(|_| sender == Sender::Node).unwrap_or(packet.saddr);
+    let snapshot = engine.snapshot();
+    let mut explanation = explain(snapshot, &ruleset, &packet, &host);
+    if let Some(sight) = live.as_ref().and_then(|live| live.sight(&ruleset)) {
+        explanation.see(sight);
+    }
     let printed = match args.output {
         OutputFormat::Json => {
             let mut answer = json(&explanation, snapshot, &ruleset);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::ruleset::Ruleset;
+use super::sight::Sight;
 use super::slices::{SliceGap, slice_gaps};
 use super::verdict::{Verdict, VerdictReason, reason, verdict};
 use crate::dataplane::{
@@ -38,6 +39,8 @@ pub struct Explanation {
     pub altered: Vec<String>,
     /// EndpointSlices of the family that do not have the port: their endpoints are not among the endpoints.
     pub gaps: Vec<SliceGap>,
+    /// What a real packet was seen to do, if one was followed.
+    pub sight: Option<Sight>,
 }
 
 /// An endpoint, and whether the packet can go there.
@@ -184,6 +187,7 @@ pub fn explain(snapshot: &Snapshot, ruleset: &Ruleset, packet: &Packet, host: &B
         masquerade,
         altered,
         gaps,
+        sight: None,
     }
 }
 

@@ -62,6 +62,9 @@ impl Explanation {
             VerdictReason::NotProgrammed => {
                 "read the line CHECK; pointsman status says whether the proxy runs, and keeps up".to_owned()
             }
+            VerdictReason::OtherProgram | VerdictReason::NotRouted | VerdictReason::SeenOtherwise => {
+                return self.fix_of_sight();
+            }
         })
     }
 

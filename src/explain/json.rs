@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json as object};
 
 use super::explanation::{EndpointShare, Explanation};
 use super::ruleset::Ruleset;
+use super::sight::Sight;
 use super::slices::SliceGap;
 use crate::state::{Snapshot, TrafficPolicy};
 
@@ -40,6 +41,7 @@ pub fn json(explanation: &Explanation, snapshot: &Snapshot, ruleset: &Ruleset) -
         "elsewhere": explanation.elsewhere(),
         "slicesWithoutPort": explanation.gaps.iter().map(gap).collect::<Vec<Json>>(),
         "alteredChains": explanation.altered,
+        "seen": explanation.sight.as_ref().map(Sight::json),
         "fix": explanation.fix(snapshot),
     })
 }

@@ -9,6 +9,7 @@ use crate::state::{Decoded, EndpointPlace, EndpointReason, Event, Guards, Node, 
 
 mod causes;
 mod questions;
+mod sights;
 
 /// The rules and elements of a world's kernel.
 fn ruleset(world: &World) -> Ruleset {

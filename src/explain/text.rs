@@ -6,7 +6,8 @@ use std::fmt::Write;
 use super::explanation::{Explanation, Masquerade};
 use super::question::OUTSIDE_INTERFACE;
 use super::ruleset::Ruleset;
-use super::verdict::Verdict;
+use super::sight::Sight;
+use super::verdict::{Verdict, VerdictReason};
 use crate::state::{Snapshot, TrafficPolicy};
 
 /// How many nodes a line names.
@@ -33,9 +34,18 @@ pub fn text(explanation: &Explanation, snapshot: &Snapshot, ruleset: &Ruleset) -
 fn sentence(explanation: &Explanation) -> String {
     let word = explanation.verdict.word();
     let reason = explanation.reason.text();
-    if explanation.verdict != Verdict::Delivered {
-        return format!("{word}  {reason} ({})", explanation.reason.code());
+    if explanation.verdict != Verdict::Delivered || explanation.reason == VerdictReason::SeenOtherwise {
+        let place = match &explanation.sight {
+            Some(Sight::DroppedElsewhere { chain, .. } | Sight::Refused { chain, .. }) => format!(": {chain}"),
+            Some(Sight::Passed { to }) => format!(": to {to}"),
+            Some(Sight::NotRouted) | None => String::new(),
+        };
+        return format!("{word}  {reason}{place} ({})", explanation.reason.code());
     }
+    let seen = match &explanation.sight {
+        Some(Sight::Passed { to }) => format!("to {to}, as a real packet was seen; "),
+        _ => String::new(),
+    };
     let reached = explanation.endpoints.iter().filter(|share| share.reached).count();
     let each = match reached {
         1 => String::new(),
@@ -46,7 +56,7 @@ fn sentence(explanation: &Explanation) -> String {
         _ => "source address kept",
     };
     let all = explanation.endpoints.len();
-    format!("{word}  to {reached} of {all} endpoints{each}; {source} ({})", explanation.reason.code())
+    format!("{word}  {seen}to {reached} of {all} endpoints{each}; {source} ({})", explanation.reason.code())
 }
 
 /// The share of each of so many endpoints.
