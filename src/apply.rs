@@ -23,7 +23,7 @@ pub use any_backend::{AnyBackend, BackendChoice, BackendOptions};
 pub use memory::MemoryKernel;
 pub use netlink::{
     CommitListener, ForeignChain, ForeignHook, ForeignNews, ForeignRule, ForeignTable, Netlink, PacketTracer, Removal,
-    TraceHop,
+    TraceHop, TraceSource, TracedHeaders, TracedPacket,
 };
 pub use nft::{Nft, encode};
 

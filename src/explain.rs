@@ -8,13 +8,17 @@ mod fix;
 mod json;
 mod question;
 mod ruleset;
+mod sight;
+mod slices;
 mod text;
 mod verdict;
 
-pub use explanation::{EndpointShare, Explanation, Masquerade, explain};
+pub use explanation::{EndpointShare, Explanation, Masquerade, WithheldReason, explain};
 pub use json::json;
 pub use question::{Destination, Sender};
 pub use ruleset::Ruleset;
+pub use sight::Sight;
+pub use slices::SliceGap;
 pub use text::text;
 pub use verdict::{Verdict, VerdictReason};
 

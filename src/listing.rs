@@ -10,7 +10,7 @@ mod table;
 
 pub use rows::{ClashRow, ClientRow, EndpointRow, FrontendRow, ServiceRow};
 pub use select::{ListFilter, ListRows, ListSubject, RowPage, list};
-pub use table::{TableWidth, columns};
+pub use table::{MAX_WIDTH, TableWidth, columns};
 
 #[cfg(test)]
 mod tests;

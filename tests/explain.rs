@@ -96,7 +96,9 @@ fn every_reason_is_in_the_tables_of_the_page() {
     let page = include_str!("../docs/explain.md");
     let verdicts = pointsman::explain::VerdictReason::ALL.iter().map(|reason| reason.code());
     let endpoints = pointsman::state::EndpointReason::ALL.iter().map(|reason| reason.code());
-    for code in verdicts.chain(endpoints).chain(["stale", "kept", "marked", "to-itself", "not-translated"]) {
+    let withheld = pointsman::explain::WithheldReason::ALL.iter().map(|reason| reason.code());
+    let all = verdicts.chain(endpoints).chain(withheld);
+    for code in all.chain(["stale", "kept", "marked", "to-itself", "not-translated"]) {
         assert!(page.contains(&format!("| `{code}` |")), "docs/explain.md has no line for {code}");
     }
 }

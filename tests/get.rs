@@ -36,11 +36,26 @@ fn a_list_that_cannot_be_made_ends_with_2_and_says_what_to_ask() {
         ("services shop/cart/80", "expected NAMESPACE or NAMESPACE/SERVICE"),
         ("services -o nft", "leave out -o nft"),
         ("clients shop/sessions", "leave out --manifests"),
+        ("endpoints shop/nope", "there is no Service shop/nope with a ClusterIP"),
+        ("clashes shop/nope", "there is no Service shop/nope with a ClusterIP"),
+        (
+            "services cart",
+            "there is no Service with a ClusterIP in a namespace cart; one Service is named NAMESPACE/SERVICE",
+        ),
         ("pods", "possible values: services, endpoints, frontends, clients, clashes"),
     ] {
         let output = pointsman(&format!("{CLUSTER} get {asked}"));
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{asked}: {said}");
         assert!(said.contains(expected), "{asked}: {said}");
+    }
+}
+
+#[test]
+fn a_service_without_rows_is_no_error() {
+    for list in ["endpoints shop/recommendations", "clashes shop/cart", "clashes shop"] {
+        let output = pointsman(&format!("{CLUSTER} get {list}"));
+        assert_eq!(output.status.code(), Some(0), "{list}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1, "{list}");
     }
 }

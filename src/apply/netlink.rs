@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use commits::{CommitListener, ForeignNews};
 pub use foreign::{ForeignChain, ForeignHook, ForeignRule, ForeignTable, Removal};
-pub use trace::{PacketTracer, TraceHop};
+pub use trace::{PacketTracer, TraceHop, TraceSource, TracedHeaders, TracedPacket};
 
 mod abi;
 mod commits;

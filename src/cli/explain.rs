@@ -59,7 +59,7 @@ pub(super) async fn run(args: &Args, asked: &ExplainArgs, progress: &Progress) -
     }
     let host = host_addresses(&engine);
     let options = &engine.scope().options;
-    let packet = destination.packet(&sender, engine.snapshot(), options, &host).map_err(anyhow::Error::msg)?;
+    let mut packet = destination.packet(&sender, engine.snapshot(), options, &host).map_err(anyhow::Error::msg)?;
     let (ruleset, check, foreign) = match &mut backend {
         Some(backend) => {
             let (ruleset, check) = from_kernel(&engine, backend, &packet).await?;
@@ -67,12 +67,17 @@ pub(super) async fn run(args: &Args, asked: &ExplainArgs, progress: &Progress) -
         }
         None => (as_planned(&engine, &packet), None, None),
     };
-    let snapshot = engine.snapshot();
-    let explanation = explain(snapshot, &ruleset, &packet, &host);
     let live = match asked.live {
-        true => Some(LiveWay::follow(&packet, args.timeout.unwrap_or(live::DEFAULT_WAIT)).await?),
+        true => Some(LiveWay::follow(&packet, &sender, args.timeout.unwrap_or(live::DEFAULT_WAIT)).await?),
         false => None,
     };
+    // A connection of this node came from one of its addresses: the answer is about that one.
+    packet.saddr = live.as_ref().and_then(LiveWay::source).filter(|_| sender == Sender::Node).unwrap_or(packet.saddr);
+    let snapshot = engine.snapshot();
+    let mut explanation = explain(snapshot, &ruleset, &packet, &host);
+    if let Some(sight) = live.as_ref().and_then(|live| live.sight(&ruleset)) {
+        explanation.see(sight);
+    }
     let printed = match args.output {
         OutputFormat::Json => {
             let mut answer = json(&explanation, snapshot, &ruleset);
@@ -158,10 +163,32 @@ impl EventSource {
         match plan {
             None => format!("\nCHECK     what the {name} {asks} for; no kernel was read\n"),
             Some(plan) if plan.is_empty() => format!("\nCHECK     {name} = kernel\n"),
-            Some(plan) => format!(
-                "\nCHECK     the kernel differs from the {name} in {} operations: pointsman --dry-run lists them\n",
-                plan.operations.len()
-            ),
+            Some(plan) => {
+                let noun = if plan.operations.len() == 1 { "operation" } else { "operations" };
+                format!(
+                    "\nCHECK     the kernel differs from the {name} in {} {noun}: pointsman --dry-run lists them. If the proxy has \
+                     other options than were given here, ask again with the same\n",
+                    plan.operations.len()
+                )
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::{Object, Operation, Verb};
+
+    #[test]
+    fn a_difference_is_counted_and_other_options_are_named_as_a_cause() {
+        let operation = Operation { verb: Verb::Add, family: Family::Ip, object: Object::Table };
+        let said = |count| {
+            let plan = Plan { operations: vec![operation.clone(); count], ..Plan::default() };
+            EventSource::ApiServer.checked(Some(&plan))
+        };
+        assert_eq!(said(0), "\nCHECK     API server = kernel\n");
+        assert!(said(1).contains("differs from the API server in 1 operation: "), "{}", said(1));
+        assert!(said(2).contains(" in 2 operations: pointsman --dry-run lists them. If the proxy has other options"));
     }
 }

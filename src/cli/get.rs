@@ -15,7 +15,9 @@ use crate::apply::{AnyBackend, Backend};
 use crate::dataplane::{Element, Endpoint, Family, Frontend, Key, Value};
 use crate::diff::{Acknowledged, Installed};
 use crate::listing::{ClientRow, ListFilter, ListRows, ListSubject, RowPage, TableWidth, list};
+use crate::observe::StatusPage;
 use crate::state::{ObjectName, TrafficPolicy};
+use crate::status::NodeState;
 
 /// How often a page is asked for while the loop is at work.
 const ATTEMPTS: u32 = 10;
@@ -65,12 +67,25 @@ pub(super) async fn run(args: &Args, asked: &GetArgs, progress: &Progress) -> an
             return print(args, json, || ClientRow::table(&rows, width));
         }
     };
-    let mut rows = match args.manifests.is_empty() {
+    let rows = match args.manifests.is_empty() {
         true => from_proxy(LocalPages::find(args)?, subject, asked.of.as_deref()).await?,
         false => from_manifests(args, subject, &filter, progress).await?,
     };
+    // Of a Service without rows the head alone is the answer; a name that no Service has is a mistake.
+    let Some(mut rows) = rows else { bail!("{}", no_service(&filter)) };
     rows.sort();
     print(args, || json(&rows), || rows.table(width))
+}
+
+/// What to say where no Service fits.
+fn no_service(filter: &ListFilter) -> String {
+    let namespace = filter.namespace.as_deref().unwrap_or_default();
+    match &filter.service {
+        Some(name) => format!("there is no Service {namespace}/{name} with a ClusterIP, or another proxy serves it"),
+        None => format!(
+            "there is no Service with a ClusterIP in a namespace {namespace}; one Service is named NAMESPACE/SERVICE"
+        ),
+    }
 }
 
 fn print(
@@ -94,8 +109,41 @@ fn json(rows: &ListRows) -> serde_json::Result<String> {
     }
 }
 
-/// All pages of a list of the running proxy.
-async fn from_proxy(pages: LocalPages, subject: ListSubject, of: Option<&str>) -> anyhow::Result<ListRows> {
+/// Waits a moment for a proxy that has just started.
+///
+/// # Errors
+///
+/// If it does not answer, or has programmed nothing yet.
+async fn check_programmed(pages: LocalPages) -> anyhow::Result<()> {
+    let mut why = String::new();
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            tokio::time::sleep(ATTEMPT_PAUSE).await;
+        }
+        let status: StatusPage = serde_json::from_slice(&pages.ask("/statusz").await?.body()?)
+            .context("the page is not the status of a Pointsman of this version")?;
+        if status.state != NodeState::Starting {
+            return Ok(());
+        }
+        why = status.why;
+    }
+    bail!("nothing was programmed yet: the proxy is STARTING ({why}); ask again when pointsman status says SYNCED")
+}
+
+/// The list of the running proxy; `None` if a filter lets no Service through.
+///
+/// # Errors
+///
+/// If it does not answer, or has programmed nothing yet: a list would have gaps.
+async fn from_proxy(pages: LocalPages, subject: ListSubject, of: Option<&str>) -> anyhow::Result<Option<ListRows>> {
+    check_programmed(pages).await?;
+    let rows = all_pages(pages, subject, of).await?;
+    let is_known = !rows.is_empty() || of.is_none() || !all_pages(pages, ListSubject::Services, of).await?.is_empty();
+    Ok(is_known.then_some(rows))
+}
+
+/// All pages of a list.
+async fn all_pages(pages: LocalPages, subject: ListSubject, of: Option<&str>) -> anyhow::Result<ListRows> {
     let mut all: Option<ListRows> = None;
     let mut path = format!("/listz?of={}", subject.word());
     path.extend(of.map(|of| format!("&in={of}")));
@@ -130,16 +178,20 @@ fn decode(body: &[u8]) -> anyhow::Result<RowPage> {
     serde_json::from_slice(body).context("the page is not a list of a Pointsman of this version")
 }
 
-/// What the proxy would believe if these manifests were the cluster.
+/// What the proxy would believe if these manifests were the cluster; `None` if the filter lets no Service through.
 async fn from_manifests(
     args: &Args,
     subject: ListSubject,
     filter: &ListFilter,
     progress: &Progress,
-) -> anyhow::Result<ListRows> {
+) -> anyhow::Result<Option<ListRows>> {
     let engine = dry_run::complete_engine(args, args.dual_stack(), progress).await?;
-    let page = list(engine.snapshot(), subject, filter, None, usize::MAX).map_err(anyhow::Error::msg)?;
-    Ok(page.rows)
+    let rows = |subject| list(engine.snapshot(), subject, filter, None, usize::MAX).map(|page| page.rows);
+    let found = rows(subject).map_err(anyhow::Error::msg)?;
+    let is_known = !found.is_empty()
+        || *filter == ListFilter::default()
+        || !rows(ListSubject::Services).map_err(anyhow::Error::msg)?.is_empty();
+    Ok(is_known.then_some(found))
 }
 
 /// The clients that the kernel remembers for the frontends of a Service.

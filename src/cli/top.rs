@@ -42,8 +42,8 @@ pub(super) enum TopOrder {
     Name,
 }
 
-/// Lines of a terminal that are not rows: the summary, the head, the end.
-const OTHER_LINES: usize = 4;
+/// Lines of a terminal that are not rows: the head, the summary, how many more there are, what is left out, the end.
+const OTHER_LINES: usize = 5;
 
 /// What failed if a line cannot be shown.
 const WRITE: &str = "cannot write to the terminal";
@@ -81,12 +81,12 @@ pub(super) async fn run(args: &Args, top: &TopArgs) -> anyhow::Result<ExitCode> 
             OutputFormat::Json => {
                 output::print_text(&format!("{}\n", serde_json::to_string_pretty(&rates.first(limit))?))?;
             }
-            _ if !is_live => output::print_text(&rates.text(limit))?,
+            _ if !is_live => output::print_text(&rates.text(limit, None))?,
             _ => {
                 let (height, width) = terminal.size();
                 let limit = limit.min(usize::from(height).saturating_sub(OTHER_LINES));
                 terminal.clear_screen().context(WRITE)?;
-                let text = rates.text(limit);
+                let text = rates.text(limit, Some(width.into()));
                 for line in text.lines() {
                     terminal.write_line(&console::truncate_str(line, width.into(), "")).context(WRITE)?;
                 }

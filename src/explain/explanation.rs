@@ -1,14 +1,16 @@
 //! The explanation of what becomes of a packet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::ruleset::Ruleset;
+use super::sight::Sight;
+use super::slices::{SliceGap, slice_gaps};
 use super::verdict::{Verdict, VerdictReason, reason, verdict};
 use crate::dataplane::{
     Action, Endpoint, Family, Frontend, Packet, PacketOutcome, PacketStep, SetName, packet_ways, untouched,
 };
-use crate::state::{Claims, Cluster, EndpointReason, Exposure, JudgedEndpoint, Outcome, Snapshot, TrafficPolicy};
+use crate::state::{Claims, Cluster, Exposure, JudgedEndpoint, Outcome, Snapshot, TrafficPolicy};
 
 /// What becomes of a packet, and why.
 #[derive(Clone, Debug)]
@@ -35,6 +37,10 @@ pub struct Explanation {
     pub masquerade: Masquerade,
     /// Chains on the way whose rules are not those that this program writes.
     pub altered: Vec<String>,
+    /// EndpointSlices of the family that do not have the port: their endpoints are not among the endpoints.
+    pub gaps: Vec<SliceGap>,
+    /// What a real packet was seen to do, if one was followed.
+    pub sight: Option<Sight>,
 }
 
 /// An endpoint, and whether the packet can go there.
@@ -48,6 +54,42 @@ pub struct EndpointShare {
     pub reached: bool,
     /// Whether the packet then comes from this node's address.
     pub masqueraded: bool,
+    /// Why this packet does not go there though other clients' packets do.
+    pub withheld: Option<WithheldReason>,
+}
+
+/// Why a packet does not go to an endpoint that new connections use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithheldReason {
+    /// Session affinity: its client goes where it went before.
+    OtherRemembered,
+    /// Its source is not allowed.
+    SourceNotAllowed,
+    /// The rules do not hold it.
+    NotProgrammed,
+}
+
+impl WithheldReason {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::OtherRemembered, Self::SourceNotAllowed, Self::NotProgrammed];
+
+    /// The code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::OtherRemembered => "other-remembered",
+            Self::SourceNotAllowed => "source-not-allowed",
+            Self::NotProgrammed => "not-programmed",
+        }
+    }
+
+    /// For people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::OtherRemembered => "can be used, but the client is remembered at another one",
+            Self::SourceNotAllowed => "can be used, but not from this source",
+            Self::NotProgrammed => "can be used, but the rules do not hold it",
+        }
+    }
 }
 
 /// Whether the source address becomes this node's, and why.
@@ -121,7 +163,16 @@ pub fn explain(snapshot: &Snapshot, ruleset: &Ruleset, packet: &Packet, host: &B
     };
     let on_way = |chain: &&String| path.iter().any(|step| step.chain == **chain);
     let altered = ruleset.altered().iter().filter(on_way).cloned().collect();
-    let endpoints = shares(judged, &used);
+    let withheld = match reason {
+        VerdictReason::Remembered => WithheldReason::OtherRemembered,
+        VerdictReason::SourceNotAllowed => WithheldReason::SourceNotAllowed,
+        _ => WithheldReason::NotProgrammed,
+    };
+    let endpoints = shares(judged, &used, withheld);
+    let gaps = match (frontend, &claims) {
+        (Some(frontend), Some(claims)) => slice_gaps(snapshot.cluster(), frontend, claims.winner()),
+        _ => Vec::new(),
+    };
     let outcomes = ways.into_keys().collect();
     Explanation {
         packet: packet.clone(),
@@ -135,6 +186,8 @@ pub fn explain(snapshot: &Snapshot, ruleset: &Ruleset, packet: &Packet, host: &B
         endpoints,
         masquerade,
         altered,
+        gaps,
+        sight: None,
     }
 }
 
@@ -187,13 +240,22 @@ fn remembered(path: &[PacketStep]) -> bool {
 }
 
 /// The endpoints of the snapshot and of the rules, in order.
-fn shares(judged: Vec<JudgedEndpoint>, used: &[(Endpoint, bool)]) -> Vec<EndpointShare> {
-    let reached = |endpoint: Endpoint| used.iter().find(|(to, _)| *to == endpoint);
-    let share = |endpoint, judged| EndpointShare {
-        endpoint,
-        judged,
-        reached: reached(endpoint).is_some(),
-        masqueraded: reached(endpoint).is_some_and(|(_, masqueraded)| *masqueraded),
+fn shares(judged: Vec<JudgedEndpoint>, used: &[(Endpoint, bool)], withheld: WithheldReason) -> Vec<EndpointShare> {
+    // In the order of `used`, an endpoint is first where its packets keep their source address.
+    let mut masqueraded: BTreeMap<Endpoint, bool> = BTreeMap::new();
+    for (to, becomes) in used {
+        masqueraded.entry(*to).or_insert(*becomes);
+    }
+    let share = |endpoint, judged: Option<JudgedEndpoint>| {
+        let reached = masqueraded.get(&endpoint);
+        let is_asked_for = judged.as_ref().is_some_and(|judged| judged.reason.is_used());
+        EndpointShare {
+            endpoint,
+            judged,
+            reached: reached.is_some(),
+            masqueraded: reached.is_some_and(|masqueraded| *masqueraded),
+            withheld: (is_asked_for && reached.is_none()).then_some(withheld),
+        }
     };
     let known: BTreeSet<Endpoint> = judged.iter().map(|judged| judged.endpoint).collect();
     let others = used.iter().map(|(to, _)| *to).filter(|to| !known.contains(to)).map(|to| share(to, None));
@@ -211,11 +273,19 @@ impl EndpointShare {
 
     /// The code of the reason; `stale` for an endpoint that only the rules have.
     pub fn code(&self) -> &'static str {
-        self.judged.as_ref().map_or("stale", |judged| judged.reason.code())
+        match (self.withheld, &self.judged) {
+            (Some(withheld), _) => withheld.code(),
+            (None, Some(judged)) => judged.reason.code(),
+            (None, None) => "stale",
+        }
     }
 
     /// The reason for people.
     pub fn text(&self) -> &'static str {
-        self.judged.as_ref().map_or("only the rules have it", |judged| EndpointReason::text(judged.reason))
+        match (self.withheld, &self.judged) {
+            (Some(withheld), _) => withheld.text(),
+            (None, Some(judged)) => judged.reason.text(),
+            (None, None) => "only the rules have it",
+        }
     }
 }

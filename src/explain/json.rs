@@ -4,6 +4,8 @@ use serde_json::{Value as Json, json as object};
 
 use super::explanation::{EndpointShare, Explanation};
 use super::ruleset::Ruleset;
+use super::sight::Sight;
+use super::slices::SliceGap;
 use crate::state::{Snapshot, TrafficPolicy};
 
 /// The explanation for programs. Reasons are codes.
@@ -37,7 +39,9 @@ pub fn json(explanation: &Explanation, snapshot: &Snapshot, ruleset: &Ruleset) -
         "path": path.collect::<Vec<Json>>(),
         "endpoints": explanation.endpoints.iter().map(endpoint).collect::<Vec<Json>>(),
         "elsewhere": explanation.elsewhere(),
+        "slicesWithoutPort": explanation.gaps.iter().map(gap).collect::<Vec<Json>>(),
         "alteredChains": explanation.altered,
+        "seen": explanation.sight.as_ref().map(Sight::json),
         "fix": explanation.fix(snapshot),
     })
 }
@@ -51,4 +55,8 @@ fn endpoint(share: &EndpointShare) -> Json {
         "reason": share.code(),
         "masqueraded": share.masqueraded,
     })
+}
+
+fn gap(gap: &SliceGap) -> Json {
+    object!({ "slice": gap.slice.to_string(), "text": gap.text, "endpoints": gap.endpoints })
 }

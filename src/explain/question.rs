@@ -6,8 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use crate::dataplane::{Family, Frontend, LocalPods, Options, Packet, Protocol};
 use crate::state::{Exposure, ObjectName, Snapshot};
 
-/// The interface of a client outside.
-const OUTSIDE_INTERFACE: &str = "eth0";
+/// What stands for the interface of a client outside, whose name is not known.
+pub(super) const OUTSIDE_INTERFACE: &str = "outside";
+
+/// How many ports a message names.
+const MAX_PORTS: usize = 10;
+
+/// A port that a destination has: its name, number and protocol.
+type KnownPort = (String, u16, Protocol);
 
 /// What a question asks about: an address or a Service, with a port or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +53,10 @@ impl Destination {
         let (rest, protocol) = match text.rsplit_once('/') {
             Some((rest, last)) => match last.parse() {
                 Ok(protocol) => (rest, Some(protocol)),
+                // In `shop/web` and `shop/web:http` the slash ends the namespace.
+                Err(_) if rest.contains([':', '/']) || rest.parse::<IpAddr>().is_ok() => {
+                    return Err(format!("{last:?} is no protocol: expected tcp, udp or sctp, as in {rest}/tcp"));
+                }
                 Err(_) => (text, None),
             },
             None => (text, None),
@@ -103,7 +113,7 @@ impl Destination {
             Sender::Addr(from) => from.is_ipv4() == addr.is_ipv4(),
             _ => true,
         };
-        let known: Vec<(String, u16, Protocol)>;
+        let known: Vec<KnownPort>;
         let addr = match &self.target {
             Target::Addr(addr) => {
                 let desired = &snapshot.desired().frontends;
@@ -131,7 +141,7 @@ impl Destination {
         };
         let wanted = self.port.as_deref();
         let number = wanted.and_then(|port| port.parse::<u16>().ok());
-        let fits = |(name, port, protocol): &&(String, u16, Protocol)| {
+        let fits = |(name, port, protocol): &&KnownPort| {
             wanted.is_none_or(|wanted| number == Some(*port) || (!name.is_empty() && name == wanted))
                 && self.protocol.is_none_or(|wanted| wanted == *protocol)
         };
@@ -139,16 +149,69 @@ impl Destination {
         match (&fitting[..], number) {
             ([(_, port, protocol)], _) => Ok((addr, *port, *protocol)),
             ([], Some(number)) => Ok((addr, number, self.protocol.unwrap_or(Protocol::Tcp))),
-            ([], None) => Err(format!("{addr} has no such port: name one, as in {addr}:80/tcp")),
+            ([], None) => Err(self.no_port(addr, &known)),
             (several, _) => {
                 let tcp = several.iter().find(|(_, _, protocol)| number.is_some() && *protocol == Protocol::Tcp);
-                let all = several.iter().map(|(_, port, protocol)| format!("{port}/{protocol}"));
                 tcp.map(|(_, port, protocol)| (addr, *port, *protocol)).ok_or_else(|| {
-                    format!("{addr} has several ports: name one of {}", all.collect::<Vec<_>>().join(", "))
+                    let all = first_ports(several, |(_, port, protocol)| format!("{port}/{protocol}"));
+                    format!("{} has several ports: name one of {all}", self.target.text(addr))
                 })
             }
         }
     }
+
+    /// What to say where no port fits.
+    fn no_port(&self, addr: IpAddr, known: &[KnownPort]) -> String {
+        let target = self.target.text(addr);
+        let protocol = self.protocol.map_or_else(String::new, |protocol| format!("/{protocol}"));
+        let wanted = match &self.port {
+            Some(port) => format!(" port {port}{protocol}"),
+            None if protocol.is_empty() => " port".to_owned(),
+            None => format!(" {} port", protocol.trim_start_matches('/')),
+        };
+        let known: Vec<&KnownPort> = known.iter().collect();
+        if !known.is_empty() {
+            let has = first_ports(&known, |(name, port, protocol)| match name.is_empty() {
+                true => format!("{port}/{protocol}"),
+                false => format!("{name} {port}/{protocol}"),
+            });
+            return format!("{target} has no{wanted}; it has {has}");
+        }
+        match &self.target {
+            Target::Addr(IpAddr::V6(_)) => {
+                let (before, port) = split_port(addr).unwrap_or((addr, 80));
+                format!("no Service has {addr}: name a port, as in [{before}]:{port}/tcp")
+            }
+            Target::Addr(_) => format!("no Service has {addr}: name a port, as in {addr}:80/tcp"),
+            Target::Node => "name a NodePort by its number, as in node:30080".to_owned(),
+            Target::Service(..) => format!("{target} has no{wanted}: it has none that this proxy serves"),
+        }
+    }
+}
+
+impl Target {
+    /// In a sentence.
+    fn text(&self, addr: IpAddr) -> String {
+        match self {
+            Self::Service(namespace, name) => format!("Service {namespace}/{name}"),
+            Self::Addr(_) | Self::Node => addr.to_string(),
+        }
+    }
+}
+
+/// The first ports in a sentence, and how many more there are.
+fn first_ports(ports: &[&KnownPort], text: impl Fn(&KnownPort) -> String) -> String {
+    let shown: Vec<String> = ports.iter().take(MAX_PORTS).map(|port| text(port)).collect();
+    let more = ports.len() - shown.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &more
+}
+
+/// An IPv6 address whose last part was perhaps meant as a port: what comes before it, and that port.
+fn split_port(addr: IpAddr) -> Option<(IpAddr, u16)> {
+    let text = addr.to_string();
+    let (before, port) = text.rsplit_once(':')?;
+    Some((before.parse().ok()?, port.parse().ok()?))
 }
 
 impl Sender {

@@ -94,6 +94,11 @@ impl Ruleset {
         self.chains.get(chain)?.1.get(number)
     }
 
+    /// Where a base chain is attached; `None` of another chain.
+    pub fn base(&self, chain: &str) -> Option<BaseChain> {
+        self.chains.get(chain)?.0
+    }
+
     /// Whether a frontend is a member of some set.
     pub fn has(&self, frontend: Frontend) -> bool {
         self.elements.values().any(|elements| elements.contains_key(&Key::Frontend(frontend)))

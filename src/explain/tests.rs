@@ -7,6 +7,10 @@ use crate::diff::Acknowledged;
 use crate::fixtures::{NODE, World, frontend, ip, node, service, service_cidr, slice};
 use crate::state::{Decoded, EndpointPlace, EndpointReason, Event, Guards, Node, SliceEndpoint, View};
 
+mod causes;
+mod questions;
+mod sights;
+
 /// The rules and elements of a world's kernel.
 fn ruleset(world: &World) -> Ruleset {
     let tables = world.kernel.contents(&[Family::Ip]);
@@ -61,7 +65,7 @@ fn every_verdict_has_its_reason() {
 fn every_verdict_that_is_not_delivered_says_what_to_do() {
     let world = web();
     for (to, dport, expected) in [
-        ("10.96.0.2", 80, "kubectl -n shop get endpointslices -l kubernetes.io/service-name=none"),
+        ("10.96.0.2", 80, "there is no EndpointSlice of shop/none: check the selector"),
         ("10.96.0.3", 80, "run a pod of shop/local on node-a"),
         ("10.96.0.1", 81, "ask for a port that the address has: 80/tcp (shop/web:http)"),
         ("10.96.9.9", 80, "the Service may be gone"),
@@ -83,24 +87,6 @@ fn where_a_policy_leaves_no_endpoint_those_of_other_nodes_are_counted() {
     let said = text(&dropped, world.snapshot(), &ruleset(&world));
     assert!(said.contains("\nELSEWHERE 2 ready endpoints on other nodes: node-b 2\n"), "{said}");
     assert_eq!(explained(&world, "203.0.113.7", "10.96.0.1", 80).elsewhere(), None);
-}
-
-#[test]
-fn a_load_balancer_that_should_not_ask_is_told_by_its_health_check() {
-    let Decoded::Object(web) = service("shop/web").node_port(30_080).decoded() else { panic!("a Service") };
-    let mut web = (*web).clone();
-    web.load_balancer_ips = vec![ip("198.51.100.1")].into();
-    (web.external_traffic_local, web.health_check_node_port) = (true, std::num::NonZeroU16::new(31_000));
-    let world = World::with([
-        Event::ServiceApplied(Decoded::Object(Arc::new(web))),
-        slice("shop/web-1").endpoints("10.1.0.1 R r").into(),
-    ]);
-    let dropped = explained(&world, "203.0.113.7", "198.51.100.1", 80);
-    assert_eq!((dropped.verdict, dropped.reason), (Verdict::Dropped, VerdictReason::NoLocalEndpoint));
-    let said = text(&dropped, world.snapshot(), &ruleset(&world));
-    assert!(said.contains("\nHEALTH    health check port 31000 answers 503: 0 ready endpoints here\n"), "{said}");
-    let fix = dropped.fix(world.snapshot()).unwrap();
-    assert!(fix.contains("http://node-a:31000/healthz"), "{fix}");
 }
 
 #[test]
@@ -205,31 +191,6 @@ fn an_altered_chain_on_the_way_is_named() {
     let features = held.features(Family::Ip).unwrap();
     let ruleset = Ruleset::from_contents(Family::Ip, &contents, &Options::default(), features);
     assert_eq!(ruleset.altered(), ["services"]);
-}
-
-#[test]
-fn destinations_are_parsed_and_others_are_refused() {
-    for text in
-        ["10.96.0.1:80/tcp", "10.96.0.1", "[fd00::1]:80", "fd00::1", "shop/web", "shop/web:http/udp", "node:30080"]
-    {
-        assert!(Destination::parse(text).is_ok(), "{text}");
-    }
-    for text in ["", "web", "/web", "shop/", "a/b/c/", "10.96.0.1:x"] {
-        assert!(Destination::parse(text).is_err(), "{text}");
-    }
-    let world = web();
-    let ask = |to: &str, from: &str| {
-        let sender = Sender::parse(from).unwrap();
-        let host = BTreeSet::from([ip("192.0.2.1")]);
-        let packet = Destination::parse(to)?.packet(&sender, world.engine.snapshot(), &Options::default(), &host)?;
-        Ok::<_, String>((packet.daddr.to_string(), packet.dport, packet.iif.is_some()))
-    };
-    assert_eq!(ask("shop/web:http", "pod"), Ok(("10.96.0.1".to_owned(), 80, true)));
-    assert_eq!(ask("10.96.0.2", "node"), Ok(("10.96.0.2".to_owned(), 80, false)));
-    assert_eq!(ask("10.96.0.2:81", "192.0.2.1"), Ok(("10.96.0.2".to_owned(), 81, false)));
-    assert!(ask("shop/unknown:80", "outside").unwrap_err().contains("no Service shop/unknown"));
-    assert!(ask("shop/web:https", "outside").unwrap_err().contains("no such port"));
-    assert!(Sender::parse("somewhere").is_err());
 }
 
 #[test]

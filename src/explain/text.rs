@@ -4,12 +4,20 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::explanation::{Explanation, Masquerade};
+use super::question::OUTSIDE_INTERFACE;
 use super::ruleset::Ruleset;
-use super::verdict::Verdict;
+use super::sight::Sight;
+use super::verdict::{Verdict, VerdictReason};
 use crate::state::{Snapshot, TrafficPolicy};
 
 /// How many nodes a line names.
 const MAX_NODES: usize = 8;
+
+/// How many EndpointSlices without the port the text names.
+const MAX_SLICES: usize = 4;
+
+/// The widest column: the longest name of a node.
+const MAX_WIDTH: usize = 253;
 
 /// The explanation for people: the verdict first, then the path, the endpoints and what else decides.
 pub fn text(explanation: &Explanation, snapshot: &Snapshot, ruleset: &Ruleset) -> String {
@@ -26,9 +34,18 @@ pub fn text(explanation: &Explanation, snapshot: &Snapshot, ruleset: &Ruleset) -
 fn sentence(explanation: &Explanation) -> String {
     let word = explanation.verdict.word();
     let reason = explanation.reason.text();
-    if explanation.verdict != Verdict::Delivered {
-        return format!("{word}  {reason} ({})", explanation.reason.code());
+    if explanation.verdict != Verdict::Delivered || explanation.reason == VerdictReason::SeenOtherwise {
+        let place = match &explanation.sight {
+            Some(Sight::DroppedElsewhere { chain, .. } | Sight::Refused { chain, .. }) => format!(": {chain}"),
+            Some(Sight::Passed { to }) => format!(": to {to}"),
+            Some(Sight::NotRouted) | None => String::new(),
+        };
+        return format!("{word}  {reason}{place} ({})", explanation.reason.code());
     }
+    let seen = match &explanation.sight {
+        Some(Sight::Passed { to }) => format!("to {to}, as a real packet was seen; "),
+        _ => String::new(),
+    };
     let reached = explanation.endpoints.iter().filter(|share| share.reached).count();
     let each = match reached {
         1 => String::new(),
@@ -39,19 +56,30 @@ fn sentence(explanation: &Explanation) -> String {
         _ => "source address kept",
     };
     let all = explanation.endpoints.len();
-    format!("{word}  to {reached} of {all} endpoints{each}; {source} ({})", explanation.reason.code())
+    format!("{word}  {seen}to {reached} of {all} endpoints{each}; {source} ({})", explanation.reason.code())
 }
 
 /// The share of each of so many endpoints.
 fn percent(endpoints: usize) -> String {
-    let tenths = (1000 + endpoints / 2) / endpoints.max(1);
-    if tenths.is_multiple_of(10) { format!("{} %", tenths / 10) } else { format!("{}.{} %", tenths / 10, tenths % 10) }
+    let endpoints = endpoints.max(1);
+    let rounded = |parts: usize| (parts + endpoints / 2) / endpoints;
+    let (tenths, hundredths) = (rounded(1_000), rounded(10_000));
+    match (tenths, hundredths) {
+        (0, 0) => "< 0.01 %".to_owned(),
+        (0, _) => format!("0.0{hundredths} %"),
+        _ if tenths.is_multiple_of(10) => format!("{} %", tenths / 10),
+        _ => format!("{}.{} %", tenths / 10, tenths % 10),
+    }
 }
 
 fn write_path(text: &mut String, explanation: &Explanation, ruleset: &Ruleset) -> std::fmt::Result {
     let packet = &explanation.packet;
     let to = crate::dataplane::Endpoint { addr: packet.daddr, port: packet.dport };
-    let by = packet.iif.as_ref().map_or("sent by this node".to_owned(), |iif| format!("arrives by {iif}"));
+    let by = match packet.iif.as_deref() {
+        None => "sent by this node".to_owned(),
+        Some(OUTSIDE_INTERFACE) => "arrives from outside".to_owned(),
+        Some(iif) => format!("arrives by {iif}"),
+    };
     writeln!(text, "\nPATH  {} -> {to}/{} ({by})", packet.saddr, packet.protocol)?;
     for (number, step) in explanation.path.iter().enumerate() {
         let rule = ruleset.rule(&step.chain, step.rule).map(ToString::to_string).unwrap_or_default();
@@ -79,11 +107,15 @@ fn write_endpoints(text: &mut String, explanation: &Explanation) -> std::fmt::Re
         (share.endpoint.to_string(), node, part, share.text(), share.code())
     });
     let rows: Vec<_> = rows.collect();
-    let addresses = rows.iter().map(|row| row.0.len()).max().unwrap_or_default().max("ENDPOINTS".len());
-    let nodes = rows.iter().map(|row| row.1.len()).max().unwrap_or_default().max("NODE".len());
-    writeln!(text, "\n{:addresses$}  {:nodes$}  {:6}  WHY, OR WHY NOT", "ENDPOINTS", "NODE", "SHARE")?;
+    let width = |cells: &mut dyn Iterator<Item = usize>, name: &str| {
+        cells.max().unwrap_or_default().clamp(name.len(), MAX_WIDTH)
+    };
+    let addresses = width(&mut rows.iter().map(|row| row.0.len()), "ENDPOINTS");
+    let nodes = width(&mut rows.iter().map(|row| row.1.len()), "NODE");
+    let parts = width(&mut rows.iter().map(|row| row.2.len()), "100 % ");
+    writeln!(text, "\n{:addresses$}  {:nodes$}  {:parts$}  WHY, OR WHY NOT", "ENDPOINTS", "NODE", "SHARE")?;
     for (address, node, part, why, code) in rows {
-        writeln!(text, "{address:addresses$}  {node:nodes$}  {part:6}  {why} ({code})")?;
+        writeln!(text, "{address:addresses$}  {node:nodes$}  {part:parts$}  {why} ({code})")?;
     }
     Ok(())
 }
@@ -119,6 +151,13 @@ fn write_notes(text: &mut String, explanation: &Explanation, snapshot: &Snapshot
         }
         for loser in claims.losers() {
             writeln!(text, "CLAIM     {} asks for it too, and lost it to {}", loser.owner, winner.owner)?;
+        }
+        for gap in explanation.gaps.iter().take(MAX_SLICES) {
+            let noun = if gap.endpoints == 1 { "endpoint gets" } else { "endpoints get" };
+            writeln!(text, "SLICE     {}: its {} {noun} nothing here", gap.text, gap.endpoints)?;
+        }
+        if let Some(more) = explanation.gaps.len().checked_sub(MAX_SLICES).filter(|more| *more > 0) {
+            writeln!(text, "SLICE     {more} more EndpointSlices do not have the port either")?;
         }
         if let Some(nodes) = explanation.elsewhere() {
             writeln!(text, "ELSEWHERE {}", elsewhere(&nodes))?;

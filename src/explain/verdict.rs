@@ -36,6 +36,12 @@ pub enum VerdictReason {
     NoService,
     /// A Service has it, but the rules do not hold it.
     NotProgrammed,
+    /// Seen: a chain of another program dropped it.
+    OtherProgram,
+    /// Seen: it was translated, and then had no route.
+    NotRouted,
+    /// Seen: it took another way than the rules and elements that were read give it.
+    SeenOtherwise,
 }
 
 impl Verdict {
@@ -52,7 +58,7 @@ impl Verdict {
 
 impl VerdictReason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Balanced,
         Self::Remembered,
         Self::NoEndpoint,
@@ -62,6 +68,9 @@ impl VerdictReason {
         Self::UnknownAddress,
         Self::NoService,
         Self::NotProgrammed,
+        Self::OtherProgram,
+        Self::NotRouted,
+        Self::SeenOtherwise,
     ];
 
     /// The code of the reason.
@@ -76,6 +85,9 @@ impl VerdictReason {
             Self::UnknownAddress => "unknown-address",
             Self::NoService => "no-service",
             Self::NotProgrammed => "not-programmed",
+            Self::OtherProgram => "other-program",
+            Self::NotRouted => "not-routed",
+            Self::SeenOtherwise => "seen-otherwise",
         }
     }
 
@@ -91,6 +103,9 @@ impl VerdictReason {
             Self::UnknownAddress => "the address is in a range of ClusterIPs, but no Service has it",
             Self::NoService => "no Service has this address and port: the packet goes where the routes say",
             Self::NotProgrammed => "a Service has this address and port, but the rules do not hold it",
+            Self::OtherProgram => "a chain of another program dropped a real packet, or refused it with an answer",
+            Self::NotRouted => "a real packet was translated, and then this node had no route for it",
+            Self::SeenOtherwise => "a real packet took another way than these rules and elements give it",
         }
     }
 }

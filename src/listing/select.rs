@@ -105,6 +105,16 @@ impl ListFilter {
 }
 
 impl ListRows {
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Services(rows) => rows.is_empty(),
+            Self::Endpoints(rows) => rows.is_empty(),
+            Self::Frontends(rows) => rows.is_empty(),
+            Self::Clashes(rows) => rows.is_empty(),
+        }
+    }
+
     /// Adds the rows of another page of the same list.
     pub fn extend(&mut self, other: Self) {
         match (self, other) {

@@ -5,6 +5,12 @@ use std::fmt::Display;
 use super::rows::{ClashRow, ClientRow, EndpointRow, FrontendRow, ServiceRow};
 use super::select::ListRows;
 
+/// The widest column: names of service ports are shorter. A wider cell pushes what follows it to the right, and does not pad other rows.
+pub const MAX_WIDTH: usize = 200;
+
+/// How many values of a list a cell shows.
+const MAX_VALUES: usize = 10;
+
 /// How much of each row a table shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableWidth {
@@ -22,7 +28,7 @@ pub fn columns(names: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = names.iter().map(|name| name.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.chars().count()).min(MAX_WIDTH);
         }
     }
     let mut text = String::new();
@@ -78,9 +84,19 @@ fn or_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
+/// The first values of a list, and how many more there are.
 fn joined(values: &[impl Display]) -> String {
-    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-    if values.is_empty() { "-".to_owned() } else { values.join(",") }
+    first_values(values, ",", "+").unwrap_or_else(|| "-".to_owned())
+}
+
+/// The first values of a list with a separator, and the number of the others after a mark; `None` of an empty list.
+fn first_values(values: &[impl Display], separator: &str, mark: &str) -> Option<String> {
+    let mut shown: Vec<String> = values.iter().take(MAX_VALUES).map(ToString::to_string).collect();
+    let more = values.len() - shown.len();
+    if more > 0 {
+        shown.push(format!("{mark}{more}"));
+    }
+    (!shown.is_empty()).then(|| shown.join(separator))
 }
 
 impl TableRow for ServiceRow {
@@ -101,7 +117,7 @@ impl TableRow for ServiceRow {
             or_dash(self.affinity_seconds),
             or_dash(self.health_check_node_port),
             or_dash(self.created),
-            if self.problems.is_empty() { "-".to_owned() } else { self.problems.join("; ") },
+            first_values(&self.problems, "; ", "more: ").unwrap_or_else(|| "-".to_owned()),
         ]
     }
 }

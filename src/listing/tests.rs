@@ -132,3 +132,27 @@ fn a_policy_that_confines_only_clients_outside_gives_an_endpoint_two_rows() {
         assert!(table.contains(row), "{table}");
     }
 }
+
+#[test]
+fn a_service_with_thousands_of_ports_has_a_short_cell_and_all_ports_in_its_row() {
+    let ports: Vec<String> = (1..=5_000).map(|n| format!("a-port-with-a-name-{n} {n}/tcp")).collect();
+    let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
+    let mut world = World::new();
+    world.apply(service("shop/web").ports(&ports));
+    let filter = ListFilter::default();
+    let (rows, _) = all(world.snapshot(), ListSubject::Services, &filter, 100);
+    for width in [TableWidth::Narrow, TableWidth::Wide] {
+        let table = rows.table(width);
+        assert!(table.contains(",a-port-with-a-name-10:10/tcp,+4990  0/0"), "{table}");
+    }
+    assert!(matches!(rows, ListRows::Services(rows) if rows[0].ports.len() == 5_000));
+}
+
+#[test]
+fn a_huge_cell_pads_no_other_row() {
+    let huge = "x".repeat(70_000);
+    let text = columns(&["A", "B"], &[vec![huge.clone(), "1".to_owned()], vec!["a".to_owned(), "2".to_owned()]]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[1], format!("{huge}  1"));
+    assert_eq!(lines[2].len(), MAX_WIDTH + "  2".len());
+}

@@ -220,7 +220,7 @@ fn refused_and_dropped_connections_are_counted_for_their_service() {
     let shown = top(&world, &["--interval", "1s", "-o", "json"]);
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
     let shown: Value = serde_json::from_str(&shown.stdout).expect("JSON");
-    assert_eq!(shown["total"]["connections"], serde_json::json!([2, 29, 14]), "{shown}");
+    assert_eq!(shown["total"]["connections"], serde_json::json!({"new": 2, "refused": 29, "dropped": 14}), "{shown}");
     let local =
         shown["servicePorts"].as_array().expect("a list").iter().find(|port| port["servicePort"] == "shop/local:udp");
     let local = local.expect("it is listed");

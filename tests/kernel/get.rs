@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use serde_json::Value;
 
-use crate::cluster::page;
+use crate::cluster::{Cluster, page, until};
 use crate::common::netns::{Family, Finished, Monitor, Transport};
 use crate::world::{PORT, WEB, World, pod_number, web};
 
@@ -34,7 +34,11 @@ fn the_running_proxy_lists_what_the_manifests_ask_for_and_changes_nothing() {
     }
     let endpoints = rows(&world, &["endpoints", "default/web"]);
     assert_eq!(endpoints.iter().filter(|row| row["reason"] == "ready").count(), 2 * 2 * Family::ALL.len());
-    assert_eq!(rows(&world, &["services", "elsewhere"]), Vec::<Value>::new());
+    for list in ["services", "endpoints"] {
+        let unknown = get(&world, &[list, "elsewhere/web", "-o", "json"]);
+        assert_eq!((unknown.code, &*unknown.stdout), (Some(2), ""));
+        assert!(unknown.stderr.contains("there is no Service elsewhere/web"), "{}", unknown.stderr);
+    }
     assert!(monitor.changes().is_empty());
     // What it believes follows what it hears.
     world.set_web_endpoints(&[]);
@@ -104,4 +108,16 @@ fn without_a_proxy_it_says_what_to_check() {
     let finished = get(&world, &["services"]);
     assert_eq!(finished.code, Some(2), "{}", finished.stdout);
     assert!(finished.stderr.contains("Is a Pointsman running on this node"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_proxy_that_has_programmed_nothing_yet_lists_nothing_and_says_so() {
+    let Some(mut cluster) = Cluster::new() else { return };
+    cluster.server.down();
+    let proxy = cluster.start();
+    until(&proxy, "its pages are served", || page(&cluster.node.host, 10249, "/statusz").is_some());
+    let mut command = cluster.node.host.command(env!("CARGO_BIN_EXE_pointsman"));
+    let finished: Finished = command.args(["get", "services"]).output().expect("it starts").into();
+    assert_eq!((finished.code, &*finished.stdout), (Some(2), ""), "{}", proxy.log());
+    assert!(finished.stderr.contains("nothing was programmed yet: the proxy is STARTING"), "{}", finished.stderr);
 }

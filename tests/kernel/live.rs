@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::netns::{Failure, Family, requirements};
+use crate::common::netns::{Failure, Family, Request, Transport, requirements};
 use crate::world::{PORT, WEB, World};
 
 /// A node with `default/web`, where the kernel can give a table to a socket.
@@ -21,11 +21,15 @@ fn traced_world(pods: &[u16]) -> Option<World> {
 
 /// Starts to explain `default/web` for the client outside, and waits until the kernel traces.
 fn start(world: &World, family: Family) -> Child {
+    start_from(world, family, &family.client_ip().to_string())
+}
+
+/// The same for another sender.
+fn start_from(world: &World, family: Family, from: &str) -> Child {
     let to = std::net::SocketAddr::new(family.cluster_ip(WEB), PORT).to_string();
-    let from = family.client_ip().to_string();
     let mut command = world.node.host.command(env!("CARGO_BIN_EXE_pointsman"));
     command.args(["--manifests", world.manifests.path(), "--against", "kernel", "--cluster-cidr", "10.128.0.0/16"]);
-    command.args(["--hostname-override", "node-a", "explain", "--live", "--from", &from, &to, "-o", "json"]);
+    command.args(["--hostname-override", "node-a", "explain", "--live", "--from", from, &to, "-o", "json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     until(|| has_table(world));
     child
@@ -70,8 +74,10 @@ fn a_real_connection_takes_the_way_that_is_explained() {
         let other = world.node.tcp(family.cluster_ip(WEB), PORT + 1).timeout(Duration::from_millis(200)).send();
         assert_eq!(other, Err(Failure::Refused));
         world.node.tcp(family.pod_ip(11), 8080).send().expect("the pod answers");
-        world.node.tcp(family.cluster_ip(WEB), PORT).send().expect("the Service answers");
+        let reached = world.node.tcp(family.cluster_ip(WEB), PORT).send().expect("the Service answers").server;
         let answer = answer(child);
+        assert_eq!((&answer["verdict"], &answer["reason"]), (&"delivered".into(), &"balanced".into()));
+        assert_eq!(answer["seen"], serde_json::json!({"fate": "passed", "destination": reached.to_string()}));
         let seen = hops(&answer);
         let explained: Vec<(String, String)> = answer["path"]
             .as_array()
@@ -101,8 +107,47 @@ fn a_packet_that_another_program_drops_is_followed_to_its_chain() {
     let child = start(&world, Family::V4);
     let request = world.node.tcp(Family::V4.cluster_ip(WEB), PORT).timeout(Duration::from_millis(200)).send();
     assert_eq!(request, Err(Failure::TimedOut));
-    let seen = hops(&answer(child));
+    let answer = answer(child);
+    let seen = hops(&answer);
     assert_eq!(seen.last(), Some(&("inet guard forwarded".to_owned(), "drop".to_owned())), "{seen:#?}");
+    // The verdict is what happened, not what our rules alone would do.
+    assert_eq!((&answer["verdict"], &answer["reason"]), (&"dropped".into(), &"other-program".into()));
+    assert!(answer["fix"].as_str().is_some_and(|fix| fix.contains("inet guard forwarded")), "{answer:#}");
+}
+
+#[test]
+fn a_packet_without_a_route_to_its_endpoint_is_not_called_delivered() {
+    let Some(world) = traced_world(&[11]) else { return };
+    world.sync();
+    let gone = Family::V4.pod_ip(11);
+    world.node.host.ip_batch(&format!("route add unreachable {gone}/32"));
+    let child = start(&world, Family::V4);
+    assert!(world.node.tcp(Family::V4.cluster_ip(WEB), PORT).timeout(Duration::from_millis(200)).send().is_err());
+    let answer = answer(child);
+    assert_eq!((&answer["verdict"], &answer["reason"]), (&"dropped".into(), &"not-routed".into()), "{answer:#}");
+    assert!(answer["fix"].as_str().is_some_and(|fix| fix.contains(&format!("ip route get {gone}"))), "{answer:#}");
+}
+
+#[test]
+fn a_connection_of_this_node_is_followed_from_any_of_its_addresses() {
+    let Some(world) = traced_world(&[11]) else { return };
+    world.sync();
+    for family in Family::ALL {
+        let (other, prefix) = match family {
+            Family::V4 => ("198.18.7.7", 32),
+            Family::V6 => ("fd00:7::7", 128),
+        };
+        world.node.host.ip_batch(&format!("addr add {other}/{prefix} dev lo"));
+        let other: std::net::IpAddr = other.parse().expect("an address");
+        let child = start_from(&world, family, "node");
+        let to = std::net::SocketAddr::new(family.cluster_ip(WEB), PORT);
+        let request = Request::new(&world.node.host, Transport::Tcp, to).from(other);
+        // Whether the answer finds its way back to this address does not matter.
+        let _ = request.timeout(Duration::from_millis(500)).send();
+        let answer = answer(child);
+        assert_eq!(answer["packet"]["source"], other.to_string(), "{answer:#}");
+        assert_eq!(answer["seen"]["fate"], "passed", "{answer:#}");
+    }
 }
 
 #[test]

@@ -208,6 +208,8 @@ pub const NFTA_TRACE_RULE_HANDLE: u16 = 3;
 pub const NFTA_TRACE_TYPE: u16 = 4;
 pub const NFTA_TRACE_VERDICT: u16 = 5;
 pub const NFTA_TRACE_ID: u16 = 6;
+pub const NFTA_TRACE_NETWORK_HEADER: u16 = 8;
+pub const NFTA_TRACE_TRANSPORT_HEADER: u16 = 9;
 pub const NFTA_TRACE_POLICY: u16 = 16;
 pub const NFT_TRACETYPE_RULE: u32 = 3;
 

@@ -4,6 +4,7 @@
 //! by a process that is killed, the kernel removes the table.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::abi::*;
@@ -11,7 +12,7 @@ use super::foreign::{ForeignTable, parse_table};
 use super::message::begin_message;
 use super::{errors, in_thread, rules};
 use crate::apply::Error;
-use crate::dataplane::{Family, Packet};
+use crate::dataplane::{Endpoint, Family, Field, Packet};
 use crate::netlink::abi::{
     NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES, NFNLGRP_NFTRACE, NLM_F_ACK, NLM_F_APPEND,
     NLM_F_CREATE, NLM_F_REQUEST,
@@ -50,6 +51,35 @@ pub struct TraceHop {
     pub rule: Option<u64>,
     /// What follows: `continue`, `jump CHAIN`, `goto CHAIN`, `return`, `accept`, `drop` or another verdict's name.
     pub verdict: String,
+    /// The addresses of the packet at this moment. The kernel tells them with the first step of each base chain.
+    pub headers: Option<TracedHeaders>,
+}
+
+/// The addresses of a traced packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TracedHeaders {
+    /// The source address.
+    pub from: IpAddr,
+    /// The destination.
+    pub to: Endpoint,
+}
+
+/// A packet that was followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TracedPacket {
+    /// Its steps, in order; none if there was no such packet.
+    pub hops: Vec<TraceHop>,
+    /// Whether steps may be missing, because they came faster than they were received.
+    pub lost: bool,
+}
+
+/// Whose packets are traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceSource {
+    /// Those of the packet's source address.
+    Address,
+    /// Those that this node sends, from any of its addresses.
+    Node,
 }
 
 impl PacketTracer {
@@ -58,7 +88,7 @@ impl PacketTracer {
     /// # Errors
     ///
     /// If the kernel refuses; before Linux 5.12 it does, because there a table cannot belong to a socket.
-    pub async fn start(packet: &Packet) -> Result<Self, Error> {
+    pub async fn start(packet: &Packet, source: TraceSource) -> Result<Self, Error> {
         let failed = |error| errors::for_socket(DOING, error);
         let filter = MessageFilter { group: NFNLGRP_NFTRACE, kind: TRACE };
         let listener = MulticastListener::open(filter).map_err(failed)?;
@@ -66,7 +96,7 @@ impl PacketTracer {
         let (name, packet) = (table.clone(), packet.clone());
         let made = in_thread(move || {
             let mut owner = NetfilterSocket::open()?;
-            let batch = encode(&name, &packet, owner.sequence());
+            let batch = encode(&name, &packet, source, owner.sequence());
             owner.request(&batch, |_| {})?;
             Ok::<_, io::Error>(owner)
         });
@@ -74,18 +104,18 @@ impl PacketTracer {
         Ok(Self { _owner: owner, listener, table })
     }
 
-    /// The steps of the first such packet, in order; none if there is no such packet within this time.
+    /// The first such packet, if there is one within this time.
     ///
     /// # Errors
     ///
     /// If the socket fails.
-    pub async fn first_packet(mut self, within: Duration) -> Result<Vec<TraceHop>, Error> {
-        let (mut id, mut hops) = (None, Vec::new());
+    pub async fn first_packet(mut self, within: Duration) -> Result<TracedPacket, Error> {
+        let (mut id, mut traced) = (None, TracedPacket::default());
         let mut patience = within;
-        while hops.len() < MAX_HOPS {
+        while traced.hops.len() < MAX_HOPS {
             let Ok(heard) = tokio::time::timeout(patience, self.listener.receive()).await else { break };
-            // Steps that are lost are missing in the answer; others go on.
             let Heard::Datagram { messages, .. } = heard.map_err(|error| errors::for_socket(DOING, error))? else {
+                traced.lost = true;
                 continue;
             };
             for message in Messages(messages) {
@@ -95,11 +125,11 @@ impl PacketTracer {
                     (id, patience) = (Some(packet), QUIET);
                 }
                 if id == Some(packet) && hop.table.name != self.table {
-                    hops.push(hop);
+                    traced.hops.push(hop);
                 }
             }
         }
-        Ok(hops)
+        Ok(traced)
     }
 }
 
@@ -132,7 +162,28 @@ fn parse(message: &NetlinkMessage<'_>) -> Option<(u32, TraceHop)> {
     };
     let table = parse_table(message, attributes)?;
     let chain = attributes.name(NFTA_TRACE_CHAIN)?.to_owned();
-    Some((attributes.u32(NFTA_TRACE_ID)?, TraceHop { table, chain, rule, verdict }))
+    let network = attributes.find(NFTA_TRACE_NETWORK_HEADER);
+    let headers = network.and_then(|network| parse_headers(network, attributes.find(NFTA_TRACE_TRANSPORT_HEADER)?));
+    Some((attributes.u32(NFTA_TRACE_ID)?, TraceHop { table, chain, rule, verdict, headers }))
+}
+
+/// The addresses in the headers of a packet.
+fn parse_headers(network: &[u8], transport: &[u8]) -> Option<TracedHeaders> {
+    let family = match network.first()? >> 4 {
+        4 => Family::Ip,
+        6 => Family::Ip6,
+        _ => return None,
+    };
+    let addr = |field| {
+        let bytes = network.get(rules::address_offset(family, field)..)?;
+        match family {
+            Family::Ip => Some(IpAddr::from(*bytes.first_chunk::<4>()?)),
+            Family::Ip6 => Some(IpAddr::from(*bytes.first_chunk::<16>()?)),
+        }
+    };
+    // In the headers of TCP, UDP and SCTP the destination port follows the source port.
+    let port = u16::from_be_bytes(*transport.get(2..)?.first_chunk::<2>()?);
+    Some(TracedHeaders { from: addr(Field::Saddr)?, to: Endpoint { addr: addr(Field::Daddr)?, port } })
 }
 
 fn verdict_word(code: i32, chain: &str) -> String {
@@ -150,7 +201,7 @@ fn verdict_word(code: i32, chain: &str) -> String {
 
 /// The batch that makes the table with its chains and rules. All messages have the same sequence number, and the last one asks for an
 /// acknowledgement, so that the first answer tells of a refusal or of success.
-fn encode(table: &str, packet: &Packet, sequence: u32) -> Vec<u8> {
+fn encode(table: &str, packet: &Packet, source: TraceSource, sequence: u32) -> Vec<u8> {
     let family = Family::from_addr(packet.daddr);
     let mut out = MessageWriter::default();
     let frame = |out: &mut MessageWriter, kind| {
@@ -163,7 +214,9 @@ fn encode(table: &str, packet: &Packet, sequence: u32) -> Vec<u8> {
     out.put_u32(NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
     out.end_message(made);
     let mut last = None;
-    for (name, hook) in [("arrives", NF_INET_PRE_ROUTING), ("sent", NF_INET_LOCAL_OUT)] {
+    let hooks = [("sent", NF_INET_LOCAL_OUT), ("arrives", NF_INET_PRE_ROUTING)];
+    let hooks = if source == TraceSource::Node { &hooks[..1] } else { &hooks };
+    for (name, hook) in hooks.iter().copied() {
         let chain = begin_message(&mut out, NFT_MSG_NEWCHAIN, NLM_F_REQUEST | NLM_F_CREATE, sequence, family);
         out.put_name(NFTA_TABLE_NAME, table);
         out.put_name(NFTA_CHAIN_NAME, name);
@@ -180,7 +233,7 @@ fn encode(table: &str, packet: &Packet, sequence: u32) -> Vec<u8> {
         out.put_name(NFTA_TABLE_NAME, table);
         out.put_name(NFTA_RULE_CHAIN, name);
         let expressions = out.begin_nest(NFTA_RULE_EXPRESSIONS);
-        rules::traced::put(&mut out, packet);
+        rules::traced::put(&mut out, packet, source == TraceSource::Node);
         out.end(expressions);
         out.end_message(rule);
     }
@@ -189,4 +242,28 @@ fn encode(table: &str, packet: &Packet, sequence: u32) -> Vec<u8> {
     }
     frame(&mut out, NFNL_MSG_BATCH_END);
     out.bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_from_headers_and_short_ones_are_left_out() {
+        let mut v4 = vec![0x45; 20];
+        v4[12..16].copy_from_slice(&[192, 0, 2, 2]);
+        v4[16..20].copy_from_slice(&[10, 1, 0, 9]);
+        let tcp = [0x9c, 0x40, 0x1f, 0x90, 0, 0, 0, 0];
+        let to = Endpoint { addr: "10.1.0.9".parse().unwrap(), port: 8080 };
+        let from = "192.0.2.2".parse().unwrap();
+        assert_eq!(parse_headers(&v4, &tcp), Some(TracedHeaders { from, to }));
+        let mut v6 = vec![0; 40];
+        v6[0] = 0x60;
+        (v6[23], v6[39]) = (1, 2);
+        let to = Endpoint { addr: "::2".parse().unwrap(), port: 8080 };
+        assert_eq!(parse_headers(&v6, &tcp), Some(TracedHeaders { from: "::1".parse().unwrap(), to }));
+        for (network, transport) in [(&v4[..19], &tcp[..]), (&v4, &tcp[..3]), (&v6[..39], &tcp), (&[], &tcp)] {
+            assert_eq!(parse_headers(network, transport), None);
+        }
+    }
 }

@@ -3,9 +3,19 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 use super::{ConnectionsPage, ServicePortConnections, TopOrder};
+use crate::listing::MAX_WIDTH;
+
+/// The kinds of connections, in the order of the counts.
+const RESULTS: [&str; 3] = ["new", "refused", "dropped"];
+/// The width of all columns but the first: of the interval alone, and with those of all time.
+const INTERVAL_WIDTH: usize = 4 * (2 + 9);
+const ALL_WIDTH: usize = INTERVAL_WIDTH + (2 + 13) + 2 * (2 + 9);
+/// A shortened name has so many letters at least.
+const MIN_NAME: usize = 20;
 
 /// Connections in a second, of every service port and of all together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,13 +39,24 @@ pub(super) struct PortRates {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub service_port: String,
     /// New, refused and dropped connections in a second.
+    #[serde(serialize_with = "by_result")]
     pub per_second: [f64; 3],
     /// The same, of all time.
+    #[serde(serialize_with = "by_result")]
     pub connections: [u64; 3],
     /// Endpoints that new connections may go to.
     pub used: usize,
     /// All endpoints.
     pub endpoints: usize,
+}
+
+/// Counts with their names.
+fn by_result<T: Serialize, S: Serializer>(values: &[T; 3], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(RESULTS.len()))?;
+    for (name, value) in RESULTS.iter().zip(values) {
+        map.serialize_entry(name, value)?;
+    }
+    map.end()
 }
 
 /// The rates between two samples.
@@ -90,25 +111,37 @@ impl Rates {
         Self { service_ports: self.service_ports.iter().take(limit).cloned().collect(), ..self.clone() }
     }
 
-    /// The table, with so many service ports at most.
-    pub fn text(&self, limit: usize) -> String {
+    /// The table, with so many service ports at most. Where lines are too short for all columns, those of all time are left out, and then
+    /// names are shortened; a last line says so.
+    pub fn text(&self, limit: usize, line_width: Option<usize>) -> String {
         let shown = &self.service_ports[..self.service_ports.len().min(limit)];
-        let names = shown.iter().map(|port| port.service_port.len());
-        let width = names.max().unwrap_or(0).max("SERVICE".len());
-        let mut lines = vec![format!(
-            "{:<width$}  {:>9}  {:>9}  {:>9}  {:>9}  {:>13}  {:>9}  {:>9}",
-            "SERVICE", "NEW/s", "REFUSED/s", "DROPPED/s", "ENDPOINTS", "NEW", "REFUSED", "DROPPED"
-        )];
-        let line = |name: &str, port: &PortRates| {
-            let [new, refused, dropped] = port.per_second.map(rate);
-            let [all_new, all_refused, all_dropped] = port.connections;
-            let endpoints = format!("{}/{}", port.used, port.endpoints);
-            format!(
-                "{name:<width$}  {new:>9}  {refused:>9}  {dropped:>9}  {endpoints:>9}  {all_new:>13}  {all_refused:>9}  {all_dropped:>9}"
-            )
+        let names = shown.iter().map(|port| port.service_port.chars().count());
+        let longest = names.max().unwrap_or(0).max("SERVICE".len()).min(MAX_WIDTH);
+        let is_narrow = line_width.is_some_and(|width| width < longest + ALL_WIDTH);
+        let width = match line_width {
+            Some(width) if is_narrow => longest.min(width.saturating_sub(INTERVAL_WIDTH).max(MIN_NAME)),
+            _ => longest,
         };
-        lines.extend(shown.iter().map(|port| line(&port.service_port, port)));
-        lines.push(line("TOTAL", &self.total));
+        let line = |name: &str, interval: [&str; 4], all: [&str; 3]| {
+            let name = if is_narrow { shortened(name, width) } else { name.to_owned() };
+            let [new, refused, dropped, endpoints] = interval;
+            let mut line = format!("{name:<width$}  {new:>9}  {refused:>9}  {dropped:>9}  {endpoints:>9}");
+            if !is_narrow {
+                let [new, refused, dropped] = all;
+                line.push_str(&format!("  {new:>13}  {refused:>9}  {dropped:>9}"));
+            }
+            line
+        };
+        let row = |name: &str, port: &PortRates| {
+            let [new, refused, dropped] = port.per_second.map(rate);
+            let all = port.connections.map(|count| count.to_string());
+            let endpoints = format!("{}/{}", port.used, port.endpoints);
+            line(name, [&new, &refused, &dropped, &endpoints], [&all[0], &all[1], &all[2]])
+        };
+        let mut lines =
+            vec![line("SERVICE", ["NEW/s", "REFUSED/s", "DROPPED/s", "ENDPOINTS"], ["NEW", "REFUSED", "DROPPED"])];
+        lines.extend(shown.iter().map(|port| row(&port.service_port, port)));
+        lines.push(row("TOTAL", &self.total));
         let hidden = self.service_ports.len() - shown.len();
         if hidden > 0 {
             lines.push(format!("{hidden} more service ports with connections: --limit 0 shows all"));
@@ -119,8 +152,20 @@ impl Rates {
                     .to_owned(),
             );
         }
+        if is_narrow {
+            lines.push(format!("NEW, REFUSED and DROPPED need a terminal of {} columns", longest + ALL_WIDTH));
+        }
         lines.join("\n") + "\n"
     }
+}
+
+/// A name in so many letters: its end tells more than its beginning.
+fn shortened(name: &str, width: usize) -> String {
+    let letters = name.chars().count();
+    if letters <= width {
+        return name.to_owned();
+    }
+    std::iter::once('…').chain(name.chars().skip(letters + 1 - width)).collect()
 }
 
 /// A rate for people: small ones with a decimal.
@@ -149,7 +194,7 @@ mod tests {
             12.0,
             &[("shop/cart:http", [5_624, 0, 6]), ("shop/mail:smtp", [0, 15, 0]), ("shop/web:http", [9, 0, 0])],
         );
-        let text = rates(&before, &now, TopOrder::New).text(2);
+        let text = rates(&before, &now, TopOrder::New).text(2, None);
         let sample = include_str!("../../../docs/counters.md");
         for line in text.lines() {
             assert!(sample.contains(line.trim_end()), "{text}");
@@ -179,5 +224,33 @@ mod tests {
         let rates = rates(&page(1.0, &[("a", [100, 0, 0])]), &page(2.0, &[("a", [3, 0, 0])]), TopOrder::New);
         assert_eq!(rates.service_ports[0].per_second, [3.0, 0.0, 0.0]);
         assert_eq!(rates.total.per_second, [3.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_narrow_terminal_has_no_columns_of_all_time_and_says_so() {
+        let long = format!("namespace/{}:http", "x".repeat(40));
+        let now = page(12.0, &[(&long, [5_624, 0, 6])]);
+        let rates = rates(&page(10.0, &[]), &now, TopOrder::New);
+        let text = rates.text(20, Some(80));
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.contains("x:http       2812"), "{text}");
+        assert!(text.ends_with("NEW, REFUSED and DROPPED need a terminal of 136 columns\n"), "{text}");
+        assert_eq!(rates.text(20, Some(136)), rates.text(20, None));
+    }
+
+    #[test]
+    fn a_name_of_any_length_is_printed() {
+        let long = "x".repeat(70_000);
+        let text = rates(&page(1.0, &[]), &page(2.0, &[(&long, [1, 0, 0])]), TopOrder::New).text(20, None);
+        assert!(text.contains(&long));
+    }
+
+    #[test]
+    fn json_names_each_number() {
+        let rates = rates(&page(1.0, &[]), &page(2.0, &[("a", [3, 2, 1])]), TopOrder::New);
+        let json = serde_json::to_value(&rates).unwrap();
+        let port = &json["servicePorts"][0];
+        assert_eq!(port["connections"], serde_json::json!({"new": 3, "refused": 2, "dropped": 1}));
+        assert_eq!(port["perSecond"], serde_json::json!({"new": 3.0, "refused": 2.0, "dropped": 1.0}));
     }
 }

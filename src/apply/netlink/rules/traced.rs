@@ -7,13 +7,14 @@ use crate::apply::netlink::abi::*;
 use crate::dataplane::{Condition, Family, Field, Packet};
 use crate::netlink::MessageWriter;
 
-/// Writes the expressions: new connections of this protocol, with these addresses and this destination port, are traced.
-pub(in crate::apply::netlink) fn put(out: &mut MessageWriter, packet: &Packet) {
+/// Writes the expressions: new connections of this protocol, with this destination and this source or any, are traced.
+pub(in crate::apply::netlink) fn put(out: &mut MessageWriter, packet: &Packet, from_any: bool) {
     let family = Family::from_addr(packet.daddr);
     let mut expressions = ExpressionWriter { out, family };
     expressions.condition(&Condition::CtStateNew);
     expressions.condition(&Condition::L4Proto(packet.protocol));
-    for (field, addr) in [(Field::Saddr, packet.saddr), (Field::Daddr, packet.daddr)] {
+    let source = (!from_any).then_some((Field::Saddr, packet.saddr));
+    for (field, addr) in source.into_iter().chain([(Field::Daddr, packet.daddr)]) {
         expressions.address(field, &IpNet::from(addr), NFT_CMP_EQ);
     }
     // In the headers of TCP, UDP and SCTP the destination port follows the source port.
