@@ -5,7 +5,7 @@ use crate::state::{Decoded, Event};
 const FRONTEND: &str = "10.96.0.1 80/tcp";
 
 fn taken(loser: &str, winner: &str) -> String {
-    taken_by(loser, winner, "holds this frontend, and its name comes first")
+    taken_by(loser, winner, "holds this frontend and is older")
 }
 
 fn taken_by(loser: &str, winner: &str, rule: &str) -> String {
@@ -188,7 +188,7 @@ fn an_older_service_that_takes_a_frontend_over_makes_the_former_holder_a_loser()
 fn two_ports_of_one_service_on_one_frontend_are_a_clash_that_the_first_by_name_wins() {
     let mut world = World::new();
     let seen = world.apply(service("shop/web").ports(&["b 80/tcp", "a 80/tcp"]));
-    assert_eq!(seen.reports(), [taken("shop/web", "shop/web:a")]);
+    assert_eq!(seen.reports(), [taken_by("shop/web", "shop/web:a", "holds this frontend, and its name comes first")]);
     world.apply(Event::ServiceDeleted(name("shop/web")));
     assert_eq!(*world.desired(), Desired::default());
 }

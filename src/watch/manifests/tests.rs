@@ -19,7 +19,7 @@ fn services(events: &[Event]) -> &[Decoded<Service>] {
 #[test]
 fn everything_is_reset_once_even_when_there_is_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, events) = load(&[folder.path().to_owned()]).unwrap();
+    let (_, events) = Manifests::load(&[folder.path().to_owned()], "node-1").unwrap();
     let kinds: Vec<_> = events.iter().map(|event| (event.kind(), event.change())).collect();
     assert_eq!(kinds, crate::state::Kind::ALL.map(|kind| (kind, "reset")));
 }
