@@ -146,14 +146,20 @@ fn place(installed: Option<&EndpointsById>, wanted: &[Endpoint]) -> EndpointsByI
     let mut ids: BTreeMap<Endpoint, EndpointId> = BTreeMap::new();
     for (id, endpoint) in &installed.endpoints {
         if wanted.binary_search(endpoint).is_ok() {
-            ids.entry(*endpoint).or_insert(*id);
+            // Ids of endpoints that left may still lead there, which is known no more after a reading. Clients are remembered with its own.
+            let known = ids.entry(*endpoint).or_insert(*id);
+            if *id == own_id(*endpoint) {
+                *known = *id;
+            }
         }
     }
-    // The id of an endpoint that leaves is not given to another one in the same moment.
-    let mut taken: BTreeSet<EndpointId> = installed.endpoints.iter().map(|(id, _)| *id).collect();
+    // The id of an endpoint that leaves is not given to another one in the same moment. One that leads to another endpoint than its own, since
+    // another program replaced that or it waits to be deleted, goes back to its own.
+    let own = installed.endpoints.iter().filter(|(id, endpoint)| *id == own_id(*endpoint)).map(|(id, _)| *id);
+    let mut taken: BTreeSet<EndpointId> = own.chain(ids.values().copied()).collect();
     for endpoint in wanted {
         ids.entry(*endpoint).or_insert_with(|| {
-            let mut id = EndpointId::from_hash(hash(*endpoint));
+            let mut id = own_id(*endpoint);
             while !taken.insert(id) {
                 id = id.next();
             }
@@ -165,6 +171,11 @@ fn place(installed: Option<&EndpointsById>, wanted: &[Endpoint]) -> EndpointsByI
     let is_wanted = |id: &EndpointId| endpoints.binary_search_by_key(id, |(id, _)| *id).is_ok();
     let slots = fill(installed.slots.iter().copied(), endpoints.iter().map(|(id, _)| *id), is_wanted).collect();
     EndpointsById { slots, endpoints: endpoints.into() }
+}
+
+/// The id that an endpoint gets if no other endpoint of the frontend has it.
+fn own_id(endpoint: Endpoint) -> EndpointId {
+    EndpointId::from_hash(hash(endpoint))
 }
 
 fn hash(endpoint: Endpoint) -> u64 {

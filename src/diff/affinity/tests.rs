@@ -44,10 +44,28 @@ fn endpoints_with_the_same_hash_have_different_ids() {
 
 #[test]
 fn the_id_of_an_endpoint_that_leaves_is_not_reused_in_the_same_moment() {
-    let leaves = placed(&EndpointsById::default(), &[1]);
-    let (taken, _) = leaves.endpoints[0];
-    let installed = EndpointsById { endpoints: [(taken, endpoint(2))].into(), ..leaves };
-    assert_ne!(id_of(&placed(&installed, &[1]), 1), Some(taken));
+    // They would have the same id.
+    let [one, other] = [[0, 210, 148, 89], [1, 192, 0, 12]].map(|addr| Endpoint { addr: addr.into(), port: 80 });
+    assert_eq!(own_id(one), own_id(other));
+    let leaves = place(None, &[one]);
+    let comes = place(Some(&leaves), &[other]);
+    assert_ne!(comes.endpoints[0].0, leaves.endpoints[0].0);
+}
+
+#[test]
+fn an_id_that_leads_to_another_endpoint_goes_back_to_its_own() {
+    let of_one = placed(&EndpointsById::default(), &[1]);
+    let (id, own) = of_one.endpoints[0];
+    // Another program replaced the endpoint.
+    let replaced = EndpointsById { endpoints: [(id, endpoint(2))].into(), ..of_one.clone() };
+    assert_eq!(placed(&replaced, &[1]), of_one);
+    // An id that waits to be deleted leads there, too, and comes first.
+    for waits in [EndpointId(0), EndpointId(u32::MAX)] {
+        let mut endpoints = vec![(waits, own), (id, own)];
+        endpoints.sort_unstable();
+        let installed = EndpointsById { endpoints: endpoints.into(), ..of_one.clone() };
+        assert_eq!(placed(&installed, &[1]).endpoints, of_one.endpoints);
+    }
 }
 
 fn world() -> World {
