@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::acknowledged::{Installed, list_of};
 use super::leftovers::{Leftovers, Round};
 use super::lookups::{LookupOrder, certain_slots, drawn_slots, is_tested_before_ids};
-use crate::dataplane::{Endpoint, Frontend, Key, SetName, SizeClass};
+use crate::dataplane::{Endpoint, EndpointList, Frontend, Key, SetName, SizeClass};
 use crate::state::{FrontendSpec, Outcome, TrafficPolicy};
 
 /// What is installed for a frontend after a plan, and which of it is left over.
@@ -58,7 +58,7 @@ pub(super) fn transition(
     let [held_sets, wanted_sets] = [before, wanted].map(|it| it.memberships.iter().map(|(set, _)| set));
     let (mut memberships, mut gate_goes, mut is_gate_kept) = (Vec::new(), false, false);
     for (set, comment) in before.memberships.iter().filter(|(set, _)| !wanted_sets.clone().any(|other| other == set)) {
-        let goes = order.goes_at_once(*set, &held_sets, &wanted_sets) || lacks_slots(frontend, before, *set);
+        let goes = order.goes_at_once(*set, &held_sets, &wanted_sets) || lacks_slots(before, *set);
         if !goes && draft.keeps(*set, Key::Frontend(frontend), false) {
             is_gate_kept = true;
             memberships.push((*set, comment.clone()));
@@ -111,16 +111,21 @@ pub(super) fn transition(
 
 /// Whether a set leads to slots that are empty, since another program emptied them or restored an old set. It serves no packet, and may hide
 /// what does.
-fn lacks_slots(frontend: Frontend, installed: &Installed, set: SetName) -> bool {
+fn lacks_slots(installed: &Installed, set: SetName) -> bool {
     let Some((list, class)) = set.class() else { return false };
-    let policy = TrafficPolicy::ALL.into_iter().find(|policy| list_of(frontend, *policy) == list);
-    let (policy, certain) = (policy.unwrap_or(TrafficPolicy::Cluster), certain_slots(class));
-    let held = match set {
-        SetName::AffinitySlots(..) => {
+    let is_local = matches!(list, EndpointList::Local | EndpointList::NodeportLocal);
+    let policy = if is_local { TrafficPolicy::Local } else { TrafficPolicy::Cluster };
+    let certain = certain_slots(class);
+    let is_certain = |slot: u32| slot < certain;
+    let held = match (set, installed.slots(policy)) {
+        (SetName::AffinitySlots(..), _) => {
             let held = installed.affinity.as_deref().map(|affinity| &affinity.list(policy).slots);
-            held.map_or(0, |slots| slots.iter().filter(|(slot, _)| *slot < certain).count())
+            held.map_or(0, |slots| slots.iter().filter(|(slot, _)| is_certain(*slot)).count())
         }
-        _ => installed.slots(policy).iter().filter(|(slot, _)| *slot < certain).count(),
+        (_, slots) => match slots.gapless() {
+            Some(all) => all.len(),
+            None => slots.iter().filter(|(slot, _)| is_certain(*slot)).count(),
+        },
     };
     held < certain as usize
 }
@@ -203,7 +208,8 @@ impl TransitionDraft<'_> {
         }
         // What new packets draw from.
         let open = if self.is_exposed { u32::MAX } else { SizeClass::for_endpoints(count).map_or(0, SizeClass::slots) };
-        let stays: Vec<Endpoint> = wanted.endpoints(policy).collect();
+        // Nothing beyond the end is replaced unless packets draw from there.
+        let stays: Vec<Endpoint> = if open > end { wanted.endpoints(policy).collect() } else { Vec::new() };
         let is_wanted =
             |endpoint: &Endpoint| served.is_some_and(|it| it.lists[policy as usize].binary_search(endpoint).is_ok());
         let beyond = held.iter().filter(|(slot, _)| *slot >= end);
