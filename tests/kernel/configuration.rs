@@ -128,6 +128,8 @@ fn with_manifests_only_sysctls_that_flags_name_are_set() {
     host.sysctl("netfilter/nf_conntrack_tcp_timeout_established", "1000");
     host.sysctl("netfilter/nf_conntrack_tcp_timeout_close_wait", "60");
     let manifests = tempfile::tempdir().expect("a folder");
+    let nothing = "{kind: List, apiVersion: v1, items: []}";
+    std::fs::write(manifests.path().join("nothing.yaml"), nothing).expect("the folder is writable");
     let manifests = manifests.path().to_str().expect("a path of letters");
     for (args, close_wait) in [
         (&["--once", "--conntrack-tcp-timeout-close-wait=77s"][..], "60"),
