@@ -90,6 +90,8 @@ impl Flags {
     /// With how the program ended, if not.
     pub fn check(&self) -> Result<(), String> {
         let folder = tempfile::tempdir().expect("a scratch folder");
+        let nothing = "{kind: List, apiVersion: v1, items: []}";
+        std::fs::write(folder.path().join("nothing.yaml"), nothing).expect("the folder is writable");
         let output = Command::new(env!("CARGO_BIN_EXE_pointsman"))
             .arg("--manifests")
             .arg(folder.path())
