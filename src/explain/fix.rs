@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::explanation::Explanation;
-use super::slices::address_type;
 use super::verdict::VerdictReason;
 use crate::dataplane::{Family, Frontend};
 use crate::state::{EndpointReason, ObjectName, Snapshot};
@@ -79,7 +78,7 @@ impl Explanation {
         if slices.is_empty() {
             format!("there is no EndpointSlice of {service}: check the selector, and that its pods run: {selector}")
         } else if !slices.iter().any(|slice| slice.family == family) {
-            let family = address_type(family);
+            let family = family.label();
             format!(
                 "there is no EndpointSlice of {service} with addressType {family}: check whether its pods have {family} addresses"
             )

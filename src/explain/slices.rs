@@ -1,6 +1,6 @@
 //! EndpointSlices that do not have the port that a frontend is for: the commonest reason why ready pods get nothing.
 
-use crate::dataplane::{Family, Frontend, Protocol};
+use crate::dataplane::{Frontend, Protocol};
 use crate::state::{Cluster, EndpointSlice, FrontendSpec, ObjectName, ServicePort, SlicePort, owner_tag};
 
 /// How many ports of a slice a line names.
@@ -59,12 +59,4 @@ fn gap_text(slice: &EndpointSlice, port: &ServicePort) -> String {
         (false, more) => format!("{} and {more} more", shown.join(", ")),
     };
     format!("EndpointSlice {} has no {wanted} (it has {has})", slice.name)
-}
-
-/// The address type of slices of a family.
-pub(super) fn address_type(family: Family) -> &'static str {
-    match family {
-        Family::Ip => "IPv4",
-        Family::Ip6 => "IPv6",
-    }
 }

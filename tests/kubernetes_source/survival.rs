@@ -10,6 +10,11 @@ use super::common::apiserver::{ApiServer, Fault, Resource, Verb, node, service, 
 use super::common::watching::Watching;
 use super::{options, real_options, small_cluster};
 
+/// Watches are opened again each second.
+fn short_watches() -> KubernetesOptions {
+    KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() }
+}
+
 #[tokio::test]
 async fn half_a_list_is_never_sent() {
     for (verb, fault) in [(Verb::StreamingList, Fault::CutAfter(2)), (Verb::List, Fault::CutAfter(0))] {
@@ -39,8 +44,7 @@ async fn a_page_that_fails_starts_the_list_again() {
 #[tokio::test]
 async fn code_410_inside_a_stream_leads_to_a_new_list() {
     let server = small_cluster();
-    let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
-    let mut watching = Watching::with(&server, options);
+    let mut watching = Watching::with(&server, short_watches());
     watching.synced().await;
     // The version of the open watch expires.
     server.fail(Resource::Services, Some(Verb::Watch), Fault::Expired, Some(1));
@@ -59,8 +63,7 @@ fn versions_of_lists(server: &ApiServer) -> Vec<String> {
 #[tokio::test]
 async fn a_list_is_never_older_than_what_was_seen() {
     let server = small_cluster();
-    let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
-    let mut watching = Watching::with(&server, options);
+    let mut watching = Watching::with(&server, short_watches());
     watching.synced().await;
     server.apply(service("default/new", "10.96.0.9"));
     watching.until("a change", |seen| seen.has(Kind::Service, "default/new", "")).await;
@@ -76,8 +79,7 @@ async fn a_list_is_never_older_than_what_was_seen() {
 #[tokio::test]
 async fn if_no_server_knows_what_was_seen_the_newest_list_is_asked_for() {
     let server = small_cluster();
-    let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
-    let mut watching = Watching::with(&server, options);
+    let mut watching = Watching::with(&server, short_watches());
     watching.synced().await;
     // What a server answers that does not know the version in time.
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::Status(504), Some(1));
@@ -129,8 +131,7 @@ async fn a_watch_that_breaks_off_is_lost_before_the_next_request_has_failed() {
 #[tokio::test]
 async fn a_watch_that_times_out_resumes_where_it_was() {
     let server = small_cluster();
-    let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
-    let mut watching = Watching::with(&server, options);
+    let mut watching = Watching::with(&server, short_watches());
     watching.synced().await;
     server.until("two timeouts", |server| server.requests_for(Resource::Services, Verb::Watch) == 2).await;
     server.apply(service("default/new", "10.96.0.9"));
@@ -142,8 +143,7 @@ async fn a_watch_that_times_out_resumes_where_it_was() {
 async fn a_watch_resumes_from_its_last_bookmark() {
     let server = small_cluster();
     server.bookmark_every(Duration::from_millis(100));
-    let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
-    let mut watching = Watching::with(&server, options);
+    let mut watching = Watching::with(&server, short_watches());
     watching.synced().await;
     // Changes of other kinds move the revision; then the server forgets the changes.
     for _ in 0..5 {
@@ -164,8 +164,7 @@ async fn a_silent_watch_is_replaced() {
     server.fail(Resource::Services, Some(Verb::StreamingList), Fault::Stall, Some(1));
     server.fail(Resource::EndpointSlices, Some(Verb::StreamingList), Fault::EndAfter(3), Some(1));
     server.fail(Resource::EndpointSlices, Some(Verb::Watch), Fault::Stall, Some(1));
-    let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
-    let mut watching = Watching::with(&server, options);
+    let mut watching = Watching::with(&server, short_watches());
     watching.until("the slices", |seen| seen.resets(Kind::EndpointSlice) == 1).await;
     server.apply(slice("default/a-1", "a", &["10.1.0.9"]));
     watching.synced().await;
@@ -250,7 +249,7 @@ async fn a_server_without_service_cidrs_has_none_until_it_serves_them() {
 async fn service_cidrs_that_were_listed_stay_when_the_server_refuses_them_later() {
     for (code, needs_list) in [(403, false), (404, false), (403, true)] {
         let server = small_cluster();
-        let options = KubernetesOptions { watch_timeout: Duration::from_secs(1), ..options() };
+        let options = short_watches();
         let mut watching = Watching::with(&server, options);
         watching.synced().await;
         if needs_list {
