@@ -15,6 +15,7 @@ use crate::dataplane::SetName;
 use crate::dataplane::{Element, Family, Frontend, Operation, Outline, Tables};
 
 mod any_backend;
+mod attempts;
 mod memory;
 pub(crate) mod netlink;
 mod nft;

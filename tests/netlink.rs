@@ -7,6 +7,9 @@ mod conformance;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use conformance::histories::{Move, Proxy, history, scope};
 use conformance::{
@@ -33,6 +36,36 @@ fn the_self_test_passes_and_leaves_nothing_behind() {
     in_namespace(backend, |mut backend| async move {
         backend.self_test(&Family::ALL).await.expect("self-test");
         assert_eq!(backend.read(&Family::ALL).await.expect("read"), Tables::default());
+    });
+}
+
+/// The test of the kernel takes some milliseconds, and its scratch table goes with the ruleset.
+#[test]
+fn the_self_test_passes_while_another_program_flushes_the_ruleset() {
+    in_namespace(backend, |mut backend| async move {
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let flushed = Command::new(nft()).args(["flush", "ruleset"]).status().expect("nft starts");
+                    assert!(flushed.success());
+                    std::thread::sleep(Duration::from_millis(80));
+                }
+            });
+            let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let test = threads.spawn(move || {
+                let tests = async {
+                    for _ in 0..30 {
+                        backend.self_test(&Family::ALL).await?;
+                    }
+                    Ok::<(), Error>(())
+                };
+                runtime().block_on(tests)
+            });
+            let tested = test.join().expect("no panic");
+            is_over.store(true, Ordering::Relaxed);
+            tested.expect("each self-test passes");
+        });
     });
 }
 

@@ -41,8 +41,8 @@ pub struct Loop<B> {
     shutdown: CancellationToken,
 }
 
-/// The time until nothing is left of a change, several times over.
-const LEFTOVERS_GONE: Duration = Duration::from_millis(500);
+/// If there was no commit for so long, nothing is left of any change: a slice takes 50 ms, and so long is waited for packets on their way.
+const SETTLED: Duration = Duration::from_millis(150);
 
 /// What some events took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,8 +95,7 @@ pub fn measure<B: Backend + 'static>(
     let scenarios = scenarios::all(&looped, &mut live, progress);
     let mut load =
         (options.load_seconds > 0).then(|| load::sustained(&looped, &mut live, options.load_seconds, progress));
-    // What waits for packets on their way is deleted meanwhile.
-    std::thread::sleep(LEFTOVERS_GONE);
+    looped.settle();
     let (mut backend, cluster) = looped.stop();
     if let Some(load) = &mut load
         && (options.backend != "nft" || size.pods() <= MOST_VERIFIED_BY_NFT)
@@ -161,6 +160,20 @@ impl<B: Backend + 'static> Loop<B> {
     /// The next commit.
     pub fn next_commit(&self) -> Commit {
         self.commits.recv_timeout(PATIENCE).expect("a commit")
+    }
+
+    /// The commits until there was none for a while: what is left of changes, and what waits for packets on their way. Its time is none.
+    pub fn settle(&self) -> Run {
+        let cpu = cpu_of_the_others();
+        let mut run = Run::default();
+        while let Ok(commit) = self.commits.recv_timeout(SETTLED) {
+            run.committing += commit.ended - commit.started;
+            run.operations += commit.operations;
+            run.bytes += commit.bytes;
+            run.commits += 1;
+        }
+        run.cpu = cpu_of_the_others().saturating_sub(cpu);
+        run
     }
 
     /// Sends events at once and waits for the commit with which they are done.

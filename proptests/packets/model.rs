@@ -210,22 +210,28 @@ impl Model {
         chosen.cluster.union(&chosen.local).copied().collect()
     }
 
+    fn all_ports(&self) -> impl Iterator<Item = (&Service, &ServicePort)> {
+        self.services.values().flat_map(|service| service.ports.iter().map(move |port| (&**service, port)))
+    }
+
     /// The service ports, those that win clashes of equals first: the oldest Service, then the first by name; in it the first port by name.
     pub fn ports(&self) -> Vec<(&Service, &ServicePort)> {
-        let mut ports: Vec<_> =
-            self.services.values().flat_map(|s| s.ports.iter().map(move |port| (&**s, port))).collect();
-        ports.sort_by_key(|(s, port)| (s.created.is_none(), s.created, s.name.clone(), Arc::clone(&port.name)));
+        let mut ports: Vec<_> = self.all_ports().collect();
+        ports.sort_by(|a, b| by_rank(*a).cmp(&by_rank(*b)));
         ports
     }
 
     /// The service port that a packet is for, and by which kind of address.
     pub fn asked_for(&self, packet: &Packet) -> Option<(&Service, &ServicePort, Kind)> {
         let family = Family::from_addr(packet.daddr);
-        let ports = self.ports().into_iter().filter(|(service, port)| {
+        let number = |port: &ServicePort| port.node_port.is_some_and(|number| number.get() == packet.dport);
+        let ports = self.all_ports().filter(|(service, port)| {
             port.protocol == packet.protocol
+                && (port.port == packet.dport || number(port))
                 && service.cluster_ips.iter().any(|addr| Family::from_addr(*addr) == family)
         });
-        let ports: Vec<_> = ports.collect();
+        let mut ports: Vec<_> = ports.collect();
+        ports.sort_by(|a, b| by_rank(*a).cmp(&by_rank(*b)));
         // A ClusterIP comes before all others, and of those one with endpoints before one without.
         let lacks = |service: &Service, port: &ServicePort| !self.choose(service, port, family).any;
         let of_number = ports.iter().filter(|(_, port)| port.port == packet.dport);
@@ -244,7 +250,6 @@ impl Model {
         let is_external = |kind: Kind| kind != Kind::ClusterIp;
         let by_address = by_address
             .min_by_key(|(service, port, kind)| (is_external(*kind), is_external(*kind) && lacks(service, port)));
-        let number = |port: &ServicePort| port.node_port.is_some_and(|number| number.get() == packet.dport);
         by_address.or_else(|| {
             let of_number = ports.iter().filter(|(_, port)| number(port));
             let (service, port) = of_number.min_by_key(|(service, port)| lacks(service, port))?;
@@ -359,10 +364,15 @@ impl Model {
     /// Whether some service port of this protocol can send connections to this endpoint, and may be on this node.
     pub fn is_reachable_here(&self, endpoint: Endpoint, protocol: Protocol) -> bool {
         let family = Family::from_addr(endpoint.addr);
-        self.ports().into_iter().any(|(service, port)| {
+        self.all_ports().any(|(service, port)| {
             port.protocol == protocol
                 && service.cluster_ips.iter().any(|addr| Family::from_addr(*addr) == family)
                 && self.choose(service, port, family).reachable_here.contains(&endpoint)
         })
     }
+}
+
+/// What decides between equals: the age of the Service, then its name, then the name of the port.
+fn by_rank<'a>((service, port): (&'a Service, &'a ServicePort)) -> impl Ord + 'a {
+    (service.created.is_none(), service.created, &service.name, &port.name)
 }

@@ -1,13 +1,12 @@
 //! What happens in the steps of a story.
 
-use std::sync::Arc;
-
 use pointsman::state::Kind;
 
 use crate::api::Micros;
 use crate::coverage::Fault;
+use crate::edits::edit;
 use crate::kernel::ForeignWrite;
-use crate::objects::{self, Object, Size, Stored};
+use crate::objects::Size;
 use crate::process::News;
 use crate::random::Random;
 use crate::sabotage::Sabotage;
@@ -32,58 +31,19 @@ impl World {
     fn act(&mut self, act: Act, size: Size) -> Checked {
         let random = &mut self.random;
         match act {
-            Act::PutService => {
-                let object = Object::Service(Arc::new(objects::service(random, size)));
-                self.server.put(object, true);
-            }
-            Act::PutSlice => {
-                let object = Object::Slice(Arc::new(objects::slice(random, size)));
-                self.server.put(object, true);
-            }
-            Act::PutCidr => {
-                let object = Object::Cidr(Arc::new(objects::cidr(random)));
-                self.server.put(object, true);
-            }
-            Act::PutNode => {
-                let object = Object::Node(Arc::new(objects::node(random)));
-                self.server.put(object, true);
-            }
-            Act::Roll => {
-                if let Some(Stored { object: Object::Slice(slice), .. }) = self.any(Kind::EndpointSlice) {
-                    let next = objects::roll(&mut self.random, &slice, size);
-                    self.server.put(Object::Slice(Arc::new(next)), true);
-                }
-            }
-            Act::DeleteService => self.delete(Kind::Service),
-            Act::DeleteSlice => self.delete(Kind::EndpointSlice),
-            Act::DeleteCidr => self.delete(Kind::ServiceCidr),
-            Act::DeleteNode => self.delete(Kind::Node),
-            Act::Touch => {
-                if let Some(stored) = self.any_of_any_kind() {
-                    self.server.put(stored.object, stored.readable);
-                }
-            }
-            Act::Damage => {
-                if let Some(stored) = self.any_of_any_kind() {
-                    self.met.count(Fault::Unreadable);
-                    self.server.put(stored.object, false);
-                }
-            }
-            Act::Supersede => {
-                if let Some(stored) = self.any_of_any_kind() {
-                    self.met.count(Fault::UnreadableOther);
-                    self.server.delete(stored.object.kind(), stored.object.name());
-                    self.server.put(stored.object, false);
-                }
-            }
-            Act::Flood => {
-                for _ in 0..20 {
-                    let service = objects::service(&mut self.random, size);
-                    self.server.put(Object::Service(Arc::new(service)), true);
-                    let slice = objects::slice(&mut self.random, size);
-                    self.server.put(Object::Slice(Arc::new(slice)), true);
-                }
-            }
+            Act::PutService
+            | Act::PutSlice
+            | Act::PutCidr
+            | Act::PutNode
+            | Act::Roll
+            | Act::DeleteService
+            | Act::DeleteSlice
+            | Act::DeleteCidr
+            | Act::DeleteNode
+            | Act::Touch
+            | Act::Damage
+            | Act::Supersede
+            | Act::Flood => edit(act, size, &mut self.server, random, &mut self.met),
             Act::Cut => {
                 let (kind, pause) = (random.index(4), random.below(3_000_000));
                 self.met.count(Fault::Cut);
@@ -169,29 +129,6 @@ impl World {
             Act::Connect => return self.connect(4),
         }
         Ok(())
-    }
-
-    fn any(&mut self, kind: Kind) -> Option<Stored> {
-        let all: Vec<&Stored> = self.server.objects(kind).collect();
-        if all.is_empty() { None } else { Some((*self.random.pick(&all)).clone()) }
-    }
-
-    fn any_of_any_kind(&mut self) -> Option<Stored> {
-        let kind = *self.random.pick(&[
-            Kind::Service,
-            Kind::Service,
-            Kind::EndpointSlice,
-            Kind::EndpointSlice,
-            Kind::ServiceCidr,
-            Kind::Node,
-        ]);
-        self.any(kind)
-    }
-
-    fn delete(&mut self, kind: Kind) {
-        if let Some(stored) = self.any(kind) {
-            self.server.delete(kind, stored.object.name());
-        }
     }
 
     /// The process ends, whatever it does, and another one begins.

@@ -22,10 +22,15 @@ const PODS: u8 = 40;
 /// From this long on a packet without an answer counts as dropped.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(150);
 
-/// The addresses of the host: here it has those of all pods, too, so that it can answer for them.
-pub fn host() -> BTreeSet<IpAddr> {
+/// The addresses of a host that has those of all pods, too, so that it can answer for them.
+pub fn with_pods(host: impl IntoIterator<Item = IpAddr>) -> BTreeSet<IpAddr> {
     let pods = (0..PODS).flat_map(|n| [IpAddr::from([10, 1, 0, n]), [0xfd00, 1, 0, 0, 0, 0, 0, u16::from(n)].into()]);
-    HOST.into_iter().map(ip).chain(pods).collect()
+    host.into_iter().chain(pods).collect()
+}
+
+/// The addresses of the host here.
+pub fn host() -> BTreeSet<IpAddr> {
+    with_pods(HOST.into_iter().map(ip))
 }
 
 /// Where packets come from.
@@ -46,7 +51,7 @@ pub fn repeat(first: u64, seeds: u64, steps: usize) -> ExitCode {
         }
         let journal = world.kernel.journal.take().unwrap_or_default();
         let repeated = alone(|| async {
-            let real = match RealKernel::new().await {
+            let real = match RealKernel::new(host()).await {
                 Ok(real) => real,
                 Err(error) => return Err(format!("no kernel to be had: {error}")),
             };
@@ -82,18 +87,20 @@ pub fn repeat(first: u64, seeds: u64, steps: usize) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-struct RealKernel {
-    netlink: Netlink,
+/// The kernel of a network namespace whose host answers for all pods.
+pub struct RealKernel {
+    pub netlink: Netlink,
     listeners: Vec<TcpListener>,
 }
 
 impl RealKernel {
-    async fn new() -> Result<Self, Error> {
+    /// Gives the network namespace of this thread these addresses.
+    pub async fn new(host: BTreeSet<IpAddr>) -> Result<Self, Error> {
         let mut netlink = Netlink::open()?;
         netlink.read(&[]).await?;
         let mut commands =
             "link add pods type veth peer name peer\nlink set lo up\nlink set pods up\nlink set peer up\n".to_owned();
-        for addr in host().into_iter().filter(|addr| !addr.is_loopback()) {
+        for addr in host.into_iter().filter(|addr| !addr.is_loopback()) {
             let (length, flags) = if addr.is_ipv6() { (128, " nodad") } else { (32, "") };
             commands.push_str(&format!("addr add {addr}/{length} dev pods{flags}\n"));
         }
@@ -180,7 +187,7 @@ impl RealKernel {
     }
 
     /// Opens a connection.
-    fn connect(&self, packet: &Packet, may_become: &BTreeSet<PacketOutcome>) -> Result<(), String> {
+    pub fn connect(&self, packet: &Packet, may_become: &BTreeSet<PacketOutcome>) -> Result<(), String> {
         let is_certain = |outcome: &PacketOutcome| match outcome {
             PacketOutcome::Goes { translated, .. } => *translated,
             PacketOutcome::Dropped | PacketOutcome::Reset | PacketOutcome::Refused => true,

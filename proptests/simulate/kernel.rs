@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use pointsman::apply::{MemoryKernel, Refusal};
 use pointsman::dataplane::{
     Action, ChainName, Element, Endpoint, EndpointId, Family, Key, Object, Operation, Outline, Packet, PacketOutcome,
-    Rule, SetName, TableOutline, Tables, Value, Verb,
+    Rule, SetName, TableContents, TableOutline, Tables, Value, Verb,
 };
 use pointsman::diff::Acknowledged;
 use pointsman::engine::{Failure, FailureKind};
@@ -98,6 +98,67 @@ pub enum ForeignWrite {
     AddChain,
 }
 
+impl ForeignWrite {
+    /// The operations of a write that edits a table with these contents; none of the others, and none if there is nothing to edit.
+    pub fn operations(
+        self,
+        family: Family,
+        contents: Option<&TableContents>,
+        random: &mut Random,
+    ) -> Option<(Vec<Operation>, Fault)> {
+        let element = |random: &mut Random| {
+            let elements = &contents?.elements;
+            if elements.is_empty() { None } else { Some(random.pick(elements).clone()) }
+        };
+        match self {
+            Self::FlushTable | Self::FlushRuleset | Self::Restore => None,
+            Self::DeleteElement => Some((vec![Operation::delete_element(element(random)?)], Fault::DeletedElement)),
+            Self::ReplaceElement => {
+                let element = element(random)?;
+                let addr = if element.family() == Family::Ip {
+                    IpAddr::from([10, 9, 9, 9])
+                } else {
+                    "fd00:9::9".parse().ok()?
+                };
+                let value = Value::Endpoint(Endpoint { addr, port: 1 + u16::from(random.small(9)) });
+                let other = Element { value: Some(value), ..element.clone() };
+                matches!(element.value, Some(Value::Endpoint(_))).then(|| {
+                    let replaced = vec![Operation::delete_element(element), Operation::add_element(other)];
+                    (replaced, Fault::ReplacedElement)
+                })
+            }
+            Self::AddElement => {
+                let n = random.small(9);
+                let addr = if family == Family::Ip {
+                    IpAddr::from([10, 96, 0, n])
+                } else {
+                    [0xfd00, 0x96, 0, 0, 0, 0, 0, u16::from(n)].into()
+                };
+                let element = Element::member(SetName::ClusterIps, Key::Addr(addr));
+                Some((vec![Operation::add_element(element)], Fault::AddedElement))
+            }
+            Self::EditRules => {
+                let chains: Vec<String> = contents.map_or_else(Vec::new, |it| it.chains.keys().cloned().collect());
+                if chains.is_empty() {
+                    return None;
+                }
+                let chain = ChainName::from(random.pick(&chains).clone());
+                let edit = if random.one_in(2) {
+                    Operation::flush(family, chain)
+                } else {
+                    Operation::add(family, Object::Rule(chain, Box::new(Rule::new(family, Action::Drop))))
+                };
+                Some((vec![edit], Fault::EditedRules))
+            }
+            Self::AddChain => {
+                let name = format!("other-{}", random.below(3));
+                let chain = Operation::add(family, Object::Chain(name.into(), None));
+                Some((vec![chain], Fault::ForeignChain))
+            }
+        }
+    }
+}
+
 impl Kernel {
     /// Commits a batch, or does not.
     pub fn commit(&mut self, operations: &[Operation], met: &mut Coverage) -> Answer {
@@ -120,7 +181,7 @@ impl Kernel {
             met.count(Fault::RefusedFrontend);
             return refused(FailureKind::Refused, "refused for an element");
         }
-        let before = Family::ALL.map(|family| self.has_table(family));
+        let before = Family::ALL.map(|family| self.tables.has_table(family));
         match self.take(operations) {
             Ok(()) => {}
             Err(refusal) => {
@@ -136,7 +197,7 @@ impl Kernel {
             let is_new = operations.iter().any(|operation| {
                 operation.family == family && operation.verb == Verb::Delete && operation.object == Object::Table
             });
-            if self.has_table(family) && (is_new || !before[family.index()]) {
+            if self.tables.has_table(family) && (is_new || !before[family.index()]) {
                 self.number(family);
             }
         }
@@ -168,10 +229,6 @@ impl Kernel {
     fn number(&mut self, family: Family) {
         self.next_handle += 1;
         self.handles[family.index()] = self.next_handle;
-    }
-
-    fn has_table(&self, family: Family) -> bool {
-        self.tables.contents(&[family]).get(family).is_some()
     }
 
     /// Reads the tables; `None` if that fails.
@@ -248,51 +305,10 @@ impl Kernel {
                 Family::ALL.into_iter().for_each(|family| self.number(family));
                 Fault::RestoredDump
             }),
-            ForeignWrite::DeleteElement => self.with_element(family, random, |element, _| {
-                Some((vec![Operation::delete_element(element)], Fault::DeletedElement))
-            }),
-            ForeignWrite::ReplaceElement => self.with_element(family, random, |element, random| {
-                let addr = if element.family() == Family::Ip {
-                    IpAddr::from([10, 9, 9, 9])
-                } else {
-                    "fd00:9::9".parse().ok()?
-                };
-                let value = Value::Endpoint(Endpoint { addr, port: 1 + u16::from(random.small(9)) });
-                let other = Element { value: Some(value), ..element.clone() };
-                matches!(element.value, Some(Value::Endpoint(_))).then(|| {
-                    let replaced = vec![Operation::delete_element(element), Operation::add_element(other)];
-                    (replaced, Fault::ReplacedElement)
-                })
-            }),
-            ForeignWrite::AddElement => {
-                let n = random.small(9);
-                let addr = if family == Family::Ip {
-                    IpAddr::from([10, 96, 0, n])
-                } else {
-                    [0xfd00, 0x96, 0, 0, 0, 0, 0, u16::from(n)].into()
-                };
-                let element = Element::member(SetName::ClusterIps, Key::Addr(addr));
-                self.change(&[Operation::add_element(element)]).then_some(Fault::AddedElement)
-            }
-            ForeignWrite::EditRules => {
+            edit => {
                 let contents = self.tables.contents(&[family]);
-                let chains: Vec<String> =
-                    contents.get(family).map_or_else(Vec::new, |it| it.chains.keys().cloned().collect());
-                if chains.is_empty() {
-                    return false;
-                }
-                let chain = ChainName::from(random.pick(&chains).clone());
-                let edit = if random.one_in(2) {
-                    Operation::flush(family, chain)
-                } else {
-                    Operation::add(family, Object::Rule(chain, Box::new(Rule::new(family, Action::Drop))))
-                };
-                self.change(&[edit]).then_some(Fault::EditedRules)
-            }
-            ForeignWrite::AddChain => {
-                let name = format!("other-{}", random.below(3));
-                let chain = Operation::add(family, Object::Chain(name.into(), None));
-                self.change(&[chain]).then_some(Fault::ForeignChain)
+                let edited = edit.operations(family, contents.get(family), random);
+                edited.and_then(|(operations, fault)| self.change(&operations).then_some(fault))
             }
         };
         let Some(fault) = done else { return false };
@@ -302,27 +318,12 @@ impl Kernel {
     }
 
     fn remove(&mut self, families: &[Family]) -> bool {
-        let any = families.iter().any(|family| self.has_table(*family));
+        let any = families.iter().any(|family| self.tables.has_table(*family));
         families.iter().for_each(|family| self.tables.remove_table(*family));
         if let Some(journal) = &mut self.journal {
             journal.push(Entry::Removed(families.to_vec()));
         }
         any
-    }
-
-    fn with_element(
-        &mut self,
-        family: Family,
-        random: &mut Random,
-        edit: impl FnOnce(Element, &mut Random) -> Option<(Vec<Operation>, Fault)>,
-    ) -> Option<Fault> {
-        let contents = self.tables.contents(&[family]);
-        let elements = &contents.get(family)?.elements;
-        if elements.is_empty() {
-            return None;
-        }
-        let (operations, fault) = edit(random.pick(elements).clone(), random)?;
-        self.change(&operations).then_some(fault)
     }
 
     /// Whether the operations changed something.

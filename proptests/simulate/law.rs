@@ -37,10 +37,16 @@ pub fn stray(
         return None;
     }
     let found = MemoryKernel::outcomes_across(tables, packet, host);
-    let says: Vec<_> = versions.iter().map(|model| model.outcomes(packet)).collect();
-    if found.iter().all(|found| says.iter().any(|says| says.contains(found))) {
-        return None;
+    // Most often the newest version says it all.
+    let mut unsaid = found.clone();
+    for model in versions.iter().rev() {
+        let says = model.outcomes(packet);
+        unsaid.retain(|found| !says.contains(found));
+        if unsaid.is_empty() {
+            return None;
+        }
     }
+    let says: Vec<_> = versions.iter().map(|model| model.outcomes(packet)).collect();
     let is_served = |says: &BTreeSet<PacketOutcome>| says.iter().any(is_translated);
     let is_due = versions.iter().any(|model| is_served(&model.outcomes_if_allowed(packet)))
         && !versions.iter().all(|model| model.forbids(packet));

@@ -18,11 +18,14 @@ mod clients;
 #[path = "../../tests/conformance/mod.rs"]
 mod conformance;
 mod coverage;
+mod edits;
+mod json;
 mod kernel;
 mod law;
 mod memory;
 #[path = "../packets/model.rs"]
 mod model;
+mod node;
 mod objects;
 mod process;
 mod quiet;
@@ -30,6 +33,8 @@ mod random;
 mod run;
 mod sabotage;
 mod story;
+#[path = "../../tests/common/mod.rs"]
+mod testing;
 mod work;
 mod world;
 

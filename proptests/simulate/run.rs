@@ -6,11 +6,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::agree;
 use crate::coverage::Coverage;
 use crate::sabotage::Sabotage;
 use crate::story::Story;
 use crate::world::{Violation, World};
+use crate::{agree, node};
 
 /// What became of a story.
 pub struct Told {
@@ -112,6 +112,8 @@ struct Arguments {
     one: Option<u64>,
     /// How many stories a real kernel repeats.
     real: Option<u64>,
+    /// How many stories the program itself lives through.
+    program: Option<u64>,
     /// Break each law on purpose, and say after how many seeds that is found.
     breaks: bool,
     /// Every class of faults must have been met.
@@ -122,8 +124,9 @@ impl Arguments {
     /// The arguments; `None` if there are none.
     fn parse() -> Option<Self> {
         let (first, seeds, seconds, steps, threads, failures) = (0, u64::MAX, 60, 100, 1, 1);
-        let (one, real, breaks, all_faults) = (None, None, false, false);
-        let mut parsed = Self { first, seeds, seconds, steps, threads, failures, one, real, breaks, all_faults };
+        let (one, real, program, breaks, all_faults) = (None, None, None, false, false);
+        let mut parsed =
+            Self { first, seeds, seconds, steps, threads, failures, one, real, program, breaks, all_faults };
         let mut words = std::env::args().skip(1).peekable();
         words.peek()?;
         let mut is_any = false;
@@ -140,6 +143,7 @@ impl Arguments {
                 "--failures" => parsed.failures = number(),
                 "--seed" => parsed.one = Some(number()),
                 "--kernel" => parsed.real = Some(number()),
+                "--program" => parsed.program = Some(number()),
                 "--break" => parsed.breaks = true,
                 "--all-faults" => parsed.all_faults = true,
                 _ => is_any = false,
@@ -165,6 +169,9 @@ pub fn main() -> ExitCode {
     }
     if let Some(seeds) = arguments.real {
         return agree::repeat(arguments.first, seeds, arguments.steps);
+    }
+    if let Some(seeds) = arguments.program {
+        return node::live(arguments.first, seeds, arguments.steps);
     }
     std::panic::set_hook(Box::new(|_| {}));
     if arguments.breaks {
@@ -294,8 +301,8 @@ mod tests {
             None => (1, SAME_SEEDS, SECONDS),
         };
         println!("seeds from {first} on");
-        let (steps, threads, failures, one, real) = (100, 1, 1, None, None);
+        let (steps, threads, failures, one, real, program) = (100, 1, 1, None, None, None);
         let (breaks, all_faults) = (false, false);
-        search(&Arguments { first, seeds, seconds, steps, threads, failures, one, real, breaks, all_faults })
+        search(&Arguments { first, seeds, seconds, steps, threads, failures, one, real, program, breaks, all_faults })
     }
 }

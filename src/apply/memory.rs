@@ -74,6 +74,11 @@ impl MemoryKernel {
         self.tables[family.index()] = None;
     }
 
+    /// Whether there is a table of a family.
+    pub fn has_table(&self, family: Family) -> bool {
+        self.tables[family.index()].is_some()
+    }
+
     /// The tables of these families.
     pub fn contents(&self, families: &[Family]) -> Tables {
         let mut tables = Tables::default();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::attempts::repeated;
 use super::{Backend, CommitListener, Error, Receipt, Refusal};
 use crate::dataplane::{Element, Family, Frontend, Operation, SetName, Tables};
 
@@ -42,7 +43,7 @@ impl Nft {
     ///
     /// If nft or the kernel refuses, or holds something else than was written.
     pub async fn self_test(&self) -> Result<(), Error> {
-        self_test::run(self).await
+        repeated(async || self_test::run(self).await.map(|()| true)).await.map(drop)
     }
 
     /// The version that the program prints, without the leading `v`.

@@ -40,13 +40,14 @@ pub(super) fn program_change(
         return ProgramChange { operations: Vec::new(), table: old };
     }
     let program = Program::new(family, options, &features);
+    let table = table_of(&program, options, features);
     let mut operations = Vec::new();
     if installed.is_none() {
         operations.push(Operation::add(family, Object::Table));
     }
-    operations.extend(removals(family, &old, &program));
-    operations.extend(additions(family, &old, &program));
-    ProgramChange { operations, table: Arc::new(table_of(&program, options, features)) }
+    operations.extend(removals(family, &old, &table));
+    operations.extend(additions(family, &old, &program, &table));
+    ProgramChange { operations, table: Arc::new(table) }
 }
 
 /// Whether packets are served as before when these operations on the program are committed before the elements that they are for: the
@@ -81,14 +82,13 @@ pub(super) fn keeps_lookups(operations: &[Operation]) -> bool {
 /// What has to go: rules that will be rewritten, base chains at other hooks, and what the program does not know.
 ///
 /// All rules go first: they may refer to any of the rest.
-fn removals(family: Family, old: &InstalledTable, program: &Program) -> Vec<Operation> {
-    let wanted = |name: &str| program.chains.iter().find(|chain| chain.name.0 == name);
+fn removals(family: Family, old: &InstalledTable, wanted: &InstalledTable) -> Vec<Operation> {
     let mut flushes = Vec::new();
     let mut deletions = Vec::new();
     for (name, chain) in &old.chains {
         let flush = Operation::flush(family, ChainName::from(name.clone()));
         let delete = Operation::delete(family, Object::Chain(ChainName::from(name.clone()), None));
-        match wanted(name) {
+        match wanted.chains.get(name) {
             Some(wanted) if !same_hook(chain, wanted.base) => {
                 flushes.push(flush);
                 deletions.push(delete);
@@ -103,7 +103,7 @@ fn removals(family: Family, old: &InstalledTable, program: &Program) -> Vec<Oper
     }
     for (name, set) in &old.sets {
         match name.parse() {
-            Ok(ours) if program.sets.contains(&ours) => {}
+            Ok(_) if wanted.sets.contains_key(name) => {}
             Ok(ours) => deletions.push(Operation::delete(family, Object::Set(ours))),
             Err(()) => {
                 let unknown = Object::UnknownSet { name: name.clone(), is_map: set.is_map };
@@ -116,7 +116,11 @@ fn removals(family: Family, old: &InstalledTable, program: &Program) -> Vec<Oper
 }
 
 /// What has to come: sets, then chains, then rules, which may refer to all of them.
-fn additions(family: Family, old: &InstalledTable, program: &Program) -> Vec<Operation> {
+fn additions(family: Family, old: &InstalledTable, program: &Program, wanted: &InstalledTable) -> Vec<Operation> {
+    let holds_rules = |chain: &Chain| {
+        let (old, wanted) = (old.chains.get(&*chain.name.0), wanted.chains.get(&*chain.name.0));
+        old.zip(wanted).is_some_and(|(old, wanted)| same_hook(old, wanted.base) && same_rules(old, wanted))
+    };
     let mut operations = Vec::new();
     for set in &program.sets {
         if !old.sets.contains_key(&set.to_string()) {
@@ -130,7 +134,7 @@ fn additions(family: Family, old: &InstalledTable, program: &Program) -> Vec<Ope
         }
     }
     for chain in &program.chains {
-        if !installed(chain).is_some_and(|old| same_hook(old, chain.base) && same_rules(old, chain)) {
+        if !holds_rules(chain) {
             operations.extend(
                 chain
                     .stamped_rules()
@@ -146,8 +150,8 @@ fn same_hook(chain: &ChainContents, wanted: Option<BaseChain>) -> bool {
     !chain.foreign_base && chain.base == wanted
 }
 
-fn same_rules(chain: &ChainContents, wanted: &Chain) -> bool {
-    chain.rules == wanted.rules.len() && (chain.rules == 0 || chain.fingerprint == Some(wanted.fingerprint()))
+fn same_rules(chain: &ChainContents, wanted: &ChainContents) -> bool {
+    chain.rules == wanted.rules && (chain.rules == 0 || chain.fingerprint == wanted.fingerprint)
 }
 
 /// The table that holds exactly this program.

@@ -1,6 +1,7 @@
 //! Testing that this kernel takes what the backend writes, and returns it.
 
 use super::{Haste, Netlink, read_tables, rule_decoder};
+use crate::apply::attempts::repeated;
 use crate::apply::{Error, Refusal, SCRATCH_TABLE};
 use crate::dataplane::{
     Action, AffinityStep, Chain, ChainContents, Element, Endpoint, EndpointList, Expr, Family, Frontend, Key,
@@ -19,17 +20,21 @@ const ENDPOINTS: SetName = SetName::Endpoints(EndpointList::Any);
 /// If the kernel refuses, or holds something else than was written.
 pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Error> {
     let doing = "testing the kernel in a scratch table";
-    if !returns_rules(netlink, family, doing).await? {
+    if !repeated(async || returns_rules(netlink, family, doing).await).await? {
         tracing::warn!(
             family = family.label(),
             "this kernel returns rules in a form that is not known: rules that other programs edit are not found while their comments stay"
         );
         rule_decoder::trust_comments();
     }
+    repeated(async || holds_what_was_written(netlink, family, doing).await.map(|()| true)).await.map(drop)
+}
+
+async fn holds_what_was_written(netlink: &mut Netlink, family: Family, doing: &'static str) -> Result<(), Error> {
     let table = |add: fn(Family, Object) -> Operation| add(family, Object::Table);
     let slot = Expr::key_of(ENDPOINTS).random_slot(SizeClass::MAX);
     let rule = Rule::new(family, Action::DnatTo(slot, ENDPOINTS)).when(SetName::ServiceCidrs.into());
-    let chain = Chain::regular("chain", vec![rule]);
+    let chain = Chain::regular("translate", vec![rule]);
     let mut elements = elements(family);
 
     // First delete the scratch table that a killed run may have left.

@@ -60,10 +60,10 @@ pub(super) async fn run(nft: &Nft) -> Result<(), Error> {
     let create = json!([{"add": {"table": table}}, {"delete": {"table": table}}, {"add": {"table": table}}, {"add": {"map": map}}]);
     nft.send(batch(create), doing).await?;
     // The second process: an element, and a rule that translates to the map's data.
-    let chain = json!({"family": family.nft(), "table": SCRATCH_TABLE, "name": "chain"});
+    let chain = json!({"family": family.nft(), "table": SCRATCH_TABLE, "name": "translate"});
     let slot = Expr::key_of(SetName::Endpoints(EndpointList::Any)).random_slot(SizeClass::MAX);
     let translate = Rule::new(family, Action::DnatTo(slot, SetName::Endpoints(EndpointList::Any)));
-    let mut rule = json!({"family": family.nft(), "table": SCRATCH_TABLE, "chain": "chain"});
+    let mut rule = json!({"family": family.nft(), "table": SCRATCH_TABLE, "chain": "translate"});
     rule["expr"] = serde_json::to_value(rule_statements(&translate)).map_err(unreadable)?;
     let fill = json!([{"add": {"chain": chain}}, {"add": {"element": elements}}, {"add": {"rule": &rule}}]);
     let filled = nft.send(batch(fill), doing).await;

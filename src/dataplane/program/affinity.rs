@@ -20,7 +20,7 @@
 //!
 //! Everything happens before the destination is translated. So it does not matter which other programs translate sources, or when.
 
-use super::{ProgramFeatures, draws};
+use super::{ProgramFeatures, UNBIASED_DRAWS};
 use crate::dataplane::{
     Action, AffinityStep, Chain, ChainName, Condition, EndpointList, Expr, Family, Frontend, Rule, SetName, SizeClass,
 };
@@ -86,14 +86,19 @@ pub(super) fn to_affinity(family: Family, list: EndpointList) -> Rule {
     Rule::new(family, Action::Goto(ChainName::affinity(list)))
 }
 
-/// `draw-id-P`: makes a random id of the frontend the packet's priority. Draws as the chains `pick-P` do.
+/// `draw-id-P`: makes a random id of the frontend the packet's priority. Draws as the chains `pick-P` do, each time by a rule of its own:
+/// `return` would only leave a chain that the draws share.
 fn draw_id_from(family: Family, list: EndpointList, class: SizeClass) -> Chain {
     let map = SetName::EndpointIds(list);
     let draw = |class| {
         let recalls = Condition::Recalls(Expr::key_of(map).random_slot(class), map);
         Rule::new(family, Action::Return).when(recalls)
     };
-    Chain::regular(draw_id_from_name(list, class), draws(class, draw))
+    let draws = match class.halved() {
+        Some(half) => (0..UNBIASED_DRAWS).map(|_| draw(class)).chain([draw(half)]).collect(),
+        None => vec![draw(class)],
+    };
+    Chain::regular(draw_id_from_name(list, class), draws)
 }
 
 fn draw_id_from_name(list: EndpointList, class: SizeClass) -> ChainName {

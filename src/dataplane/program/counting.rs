@@ -1,8 +1,11 @@
 //! The program with counters: the same verdicts, and each connection counted once for its frontend.
 //!
-//! A chain that translates counts first, so a connection counts where it is certain that it goes to an endpoint. Only the first packet of a
+//! A chain that translates counts first, so a connection counts where it is certain that it goes to an endpoint. A chain to which such a chain
+//! jumps is a part of it. Only the first packet of a
 //! connection comes there. What refuses or drops comes to count on the way, packet by packet: clients that try again count again. The chains of
 //! single frontends, which are no part of the program, lead to one of its chains to drop.
+
+use std::collections::BTreeSet;
 
 use super::Program;
 use crate::dataplane::{Action, Chain, ChainName, Condition, Counted, Family, Rule, SetName};
@@ -10,8 +13,11 @@ use crate::dataplane::{Action, Chain, ChainName, Condition, Counted, Family, Rul
 /// The program with rules and sets that count.
 pub(super) fn counting(family: Family, mut program: Program) -> Program {
     let mut own: Vec<Chain> = Vec::new();
+    let rules = program.chains.iter().flat_map(|chain| &chain.rules);
+    let jumps = rules.filter_map(|rule| if let Action::Jump(to) = &rule.action { Some(to.clone()) } else { None });
+    let parts: BTreeSet<ChainName> = jumps.collect();
     for chain in &mut program.chains {
-        if let Some(set) = chain.rules.iter().find_map(translated) {
+        if let Some(set) = chain.rules.iter().find_map(translated).filter(|_| !parts.contains(&chain.name)) {
             chain.rules.insert(0, count(family, set));
         }
         if let Some(end) = chain.rules.iter().position(|rule| rule.conditions.is_empty() && rule.action == Action::Drop)
@@ -69,8 +75,6 @@ fn unanswered(rule: &Rule) -> Option<SetName> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::dataplane::{EndpointList, Options, ProgramFeatures, SizeClass};
 
@@ -91,9 +95,11 @@ mod tests {
     #[test]
     fn every_chain_that_translates_counts_once_and_first() {
         let program = program(true);
-        let translating: Vec<&Chain> =
-            program.chains.iter().filter(|chain| chain.rules.iter().any(|rule| translated(rule).is_some())).collect();
-        assert_eq!(translating.len(), 8, "pick-16 and affinity of each list");
+        let translates = |chain: &&Chain| chain.rules.iter().any(|rule| translated(rule).is_some());
+        let (parts, translating): (Vec<&Chain>, Vec<&Chain>) =
+            program.chains.iter().filter(translates).partition(|chain| chain.name.0.contains("draw-"));
+        assert!(parts.iter().all(|chain| chain.rules.len() == 1), "pick-16 counts for draw-16: {parts:?}");
+        assert_eq!((parts.len(), translating.len()), (4, 8), "draw-16, and pick-16 and affinity, of each list");
         for chain in translating {
             let counts = chain.rules.iter().filter(|rule| matches!(rule.action, Action::Count(_)));
             assert_eq!(counts.count(), 1, "{}", chain.name);
