@@ -33,8 +33,11 @@ mod random;
 mod run;
 mod sabotage;
 mod story;
-#[path = "../../tests/common/mod.rs"]
-mod testing;
+#[path = "../../tests/common"]
+#[allow(dead_code, unused_imports, reason = "each test program uses its own part of this")]
+mod testing {
+    pub mod apiserver;
+}
 mod work;
 mod world;
 

@@ -23,7 +23,7 @@ use pointsman::state::{Event, Kind, ObjectName, View};
 use crate::agree::{self, RealKernel};
 use crate::api::Server;
 use crate::common::{self, NODE};
-use crate::conformance::alone;
+use crate::conformance::{alone, nft};
 use crate::coverage::Coverage;
 use crate::edits::edit;
 use crate::kernel::ForeignWrite;
@@ -33,7 +33,6 @@ use crate::objects::{self, Object, Stored};
 use crate::random::Random;
 use crate::story::{Act, Settings, Step, Story, settings};
 use crate::testing::apiserver::{ApiServer, Fault, Resource, Verb};
-use crate::testing::netns::requirements;
 
 /// The longest time until everything is programmed after the last fault: a watch that lost its server pauses between attempts.
 const QUIET: Duration = Duration::from_secs(60);
@@ -57,18 +56,11 @@ struct Counts {
 
 /// Lets the program live through so many stories.
 pub fn live(first: u64, seeds: u64, steps: usize) -> ExitCode {
-    let nft = match requirements::check() {
-        Ok(nft) => nft,
-        Err(why) => {
-            println!("skipped: {why}");
-            return ExitCode::SUCCESS;
-        }
-    };
     let mut counts = Counts::default();
     for seed in first..first + seeds {
         let story = Story::new(seed, steps);
         let lived = alone(|| async {
-            let mut node = Node::new(&story.settings, nft).await?;
+            let mut node = Node::new(&story.settings).await?;
             let lived = node.live(&story, &mut counts).await;
             lived.map_err(|why| format!("{why}\n--- the log of the program\n{}", node.log()))
         });
@@ -103,13 +95,12 @@ struct Node {
     random: Random,
     program: Option<Child>,
     folder: tempfile::TempDir,
-    nft: &'static std::path::Path,
     /// What another program saved.
     saved: Option<String>,
 }
 
 impl Node {
-    async fn new(settings: &Settings, nft: &'static std::path::Path) -> Result<Self, String> {
+    async fn new(settings: &Settings) -> Result<Self, String> {
         let host = agree::with_pods(settings.packets.host());
         let kernel = RealKernel::new(host).await.map_err(|error| error.to_string())?;
         let mut node = Self {
@@ -121,7 +112,6 @@ impl Node {
             random: Random::new(0),
             program: None,
             folder: tempfile::tempdir().expect("a folder"),
-            nft,
             saved: None,
         };
         node.api.write_kubeconfig(node.folder.path());
@@ -263,7 +253,7 @@ impl Node {
     }
 
     fn nft(&self, words: &[&str], input: &str) -> Result<String, String> {
-        let mut child = Command::new(self.nft)
+        let mut child = Command::new(nft())
             .args(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

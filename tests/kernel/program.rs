@@ -96,7 +96,7 @@ fn names(world: &World) -> BTreeSet<(String, String)> {
 fn dispatched_class(rule: &Value) -> Option<String> {
     let chain = rule["chain"].as_str()?;
     let target = rule["expr"].as_array()?.iter().find_map(|expression| expression["goto"]["target"].as_str());
-    let of_class = |chain: &&str| chain.contains("pick-") || chain.starts_with("from-internal-");
+    let of_class = |chain: &&str| ["pick-", "draw-", "from-internal-"].iter().any(|part| chain.contains(part));
     // The rules inside a class's own chain; else the one that leads there, from whichever chain.
     let own = Some(chain).filter(of_class).map(str::to_owned);
     own.or_else(|| target.filter(of_class).map(|target| format!("to {target}")))
