@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use pointsman::state::{Event, Kind, ObjectName, View};
 use crate::agree::{self, RealKernel};
 use crate::api::Server;
 use crate::common::{self, NODE};
-use crate::conformance::{alone, nft};
+use crate::conformance::{alone, nft, skip};
 use crate::coverage::Coverage;
 use crate::edits::edit;
 use crate::kernel::ForeignWrite;
@@ -54,26 +54,23 @@ struct Counts {
     longest: Duration,
 }
 
-/// Lets the program live through so many stories.
-pub fn live(first: u64, seeds: u64, steps: usize) -> ExitCode {
+/// Lets the program live through so many stories. False if it does not agree with one of them.
+pub fn live(first: u64, seeds: u64, steps: usize) -> bool {
     let mut counts = Counts::default();
     for seed in first..first + seeds {
         let story = Story::new(seed, steps);
         let lived = alone(|| async {
             let mut node = Node::new(&story.settings).await?;
             let lived = node.live(&story, &mut counts).await;
-            lived.map_err(|why| format!("{why}\n--- the log of the program\n{}", node.log()))
+            Ok::<_, String>(lived.map_err(|why| format!("{why}\n--- the log of the program\n{}", node.log())))
         });
-        match lived {
-            Some(Ok(())) => {}
-            Some(Err(why)) => {
+        match lived.unwrap_or_else(|| Err("no network namespace".to_owned())) {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => {
                 println!("seed {seed}: {why}");
-                return ExitCode::FAILURE;
+                return false;
             }
-            None => {
-                println!("skipped: no network namespace");
-                return ExitCode::SUCCESS;
-            }
+            Err(why) => return may_be_skipped(&why),
         }
     }
     let Counts { changes, foreign, starts, quiet, connections, longest } = counts;
@@ -81,7 +78,13 @@ pub fn live(first: u64, seeds: u64, steps: usize) -> ExitCode {
         "the program agrees over {seeds} seeds from {first} on: {changes} changes of objects, {foreign} writes of other programs, {starts} \
          starts, {quiet} quiet times (the longest was waited for {longest:.1?}), {connections} connections"
     );
-    ExitCode::SUCCESS
+    true
+}
+
+/// Whether this machine need not have what is missing.
+fn may_be_skipped(why: &str) -> bool {
+    skip(why);
+    std::env::var_os("POINTSMAN_REQUIRE_KERNEL").is_none_or(|value| value != "1")
 }
 
 /// A node with the program on it.
@@ -101,6 +104,7 @@ struct Node {
 
 impl Node {
     async fn new(settings: &Settings) -> Result<Self, String> {
+        Command::new(nft()).arg("-V").output().map_err(|error| format!("nft: {error}"))?;
         let host = agree::with_pods(settings.packets.host());
         let kernel = RealKernel::new(host).await.map_err(|error| error.to_string())?;
         let mut node = Self {
