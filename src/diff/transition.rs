@@ -27,6 +27,8 @@ struct TransitionDraft<'a> {
     expired: Round,
     /// What is behind the gates stays for another round.
     prolongs: bool,
+    /// New packets could come to what was left over so far.
+    was_exposed: bool,
     /// New packets may draw from every slot that stays.
     is_exposed: bool,
     /// The last plan in which an id went at once; 0 if no packet can remember that.
@@ -53,8 +55,10 @@ pub(super) fn transition(
     let wanted = target.as_deref().unwrap_or(&none);
     let lost_ids = old.map_or(0, |old| old.lost_ids);
     let lost_ids = if lost_ids > expired { lost_ids } else { 0 };
+    let was_exposed = old.is_some_and(|old| old.is_exposed);
+    let (prolongs, is_exposed) = (false, false);
     let mut draft =
-        TransitionDraft { old, round, expired, prolongs: false, is_exposed: false, lost_ids, kept: Vec::new() };
+        TransitionDraft { old, round, expired, prolongs, was_exposed, is_exposed, lost_ids, kept: Vec::new() };
     let [held_sets, wanted_sets] = [before, wanted].map(|it| it.memberships.iter().map(|(set, _)| set));
     let (mut memberships, mut gate_goes, mut is_gate_kept) = (Vec::new(), false, false);
     for (set, comment) in before.memberships.iter().filter(|(set, _)| !wanted_sets.clone().any(|other| other == set)) {
@@ -66,7 +70,6 @@ pub(super) fn transition(
             gate_goes = true;
         }
     }
-    let was_exposed = old.is_some_and(|old| old.is_exposed);
     let hides = |(set, _): &(SetName, Option<Arc<str>>)| is_tested_before_ids(*set, wanted_sets.clone());
     let is_exposed = is_gate_kept && (was_exposed || !order.is_settled || memberships.iter().any(hides));
     draft.prolongs = was_exposed && gate_goes;
@@ -179,7 +182,9 @@ impl TransitionDraft<'_> {
     /// after it, and was larger than the one that is wanted, the round that removed it.
     fn drawn(&self, frontend: Frontend, policy: TrafficPolicy, before: &Installed, wanted: &Installed) -> (u32, Round) {
         let list = list_of(frontend, policy);
-        let is_new = |set: &SetName| !self.old.is_some_and(|old| old.has(*set, Key::Frontend(frontend)));
+        // A gate that was left over draws no more, unless new packets could still come to it until now.
+        let is_new =
+            |set: &SetName| self.was_exposed || !self.old.is_some_and(|old| old.has(*set, Key::Frontend(frontend)));
         let (was, will) = (drawn_slots(list, before.sets().filter(is_new)), drawn_slots(list, wanted.sets()));
         let (noted, round) = self.old.map_or((0, 0), |old| old.drawn[policy as usize]);
         if round > self.expired && noted > was.max(will) {
