@@ -1,6 +1,7 @@
 //! The API server and the way from it: versions, watches that end, lists in parts, compaction, replicas that lag, a restored etcd.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
 
 use im::OrdMap;
 use pointsman::state::{Event, Kind, ObjectName};
@@ -73,6 +74,12 @@ enum State {
 impl Server {
     pub fn objects(&self, kind: Kind) -> impl Iterator<Item = &Stored> {
         self.stores[kind as usize].objects.values()
+    }
+
+    /// What a new process would be told, on a host with these addresses.
+    pub fn lists(&self, host: BTreeSet<IpAddr>) -> Vec<Event> {
+        let host = std::iter::once(Event::HostAddresses(host.into_iter().collect()));
+        host.chain(Kind::ALL.map(|kind| reset(kind, self.objects(kind)))).collect()
     }
 
     /// An object is added or changed.

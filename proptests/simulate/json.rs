@@ -24,7 +24,7 @@ impl Stored {
                     "type": if is_exposed { "LoadBalancer" } else { "ClusterIP" },
                     "clusterIP": service.cluster_ips.first().map_or_else(String::new, ToString::to_string),
                     "clusterIPs": &*service.cluster_ips,
-                    "ipFamilies": service.cluster_ips.iter().map(|ip| family(Family::from_addr(*ip))).collect::<Vec<_>>(),
+                    "ipFamilies": service.cluster_ips.iter().map(|ip| Family::from_addr(*ip).label()).collect::<Vec<_>>(),
                     "internalTrafficPolicy": policy(service.internal_traffic_local),
                     "externalIPs": &*service.external_ips,
                     "loadBalancerSourceRanges": texts(service.source_ranges.iter()),
@@ -65,7 +65,7 @@ impl Stored {
                     "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
                     "metadata": {"namespace": slice.name.namespace(),
                                  "labels": {"kubernetes.io/service-name": &*slice.service}},
-                    "addressType": family(slice.family),
+                    "addressType": slice.family.label(),
                     "endpoints": endpoints.collect::<Vec<_>>(), "ports": ports.collect::<Vec<_>>(),
                 })
             }
@@ -91,10 +91,6 @@ impl Stored {
         }
         json
     }
-}
-
-fn family(family: Family) -> &'static str {
-    if family == Family::Ip { "IPv4" } else { "IPv6" }
 }
 
 fn texts(all: impl Iterator<Item = impl ToString>) -> Vec<String> {

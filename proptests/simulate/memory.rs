@@ -22,7 +22,7 @@ impl World {
             return broken("memory returns to where it was", format!("frontends stay: {:?}", held.frontends));
         }
         let mut new = Process::new(&self.settings);
-        for event in self.lists() {
+        for event in self.server.lists(self.settings.packets.host()) {
             new.fold(event, false);
         }
         new.engine.compile();
@@ -40,13 +40,6 @@ impl World {
             return broken("memory returns to where it was", format!("{used} bytes, and a new engine holds {needed}"));
         }
         Ok(())
-    }
-
-    /// What a new process would be told.
-    fn lists(&self) -> Vec<pointsman::state::Event> {
-        let addresses = self.settings.packets.host().into_iter().collect();
-        let host = std::iter::once(pointsman::state::Event::HostAddresses(addresses));
-        host.chain(Kind::ALL.map(|kind| crate::objects::reset(kind, self.server.objects(kind)))).collect()
     }
 }
 

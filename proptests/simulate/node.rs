@@ -6,7 +6,7 @@
 //! etcd, other programs that write to the tables, `kill -9`, restarts with other options. What the kernel itself does wrong in a story is
 //! left out, and so is the clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,20 +16,20 @@ use std::time::{Duration, Instant};
 
 use pointsman::apply::Backend;
 use pointsman::dataplane::{Family, LocalPods, Packet, Protocol};
-use pointsman::diff::{Acknowledged, diff};
-use pointsman::engine::{Engine, EngineSettings};
-use pointsman::state::{Event, Kind, ObjectName, View};
+use pointsman::diff::Acknowledged;
+use pointsman::state::{Kind, ObjectName};
 
 use crate::agree::{self, RealKernel};
 use crate::api::Server;
-use crate::common::{self, NODE};
+use crate::common::NODE;
 use crate::conformance::{alone, nft, skip};
 use crate::coverage::Coverage;
 use crate::edits::edit;
 use crate::kernel::ForeignWrite;
 use crate::law;
-use crate::model::Model;
 use crate::objects::{self, Object, Stored};
+use crate::process::Process;
+use crate::quiet::check_held;
 use crate::random::Random;
 use crate::story::{Act, Settings, Step, Story, settings};
 use crate::testing::apiserver::{ApiServer, Fault, Resource, Verb};
@@ -93,7 +93,7 @@ struct Node {
     api: ApiServer,
     /// What the API server has, as the simulator keeps it.
     server: Server,
-    sent: BTreeMap<(u8, ObjectName), Stored>,
+    sent: BTreeMap<(usize, ObjectName), Stored>,
     settings: Settings,
     random: Random,
     program: Option<Child>,
@@ -191,27 +191,13 @@ impl Node {
 
     /// Sends what changed to the API server of the tests.
     fn send(&mut self, counts: &mut Counts) {
-        let number = |kind: Kind| kind as u8;
         let all = Kind::ALL.into_iter().flat_map(|kind| self.server.objects(kind));
-        let now: BTreeMap<_, _> =
-            all.map(|it| ((number(it.object.kind()), it.object.name().clone()), it.clone())).collect();
-        let resource = |of: u8| {
-            let kind = Kind::ALL.into_iter().find(|kind| number(*kind) == of).expect("a kind");
-            match kind {
-                Kind::Service => Resource::Services,
-                Kind::EndpointSlice => Resource::EndpointSlices,
-                Kind::ServiceCidr => Resource::ServiceCidrs,
-                Kind::Node => Resource::Nodes,
-            }
-        };
+        let key = |stored: &Stored| (stored.object.kind() as usize, stored.object.name().clone());
+        let now: BTreeMap<_, _> = all.map(|stored| (key(stored), stored.clone())).collect();
         for (key, sent) in &self.sent {
             if now.get(key).is_none_or(|now| now.uid != sent.uid) {
-                let name = if key.1.namespace().is_empty() {
-                    key.1.name().to_owned()
-                } else {
-                    format!("{}/{}", key.1.namespace(), key.1.name())
-                };
-                self.api.delete(resource(key.0), &name);
+                // Both list the kinds in the same order.
+                self.api.delete(Resource::ALL[key.0], &key.1.to_string());
                 counts.changes += 1;
             }
         }
@@ -313,9 +299,10 @@ impl Node {
         // A watch that stalls is told so.
         self.cut_all();
         let begin = Instant::now();
-        let (model, reference) = self.models();
+        let informed = self.informed();
+        let model = &informed.known;
         loop {
-            let wrong = match self.compare(&model, &reference).await {
+            let wrong = match self.compare(&informed).await {
                 Ok(()) => break,
                 Err(wrong) => wrong,
             };
@@ -330,9 +317,9 @@ impl Node {
         counts.longest = counts.longest.max(begin.elapsed());
         counts.quiet += 1;
         for _ in 0..CONNECTIONS {
-            let packet = law::packet(&mut self.random, &model);
+            let packet = law::packet(&mut self.random, model);
             let packet = Packet { iif: None, saddr: agree::source(packet.daddr), protocol: Protocol::Tcp, ..packet };
-            if law::is_judged(&model, &packet) {
+            if law::is_judged(model, &packet) {
                 self.kernel.connect(&packet, &model.outcomes(&packet))?;
                 counts.connections += 1;
             }
@@ -347,52 +334,25 @@ impl Node {
         format!("{}\n{}", String::from_utf8_lossy(&status.stdout), objects.collect::<Vec<_>>().join("\n"))
     }
 
-    /// The naive models of what the API server has: of packets, and of frontends.
-    fn models(&self) -> (Model, common::Model) {
-        let mut model = Model::new(&self.settings.packets);
-        model.host = self.host();
-        let mut reference = common::Model::default();
-        for kind in Kind::ALL {
-            let all = objects::reset(kind, self.server.objects(kind));
-            model.apply(&all);
-            match &all {
-                Event::NodesReset(nodes) => {
-                    nodes.iter().for_each(|node| reference.apply(&Event::NodeApplied(node.clone())))
-                }
-                all => reference.apply(all),
-            }
+    /// A process in memory that is told what the API server has.
+    fn informed(&self) -> Process {
+        let mut process = Process::new(&self.settings);
+        process.known.host = agree::with_pods(self.settings.packets.host());
+        for event in self.server.lists(process.known.host.clone()) {
+            process.fold(event, false);
         }
-        (model, reference)
+        process.engine.compile();
+        process
     }
 
-    fn host(&self) -> BTreeSet<std::net::IpAddr> {
-        agree::with_pods(self.settings.packets.host())
-    }
-
-    /// Whether the kernel holds what the models say, and what a new engine would program.
-    async fn compare(&mut self, model: &Model, reference: &common::Model) -> Result<(), String> {
+    /// Whether the kernel holds what that process knows, and the program says so.
+    async fn compare(&mut self, informed: &Process) -> Result<(), String> {
         let tables = self.kernel.netlink.read(&Family::ALL).await.map_err(|error| error.to_string())?;
-        let held = Acknowledged::from(tables);
-        common::assert_frontends(&held, reference).map_err(|error| error.to_string())?;
-        let scope = self.settings.packets.scope();
-        let node_ports = self.settings.packets.node_ports.clone();
-        let view = View { node_name: NODE.into(), node_ports, ..View::default() };
-        let mut engine = Engine::new(EngineSettings::new(scope, view));
-        engine.fold(Event::HostAddresses(model.host.iter().copied().collect()));
-        for kind in Kind::ALL {
-            engine.fold(objects::reset(kind, self.server.objects(kind)));
+        check_held(&Acknowledged::from(tables), &informed.known, &informed.engine)?;
+        match self.state().as_deref() {
+            Some("SYNCED") => Ok(()),
+            state => Err(format!("the program says {state:?}")),
         }
-        engine.compile();
-        let rest = diff(&held.unverified(), engine.snapshot().desired(), engine.scope());
-        if !rest.is_empty() {
-            let operations: Vec<String> = rest.operations.iter().map(ToString::to_string).collect();
-            return Err(format!("the kernel still needs {operations:#?}"));
-        }
-        let state = self.state();
-        if state.as_deref() != Some("SYNCED") {
-            return Err(format!("the program says {state:?}"));
-        }
-        Ok(())
     }
 
     /// The word of the program for its state.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pointsman::dataplane::{Family, Key, Packet, Protocol, SetName};
 use pointsman::diff::{Acknowledged, diff};
+use pointsman::engine::Engine;
 use pointsman::state::{Decoded, Event};
 use pointsman::status::{ApiFacts, NodeState};
 
@@ -14,6 +15,7 @@ use crate::common;
 use crate::coverage::Fault;
 use crate::kernel::Entry;
 use crate::law;
+use crate::model::Model;
 use crate::process::moment;
 use crate::world::{Checked, World, broken};
 
@@ -25,6 +27,21 @@ const UNHEARD: Micros = 620_000_000;
 const MAX_WAIT: Micros = 33_000_000;
 
 const WORDS: &str = "the word for the state is true";
+
+/// Whether tables hold the frontends of the naive model, and leave nothing to do for an engine that knows the cluster.
+pub fn check_held(held: &Acknowledged, model: &Model, engine: &Engine) -> Result<(), String> {
+    let mut reference = common::Model::default();
+    reference.apply(&Event::ServicesReset(model.services.values().cloned().map(Decoded::Object).collect()));
+    reference.apply(&Event::SlicesReset(model.slices.values().cloned().map(Decoded::Object).collect()));
+    reference.apply(&Event::NodeApplied(Decoded::Object(Arc::clone(&model.node))));
+    common::assert_frontends(held, &reference).map_err(|error| error.to_string())?;
+    let rest = diff(&held.clone().unverified(), engine.snapshot().desired(), engine.scope());
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let operations: Vec<String> = rest.operations.iter().map(ToString::to_string).collect();
+    Err(format!("the kernel still needs {operations:#?}"))
+}
 
 impl World {
     /// Ends all faults, waits until all is quiet, and compares.
@@ -105,18 +122,8 @@ impl World {
             return broken(LAW, text);
         }
         let held = self.kernel.held();
-        let mut reference = common::Model::default();
-        reference.apply(&Event::ServicesReset(model.services.values().cloned().map(Decoded::Object).collect()));
-        reference.apply(&Event::SlicesReset(model.slices.values().cloned().map(Decoded::Object).collect()));
-        reference.apply(&Event::NodeApplied(Decoded::Object(Arc::clone(&model.node))));
-        if let Err(error) = common::assert_frontends(&held, &reference) {
-            return broken(LAW, error.to_string());
-        }
-        let engine = &self.process.engine;
-        let rest = diff(&held.clone().unverified(), engine.snapshot().desired(), engine.scope());
-        if !rest.is_empty() {
-            let operations: Vec<String> = rest.operations.iter().map(ToString::to_string).collect();
-            return broken(LAW, format!("the kernel still needs {operations:#?}"));
+        if let Err(text) = check_held(&held, &model, &self.process.engine) {
+            return broken(LAW, text);
         }
         let host = self.settings.packets.host();
         for _ in 0..8 {

@@ -6,12 +6,11 @@ use super::Error;
 const MAX_ATTEMPTS: usize = 10;
 
 /// Repeats a test until it passes; what the last attempt says, if none does.
-pub(super) async fn repeated(mut test: impl AsyncFnMut() -> Result<bool, Error>) -> Result<bool, Error> {
+pub(super) async fn repeated<T>(mut test: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
     for _ in 1..MAX_ATTEMPTS {
         match test().await {
-            Ok(true) => return Ok(true),
-            Err(error @ Error::NotPermitted { .. }) => return Err(error),
-            Ok(false) | Err(_) => {}
+            Err(error) if !matches!(error, Error::NotPermitted { .. }) => {}
+            ended => return ended,
         }
     }
     test().await
@@ -28,7 +27,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_test_that_another_program_disturbs_is_repeated() {
-        let mut results = [Err(refused()), Ok(false), Ok(true), Err(refused())].into_iter();
+        let mut results = [Err(refused()), Err(refused()), Ok(true), Err(refused())].into_iter();
         assert!(repeated(async || results.next().expect("a result")).await.expect("the third attempt passes"));
         assert_eq!(results.len(), 1, "no attempt after that");
     }
@@ -38,7 +37,7 @@ mod tests {
         let mut attempts = 0;
         let result = repeated(async || {
             attempts += 1;
-            if attempts < MAX_ATTEMPTS { Ok(false) } else { Err(refused()) }
+            Err::<(), _>(refused())
         });
         assert!(matches!(result.await, Err(Error::Refused { refusal: Refusal::Missing, .. })));
         assert_eq!(attempts, MAX_ATTEMPTS);
@@ -49,7 +48,7 @@ mod tests {
         let mut attempts = 0;
         let result = repeated(async || {
             attempts += 1;
-            Err(Error::NotPermitted { doing: "testing", detail: "not root".into() })
+            Err::<(), _>(Error::NotPermitted { doing: "testing", detail: "not root".into() })
         });
         assert!(matches!(result.await, Err(Error::NotPermitted { .. })));
         assert_eq!(attempts, 1);

@@ -43,7 +43,7 @@ impl Nft {
     ///
     /// If nft or the kernel refuses, or holds something else than was written.
     pub async fn self_test(&self) -> Result<(), Error> {
-        repeated(async || self_test::run(self).await.map(|()| true)).await.map(drop)
+        repeated(async || self_test::run(self).await).await
     }
 
     /// The version that the program prints, without the leading `v`.

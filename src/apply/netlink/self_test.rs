@@ -27,7 +27,7 @@ pub(super) async fn run(netlink: &mut Netlink, family: Family) -> Result<(), Err
         );
         rule_decoder::trust_comments();
     }
-    repeated(async || holds_what_was_written(netlink, family, doing).await.map(|()| true)).await.map(drop)
+    repeated(async || holds_what_was_written(netlink, family, doing).await).await
 }
 
 async fn holds_what_was_written(netlink: &mut Netlink, family: Family, doing: &'static str) -> Result<(), Error> {
