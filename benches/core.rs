@@ -20,7 +20,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_ma
 use pointsman::apply::{Netlink, encode};
 use pointsman::diff::Acknowledged;
 use pointsman::engine::Engine;
-use pointsman::state::{Cluster, Decoded, Desired, EndpointSlice, Event};
+use pointsman::state::{Cluster, Decoded, EndpointSlice, Event};
 
 /// Services of 5 endpoints each.
 const SIZES: [u32; 2] = [1_000, 10_000];
@@ -132,7 +132,6 @@ fn everything(criterion: &mut Criterion) {
     group.sample_size(10);
     for services in SIZES {
         let (stepped, lists) = programmed(services);
-        let cluster = stepped.engine.snapshot().cluster();
         let id = |step: &str| BenchmarkId::new(step, services);
         group.bench_function(id("fold"), |bencher| {
             let fold = |mut cluster: Cluster, event| {
@@ -145,25 +144,29 @@ fn everything(criterion: &mut Criterion) {
                 BatchSize::LargeInput,
             );
         });
-        group.bench_function(id("compile"), |bencher| {
-            bencher.iter_with_large_drop(|| Desired::from_cluster(cluster));
-        });
-        let before = |held: &Acknowledged| {
+        let folded = || {
             let mut engine = engine(scope());
             lists.iter().cloned().for_each(|event| drop(engine.fold(event)));
+            engine
+        };
+        group.bench_function(id("compile"), |bencher| {
+            bencher.iter_batched_ref(folded, Engine::compile, BatchSize::LargeInput);
+        });
+        // Clones share everything, so that each run meets the same memory.
+        let before = |held: &Acknowledged| {
+            let mut engine = folded();
             engine.compile();
             engine.read_back(held.clone(), common::engine::NOW);
             engine
         };
-        group.bench_function(id("diff with an empty kernel"), |bencher| {
-            let before = || before(&Acknowledged::empty());
-            bencher.iter_batched_ref(before, |engine| black_box(plan(engine)), BatchSize::LargeInput);
-        });
         let held = stepped.engine.acknowledged().expect("everything is programmed").clone().unverified();
-        group.bench_function(id("diff with a kernel that was read"), |bencher| {
-            bencher.iter_batched_ref(|| before(&held), |engine| black_box(plan(engine)), BatchSize::LargeInput);
-        });
-        let plan = plan(&mut before(&Acknowledged::empty()));
+        let (empty, read) = (before(&Acknowledged::empty()), before(&held));
+        for (step, before) in [("diff with an empty kernel", &empty), ("diff with a kernel that was read", &read)] {
+            group.bench_function(id(step), |bencher| {
+                bencher.iter_batched_ref(|| before.clone(), |engine| black_box(plan(engine)), BatchSize::LargeInput);
+            });
+        }
+        let plan = plan(&mut empty.clone());
         group.bench_function(id("encode for netlink"), |bencher| {
             bencher.iter_with_large_drop(|| Netlink::encode(&plan.operations, Vec::new()));
         });

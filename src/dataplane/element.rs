@@ -138,8 +138,8 @@ impl Element {
     /// The fields of the data; empty for a member of a plain set.
     pub fn value_fields(&self) -> KeyFields {
         self.value.map_or_else(KeyFields::default, |value| match value {
-            Value::Endpoint(to) => KeyFields::concat(&[&[KeyField::Addr(to.addr), KeyField::Port(to.port)]]),
-            Value::Id(id) => KeyFields::concat(&[&[KeyField::Id(id)]]),
+            Value::Endpoint(to) => KeyFields::from([KeyField::Addr(to.addr), KeyField::Port(to.port)].map(Some)),
+            Value::Id(id) => KeyFields::from([Some(KeyField::Id(id))]),
         })
     }
 }
@@ -216,20 +216,19 @@ impl Key {
 
     /// The fields, in the order of the set's definition.
     pub fn fields(&self) -> KeyFields {
-        let with_frontend = |f: &Frontend, after: &[KeyField]| {
-            let addr = [KeyField::Addr(f.addr)];
-            let addr = if f.is_node_port() { &[][..] } else { &addr };
-            KeyFields::concat(&[addr, &[KeyField::Protocol(f.protocol), KeyField::Port(f.port)], after])
+        let with_frontend = |f: &Frontend, last: Option<KeyField>| {
+            let addr = (!f.is_node_port()).then_some(KeyField::Addr(f.addr));
+            KeyFields::from([addr, Some(KeyField::Protocol(f.protocol)), Some(KeyField::Port(f.port)), last])
         };
         match self {
-            Self::Addr(addr) | Self::Client(addr) => KeyFields::concat(&[&[KeyField::Addr(*addr)]]),
-            Self::Network(network) => KeyFields::concat(&[&[KeyField::Network(*network)]]),
-            Self::Frontend(f) => with_frontend(f, &[]),
-            Self::Slot(f, slot) => with_frontend(f, &[KeyField::Slot(*slot)]),
-            Self::ById(f, id) => with_frontend(f, &[KeyField::Id(*id)]),
+            Self::Addr(addr) | Self::Client(addr) => KeyFields::from([Some(KeyField::Addr(*addr))]),
+            Self::Network(network) => KeyFields::from([Some(KeyField::Network(*network))]),
+            Self::Frontend(f) => with_frontend(f, None),
+            Self::Slot(f, slot) => with_frontend(f, Some(KeyField::Slot(*slot))),
+            Self::ById(f, id) => with_frontend(f, Some(KeyField::Id(*id))),
             Self::Hairpin(endpoint, protocol) => {
                 let addr = KeyField::Addr(endpoint.addr);
-                KeyFields::concat(&[&[addr, addr, KeyField::Protocol(*protocol), KeyField::Port(endpoint.port)]])
+                KeyFields::from([addr, addr, KeyField::Protocol(*protocol), KeyField::Port(endpoint.port)].map(Some))
             }
         }
     }
@@ -278,22 +277,24 @@ impl Key {
 
 impl KeyFields {
     /// The largest number of fields.
-    pub const MAX_FIELDS: usize = 8;
-
-    fn concat(parts: &[&[KeyField]]) -> Self {
-        let mut fields = Self::default();
-        for field in parts.iter().copied().flatten() {
-            // No key has more fields than fit.
-            let _ = fields.push(*field);
-        }
-        fields
-    }
+    pub const MAX_FIELDS: usize = 4;
 
     /// Appends a field; `None` if there are too many.
     pub fn push(&mut self, field: KeyField) -> Option<()> {
         *self.fields.get_mut(self.count)? = field;
         self.count += 1;
         Some(())
+    }
+}
+
+impl<const N: usize> From<[Option<KeyField>; N]> for KeyFields {
+    /// Those that are there, in order. No key has more than [`KeyFields::MAX_FIELDS`].
+    fn from(all: [Option<KeyField>; N]) -> Self {
+        let mut fields = Self::default();
+        for field in all.into_iter().flatten() {
+            let _ = fields.push(field);
+        }
+        fields
     }
 }
 

@@ -51,6 +51,9 @@ pub(super) fn transition(
     order: LookupOrder<'_>,
     (round, expired): (Round, Round),
 ) -> Transition {
+    if old.is_none() && target.as_deref().is_some_and(|target| leaves_nothing(before, target)) {
+        return Transition { installed: target, leftovers: None, has_new: false };
+    }
     let none = Installed::default();
     let wanted = target.as_deref().unwrap_or(&none);
     let lost_ids = old.map_or(0, |old| old.lost_ids);
@@ -100,8 +103,12 @@ pub(super) fn transition(
         installed.memberships = memberships.into();
     }
     let [any, local] = &mut slots;
-    for (list, kept) in [(&mut installed.slots, any), (&mut installed.local_slots, local)] {
-        if !kept.is_empty() {
+    for (list, kept, held) in
+        [(&mut installed.slots, any, &before.slots), (&mut installed.local_slots, local, &before.local_slots)]
+    {
+        if list.is_empty() && held.iter().eq(kept.iter().copied()) {
+            list.clone_from(held);
+        } else if !kept.is_empty() {
             *list = list.iter().chain(kept.drain(..)).collect();
         }
     }
@@ -110,6 +117,19 @@ pub(super) fn transition(
     }
     let installed = (installed.size() > 0).then(|| Arc::new(installed));
     Transition { installed, leftovers: Some(leftovers), has_new }
+}
+
+/// Whether what replaces an installation takes nothing away that packets may still look up, as most changes of endpoints do: the sets are the
+/// same, no slot becomes empty, and it has no chains or sets of its own.
+fn leaves_nothing(before: &Installed, after: &Installed) -> bool {
+    let fills_slots = |policy| {
+        let held = before.slots(policy).gapless();
+        held.is_some_and(|held| held.len() <= after.slots(policy).len())
+    };
+    before.affinity.is_none()
+        && before.check.is_empty()
+        && before.sets().eq(after.sets())
+        && TrafficPolicy::ALL.into_iter().all(fills_slots)
 }
 
 /// Whether a set leads to slots that are empty, since another program emptied them or restored an old set. It serves no packet, and may hide

@@ -59,8 +59,8 @@ impl MessageWriter {
     /// Begins an attribute. The caller appends its value to `bytes`.
     pub fn begin(&mut self, kind: u16) -> Unfinished {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 2]);
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        let [low, high] = kind.to_ne_bytes();
+        self.bytes.extend_from_slice(&[0, 0, low, high]);
         Unfinished { start }
     }
 
@@ -77,7 +77,8 @@ impl MessageWriter {
 
     /// Fills the buffer up to a multiple of 4 bytes.
     pub fn pad(&mut self) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        let missing = self.bytes.len().wrapping_neg() % 4;
+        self.bytes.extend_from_slice(&[0; 3][..missing]);
     }
 
     /// Writes a whole attribute.
