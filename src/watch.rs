@@ -21,10 +21,12 @@ mod wire;
 
 pub use connection::{Connection, ConnectionReport, MissingInput};
 pub use kubernetes::{
-    ApiClient, ConfigError, KubernetesOptions, Pings, api_resource, client_config, watch as watch_api_server,
+    ApiClient, ConfigError, KubernetesOptions, Pings, SliceDecoder, api_resource, client_config,
+    watch as watch_api_server,
 };
 pub use manifests::{ManifestError, Manifests};
 pub use start::{HostAddresses, ObjectSource, SourceError, SourceOptions, StartedSource, start};
+pub use wire::Encoding;
 
 use crate::clock;
 use crate::state::Event;

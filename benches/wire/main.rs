@@ -2,7 +2,7 @@
 //! in protobuf, over one connection and over one for each watch. Needs nothing but loopback.
 //!
 //! The API server is that of the tests, in this process, over TLS. The client is a process of its own: this program again, which runs the
-//! watches on one thread and only counts the events. Objects are complete, as a real server stores them.
+//! watches on one thread and only counts the events. Objects are complete, as a real server stores them. Medians of three runs, in turns.
 //!
 //! ```text
 //! cargo bench --bench wire [-- [--docs] [SIZE …]]        default: 10000 50000; --docs writes docs/performance.md
@@ -17,6 +17,7 @@ mod common;
 mod testing;
 
 mod client;
+mod decode;
 mod objects;
 
 use std::io::{BufRead, BufReader, Write};
@@ -45,7 +46,11 @@ const VARIANTS: [(&str, bool, &[&str]); 4] = [
     ("protobuf, HTTP/2", true, &["h2"]),
 ];
 
+/// How often each variant is measured, in turns.
+const ROUNDS: usize = 3;
+
 /// One measurement.
+#[derive(Clone, Copy)]
 struct Measured {
     name: &'static str,
     requests: usize,
@@ -66,9 +71,11 @@ fn main() {
     for size in sizes {
         for managed in [true, false] {
             let what = if managed { "with `managedFields`" } else { "without `managedFields`" };
-            let measured =
-                VARIANTS.map(|(name, protobuf, protocols)| measure(name, size, managed, protobuf, protocols));
-            let report = report(size, what, &measured);
+            let rounds: Vec<_> = (0..ROUNDS)
+                .map(|_| VARIANTS.map(|(name, protobuf, protocols)| measure(name, size, managed, protobuf, protocols)))
+                .collect();
+            let measured = std::array::from_fn(|n| median(rounds.iter().map(|round| &round[n]).collect()));
+            let report = report(size, what, &measured, &decode::compare(size, managed, GOALS.1));
             println!("{report}");
             text += &report;
         }
@@ -110,7 +117,15 @@ fn measure(name: &'static str, size: Size, managed: bool, protobuf: bool, protoc
     Measured { name, requests, connections, start, changes }
 }
 
-fn report(size: Size, what: &str, measured: &[Measured]) -> String {
+/// The measurement of a variant whose processor time, of the start and of the changes, is in the middle.
+fn median(mut of_one: Vec<&Measured>) -> Measured {
+    of_one.sort_by_key(|measured| measured.changes.processor);
+    let changes = of_one[of_one.len() / 2].changes;
+    of_one.sort_by_key(|measured| measured.start.processor);
+    Measured { changes, ..*of_one[of_one.len() / 2] }
+}
+
+fn report(size: Size, what: &str, measured: &[Measured; 4], decoding: &str) -> String {
     let titles = head(&[
         &format!("{size}, {what}"),
         "connections",
@@ -146,7 +161,7 @@ fn report(size: Size, what: &str, measured: &[Measured]) -> String {
             verdict(processor, GOALS.1),
         );
     }
-    text + "\n\n" + &fleet(&measured[0], &measured[3])
+    text + "\n" + decoding + "\n\n" + &fleet(&measured[0], &measured[3])
 }
 
 /// What a fleet costs the API server, by what one node costs: as many times as much.

@@ -37,6 +37,7 @@ use super::host::FollowForNode;
 use super::{Connection, EventSender};
 use crate::pacing::Backoff;
 use crate::state::{EndpointSlice, Kind, Node, Service, ServiceCidr};
+pub use object::SliceDecoder;
 use pace::Limits;
 
 pub use api::api_resource;

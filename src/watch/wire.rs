@@ -12,7 +12,7 @@ mod protobuf;
 use serde::Deserialize;
 
 pub use envelope::{AnswerStatus, Encoding, ListPage, RawObject, Unreadable, WatchEvent, WatchEventKind};
-pub use loose::{LooseList, LooseObject, LooseTime, LooseUid, Scalar};
+pub use loose::{FirstItem, LooseList, LooseObject, LooseTime, LooseUid, Scalar};
 pub use protobuf::ProtobufFields;
 
 /// The metadata alone, of an object whose other fields cannot be read.
@@ -196,8 +196,8 @@ pub struct EndpointSliceFields {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct EndpointFields {
-    /// `addresses`; only the first is used.
-    pub addresses: LooseList<Scalar>,
+    /// `addresses`
+    pub addresses: FirstItem,
     /// `conditions`
     pub conditions: LooseObject<ConditionFields>,
     /// `nodeName`

@@ -105,7 +105,7 @@ fn endpoints(
             }
         };
         // All addresses of an endpoint are equivalent (API documentation); the first is used.
-        let text = endpoint.addresses.into_vec().into_iter().next().unwrap_or_default();
+        let text = endpoint.addresses.into_scalar();
         let addr = text.as_str().and_then(parse_ip);
         let Some(addr) = addr.filter(|addr| Family::from_addr(*addr) == family && is_endpoint(*addr)) else {
             problems.push(Problem::new(format!("endpoints[{i}].addresses[0]"), Reason::BadAddress, &text));

@@ -2,13 +2,25 @@
 
 use jiff::Timestamp;
 
-use crate::state::{Decoded, ObjectName, Problem, Reason};
+use crate::state::{Decoded, EndpointSlice, ObjectName, Problem, Reason};
 use crate::watch::decode::{Interner, NotProxied, WatchedKind};
-use crate::watch::wire::{LooseObject, MetadataFields, ProtobufFields as _, RawObject};
+use crate::watch::wire::{Encoding, LooseObject, MetadataFields, ProtobufFields as _, RawObject, WatchEvent};
 
 /// The fields that are read of an object, or what is known of one that cannot be read.
 #[derive(Clone, Debug)]
 pub struct WatchedObject<T: WatchedKind>(Result<T::Wire, DamagedObject>);
+
+/// Decodes what a watch on EndpointSlices receives, without a connection: for measurements of that alone.
+#[derive(Debug, Default)]
+pub struct SliceDecoder(Interner);
+
+impl SliceDecoder {
+    /// The slice of an event: a line of JSON, or a frame of protobuf without its length. `None` if it is no event.
+    pub fn decode(&mut self, encoding: Encoding, frame: &[u8]) -> Option<Decoded<EndpointSlice>> {
+        let event = WatchEvent::read(encoding, frame).ok()?;
+        WatchedObject::read(event.object).decode(&mut self.0).ok()
+    }
+}
 
 /// What is known of an object that cannot be read.
 #[derive(Clone, Debug)]

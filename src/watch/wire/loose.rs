@@ -53,6 +53,10 @@ pub enum LooseList<T> {
     Wrong(Scalar),
 }
 
+/// The first element of a list, the only one that is used. None of an empty list, or of another value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FirstItem(Option<Scalar>);
+
 /// A UID, or nothing for any other value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LooseUid(pub Option<Uid>);
@@ -117,6 +121,18 @@ impl fmt::Display for Scalar {
             Self::Text(text) => text.chars().take(MAX_SHOWN).collect::<String>().fmt(f),
             Self::Compound(what) => f.write_str(what),
         }
+    }
+}
+
+impl FirstItem {
+    /// The element.
+    pub fn into_scalar(self) -> Scalar {
+        self.0.unwrap_or_default()
+    }
+
+    /// Takes the next element of the list.
+    pub fn push(&mut self, item: Scalar) {
+        self.0.get_or_insert(item);
     }
 }
 
@@ -271,6 +287,18 @@ impl Shape<'_> for Scalar {
     }
 }
 
+impl<'de> Shape<'de> for FirstItem {
+    fn scalar(_: Scalar) -> Self {
+        Self(None)
+    }
+
+    fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        let first = list.next_element()?;
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Self(first))
+    }
+}
+
 impl Shape<'_> for LooseUid {
     fn scalar(_: Scalar) -> Self {
         Self(None)
@@ -316,6 +344,12 @@ impl<'de, T: Deserialize<'de>> Shape<'de> for LooseList<T> {
 }
 
 impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for FirstItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ShapeVisitor(PhantomData))
     }
@@ -378,6 +412,16 @@ mod tests {
                 LooseObject::Fields(TestPort { number: Scalar::Compound("an object") }),
             ]
         );
+    }
+
+    #[test]
+    fn the_first_element_of_a_list_is_read_and_nothing_of_any_other_value() {
+        let first = |text| serde_json::from_str::<FirstItem>(text).unwrap().into_scalar();
+        assert_eq!(first(r#"["a",{"b":[]},7]"#), Scalar::Text("a".into()));
+        assert_eq!(first(r#"[{},"a"]"#), Scalar::Compound("an object"));
+        for nothing in [r#"[null,"a"]"#, "[]", "null", "7", r#""a""#, r#"{"a":"b"}"#] {
+            assert_eq!(first(nothing), Scalar::Null, "{nothing}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The server writes every field that is no pointer in its code, even where it is empty. Such a field is `optional` here if JSON
 //! leaves it out then, so that both encodings say the same.
 
-use super::protobuf::{Malformed, ProtobufFields, ProtobufValue};
+use super::protobuf::{FieldReader, Malformed, ProtobufFields, ProtobufValue};
 use super::{
     AnnotationFields, ClientIpFields, ConditionFields, EndpointFields, EndpointSliceFields, HintFields, HintsFields,
     IngressFields, LabelFields, LoadBalancerFields, LooseObject, MetadataFields, NodeAddressFields, NodeFields,
@@ -13,8 +13,12 @@ use super::{
 
 /// What each number of a message means.
 macro_rules! fields {
-    ($type:ty, |$message:ident, $value:ident| { $($number:literal => $take:expr,)+ }) => {
+    ($type:ty, |$message:ident, $value:ident| { $($number:literal => $take:expr,)+ } $(, most are $most:literal: $list:ident)?) => {
         impl ProtobufFields for $type {
+            $(fn prepare(&mut self, fields: FieldReader<'_>) {
+                self.$list.reserve(fields.count($most));
+            })?
+
             fn take(&mut self, number: u32, $value: ProtobufValue<'_>) -> Result<(), Malformed> {
                 let $message = self;
                 match number {
@@ -28,13 +32,13 @@ macro_rules! fields {
 }
 
 fields!(ServiceFields, |service, value| {
-    1 => service.metadata = value.object()?,
-    2 => service.spec = value.object()?,
-    3 => service.status = value.object()?,
+    1 => value.read_object(&mut service.metadata)?,
+    2 => value.read_object(&mut service.spec)?,
+    3 => value.read_object(&mut service.status)?,
 });
 
 fields!(ServiceSpecFields, |spec, value| {
-    1 => spec.ports.push(value.object()?),
+    1 => spec.ports.push_object(value)?,
     3 => spec.cluster_ip = value.optional(),
     4 => spec.kind = value.optional(),
     5 => spec.external_ips.push(value.scalar()),
@@ -42,14 +46,14 @@ fields!(ServiceSpecFields, |spec, value| {
     9 => spec.load_balancer_source_ranges.push(value.scalar()),
     11 => spec.external_traffic_policy = value.optional(),
     12 => spec.health_check_node_port = value.optional(),
-    14 => spec.session_affinity_config = value.object()?,
+    14 => value.read_object(&mut spec.session_affinity_config)?,
     18 => spec.cluster_ips.push(value.scalar()),
     19 => spec.ip_families.push(value.scalar()),
     22 => spec.internal_traffic_policy = value.scalar(),
 });
 
 fields!(SessionAffinityFields, |config, value| {
-    1 => config.client_ip = value.object()?,
+    1 => value.read_object(&mut config.client_ip)?,
 });
 
 fields!(ClientIpFields, |config, value| {
@@ -57,11 +61,11 @@ fields!(ClientIpFields, |config, value| {
 });
 
 fields!(ServiceStatusFields, |status, value| {
-    1 => status.load_balancer = value.object()?,
+    1 => value.read_object(&mut status.load_balancer)?,
 });
 
 fields!(LoadBalancerFields, |status, value| {
-    1 => status.ingress.push(value.object()?),
+    1 => status.ingress.push_object(value)?,
 });
 
 fields!(IngressFields, |ingress, value| {
@@ -78,17 +82,17 @@ fields!(PortFields, |port, value| {
 });
 
 fields!(EndpointSliceFields, |slice, value| {
-    1 => slice.metadata = value.object()?,
-    2 => slice.endpoints.push(value.object()?),
-    3 => slice.ports.push(value.object()?),
+    1 => value.read_object(&mut slice.metadata)?,
+    2 => slice.endpoints.push_object(value)?,
+    3 => slice.ports.push_object(value)?,
     4 => slice.address_type = value.scalar(),
-});
+}, most are 2: endpoints);
 
 fields!(EndpointFields, |endpoint, value| {
     1 => endpoint.addresses.push(value.scalar()),
-    2 => endpoint.conditions = value.object()?,
+    2 => value.read_object(&mut endpoint.conditions)?,
     6 => endpoint.node_name = value.scalar(),
-    8 => endpoint.hints = value.object()?,
+    8 => value.read_object(&mut endpoint.hints)?,
 });
 
 fields!(ConditionFields, |conditions, value| {
@@ -98,8 +102,8 @@ fields!(ConditionFields, |conditions, value| {
 });
 
 fields!(HintsFields, |hints, value| {
-    1 => hints.for_zones.push(value.object()?),
-    2 => hints.for_nodes.push(value.object()?),
+    1 => hints.for_zones.push_object(value)?,
+    2 => hints.for_nodes.push_object(value)?,
 });
 
 fields!(HintFields, |hint, value| {
@@ -107,8 +111,8 @@ fields!(HintFields, |hint, value| {
 });
 
 fields!(ServiceCidrFields, |cidr, value| {
-    1 => cidr.metadata = value.object()?,
-    2 => cidr.spec = value.object()?,
+    1 => value.read_object(&mut cidr.metadata)?,
+    2 => value.read_object(&mut cidr.spec)?,
 });
 
 fields!(ServiceCidrSpecFields, |spec, value| {
@@ -116,13 +120,13 @@ fields!(ServiceCidrSpecFields, |spec, value| {
 });
 
 fields!(NodeFields, |node, value| {
-    1 => node.metadata = value.object()?,
-    2 => node.spec = value.object()?,
-    3 => node.status = value.object()?,
+    1 => value.read_object(&mut node.metadata)?,
+    2 => value.read_object(&mut node.spec)?,
+    3 => value.read_object(&mut node.status)?,
 });
 
 fields!(NodeSpecFields, |spec, value| {
-    5 => spec.taints.push(value.object()?),
+    5 => spec.taints.push_object(value)?,
     7 => spec.pod_cidrs.push(value.scalar()),
 });
 
@@ -131,7 +135,7 @@ fields!(TaintFields, |taint, value| {
 });
 
 fields!(NodeStatusFields, |status, value| {
-    5 => status.addresses.push(value.object()?),
+    5 => status.addresses.push_object(value)?,
 });
 
 fields!(NodeAddressFields, |address, value| {
@@ -140,7 +144,7 @@ fields!(NodeAddressFields, |address, value| {
 });
 
 fields!(PartialObjectMetadata, |object, value| {
-    1 => object.metadata = value.object()?,
+    1 => value.read_object(&mut object.metadata)?,
 });
 
 fields!(MetadataFields, |metadata, value| {

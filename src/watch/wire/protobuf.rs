@@ -52,7 +52,8 @@ pub struct FieldReader<'a> {
     rest: &'a [u8],
 }
 
-/// A message whose known fields are taken one after the other. A field that comes twice has its last value.
+/// A message whose known fields are taken one after the other. A field that comes twice has its last value; a message
+/// has what both say.
 pub trait ProtobufFields: Default {
     /// Takes a field. An unknown one is left alone.
     ///
@@ -60,16 +61,30 @@ pub trait ProtobufFields: Default {
     /// If the value is a message of known fields, and malformed.
     fn take(&mut self, number: u32, value: ProtobufValue<'_>) -> Result<(), Malformed>;
 
+    /// Makes room for what these fields are.
+    fn prepare(&mut self, _fields: FieldReader<'_>) {}
+
     /// Reads a whole message.
     ///
     /// # Errors
     /// If the bytes are no message.
     fn from_protobuf(bytes: &[u8]) -> Result<Self, Malformed> {
-        let (mut message, mut fields) = (Self::default(), FieldReader::new(bytes));
-        while let Some((number, value)) = fields.next_field()? {
-            message.take(number, value)?;
-        }
+        let mut message = Self::default();
+        message.read(bytes)?;
         Ok(message)
+    }
+
+    /// Reads a whole message into one without fields: where it stays, for a message may be large.
+    ///
+    /// # Errors
+    /// If the bytes are no message.
+    fn read(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        let mut fields = FieldReader::new(bytes);
+        self.prepare(fields);
+        while let Some((number, value)) = fields.next_field()? {
+            self.take(number, value)?;
+        }
+        Ok(())
     }
 }
 
@@ -83,6 +98,7 @@ impl<'a> FieldReader<'a> {
     ///
     /// # Errors
     /// If what follows is no field.
+    #[inline]
     pub fn next_field(&mut self) -> Result<Option<(u32, ProtobufValue<'a>)>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -105,7 +121,23 @@ impl<'a> FieldReader<'a> {
         Ok(Some((number, value)))
     }
 
+    /// How many of the fields have this number, as far as they can be read.
+    pub fn count(mut self, number: u32) -> usize {
+        let fields = std::iter::from_fn(|| self.next_field().ok().flatten());
+        fields.filter(|(of, _)| *of == number).count()
+    }
+
+    #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
+        // Most are that short.
+        if let [byte @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut number = 0;
         for (i, byte) in self.rest.iter().enumerate() {
             let part = u64::from(byte & 0x7f);
@@ -145,6 +177,7 @@ impl<'a> ProtobufValue<'a> {
     }
 
     /// The value of a field that is there, even if it is empty or zero.
+    #[inline]
     pub fn scalar(self) -> Scalar {
         match self {
             // Negative numbers are the upper half.
@@ -173,15 +206,17 @@ impl<'a> ProtobufValue<'a> {
         }
     }
 
-    /// A message of known fields.
+    /// Reads a message of known fields. What is there already stays, as the protobuf specification merges messages that come twice.
     ///
     /// # Errors
     /// If it is malformed.
-    pub fn object<T: ProtobufFields>(self) -> Result<LooseObject<T>, Malformed> {
-        match self {
-            Self::Bytes(bytes) => T::from_protobuf(bytes).map(LooseObject::Fields),
-            value => Ok(LooseObject::Wrong(value.scalar())),
+    pub fn read_object<T: ProtobufFields>(self, object: &mut LooseObject<T>) -> Result<(), Malformed> {
+        match (self, &mut *object) {
+            (Self::Bytes(bytes), LooseObject::Fields(fields)) => fields.read(bytes)?,
+            (Self::Bytes(bytes), LooseObject::Wrong(_)) => *object = LooseObject::Fields(T::from_protobuf(bytes)?),
+            (value, _) => *object = LooseObject::Wrong(value.scalar()),
         }
+        Ok(())
     }
 
     /// A time: seconds since 1970, or an empty message for none.
@@ -217,13 +252,32 @@ impl<'a> ProtobufValue<'a> {
     }
 }
 
+// Only JSON has anything else in place of a list.
 impl<T> LooseList<T> {
     /// Adds an element of a repeated field.
     pub fn push(&mut self, item: T) {
-        match self {
-            Self::List(items) => items.push(item),
-            Self::Wrong(_) => *self = Self::List(vec![item]),
+        if let Self::List(items) = self {
+            items.push(item);
         }
+    }
+
+    /// Makes room for so many more elements.
+    pub fn reserve(&mut self, count: usize) {
+        if let Self::List(items) = self {
+            items.reserve_exact(count);
+        }
+    }
+}
+
+impl<T: ProtobufFields> LooseList<LooseObject<T>> {
+    /// Adds a message of a repeated field.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn push_object(&mut self, value: ProtobufValue<'_>) -> Result<(), Malformed> {
+        self.push(LooseObject::default());
+        let Self::List(items) = self else { return Ok(()) };
+        items.last_mut().map_or(Ok(()), |item| value.read_object(item))
     }
 }
 

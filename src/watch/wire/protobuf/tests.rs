@@ -277,6 +277,24 @@ fn fields_of_every_form_that_no_schema_has_are_skipped() {
 }
 
 #[test]
+fn a_message_that_comes_twice_has_what_both_say_and_the_last_value_of_each_field() {
+    let halves = [
+        json!({"metadata": {"name": "x"}, "spec": {"internalTrafficPolicy": "Local", "ports": [{"port": 80}]}}),
+        json!({"metadata": {"name": "y"}, "spec": {"ports": [{"port": 81}]}}),
+    ];
+    let bytes: Vec<u8> = halves.iter().flat_map(|half| encode::item("Service", half)).collect();
+    let fields = ServiceFields::from_protobuf(&bytes).unwrap();
+    let (metadata, spec) = (fields.metadata.or_default(), fields.spec.or_default());
+    assert_eq!(metadata.name.as_str(), Some("y"));
+    assert_eq!(spec.internal_traffic_policy.as_str(), Some("Local"));
+    assert_eq!(spec.ports.into_vec().len(), 2);
+    // A number in place of the message, and the message again.
+    let bytes = [vec![2 << 3, 7], encode::item("Service", &halves[0])].concat();
+    let spec = ServiceFields::from_protobuf(&bytes).unwrap().spec.or_default();
+    assert_eq!(spec.internal_traffic_policy.as_str(), Some("Local"));
+}
+
+#[test]
 fn bytes_that_are_no_text_cost_only_their_field() {
     let fields = ServiceFields::from_protobuf(&[0x12, 4, 0x1a, 2, 0xff, 0xfe, 0x0a, 2, 0x0a, 0]).unwrap();
     assert_eq!(fields.spec.or_default().cluster_ip, Scalar::Compound("bytes that are no text"));
