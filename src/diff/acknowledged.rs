@@ -33,6 +33,9 @@ pub struct Acknowledged {
     pub(super) leftovers: OrdMap<Frontend, Arc<Leftovers>>,
     /// The same of the shared elements, and the plans that left them.
     pub(super) shared_leftovers: OrdMap<SharedElement, Round>,
+    /// Frontends that were read as members of several classes of one list: an earlier process, or this one before a failure, left a class for
+    /// packets that were on their way. Which one is decided when the frontend is planned.
+    pub(super) undecided: OrdSet<Frontend>,
     /// The last plan that changed the order in which classes are tested, by [`Family::index`].
     pub(super) reordered: [Round; 2],
     /// How many frontends are in the sets that decide about the program, by [`Family::index`].
@@ -159,6 +162,7 @@ impl Acknowledged {
         self.counts[family.index()] = FrontendCounts::default();
         self.frontends = self.frontends.into_iter().filter(|(frontend, _)| frontend.family() != family).collect();
         self.shared = self.shared.into_iter().filter(|shared| shared.key.family() != family).collect();
+        self.undecided = self.undecided.into_iter().filter(|frontend| frontend.family() != family).collect();
         self.leftovers = self.leftovers.into_iter().filter(|(frontend, _)| frontend.family() != family).collect();
         self.shared_leftovers =
             self.shared_leftovers.into_iter().filter(|(shared, _)| shared.key.family() != family).collect();
@@ -198,6 +202,8 @@ impl From<Tables> for Acknowledged {
             }
             acknowledged.tables[family.index()] = Some(Arc::new(InstalledTable::from_contents(family, table)));
         }
+        let undecided = frontends.iter().filter(|(_, installed)| installed.has_several_classes());
+        acknowledged.undecided = undecided.map(|(frontend, _)| *frontend).collect();
         frontends.sort_by_key(|(frontend, _)| *frontend);
         shared.sort();
         acknowledged.frontends.extend(bulk_load_order(frontends));
@@ -357,6 +363,12 @@ impl Installed {
     /// The sets that it is a member of.
     pub(super) fn sets(&self) -> impl Iterator<Item = SetName> {
         self.memberships.iter().map(|(set, _)| *set)
+    }
+
+    /// Whether it is a member of several classes of one list. It never asks for that.
+    fn has_several_classes(&self) -> bool {
+        let lists = || self.sets().filter_map(|set| set.class()).map(|(list, _)| list);
+        lists().enumerate().any(|(n, list)| lists().take(n).any(|other| other == list))
     }
 
     /// The sets that its elements keep in the program. The chain that checks its sources keeps the one to which it leads.

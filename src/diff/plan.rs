@@ -149,7 +149,7 @@ impl Acknowledged {
     ) -> Plan {
         let mut draft = draft::PlanDraft::new(self, deletion);
         draft.frontends(desired, scope, keys);
-        draft.transitions(scope, upcoming);
+        draft.transitions(desired, scope, upcoming);
         draft.shared(desired, scope, keys);
         draft.plan.operations.append(&mut draft.own.flushes);
         draft.programs(scope, upcoming);

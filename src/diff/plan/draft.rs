@@ -137,6 +137,9 @@ impl<'a> PlanDraft<'a> {
         let [had, has] = [before, after.as_deref()].map(|installed| installed.map(|it| it.check).unwrap_or_default());
         self.own.add_check(frontend, had, has);
         let next = &mut self.plan.next;
+        if !next.undecided.is_empty() {
+            next.undecided.remove(&frontend);
+        }
         match (after, first) {
             (Some(after), Some(first)) => first.push((frontend, after)),
             (Some(after), None) => drop(next.frontends.insert(frontend, after)),
@@ -145,7 +148,7 @@ impl<'a> PlanDraft<'a> {
     }
 
     /// Decides what of the frontends that were installed before waits for packets that are on their way.
-    pub fn transitions(&mut self, scope: &Scope, upcoming: &Upcoming) {
+    pub fn transitions(&mut self, desired: &'a Desired, scope: &Scope, upcoming: &Upcoming) {
         let Deletion::Deferred { round, expired } = self.deletion else { return };
         let tables = self.plan.next.tables.clone();
         let was_settled = self.plan.next.reordered.map(|reordered| reordered <= expired);
@@ -160,6 +163,7 @@ impl<'a> PlanDraft<'a> {
             {
                 is_settled[family.index()] = false;
                 self.add_leftovers(family);
+                self.add_undecided(family, desired, scope);
             }
         }
         let none = ProgramFeatures::default();
@@ -192,7 +196,8 @@ impl<'a> PlanDraft<'a> {
             !class_sets(Some(&pending.before)).eq(class_sets(pending.target.as_deref()))
         };
         let mut of_family = self.pending.iter().filter(|pending| pending.frontend.family() == family);
-        of_family.any(changes_class) || self.plan.next.leftovers.keys().any(|frontend| frontend.family() == family)
+        let mut left = self.plan.next.leftovers.keys().chain(&self.plan.next.undecided);
+        of_family.any(changes_class) || left.any(|frontend| frontend.family() == family)
     }
 
     /// Plans all leftovers of a family: new packets may meet these in another order from now on.
@@ -202,6 +207,18 @@ impl<'a> PlanDraft<'a> {
         let others: Vec<Frontend> =
             with_leftovers.filter(|frontend| frontend.family() == family && !planned.contains(frontend)).collect();
         others.into_iter().for_each(|frontend| self.leftovers_alone(frontend));
+    }
+
+    /// Plans all frontends of a family of which it is open which of their classes is left over: new packets may come to that one first from
+    /// now on.
+    fn add_undecided(&mut self, family: Family, desired: &'a Desired, scope: &Scope) {
+        let undecided: Vec<Frontend> =
+            self.plan.next.undecided.iter().copied().filter(|frontend| frontend.family() == family).collect();
+        let planned: BTreeSet<Frontend> = self.pending.iter().map(|pending| pending.frontend).collect();
+        for frontend in undecided.into_iter().filter(|frontend| !planned.contains(frontend)) {
+            self.frontend(frontend, desired, scope, None);
+        }
+        self.plan.frontends.sort_by_key(|change| change.frontend);
     }
 
     /// Plans the shared elements among the keys.

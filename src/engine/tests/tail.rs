@@ -195,6 +195,26 @@ fn what_is_left_when_the_process_ends_is_tidied_by_the_next_one() {
 }
 
 #[test]
+fn a_class_that_the_process_before_left_leads_to_no_endpoint_that_is_gone_when_it_comes_to_be_tested_first() {
+    let mut timed = programmed(2);
+    timed.after(web(1));
+    let settings = EngineSettings { max_slice: 1, ..timed.world.engine.settings().clone() };
+    timed.world.engine = Engine::new(settings);
+    empty_lists().into_iter().for_each(|event| drop(timed.world.apply(event)));
+    timed.world.apply(service("shop/web"));
+    timed.world.apply(web(1));
+    // Twenty Services of the class that was left: it is tested first from the first slice on, long before the turn of their frontends.
+    for n in 2..=21 {
+        timed.world.apply(small(n));
+        timed.world.apply(slice(&format!("shop/small{n}-1")).endpoints("10.1.1.1 L r").endpoints("10.1.1.2 L r"));
+    }
+    let batches = timed.commit();
+    let gone = "delete endpoints { 10.96.0.1 . tcp . 80 . 1 : 10.1.0.2 . 8080 }".to_owned();
+    let stays = "add endpoints { 10.96.0.1 . tcp . 80 . 1 : 10.1.0.1 . 8080 }".to_owned();
+    assert!(batches.len() > 20 && [gone, stays].iter().all(|it| batches[0].0.contains(it)), "{:?}", batches[0]);
+}
+
+#[test]
 fn a_failed_tail_is_an_ordinary_difference() {
     let mut timed = programmed(2);
     timed.after(web(1));
