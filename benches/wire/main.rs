@@ -150,18 +150,21 @@ fn report(size: Size, what: &str, measured: &[Measured; 4], decoding: &str) -> S
     for (json, protobuf) in [(&measured[0], &measured[2]), (&measured[1], &measured[3])] {
         let received = protobuf.start.bytes as f64 / json.start.bytes as f64;
         let processor = protobuf.start.processor.as_secs_f64() / json.start.processor.as_secs_f64();
-        let verdict = |ratio: f64, goal: f64| if ratio <= goal { "met" } else { "missed" };
         text += &format!(
-            "\n- {} beside {}: {received:.2} of the bytes (goal {:.2}: {}), {processor:.2} of the processor time (goal {:.2}: {}).",
+            "\n- {} beside {}: {}, {}.",
             protobuf.name,
             json.name,
-            GOALS.0,
-            verdict(received, GOALS.0),
-            GOALS.1,
-            verdict(processor, GOALS.1),
+            part(received, "bytes", GOALS.0),
+            part(processor, "processor time", GOALS.1),
         );
     }
     text + "\n" + decoding + "\n\n" + &fleet(&measured[0], &measured[3])
+}
+
+/// How much of what JSON costs protobuf costs, and whether that is little enough.
+fn part(ratio: f64, of: &str, goal: f64) -> String {
+    let verdict = if ratio <= goal { "met" } else { "missed" };
+    format!("{ratio:.2} of the {of} (goal {goal:.2}: {verdict})")
 }
 
 /// What a fleet costs the API server, by what one node costs: as many times as much.

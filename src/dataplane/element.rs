@@ -138,8 +138,8 @@ impl Element {
     /// The fields of the data; empty for a member of a plain set.
     pub fn value_fields(&self) -> KeyFields {
         self.value.map_or_else(KeyFields::default, |value| match value {
-            Value::Endpoint(to) => KeyFields::from([KeyField::Addr(to.addr), KeyField::Port(to.port)].map(Some)),
-            Value::Id(id) => KeyFields::from([Some(KeyField::Id(id))]),
+            Value::Endpoint(to) => KeyFields::from(&[KeyField::Addr(to.addr), KeyField::Port(to.port)][..]),
+            Value::Id(id) => KeyFields::from(&[KeyField::Id(id)][..]),
         })
     }
 }
@@ -216,19 +216,22 @@ impl Key {
 
     /// The fields, in the order of the set's definition.
     pub fn fields(&self) -> KeyFields {
-        let with_frontend = |f: &Frontend, last: Option<KeyField>| {
-            let addr = (!f.is_node_port()).then_some(KeyField::Addr(f.addr));
-            KeyFields::from([addr, Some(KeyField::Protocol(f.protocol)), Some(KeyField::Port(f.port)), last])
+        let frontend = |f: &Frontend| [KeyField::Addr(f.addr), KeyField::Protocol(f.protocol), KeyField::Port(f.port)];
+        // NodePorts have no address.
+        let from = |f: &Frontend| usize::from(f.is_node_port());
+        let numbered = |f: &Frontend, number| {
+            let [addr, protocol, port] = frontend(f);
+            KeyFields::from(&[addr, protocol, port, number][from(f)..])
         };
         match self {
-            Self::Addr(addr) | Self::Client(addr) => KeyFields::from([Some(KeyField::Addr(*addr))]),
-            Self::Network(network) => KeyFields::from([Some(KeyField::Network(*network))]),
-            Self::Frontend(f) => with_frontend(f, None),
-            Self::Slot(f, slot) => with_frontend(f, Some(KeyField::Slot(*slot))),
-            Self::ById(f, id) => with_frontend(f, Some(KeyField::Id(*id))),
+            Self::Addr(addr) | Self::Client(addr) => KeyFields::from(&[KeyField::Addr(*addr)][..]),
+            Self::Network(network) => KeyFields::from(&[KeyField::Network(*network)][..]),
+            Self::Frontend(f) => KeyFields::from(&frontend(f)[from(f)..]),
+            Self::Slot(f, slot) => numbered(f, KeyField::Slot(*slot)),
+            Self::ById(f, id) => numbered(f, KeyField::Id(*id)),
             Self::Hairpin(endpoint, protocol) => {
                 let addr = KeyField::Addr(endpoint.addr);
-                KeyFields::from([addr, addr, KeyField::Protocol(*protocol), KeyField::Port(endpoint.port)].map(Some))
+                KeyFields::from(&[addr, addr, KeyField::Protocol(*protocol), KeyField::Port(endpoint.port)][..])
             }
         }
     }
@@ -287,13 +290,11 @@ impl KeyFields {
     }
 }
 
-impl<const N: usize> From<[Option<KeyField>; N]> for KeyFields {
-    /// Those that are there, in order. No key has more than [`KeyFields::MAX_FIELDS`].
-    fn from(all: [Option<KeyField>; N]) -> Self {
-        let mut fields = Self::default();
-        for field in all.into_iter().flatten() {
-            let _ = fields.push(field);
-        }
+impl From<&[KeyField]> for KeyFields {
+    /// These fields. No key has more than [`KeyFields::MAX_FIELDS`].
+    fn from(all: &[KeyField]) -> Self {
+        let mut fields = Self { count: all.len().min(Self::MAX_FIELDS), ..Self::default() };
+        fields.fields[..fields.count].copy_from_slice(&all[..fields.count]);
         fields
     }
 }

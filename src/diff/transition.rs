@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::acknowledged::{Installed, list_of};
 use super::leftovers::{Leftovers, Round};
 use super::lookups::{LookupOrder, certain_slots, drawn_slots, is_tested_before_ids};
+use super::slots::Slots;
 use crate::dataplane::{Endpoint, EndpointList, Frontend, Key, SetName, SizeClass};
 use crate::state::{FrontendSpec, Outcome, TrafficPolicy};
 
@@ -103,12 +104,8 @@ pub(super) fn transition(
         installed.memberships = memberships.into();
     }
     let [any, local] = &mut slots;
-    for (list, kept, held) in
-        [(&mut installed.slots, any, &before.slots), (&mut installed.local_slots, local, &before.local_slots)]
-    {
-        if list.is_empty() && held.iter().eq(kept.iter().copied()) {
-            list.clone_from(held);
-        } else if !kept.is_empty() {
+    for (list, kept) in [(&mut installed.slots, any), (&mut installed.local_slots, local)] {
+        if !kept.is_empty() {
             *list = list.iter().chain(kept.drain(..)).collect();
         }
     }
@@ -122,14 +119,12 @@ pub(super) fn transition(
 /// Whether what replaces an installation takes nothing away that packets may still look up, as most changes of endpoints do: the sets are the
 /// same, no slot becomes empty, and it has no chains or sets of its own.
 fn leaves_nothing(before: &Installed, after: &Installed) -> bool {
-    let fills_slots = |policy| {
-        let held = before.slots(policy).gapless();
-        held.is_some_and(|held| held.len() <= after.slots(policy).len())
-    };
-    before.affinity.is_none()
+    let fills = |held: &Slots, wanted: &Slots| held.gapless().is_some_and(|held| held.len() <= wanted.len());
+    fills(&before.slots, &after.slots)
+        && fills(&before.local_slots, &after.local_slots)
+        && before.affinity.is_none()
         && before.check.is_empty()
         && before.sets().eq(after.sets())
-        && TrafficPolicy::ALL.into_iter().all(fills_slots)
 }
 
 /// Whether a set leads to slots that are empty, since another program emptied them or restored an old set. It serves no packet, and may hide

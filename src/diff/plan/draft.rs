@@ -150,6 +150,10 @@ impl<'a> PlanDraft<'a> {
     /// Decides what of the frontends that were installed before waits for packets that are on their way.
     pub fn transitions(&mut self, desired: &'a Desired, scope: &Scope, upcoming: &Upcoming) {
         let Deletion::Deferred { round, expired } = self.deletion else { return };
+        let next = &self.plan.next;
+        if self.pending.is_empty() && next.leftovers.is_empty() && next.undecided.is_empty() {
+            return;
+        }
         let tables = self.plan.next.tables.clone();
         let was_settled = self.plan.next.reordered.map(|reordered| reordered <= expired);
         let mut is_settled = was_settled;
@@ -162,8 +166,7 @@ impl<'a> PlanDraft<'a> {
                 )
             {
                 is_settled[family.index()] = false;
-                self.add_leftovers(family);
-                self.add_undecided(family, desired, scope);
+                self.add_leftovers(family, desired, scope);
             }
         }
         let none = ProgramFeatures::default();
@@ -200,24 +203,18 @@ impl<'a> PlanDraft<'a> {
         of_family.any(changes_class) || left.any(|frontend| frontend.family() == family)
     }
 
-    /// Plans all leftovers of a family: new packets may meet these in another order from now on.
-    fn add_leftovers(&mut self, family: Family) {
+    /// Plans all frontends of a family of which something is left over, and those of which it is not known yet what: new packets may meet
+    /// that in another order from now on.
+    fn add_leftovers(&mut self, family: Family, desired: &'a Desired, scope: &Scope) {
         let planned: BTreeSet<Frontend> = self.pending.iter().map(|pending| pending.frontend).collect();
-        let with_leftovers = self.plan.next.leftovers.keys().copied();
-        let others: Vec<Frontend> =
-            with_leftovers.filter(|frontend| frontend.family() == family && !planned.contains(frontend)).collect();
-        others.into_iter().for_each(|frontend| self.leftovers_alone(frontend));
-    }
-
-    /// Plans all frontends of a family of which it is open which of their classes is left over: new packets may come to that one first from
-    /// now on.
-    fn add_undecided(&mut self, family: Family, desired: &'a Desired, scope: &Scope) {
-        let undecided: Vec<Frontend> =
-            self.plan.next.undecided.iter().copied().filter(|frontend| frontend.family() == family).collect();
-        let planned: BTreeSet<Frontend> = self.pending.iter().map(|pending| pending.frontend).collect();
-        for frontend in undecided.into_iter().filter(|frontend| !planned.contains(frontend)) {
-            self.frontend(frontend, desired, scope, None);
-        }
+        let next = &self.plan.next;
+        let [left, undecided] =
+            [next.leftovers.keys().collect(), next.undecided.iter().collect()].map(|all: Vec<_>| {
+                let is_missing = |frontend: &Frontend| frontend.family() == family && !planned.contains(frontend);
+                all.into_iter().copied().filter(is_missing).collect::<Vec<Frontend>>()
+            });
+        left.into_iter().for_each(|frontend| self.leftovers_alone(frontend));
+        undecided.into_iter().for_each(|frontend| self.frontend(frontend, desired, scope, None));
         self.plan.frontends.sort_by_key(|change| change.frontend);
     }
 

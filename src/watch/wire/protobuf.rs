@@ -74,7 +74,7 @@ pub trait ProtobufFields: Default {
         Ok(message)
     }
 
-    /// Reads a whole message into one without fields: where it stays, for a message may be large.
+    /// Reads a whole message, in addition to what was read before. It is not moved any more, for a message may be large.
     ///
     /// # Errors
     /// If the bytes are no message.
