@@ -74,11 +74,14 @@ pub struct ConntrackFollower {
     requested: u64,
     /// How many of them it has done.
     done: Arc<AtomicU64>,
-    /// Frontends whose flows lost an endpoint since the last commit; `None` before the first one, and after another program changed
-    /// elements: all of them may have.
-    lost: Option<BTreeSet<Frontend>>,
-    /// The frontends that failed plans changed: they may be committed in part.
-    changed: BTreeSet<Frontend>,
+    /// Where flows may be stale, and the worker was not asked to look yet: what changed in the cluster since the last commit, and what
+    /// failed plans changed, which may be committed in part.
+    ///
+    /// Flows are judged by the newest snapshot, which may be ahead of the kernel. So a frontend that comes back and goes again before any
+    /// commit is looked at twice, although no plan changes it.
+    suspects: BTreeSet<Frontend>,
+    /// Any flow may be stale: before everything was programmed once, and after another program changed elements.
+    suspects_all: bool,
     /// What changed about NodePorts since everything was programmed last.
     node_ports: NodePortChanges,
     /// The addresses that accept NodePorts in the kernel. Those of an earlier process stay there until the Node is known.
@@ -98,12 +101,16 @@ struct NodePortChanges {
 }
 
 impl NodePortChanges {
-    /// A plan was committed, or may be.
-    fn follow(&mut self, plan: &Plan) {
-        for addr in plan.shared.iter().filter_map(|change| accepting_address(&change.element)) {
+    fn addresses_changed(&mut self, addresses: impl Iterator<Item = IpAddr>) {
+        for addr in addresses {
             self.addresses.insert(addr);
             self.is_new = true;
         }
+    }
+
+    /// A plan was committed, or may be.
+    fn follow(&mut self, plan: &Plan) {
+        self.addresses_changed(plan.shared.iter().filter_map(|change| accepting_address(&change.element)));
         let is_gone = |change: &&FrontendChange| change.after.is_none() && is_udp_node_port(&change.frontend);
         self.gone.extend(plan.frontends.iter().filter(is_gone).map(|change| change.frontend));
     }
@@ -152,8 +159,8 @@ impl ConntrackFollower {
             requests,
             requested: 0,
             done: Arc::new(AtomicU64::new(0)),
-            lost: None,
-            changed: BTreeSet::new(),
+            suspects: BTreeSet::new(),
+            suspects_all: true,
             node_ports: NodePortChanges::default(),
             accepting: BTreeSet::new(),
         };
@@ -172,14 +179,13 @@ impl Follower for ConntrackFollower {
         // Another program may have deleted what led to an endpoint that is not asked for any more. No commit takes that endpoint away then.
         let is_elements = |deviation: &Deviation| matches!(deviation, Deviation::Frontends(..));
         if found.deviations.iter().flatten().any(is_elements) {
-            self.lost = None;
+            self.suspects_all = true;
         }
     }
 
     fn compiled(&mut self, compiled: &Compiled, _: &Snapshot, _: bool) {
-        if let Some(lost) = &mut self.lost {
-            lost.extend(&compiled.lost_flows);
-        }
+        self.suspects.extend(&compiled.stale_flows);
+        self.node_ports.addresses_changed(compiled.node_port_addresses.iter().copied());
     }
 
     fn committing(&mut self, snapshot: &Snapshot) {
@@ -187,7 +193,7 @@ impl Follower for ConntrackFollower {
     }
 
     fn committed(&mut self, committed: &Committed, snapshot: &Snapshot, _: Effort) {
-        let mut frontends = std::mem::take(&mut self.changed);
+        let mut frontends = std::mem::take(&mut self.suspects);
         frontends.append(&mut changed(&committed.plan.frontends));
         self.node_ports.follow(&committed.plan);
         for change in &committed.plan.shared {
@@ -206,16 +212,12 @@ impl Follower for ConntrackFollower {
             frontends.extend(newest.desired().frontends.keys().filter(|frontend| is_udp_node_port(frontend)));
             frontends.extend(&self.node_ports.gone);
         }
-        match &mut self.lost {
-            Some(lost) => frontends.append(lost),
-            // An endpoint may have gone unnoticed, as while no proxy ran.
-            None if committed.is_caught_up() => {
-                let newest = self.newest.borrow();
-                let all = newest.desired().frontends.keys();
-                frontends.extend(all.filter(|frontend| frontend.protocol == Protocol::Udp));
-                self.lost = Some(BTreeSet::new());
-            }
-            None => {}
+        // An endpoint may have gone unnoticed, as while no proxy ran.
+        if self.suspects_all && committed.is_caught_up() {
+            let newest = self.newest.borrow();
+            let all = newest.desired().frontends.keys();
+            frontends.extend(all.filter(|frontend| frontend.protocol == Protocol::Udp));
+            self.suspects_all = false;
         }
         frontends.retain(|frontend| self.families.contains(&frontend.family()));
         let mut node_port_addresses = BTreeSet::new();
@@ -239,9 +241,9 @@ impl Follower for ConntrackFollower {
 
     fn failed(&mut self, failed: &Failed, _: &Failure, _: Duration) {
         if !failed.is_search {
-            self.changed.append(&mut changed(&failed.plan.frontends));
+            self.suspects.append(&mut changed(&failed.plan.frontends));
             let newest = self.newest.borrow();
-            self.changed.append(&mut reached(&failed.plan, &newest));
+            self.suspects.append(&mut reached(&failed.plan, &newest));
             drop(newest);
             self.node_ports.follow(&failed.plan);
         }

@@ -279,7 +279,7 @@ pub(crate) struct World {
 pub(crate) struct Seen {
     pub changes: ChangeSet,
     pub skipped: Vec<Skipped>,
-    pub lost_flows: BTreeSet<Frontend>,
+    pub stale_flows: BTreeSet<Frontend>,
 }
 
 /// Time stands still.
@@ -340,7 +340,7 @@ impl World {
         assert_eq!(folded.skipped, applied.skipped);
         let compiled = self.engine.compile();
         let skipped = [applied.skipped, compiled.skipped].concat();
-        Seen { changes: applied.changes, skipped, lost_flows: compiled.lost_flows }
+        Seen { changes: applied.changes, skipped, stale_flows: compiled.stale_flows }
     }
 
     pub fn snapshot(&self) -> &crate::state::Snapshot {

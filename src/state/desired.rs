@@ -1,6 +1,7 @@
 //! The dataplane that this node should hold, in terms of frontends and endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use im::OrdMap;
@@ -52,8 +53,11 @@ pub struct Compiled {
     pub node_ports: ChangedNodePorts,
     /// What Services newly ask for and do not get: frontends that others hold, and what the operator does not let them ask for.
     pub skipped: Vec<Skipped>,
-    /// UDP frontends whose Service still exists but that lost endpoints which flows may stay at.
-    pub lost_flows: BTreeSet<Frontend>,
+    /// Where UDP flows may have become stale, whatever the kernel holds: frontends that came, went, changed hands, or lost endpoints which
+    /// flows may stay at.
+    pub stale_flows: BTreeSet<Frontend>,
+    /// The node's addresses that may have begun or ceased to accept NodePorts.
+    pub node_port_addresses: Vec<IpAddr>,
 }
 
 /// Frontends and shared demands that may have changed: a superset, in any order and with repetitions.
@@ -130,6 +134,7 @@ struct Touched {
     shared: Vec<SharedDemand>,
     elements: usize,
     contested: Contested,
+    stale_flows: BTreeSet<Frontend>,
 }
 
 impl Desired {
@@ -172,15 +177,16 @@ impl Desired {
     /// Costs O(endpoints + frontends) of these Services, whatever else the cluster holds.
     pub(super) fn update(&mut self, cluster: &mut Cluster, changes: &ChangeSet) -> Compiled {
         let mut touched = Touched::default();
-        let mut lost_flows = BTreeSet::new();
         let mut skipped: Vec<Skipped> = Vec::new();
+        let mut node_port_addresses = Vec::new();
         let (nothing, nothing_compiled) = (ServiceState::default(), CompiledService::default());
         for (name, state_before) in &changes.services {
             let state = cluster.service_state(&name.0).unwrap_or(&nothing);
             let site = cluster.site();
             let mut after = compile(site, state);
             self.health_checks.follow(site, &name.0, state);
-            lost_flows.extend(frontends_that_lost_flows(state_before, state, &after, &site.view.guards, Protocol::Udp));
+            let lost = frontends_that_lost_flows(state_before, state, &after, &site.view.guards, Protocol::Udp);
+            touched.stale_flows.extend(lost);
             let is_there = state.service.is_some();
             let before = state_before.compiled.as_deref().unwrap_or(&nothing_compiled);
             skipped.extend(new_problems(&name.0, &before.problems, &after.problems));
@@ -196,10 +202,12 @@ impl Desired {
             let after = cluster.node_port_addresses().into();
             let before = std::mem::replace(&mut self.health_checks.addresses, Arc::clone(&after));
             self.keep_hidden_at(&after);
+            differences(before.iter(), after.iter(), |_, addr| node_port_addresses.push(*addr));
             let [before, after] = [before, after]
                 .map(|addresses| addresses.iter().copied().map(SharedDemand::NodePortAddress).collect::<Vec<_>>());
             self.replace_shared(&before, &after, &mut touched);
         }
+        let stale_flows = std::mem::take(&mut touched.stale_flows);
         let lost = touched.contested.iter().flat_map(|(frontend, before)| self.newly_lost(frontend, before));
         skipped.extend(lost);
         skipped.extend(self.newly_hidden(touched.frontends.iter().map(|changed| changed.frontend)));
@@ -207,14 +215,14 @@ impl Desired {
             std::mem::replace(&mut self.knows_node_port_addresses, cluster.knows_node_port_addresses());
         if !knew_addresses && self.knows_node_port_addresses {
             // Those that were kept are compared now.
-            return Compiled { changed: ChangedKeys::Everything, skipped, lost_flows, ..Compiled::default() };
+            return Compiled { changed: ChangedKeys::Everything, skipped, stale_flows, node_port_addresses, ..Compiled::default() };
         }
         let changed = ChangedKeys::These {
             elements: touched.elements + touched.shared.len(),
             frontends: touched.frontends,
             shared: touched.shared,
         };
-        Compiled { changed, skipped, lost_flows, ..Compiled::default() }
+        Compiled { changed, skipped, stale_flows, node_port_addresses, ..Compiled::default() }
     }
 
     /// Takes over everything that is asked for, where nothing was asked for before. Returns the frontends with several claims.
@@ -255,7 +263,7 @@ impl Desired {
         let mut urgent = false;
         changed_claims(&before.frontends, &mut after.frontends, |frontend, old, new| {
             urgent |= [old, new].into_iter().flatten().any(|spec| spec.is_urgent(frontend));
-            let elements = self.exchange(frontend, old.map(AsRef::as_ref), new.cloned(), &mut touched.contested);
+            let elements = self.exchange(frontend, old.map(AsRef::as_ref), new.cloned(), touched);
             weight += elements;
             let elements = u32::try_from(elements).unwrap_or(u32::MAX);
             touched.frontends.push(ChangedFrontend { frontend, weight: 0, elements });
@@ -286,21 +294,27 @@ impl Desired {
         frontend: Frontend,
         old: Option<&FrontendSpec>,
         new: Option<Arc<FrontendSpec>>,
-        contested: &mut Contested,
+        touched: &mut Touched,
     ) -> usize {
+        let is_udp = frontend.protocol == Protocol::Udp;
         let Some(claims) = self.frontends.get_mut(&frontend) else {
             let elements = changed_elements(None, new.as_deref());
+            touched.stale_flows.extend(is_udp.then_some(frontend));
             self.frontends.extend(new.map(|new| (frontend, Claims::from(new))));
             return elements;
         };
         let (winner, losers) = (Arc::clone(claims.winner()), claims.shared_losers().clone());
         if !claims.exchange(old, new) {
             self.frontends.remove(&frontend);
+            touched.stale_flows.extend(is_udp.then_some(frontend));
             return changed_elements(Some(&winner), None);
         }
         let elements = changed_elements(Some(&winner), Some(claims.winner()));
         if losers.is_some() || !claims.losers().is_empty() {
-            contested.entry(frontend).or_insert(losers);
+            touched.contested.entry(frontend).or_insert(losers);
+        }
+        if is_udp && winner.owner != claims.winner().owner {
+            touched.stale_flows.insert(frontend);
         }
         elements
     }

@@ -131,7 +131,7 @@ mod tests {
     fn a_frontend_loses_flows_when_one_of_these_stops_to_serve() {
         let lost = |endpoints: &str| {
             let mut world = dns();
-            world.apply(dns_slice(endpoints)).lost_flows.iter().map(ToString::to_string).collect::<Vec<_>>()
+            world.apply(dns_slice(endpoints)).stale_flows.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let udp = ["10.96.0.1:53/udp"];
         assert_eq!(lost("10.1.0.1 L r, 10.1.0.2 R t, 10.1.0.3 R s, 10.1.0.6 R r"), udp, "no longer serving");
@@ -150,7 +150,7 @@ mod tests {
             slice("shop/web-1").into(),
         ];
         for event in events {
-            assert_eq!(world.apply(event).lost_flows, BTreeSet::new());
+            assert_eq!(world.apply(event).stale_flows, BTreeSet::new());
         }
     }
 

@@ -67,6 +67,13 @@ impl Followed {
         followed
     }
 
+    /// The cluster changes, and nothing is committed yet.
+    fn hears(&mut self, event: Event) {
+        self.world.engine.fold(event);
+        let compiled = self.world.engine.compile();
+        self.follower.compiled(&compiled, self.world.engine.snapshot(), self.world.engine.is_due());
+    }
+
     /// The frontends that are looked at after these events.
     fn looked_at(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<String> {
         self.world.follow(&mut self.follower, events);
@@ -320,6 +327,39 @@ fn what_a_plan_changed_whose_answer_was_lost_is_looked_at_after_the_next_commit(
     assert_eq!(followed.looked_at_after(Fate::Committed), [NODE_PORT, CLUSTER_IP]);
     followed.world.apply(slice("shop/web-1").ready(&["10.1.0.9"]));
     assert_eq!(followed.looked_at([service("shop/web").ips(&["10.96.0.2"]).into()]), [""; 0], "it is looked at once");
+}
+
+/// Flows are judged by the newest snapshot. When their endpoint comes back before the worker has looked, they stay. No plan shows when it
+/// goes again before any commit.
+#[test]
+fn what_comes_back_and_goes_again_before_any_commit_is_looked_at_again() {
+    let deleted = |service| Event::ServiceDeleted(crate::fixtures::name(service));
+    let older = || service("a/older").ports(&["dns 53/udp"]).created(1).into();
+    let renamed = || service("kube/dns").ports(&["other 53/udp"]).node_port(30_053).into();
+    let cases = [
+        ("the Service", dns(), deleted("kube/dns"), vec![NODE_PORT, CLUSTER_IP]),
+        ("the endpoint", dns_slice("10.1.0.1 L r"), dns_slice(""), vec![NODE_PORT, CLUSTER_IP]),
+        ("its turn", deleted("a/older"), older(), vec![CLUSTER_IP]),
+        ("the name of the port", dns(), renamed(), vec![NODE_PORT, CLUSTER_IP]),
+        ("the node's address", host("192.0.2.1"), host("192.0.2.99"), vec![NODE_PORT]),
+    ];
+    for (what, comes, goes, expected) in cases {
+        let mut followed = Followed::new(world("10.1.0.1 L r"));
+        followed.looked_at([comes.clone(), goes.clone()]);
+        followed.hears(comes);
+        followed.hears(goes);
+        assert_eq!(followed.looked_at_after(Fate::Committed), expected, "{what}");
+    }
+}
+
+#[test]
+fn what_goes_before_all_was_programmed_once_is_looked_at() {
+    let mut followed = Followed::new(world("10.1.0.1 L r"));
+    followed.looked_at([Event::ServiceDeleted(crate::fixtures::name("kube/dns"))]);
+    followed.follower.suspects_all = true;
+    followed.hears(dns());
+    followed.hears(Event::ServiceDeleted(crate::fixtures::name("kube/dns")));
+    assert_eq!(followed.looked_at_after(Fate::Committed), [NODE_PORT, CLUSTER_IP]);
 }
 
 #[test]
