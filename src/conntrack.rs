@@ -101,16 +101,17 @@ struct NodePortChanges {
 }
 
 impl NodePortChanges {
-    fn addresses_changed(&mut self, addresses: impl Iterator<Item = IpAddr>) {
-        for addr in addresses {
-            self.addresses.insert(addr);
-            self.is_new = true;
-        }
+    fn address_changed(&mut self, addr: IpAddr) {
+        self.addresses.insert(addr);
+        self.is_new = true;
     }
 
     /// A plan was committed, or may be.
     fn follow(&mut self, plan: &Plan) {
-        self.addresses_changed(plan.shared.iter().filter_map(|change| accepting_address(&change.element)));
+        plan.shared
+            .iter()
+            .filter_map(|change| accepting_address(&change.element))
+            .for_each(|addr| self.address_changed(addr));
         let is_gone = |change: &&FrontendChange| change.after.is_none() && is_udp_node_port(&change.frontend);
         self.gone.extend(plan.frontends.iter().filter(is_gone).map(|change| change.frontend));
     }
@@ -184,8 +185,10 @@ impl Follower for ConntrackFollower {
     }
 
     fn compiled(&mut self, compiled: &Compiled, _: &Snapshot, _: bool) {
-        self.suspects.extend(&compiled.stale_flows);
-        self.node_ports.addresses_changed(compiled.node_port_addresses.iter().copied());
+        if !compiled.stale_flows.is_empty() {
+            self.suspects.extend(&compiled.stale_flows);
+        }
+        compiled.changed_node_port_addresses().into_iter().for_each(|addr| self.node_ports.address_changed(addr));
     }
 
     fn committing(&mut self, snapshot: &Snapshot) {

@@ -6,31 +6,55 @@ use std::collections::BTreeMap;
 use crate::dataplane::{ChainName, EndpointList, ProgramFeatures, SetName, SizeClass, TableContents};
 
 /// How many frontends are in each set whose existence or place in the program follows from that.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FrontendCounts(BTreeMap<SetName, u32>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FrontendCounts {
+    counts: BTreeMap<SetName, u32>,
+    /// These counts need the features that the table has, if none are upcoming: see [`Self::has_settled`].
+    is_settled: bool,
+}
 
 impl FrontendCounts {
     /// Counts a frontend that comes to be a member of these sets.
     pub fn add(&mut self, sets: impl Iterator<Item = SetName>) {
         for set in sets.filter(|set| is_counted(*set)) {
-            *self.0.entry(set).or_default() += 1;
+            *self.counts.entry(set).or_default() += 1;
+            self.is_settled = false;
         }
     }
 
     /// Counts a frontend that was a member of these sets.
     pub fn remove(&mut self, sets: impl Iterator<Item = SetName>) {
         for set in sets.filter(|set| is_counted(*set)) {
-            match self.0.get_mut(&set) {
+            match self.counts.get_mut(&set) {
                 Some(count) if *count > 1 => *count -= 1,
-                _ => drop(self.0.remove(&set)),
+                _ => drop(self.counts.remove(&set)),
             }
+            self.is_settled = false;
         }
     }
 
+    /// Whether the table needs what it has: [`needed`] would return what it is given.
+    pub fn has_settled(&self, upcoming: &Self) -> bool {
+        self.is_settled && upcoming.counts.is_empty()
+    }
+
+    /// The table has the features that it needs, or gets them with the plan.
+    pub fn settle(&mut self, upcoming: &Self) {
+        self.is_settled = upcoming.counts.is_empty();
+    }
+
     fn count(&self, set: SetName) -> u32 {
-        self.0.get(&set).copied().unwrap_or_default()
+        self.counts.get(&set).copied().unwrap_or_default()
     }
 }
+
+impl PartialEq for FrontendCounts {
+    fn eq(&self, other: &Self) -> bool {
+        self.counts == other.counts
+    }
+}
+
+impl Eq for FrontendCounts {}
 
 /// Frontends whose classes are tested one after the other.
 #[derive(Clone, Copy)]
@@ -71,7 +95,12 @@ impl ClassKind {
 
     /// The class, if it is a set of one of this kind.
     fn class(self, set: &SetName) -> Option<SizeClass> {
-        set.class().map(|(_, class)| class).filter(|class| self.set(*class) == *set)
+        match (self, *set) {
+            (Self::Internal, SetName::Internal(class)) => Some(class),
+            (Self::List(list), SetName::Slots(of, class)) if of == list => Some(class),
+            (Self::Affinity(list), SetName::AffinitySlots(of, class)) if of == list => Some(class),
+            _ => None,
+        }
     }
 
     /// Whether the set holds the endpoints of a list by ids.
@@ -88,28 +117,30 @@ impl ClassKind {
         }
     }
 
-    /// The classes among these parts, in order.
-    fn classes(self, parts: &ProgramFeatures) -> Vec<SizeClass> {
+    /// Makes `order` the classes among these parts, in order.
+    fn take(self, parts: &ProgramFeatures, order: &mut Vec<SizeClass>) {
+        order.clear();
         match self {
-            Self::Internal => parts.internal.clone(),
-            Self::List(list) => in_list(&parts.classes, list),
-            Self::Affinity(list) => in_list(&parts.affinity, list),
+            Self::Internal => order.extend_from_slice(&parts.internal),
+            Self::List(list) => order.extend(in_list(&parts.classes, list)),
+            Self::Affinity(list) => order.extend(in_list(&parts.affinity, list)),
         }
     }
 
     /// Adds the classes in this order.
-    fn put(self, order: Vec<SizeClass>, parts: &mut ProgramFeatures) {
+    fn put(self, order: &[SizeClass], parts: &mut ProgramFeatures) {
+        let order = order.iter().copied();
         match self {
-            Self::Internal => parts.internal = order,
-            Self::List(list) => parts.classes.extend(order.into_iter().map(|class| (list, class))),
-            Self::Affinity(list) => parts.affinity.extend(order.into_iter().map(|class| (list, class))),
+            Self::Internal => parts.internal = order.collect(),
+            Self::List(list) => parts.classes.extend(order.map(|class| (list, class))),
+            Self::Affinity(list) => parts.affinity.extend(order.map(|class| (list, class))),
         }
     }
 }
 
 /// The classes of one list.
-fn in_list(classes: &[(EndpointList, SizeClass)], list: EndpointList) -> Vec<SizeClass> {
-    classes.iter().filter(|(of, _)| *of == list).map(|(_, class)| *class).collect()
+fn in_list(classes: &[(EndpointList, SizeClass)], list: EndpointList) -> impl Iterator<Item = SizeClass> {
+    classes.iter().filter(move |(of, _)| *of == list).map(|(_, class)| *class)
 }
 
 /// Whether something follows from how many frontends are in the set.
@@ -138,7 +169,7 @@ pub(super) fn found(table: &TableContents) -> ProgramFeatures {
                 order.push(class);
             }
         }
-        kind.put(order, &mut parts);
+        kind.put(&order, &mut parts);
     }
     parts.source_checks = sets.contains(&SetName::SourceChecks);
     parts
@@ -150,16 +181,18 @@ pub(super) fn found(table: &TableContents) -> ProgramFeatures {
 /// the class that is tested first. An order that is still good enough stays, so that hardly any change of a Service rewrites rules.
 /// Session affinity and source ranges go with their last element, for each new connection has to be looked up for them.
 pub(super) fn needed(held: &ProgramFeatures, now: &FrontendCounts, upcoming: &FrontendCounts) -> ProgramFeatures {
-    let used = || now.0.keys().chain(upcoming.0.keys());
+    let used = || now.counts.keys().chain(upcoming.counts.keys());
     let count_of_set = |set| now.count(set) + upcoming.count(set);
     let source_checks = count_of_set(SetName::SourceChecks) > 0;
-    let mut features = ProgramFeatures { source_checks, ..ProgramFeatures::default() };
+    let classes = Vec::with_capacity(held.classes.len());
+    let mut features = ProgramFeatures { source_checks, classes, ..ProgramFeatures::default() };
     // Session affinity goes with its last element. Another program may have deleted what tells the class of one that is still there.
     let has_list = |kind: &ClassKind| used().any(|set| kind.class(set).is_some() || kind.is_list_by_id(*set));
     let with_affinity = ClassKind::WITH_AFFINITY.into_iter().filter(has_list);
+    let mut order = Vec::new();
     for kind in ClassKind::COMMON.into_iter().chain(with_affinity) {
         let count_of = |class: SizeClass| count_of_set(kind.set(class));
-        let mut order = kind.classes(held);
+        kind.take(held, &mut order);
         let held_count = order.len();
         for class in used().filter_map(|set| kind.class(set)) {
             if !order.contains(&class) {
@@ -169,7 +202,7 @@ pub(super) fn needed(held: &ProgramFeatures, now: &FrontendCounts, upcoming: &Fr
         if order.len() > held_count || !is_good(&order, count_of) {
             order.sort_by_key(|class| (Reverse(count_of(*class)), *class));
         }
-        kind.put(order, &mut features);
+        kind.put(&order, &mut features);
     }
     features
 }

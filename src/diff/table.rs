@@ -35,8 +35,12 @@ pub(super) fn program_change(
     upcoming: &FrontendCounts,
 ) -> ProgramChange {
     let old = installed.map(Arc::clone).unwrap_or_default();
+    let is_verified = old.verified.as_ref() == Some(options);
+    if is_verified && counts.has_settled(upcoming) {
+        return ProgramChange { operations: Vec::new(), table: old };
+    }
     let features = needed(&old.features, counts, upcoming);
-    if old.verified.as_ref() == Some(options) && old.features == features {
+    if is_verified && old.features == features {
         return ProgramChange { operations: Vec::new(), table: old };
     }
     let program = Program::new(family, options, &features);

@@ -110,6 +110,8 @@ impl Backlog {
         match changed {
             ChangedKeys::Everything => self.compare_everything(),
             _ if self.everything => {}
+            // Most changes of objects ask for nothing else.
+            ChangedKeys::These { frontends, shared, .. } if frontends.is_empty() && shared.is_empty() => {}
             ChangedKeys::These { frontends, shared, elements } => {
                 self.newest = self.newest.max(frontends.iter().map(|changed| changed.weight).max());
                 self.new.add(frontends, shared.into_iter().map(SharedElement::from), elements);

@@ -56,8 +56,19 @@ pub struct Compiled {
     /// Where UDP flows may have become stale, whatever the kernel holds: frontends that came, went, changed hands, or lost endpoints which
     /// flows may stay at.
     pub stale_flows: BTreeSet<Frontend>,
-    /// The node's addresses that may have begun or ceased to accept NodePorts.
-    pub node_port_addresses: Vec<IpAddr>,
+    /// If this changed: the node's addresses that accepted NodePorts, and those that do now, in order.
+    pub node_port_addresses: Option<[Arc<[IpAddr]>; 2]>,
+}
+
+impl Compiled {
+    /// The node's addresses that began or ceased to accept NodePorts.
+    pub fn changed_node_port_addresses(&self) -> Vec<IpAddr> {
+        let mut changed = Vec::new();
+        if let Some([before, after]) = &self.node_port_addresses {
+            differences(before.iter(), after.iter(), |_, addr| changed.push(*addr));
+        }
+        changed
+    }
 }
 
 /// Frontends and shared demands that may have changed: a superset, in any order and with repetitions.
@@ -178,7 +189,7 @@ impl Desired {
     pub(super) fn update(&mut self, cluster: &mut Cluster, changes: &ChangeSet) -> Compiled {
         let mut touched = Touched::default();
         let mut skipped: Vec<Skipped> = Vec::new();
-        let mut node_port_addresses = Vec::new();
+        let mut node_port_addresses = None;
         let (nothing, nothing_compiled) = (ServiceState::default(), CompiledService::default());
         for (name, state_before) in &changes.services {
             let state = cluster.service_state(&name.0).unwrap_or(&nothing);
@@ -202,10 +213,10 @@ impl Desired {
             let after = cluster.node_port_addresses().into();
             let before = std::mem::replace(&mut self.health_checks.addresses, Arc::clone(&after));
             self.keep_hidden_at(&after);
-            differences(before.iter(), after.iter(), |_, addr| node_port_addresses.push(*addr));
-            let [before, after] = [before, after]
+            let [shared_before, shared_after] = [&before, &after]
                 .map(|addresses| addresses.iter().copied().map(SharedDemand::NodePortAddress).collect::<Vec<_>>());
-            self.replace_shared(&before, &after, &mut touched);
+            self.replace_shared(&shared_before, &shared_after, &mut touched);
+            node_port_addresses = Some([before, after]);
         }
         let stale_flows = std::mem::take(&mut touched.stale_flows);
         let lost = touched.contested.iter().flat_map(|(frontend, before)| self.newly_lost(frontend, before));
@@ -215,7 +226,13 @@ impl Desired {
             std::mem::replace(&mut self.knows_node_port_addresses, cluster.knows_node_port_addresses());
         if !knew_addresses && self.knows_node_port_addresses {
             // Those that were kept are compared now.
-            return Compiled { changed: ChangedKeys::Everything, skipped, stale_flows, node_port_addresses, ..Compiled::default() };
+            return Compiled {
+                changed: ChangedKeys::Everything,
+                skipped,
+                stale_flows,
+                node_port_addresses,
+                ..Compiled::default()
+            };
         }
         let changed = ChangedKeys::These {
             elements: touched.elements + touched.shared.len(),

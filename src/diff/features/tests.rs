@@ -7,7 +7,7 @@ fn class(endpoints: usize) -> SizeClass {
 
 fn frontend_counts(counts: &[(usize, u32)]) -> FrontendCounts {
     let set = |(endpoints, count): &(usize, u32)| (SetName::Slots(EndpointList::Any, class(*endpoints)), *count);
-    FrontendCounts(counts.iter().map(set).collect())
+    FrontendCounts { counts: counts.iter().map(set).collect(), ..FrontendCounts::default() }
 }
 
 fn order(held: &[usize], counts: &[(usize, u32)]) -> Vec<u32> {
@@ -149,4 +149,24 @@ fn endpoints_by_id_keep_session_affinity_though_another_program_deleted_their_cl
     assert_eq!(needed(&held, &counts, &none).affinity, held.affinity);
     counts.remove([SetName::EndpointsById(EndpointList::Any)].into_iter());
     assert_eq!(needed(&held, &counts, &none).affinity, []);
+}
+
+#[test]
+fn counts_are_settled_until_one_changes_or_frontends_are_upcoming() {
+    let set = SetName::AffinitySlots(EndpointList::Local, class(3));
+    let (mut counts, none, mut upcoming) =
+        (FrontendCounts::default(), FrontendCounts::default(), FrontendCounts::default());
+    upcoming.add([set].into_iter());
+    assert!(!counts.has_settled(&none), "nothing was planned yet");
+    counts.settle(&upcoming);
+    assert!(!counts.has_settled(&none), "the features may be those of frontends that never come");
+    counts.settle(&none);
+    assert!(counts.has_settled(&none) && !counts.has_settled(&upcoming));
+    counts.add([SetName::External].into_iter());
+    assert!(counts.has_settled(&none), "nothing follows from this set");
+    counts.add([set].into_iter());
+    assert!(!counts.has_settled(&none));
+    counts.settle(&none);
+    counts.remove([set].into_iter());
+    assert!(!counts.has_settled(&none));
 }

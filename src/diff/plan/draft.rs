@@ -91,8 +91,12 @@ impl<'a> PlanDraft<'a> {
         let next = &mut self.plan.next;
         if is_changed {
             let counts = &mut next.counts[frontend.family().index()];
-            counts.remove(before.iter().flat_map(|before| before.counted_sets(frontend)));
-            counts.add(after.iter().flat_map(|after| after.counted_sets(frontend)));
+            let [had, has] = [&before, &after].map(|installed| move || counted_sets(frontend, installed.as_deref()));
+            // Most changes keep all of them.
+            if !had().eq(has()) {
+                counts.remove(had());
+                counts.add(has());
+            }
             self.plan.frontends.push(FrontendChange { frontend, before, after: after.clone() });
         }
         match (held, self.deletion) {
@@ -158,15 +162,18 @@ impl<'a> PlanDraft<'a> {
         let was_settled = self.plan.next.reordered.map(|reordered| reordered <= expired);
         let mut is_settled = was_settled;
         for family in scope.families.iter().copied() {
+            let (counts, upcoming) = (&self.plan.next.counts[family.index()], &upcoming[family.index()]);
             if let Some(table) = &tables[family.index()]
+                && !counts.has_settled(upcoming)
                 && self.may_reorder(family)
-                && !has_same_order(
-                    &table.features,
-                    &needed(&table.features, &self.plan.next.counts[family.index()], &upcoming[family.index()]),
-                )
             {
-                is_settled[family.index()] = false;
-                self.add_leftovers(family, desired, scope);
+                let features = needed(&table.features, counts, upcoming);
+                if features == table.features {
+                    self.plan.next.counts[family.index()].settle(upcoming);
+                } else if !has_same_order(&table.features, &features) {
+                    is_settled[family.index()] = false;
+                    self.add_leftovers(family, desired, scope);
+                }
             }
         }
         let none = ProgramFeatures::default();
@@ -178,9 +185,11 @@ impl<'a> PlanDraft<'a> {
             let core = target.clone();
             let transition =
                 transition(frontend, &before, leftovers.as_deref(), (target, served.as_ref()), order, (round, expired));
-            let extra =
-                transition.installed.iter().flat_map(|installed| installed.extra_sets(frontend, core.as_deref()));
-            self.plan.next.counts[family].add(extra);
+            if transition.leftovers.is_some() {
+                let installed = transition.installed.iter();
+                let extra = installed.flat_map(|installed| installed.extra_sets(frontend, core.as_deref()));
+                self.plan.next.counts[family].add(extra);
+            }
             if transition.has_new {
                 self.plan.left.frontends.push(frontend);
             }
@@ -289,8 +298,14 @@ impl<'a> PlanDraft<'a> {
                 *of != family || set.frontend().is_some() || change.table.sets.contains_key(&set.to_string())
             });
             next.tables[family.index()] = Some(change.table);
+            next.counts[family.index()].settle(&upcoming[family.index()]);
         }
     }
+}
+
+/// The sets of a frontend that are counted.
+fn counted_sets(frontend: Frontend, installed: Option<&Installed>) -> impl Iterator<Item = SetName> {
+    installed.into_iter().flat_map(move |installed| installed.counted_sets(frontend))
 }
 
 /// The sets of a frontend that tell its classes.
