@@ -385,12 +385,17 @@ impl World {
         operations
     }
 
+    /// The cluster changes, the follower hears of it, and nothing is committed yet.
+    pub fn hear(&mut self, follower: &mut impl Follower, event: Event) {
+        self.engine.fold(event);
+        let compiled = self.engine.compile();
+        follower.compiled(&compiled, self.engine.snapshot(), self.engine.is_due());
+    }
+
     /// Applies events and programs them, with a follower that learns of it.
     pub fn follow(&mut self, follower: &mut impl Follower, events: impl IntoIterator<Item = Event>) {
         for event in events {
-            self.engine.fold(event);
-            let compiled = self.engine.compile();
-            follower.compiled(&compiled, self.engine.snapshot(), self.engine.is_due());
+            self.hear(follower, event);
         }
         self.engine.assume_complete();
         while let Some(plan) = self.next() {

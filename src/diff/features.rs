@@ -9,8 +9,8 @@ use crate::dataplane::{ChainName, EndpointList, ProgramFeatures, SetName, SizeCl
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FrontendCounts {
     counts: BTreeMap<SetName, u32>,
-    /// These counts need the features that the table has, if none are upcoming: see [`Self::has_settled`].
-    is_settled: bool,
+    /// These counts need the features that the table has, if none are upcoming: see [`Self::has_fitting_table`].
+    is_fitted: bool,
 }
 
 impl FrontendCounts {
@@ -18,7 +18,7 @@ impl FrontendCounts {
     pub fn add(&mut self, sets: impl Iterator<Item = SetName>) {
         for set in sets.filter(|set| is_counted(*set)) {
             *self.counts.entry(set).or_default() += 1;
-            self.is_settled = false;
+            self.is_fitted = false;
         }
     }
 
@@ -29,18 +29,18 @@ impl FrontendCounts {
                 Some(count) if *count > 1 => *count -= 1,
                 _ => drop(self.counts.remove(&set)),
             }
-            self.is_settled = false;
+            self.is_fitted = false;
         }
     }
 
     /// Whether the table needs what it has: [`needed`] would return what it is given.
-    pub fn has_settled(&self, upcoming: &Self) -> bool {
-        self.is_settled && upcoming.counts.is_empty()
+    pub fn has_fitting_table(&self, upcoming: &Self) -> bool {
+        self.is_fitted && upcoming.counts.is_empty()
     }
 
-    /// The table has the features that it needs, or gets them with the plan.
-    pub fn settle(&mut self, upcoming: &Self) {
-        self.is_settled = upcoming.counts.is_empty();
+    /// The table has the features that these counts need, or gets them with the plan.
+    pub fn note_fitting_table(&mut self, upcoming: &Self) {
+        self.is_fitted = upcoming.counts.is_empty();
     }
 
     fn count(&self, set: SetName) -> u32 {

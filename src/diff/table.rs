@@ -36,7 +36,7 @@ pub(super) fn program_change(
 ) -> ProgramChange {
     let old = installed.map(Arc::clone).unwrap_or_default();
     let is_verified = old.verified.as_ref() == Some(options);
-    if is_verified && counts.has_settled(upcoming) {
+    if is_verified && counts.has_fitting_table(upcoming) {
         return ProgramChange { operations: Vec::new(), table: old };
     }
     let features = needed(&old.features, counts, upcoming);

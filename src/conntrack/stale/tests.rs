@@ -67,13 +67,6 @@ impl Followed {
         followed
     }
 
-    /// The cluster changes, and nothing is committed yet.
-    fn hears(&mut self, event: Event) {
-        self.world.engine.fold(event);
-        let compiled = self.world.engine.compile();
-        self.follower.compiled(&compiled, self.world.engine.snapshot(), self.world.engine.is_due());
-    }
-
     /// The frontends that are looked at after these events.
     fn looked_at(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<String> {
         self.world.follow(&mut self.follower, events);
@@ -346,8 +339,8 @@ fn what_comes_back_and_goes_again_before_any_commit_is_looked_at_again() {
     for (what, comes, goes, expected) in cases {
         let mut followed = Followed::new(world("10.1.0.1 L r"));
         followed.looked_at([comes.clone(), goes.clone()]);
-        followed.hears(comes);
-        followed.hears(goes);
+        followed.world.hear(&mut followed.follower, comes);
+        followed.world.hear(&mut followed.follower, goes);
         assert_eq!(followed.looked_at_after(Fate::Committed), expected, "{what}");
     }
 }
@@ -357,8 +350,8 @@ fn what_goes_before_all_was_programmed_once_is_looked_at() {
     let mut followed = Followed::new(world("10.1.0.1 L r"));
     followed.looked_at([Event::ServiceDeleted(crate::fixtures::name("kube/dns"))]);
     followed.follower.suspects_all = true;
-    followed.hears(dns());
-    followed.hears(Event::ServiceDeleted(crate::fixtures::name("kube/dns")));
+    followed.world.hear(&mut followed.follower, dns());
+    followed.world.hear(&mut followed.follower, Event::ServiceDeleted(crate::fixtures::name("kube/dns")));
     assert_eq!(followed.looked_at_after(Fate::Committed), [NODE_PORT, CLUSTER_IP]);
 }
 

@@ -152,21 +152,21 @@ fn endpoints_by_id_keep_session_affinity_though_another_program_deleted_their_cl
 }
 
 #[test]
-fn counts_are_settled_until_one_changes_or_frontends_are_upcoming() {
+fn a_table_fits_its_counts_until_one_changes_or_frontends_are_upcoming() {
     let set = SetName::AffinitySlots(EndpointList::Local, class(3));
     let (mut counts, none, mut upcoming) =
         (FrontendCounts::default(), FrontendCounts::default(), FrontendCounts::default());
     upcoming.add([set].into_iter());
-    assert!(!counts.has_settled(&none), "nothing was planned yet");
-    counts.settle(&upcoming);
-    assert!(!counts.has_settled(&none), "the features may be those of frontends that never come");
-    counts.settle(&none);
-    assert!(counts.has_settled(&none) && !counts.has_settled(&upcoming));
+    assert!(!counts.has_fitting_table(&none), "nothing was planned yet");
+    counts.note_fitting_table(&upcoming);
+    assert!(!counts.has_fitting_table(&none), "the features may be those of frontends that never come");
+    counts.note_fitting_table(&none);
+    assert!(counts.has_fitting_table(&none) && !counts.has_fitting_table(&upcoming));
     counts.add([SetName::External].into_iter());
-    assert!(counts.has_settled(&none), "nothing follows from this set");
+    assert!(counts.has_fitting_table(&none), "nothing follows from this set");
     counts.add([set].into_iter());
-    assert!(!counts.has_settled(&none));
-    counts.settle(&none);
+    assert!(!counts.has_fitting_table(&none));
+    counts.note_fitting_table(&none);
     counts.remove([set].into_iter());
-    assert!(!counts.has_settled(&none));
+    assert!(!counts.has_fitting_table(&none));
 }

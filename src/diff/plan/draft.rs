@@ -164,12 +164,12 @@ impl<'a> PlanDraft<'a> {
         for family in scope.families.iter().copied() {
             let (counts, upcoming) = (&self.plan.next.counts[family.index()], &upcoming[family.index()]);
             if let Some(table) = &tables[family.index()]
-                && !counts.has_settled(upcoming)
+                && !counts.has_fitting_table(upcoming)
                 && self.may_reorder(family)
             {
                 let features = needed(&table.features, counts, upcoming);
                 if features == table.features {
-                    self.plan.next.counts[family.index()].settle(upcoming);
+                    self.plan.next.counts[family.index()].note_fitting_table(upcoming);
                 } else if !has_same_order(&table.features, &features) {
                     is_settled[family.index()] = false;
                     self.add_leftovers(family, desired, scope);
@@ -298,7 +298,7 @@ impl<'a> PlanDraft<'a> {
                 *of != family || set.frontend().is_some() || change.table.sets.contains_key(&set.to_string())
             });
             next.tables[family.index()] = Some(change.table);
-            next.counts[family.index()].settle(&upcoming[family.index()]);
+            next.counts[family.index()].note_fitting_table(&upcoming[family.index()]);
         }
     }
 }
