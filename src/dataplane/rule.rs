@@ -56,6 +56,8 @@ pub enum Condition {
     Recalls(Expr, SetName),
     /// The packet's priority becomes 0, which is the id of no endpoint. Always holds.
     ForgetsId,
+    /// The packet's priority is not 0: it is the id of an endpoint, once [`Self::ForgetsId`] came before.
+    HasId,
     /// The map remembers the id in the packet's priority for its source address. The timeout, in seconds, starts again for a source that
     /// it knows already. It does not hold for a new source if the map is full.
     Remembers(SetName, u32),
@@ -187,6 +189,7 @@ impl fmt::Display for Rule {
                     write!(f, "meta priority set {} map @{map} ", InFamily(expr, family))?;
                 }
                 Condition::ForgetsId => f.write_str("meta priority set none ")?,
+                Condition::HasId => f.write_str("meta priority != none ")?,
                 Condition::Remembers(map, seconds) => {
                     let client = Expr::key_of(*map);
                     write!(f, "update @{map} {{ {} timeout {seconds}s : meta priority }} ", InFamily(&client, family))?;

@@ -346,6 +346,9 @@ fn condition(family: Family, steps: &[Step<'_>]) -> Option<(Condition, usize)> {
             let protocol = Protocol::from_number(*number)?;
             Some((Condition::L4Proto(protocol), 2))
         }
+        (Source::Meta(NFT_META_PRIORITY), [Step::Compare { is_equal: false, value: [0, 0, 0, 0] }, ..]) => {
+            Some((Condition::HasId, 2))
+        }
         (
             Source::Meta(NFT_META_MARK),
             [Step::Bitwise { mask, flip, words: 0 }, Step::Compare { is_equal: true, value }, ..],

@@ -80,6 +80,10 @@ impl ExpressionWriter<'_> {
                 });
                 self.set_meta(NFT_META_PRIORITY);
             }
+            Condition::HasId => {
+                self.load_meta(NFT_META_PRIORITY, NFT_REG_1);
+                self.compare(NFT_CMP_NEQ, &[0; 4]);
+            }
             Condition::Remembers(map, seconds) => self.change_by_packet(NFT_DYNSET_OP_UPDATE, *map, Some(*seconds)),
         }
     }

@@ -189,6 +189,7 @@ fn condition_of(family: Family, condition: &Condition) -> Statement<'static> {
         Condition::ForgetsId => {
             return Statement::Mangle(Mangle { key: field(family, Field::Id, None), value: text("none") });
         }
+        Condition::HasId => (field(family, Field::Id, None), Operator::NEQ, text("none")),
         // A statement of its own.
         Condition::Remembers(map, _) => is(field(family, Field::Id, None), reference(*map)),
         Condition::Mark(bit) => {

@@ -375,6 +375,7 @@ impl<T: PacketTable> PacketWalk<'_, T> {
             Condition::CtStatusDnat => state.translated,
             Condition::CtStatusNoDnat => !state.translated,
             Condition::Mark(bit) => state.mark & bit == *bit,
+            Condition::HasId => state.priority != EndpointId(0),
             Condition::Recalls(..) | Condition::ForgetsId => true,
             Condition::Remembers(map, _) => {
                 let table = self.tables[generation];

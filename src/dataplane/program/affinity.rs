@@ -67,7 +67,8 @@ pub(super) fn shared_chains(family: Family, list: EndpointList, parts: &ProgramF
     let draw = Chain::regular(ChainName::draw_id(list), by_class.collect());
     let affinity = vec![
         own_chain(AffinityStep::Recall).when(Condition::ForgetsId),
-        translate(),
+        // Spares new clients a look-up that finds nothing.
+        translate().when(Condition::HasId),
         draw_id(),
         own_chain(AffinityStep::Remember),
         translate(),

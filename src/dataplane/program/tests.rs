@@ -237,7 +237,7 @@ fn an_id_is_drawn_as_an_endpoint_is() {
         text(&program, "affinity"),
         [
             format!("meta priority set none {key} vmap @recall-clients"),
-            by_id.clone(),
+            format!("meta priority != none {by_id}"),
             "jump draw-id".to_owned(),
             format!("{key} vmap @remember-clients"),
             by_id.clone(),

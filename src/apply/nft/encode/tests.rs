@@ -87,7 +87,7 @@ fn objects_of_the_program_are_written_as_nft_reads_them() {
 
 #[test]
 fn rules_are_written_as_nft_reads_them() {
-    use crate::dataplane::Condition::{CtStateNew, CtStatusDnat, CtStatusNoDnat, L4Proto, Mark, SaddrNotIn};
+    use crate::dataplane::Condition::{CtStateNew, CtStatusDnat, CtStatusNoDnat, HasId, L4Proto, Mark, SaddrNotIn};
     let rule = |family, action| Rule::new(family, action);
     let random = Expr::key_of(SetName::Endpoints(EndpointList::Any)).random_slot(SizeClass::for_endpoints(4).unwrap());
     let stamped = Rule { comment: Some("program 1".to_owned()), ..rule(Family::Ip, Action::Drop) };
@@ -105,6 +105,7 @@ fn rules_are_written_as_nft_reads_them() {
         (rule(Family::Ip, Action::ClearMarkAndMasquerade(0x4000)).when(Mark(0x4000)), r#""expr":[{"match":{"left":{"&":[{"meta":{"key":"mark"}},16384]},"right":16384,"op":"=="}},{"mangle":{"key":{"meta":{"key":"mark"}},"value":{"^":[{"meta":{"key":"mark"}},16384]}}},{"masquerade":{"flags":["fully-random"]}}]"#),
         (rule(Family::Ip, Action::Drop).when(CtStatusNoDnat), r#""expr":[{"match":{"left":{"&":[{"ct":{"key":"status"}},"dnat"]},"right":0,"op":"=="}},{"drop":null}]"#),
         (rule(Family::Ip, Action::Masquerade).when(CtStatusDnat), r#""expr":[{"match":{"left":{"ct":{"key":"status"}},"right":"dnat","op":"in"}},{"masquerade":{"flags":["fully-random"]}}]"#),
+        (rule(Family::Ip, Action::Drop).when(HasId), r#""expr":[{"match":{"left":{"meta":{"key":"priority"}},"right":"none","op":"!="}},{"drop":null}]"#),
         (rule(Family::Ip, Action::DnatTo(random, SetName::Endpoints(EndpointList::Any))), r#""expr":[{"dnat":{"addr":{"map":{"key":{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"meta":{"key":"l4proto"}},{"payload":{"protocol":"th","field":"dport"}},{"numgen":{"mode":"random","mod":4,"offset":0}}]},"data":"@endpoints"}},"family":"ip"}}]"#),
     ];
     for (rule, expected) in cases {
