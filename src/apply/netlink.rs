@@ -5,9 +5,9 @@
 //! Tables    ◀─ table  (read, keyed_read, element_decoder, types) ◀─ NetfilterSocket ◀─
 //! ```
 //!
-//! One socket stays open, so a change costs its own messages and one system call. A batch is one datagram, which the kernel
-//! commits as a whole. The messages are those that nft 1.1.3 would send, with its notes for listings, so each backend can take
-//! over from the other.
+//! One socket stays open for commits, and some for reading tables. So a change costs its own messages and one system call. A batch is
+//! one datagram, which the kernel commits as a whole. The messages are those that nft 1.1.3 would send, with its notes for listings, so
+//! each backend can take over from the other.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,6 +17,7 @@ use super::{Backend, Error, Receipt};
 use crate::dataplane::{Counted, Element, Family, Frontend, Operation, Outline, TABLE, Tables};
 use crate::netlink::NetfilterSocket;
 use encode::EncodedBatch;
+use readers::Readers;
 use table::Haste;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,7 @@ mod foreign;
 mod keyed_read;
 mod message;
 mod read;
+mod readers;
 mod rule_decoder;
 mod rules;
 mod self_test;
@@ -57,6 +59,7 @@ pub struct Netlink {
     socket: Option<NetfilterSocket>,
     /// The buffer for the next batch.
     buffer: Vec<u8>,
+    readers: Readers,
 }
 
 impl Netlink {
@@ -66,7 +69,7 @@ impl Netlink {
     ///
     /// If the kernel gives no netfilter socket.
     pub fn open() -> Result<Self, Error> {
-        let mut netlink = Self { socket: None, buffer: Vec::new() };
+        let mut netlink = Self { socket: None, buffer: Vec::new(), readers: Readers::default() };
         netlink.socket = Some(netlink.take_socket("opening a netlink socket")?);
         Ok(netlink)
     }
@@ -192,6 +195,39 @@ impl Netlink {
         Ok(outline)
     }
 
+    /// Reads the tables of this name, over sockets that nothing else uses.
+    fn read_tables(
+        &self,
+        families: &[Family],
+        name: &'static str,
+        doing: &'static str,
+        haste: Haste,
+    ) -> impl Future<Output = Result<Tables, Error>> + Send + use<> {
+        let (families, readers) = (families.to_vec(), self.readers.clone());
+        let threads = match haste {
+            Haste::InAHurry => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_READER_THREADS),
+            Haste::Aside => 1,
+        };
+        // Here, and not in the thread that reads: they belong to the network namespace of the calling thread.
+        let sockets = readers.take(threads);
+        let unwanted = CancellationToken::new();
+        let dropped = unwanted.clone().drop_guard();
+        let read = move || {
+            let (mut sockets, mut tables) = (sockets?, Tables::default());
+            sockets.iter_mut().for_each(|socket| socket.break_off_when(unwanted.clone()));
+            for family in families {
+                tables.set(family, table::read(&mut sockets, family, name, haste)?);
+            }
+            readers.put_back(sockets);
+            Ok(tables)
+        };
+        async move {
+            // The thread ends if no one waits for it any more.
+            let _dropped = dropped;
+            in_thread(read).await.flatten().map_err(|error| errors::for_socket(doing, error))
+        }
+    }
+
     fn take_socket(&mut self, doing: &'static str) -> Result<NetfilterSocket, Error> {
         match self.socket.take() {
             Some(socket) => Ok(socket),
@@ -241,40 +277,6 @@ impl Netlink {
     }
 }
 
-/// Reads the tables of this name over sockets of its own. Opens them in the calling thread, whose namespace they belong to.
-fn read_tables(
-    families: &[Family],
-    name: &'static str,
-    doing: &'static str,
-    haste: Haste,
-) -> impl Future<Output = Result<Tables, Error>> + Send + use<> {
-    let families = families.to_vec();
-    let threads = match haste {
-        Haste::InAHurry => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_READER_THREADS),
-        Haste::Aside => 1,
-    };
-    let sockets = NetfilterSocket::open().map(|first| {
-        // With fewer sockets the reading takes longer.
-        let others = (1..threads).map_while(|_| NetfilterSocket::open().ok());
-        std::iter::once(first).chain(others).collect::<Vec<_>>()
-    });
-    let unwanted = CancellationToken::new();
-    let dropped = unwanted.clone().drop_guard();
-    let read = move || {
-        let (mut sockets, mut tables) = (sockets?, Tables::default());
-        sockets.iter_mut().for_each(|socket| socket.break_off_when(unwanted.clone()));
-        for family in families {
-            tables.set(family, table::read(&mut sockets, family, name, haste)?);
-        }
-        Ok(tables)
-    };
-    async move {
-        // The thread ends if no one waits for it any more.
-        let _dropped = dropped;
-        in_thread(read).await.flatten().map_err(|error| errors::for_socket(doing, error))
-    }
-}
-
 /// Runs blocking work in a thread for such work.
 async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
@@ -288,11 +290,11 @@ impl std::fmt::Debug for Netlink {
 
 impl Backend for Netlink {
     fn read(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
-        read_tables(families, TABLE, "reading Pointsman's tables", Haste::InAHurry)
+        self.read_tables(families, TABLE, "reading Pointsman's tables", Haste::InAHurry)
     }
 
     fn read_aside(&mut self, families: &[Family]) -> impl Future<Output = Result<Tables, Error>> + Send + 'static {
-        read_tables(families, TABLE, "reading Pointsman's tables", Haste::Aside)
+        self.read_tables(families, TABLE, "reading Pointsman's tables", Haste::Aside)
     }
 
     async fn outline(&mut self, families: &[Family]) -> Result<Option<Outline>, Error> {

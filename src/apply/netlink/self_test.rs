@@ -1,6 +1,6 @@
 //! Testing that this kernel takes what the backend writes, and returns it.
 
-use super::{Haste, Netlink, read_tables, rule_decoder};
+use super::{Haste, Netlink, rule_decoder};
 use crate::apply::attempts::repeated;
 use crate::apply::{Error, Refusal, SCRATCH_TABLE};
 use crate::dataplane::{
@@ -46,7 +46,7 @@ async fn holds_what_was_written(netlink: &mut Netlink, family: Family, doing: &'
     operations.extend(rules.map(|rule| Operation::add(family, Object::Rule(chain.name.clone(), Box::new(rule)))));
 
     netlink.commit_to(SCRATCH_TABLE, &operations, doing).await?;
-    let found = read_tables(&[family], SCRATCH_TABLE, doing, Haste::InAHurry).await;
+    let found = netlink.read_tables(&[family], SCRATCH_TABLE, doing, Haste::InAHurry).await;
     netlink.commit_to(SCRATCH_TABLE, &[table(Operation::delete)], doing).await?;
     let mut found = found?.get(family).cloned().unwrap_or_default();
 
