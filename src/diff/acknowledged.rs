@@ -439,7 +439,7 @@ pub(super) fn list_of(frontend: Frontend, policy: TrafficPolicy) -> EndpointList
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::SizeClass;
+    use crate::dataplane::{Key, Object, Operation, SizeClass};
     use crate::fixtures::{World, frontend, service, slice};
 
     fn world() -> World {
@@ -466,6 +466,24 @@ mod tests {
     fn what_is_read_is_not_taken_for_verified() {
         let read = Acknowledged::from(world().kernel.contents(&Family::ALL));
         assert!(read.tables.iter().flatten().all(|table| table.verified.is_none()));
+    }
+
+    #[test]
+    fn only_a_frontend_in_two_classes_of_one_list_is_left_undecided() {
+        let mut world = World::with([
+            service("shop/web").ips(&["10.96.0.1"]).load_balancer_ips(&["203.0.113.1"]).affinity(60).into(),
+            service("shop/db").ips(&["10.96.0.2"]).load_balancer_ips(&["203.0.113.2"]).into(),
+            slice("shop/web-1").endpoints("10.1.0.1 L r, 10.1.0.2 R r").into(),
+            slice("shop/db-1").endpoints("10.1.0.3 L r, 10.1.0.4 R r").into(),
+        ]);
+        let undecided = |world: &World| Acknowledged::from(world.kernel.contents(&[Family::Ip])).undecided;
+        assert!(undecided(&world).is_empty());
+        let another = SizeClass::for_endpoints(1).map(|class| SetName::Slots(EndpointList::Any, class)).unwrap();
+        let db = frontend("203.0.113.2 80/tcp");
+        let stray = Operation::add_element(Element::member(another, Key::Frontend(db)));
+        let add_set = Operation::add(Family::Ip, Object::Set(another));
+        world.kernel.apply(&[add_set, stray]).unwrap();
+        assert_eq!(undecided(&world).into_iter().collect::<Vec<_>>(), [db]);
     }
 
     #[test]
