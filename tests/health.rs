@@ -26,6 +26,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+#[allow(dead_code, clippy::print_stdout, reason = "this test program uses a part of it, and prints")]
+#[path = "common/skip.rs"]
+mod skip;
+
 /// How long a change may wait in these tests.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -190,8 +194,9 @@ const IDLE_CONNECTIONS: usize = 2_000;
 async fn a_client_with_two_thousand_idle_connections_leaves_the_page_to_others() {
     // A descriptor for each end, and some to spare.
     if raise_descriptor_limit() < 2 * IDLE_CONNECTIONS as u64 + 500 {
-        println!("skipped: the limit of file descriptors is too low for {IDLE_CONNECTIONS} connections");
-        return;
+        return skip::lacks(format_args!(
+            "the limit of file descriptors is too low for {IDLE_CONNECTIONS} connections"
+        ));
     }
     let health = Health::default();
     health.node(true);

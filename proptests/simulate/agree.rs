@@ -10,7 +10,7 @@ use std::time::Duration;
 use pointsman::apply::{Backend, Error, Netlink};
 use pointsman::dataplane::{Endpoint, Family, Object, Operation, Packet, PacketOutcome};
 
-use crate::conformance::{alone, sorted};
+use crate::conformance::{alone, lacks, sorted};
 use crate::kernel::Entry;
 use crate::model::{HOST, ip};
 use crate::run::play_in;
@@ -64,7 +64,7 @@ pub fn repeat(first: u64, seeds: u64, steps: usize) -> ExitCode {
                 return ExitCode::FAILURE;
             }
             None => {
-                println!("skipped: no network namespace");
+                lacks("no network namespace");
                 return ExitCode::SUCCESS;
             }
         }

@@ -22,7 +22,7 @@ use pointsman::state::{Kind, ObjectName};
 use crate::agree::{self, RealKernel};
 use crate::api::Server;
 use crate::common::NODE;
-use crate::conformance::{alone, nft, skip};
+use crate::conformance::{alone, lacks, nft};
 use crate::coverage::Coverage;
 use crate::edits::edit;
 use crate::kernel::ForeignWrite;
@@ -70,7 +70,10 @@ pub fn live(first: u64, seeds: u64, steps: usize) -> bool {
                 println!("seed {seed}: {why}");
                 return false;
             }
-            Err(why) => return may_be_skipped(&why),
+            Err(why) => {
+                lacks(why);
+                return true;
+            }
         }
     }
     let Counts { changes, foreign, starts, quiet, connections, longest } = counts;
@@ -79,12 +82,6 @@ pub fn live(first: u64, seeds: u64, steps: usize) -> bool {
          starts, {quiet} quiet times (the longest was waited for {longest:.1?}), {connections} connections"
     );
     true
-}
-
-/// Whether this machine need not have what is missing.
-fn may_be_skipped(why: &str) -> bool {
-    skip(why);
-    std::env::var_os("POINTSMAN_REQUIRE_KERNEL").is_none_or(|value| value != "1")
 }
 
 /// A node with the program on it.

@@ -4,6 +4,15 @@ use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
 
+/// Set to 1 where the tests must run.
+const REQUIRE: &str = "POINTSMAN_REQUIRE_KERNEL";
+
+/// Says that the machine lacks what the running test needs. So the test is skipped, or fails where it must run.
+pub fn lacks(reason: impl Display) {
+    assert!(std::env::var_os(REQUIRE).is_none_or(|value| value != "1"), "{REQUIRE}=1, but {reason}");
+    skip(reason);
+}
+
 /// Says that the running test is skipped, and why.
 pub fn skip(reason: impl Display) {
     println!("skipped: {reason}");

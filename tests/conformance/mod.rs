@@ -26,7 +26,7 @@ use pointsman::diff::{Acknowledged, diff};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-pub use skip::skip;
+pub use skip::lacks;
 
 /// Runs work in a thread with a network namespace of its own and a runtime; `None` without the right to make one.
 pub fn alone<T: Send, F: Future<Output = T>>(work: impl FnOnce() -> F + Send) -> Option<T> {
@@ -55,8 +55,7 @@ where
     };
     match alone(work).unwrap_or_else(|| Err("no network namespace".to_owned())) {
         Ok(()) => {}
-        Err(why) if std::env::var_os("POINTSMAN_REQUIRE_KERNEL").is_some_and(|v| v == "1") => panic!("{why}"),
-        Err(why) => skip(why),
+        Err(why) => lacks(why),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, page, status, until};
 use crate::common::apiserver;
-use crate::common::netns::Proxy;
+use crate::common::netns::{Proxy, requirements};
 
 const OK: &str = "HTTP/1.0 200 OK";
 const UNAVAILABLE: &str = "HTTP/1.0 503 Service Unavailable";
@@ -186,8 +186,9 @@ fn a_server_that_refuses_events_harms_nothing() {
 fn two_thousand_idle_connections_on_each_port_take_neither_health_nor_the_api_server() {
     // The ends of the clients are descriptors of this process.
     if raise_descriptor_limit() < 3 * IDLE_CONNECTIONS as u64 + 500 {
-        println!("skipped: the limit of file descriptors is too low for three times {IDLE_CONNECTIONS} connections");
-        return;
+        return requirements::lacks(format_args!(
+            "the limit of file descriptors is too low for 3 * {IDLE_CONNECTIONS} connections"
+        ));
     }
     // A proxy whose limit is as low as systems have it, so that what is kept for the API server counts.
     let folder = tempfile::tempdir().expect("a folder");

@@ -39,9 +39,7 @@ impl OldNode {
         let nft = requirements::nft_or_skip()?;
         for program in ["iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy", "ipset"] {
             if !pointsman::takeover::program_exists(program) {
-                let required = std::env::var("POINTSMAN_REQUIRE_KERNEL").is_ok_and(|value| value == "1");
-                assert!(!required, "POINTSMAN_REQUIRE_KERNEL=1, but there is no {program}");
-                requirements::skip(format_args!("there is no {program}"));
+                requirements::lacks(format_args!("there is no {program}"));
                 return None;
             }
         }

@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn sockets_are_used_again_and_those_that_failed_are_replaced() {
         let readers = Readers::default();
-        let Ok(sockets) = readers.take(2) else { return println!("skipped: the kernel gives no netfilter socket") };
+        let sockets = readers.take(2).unwrap();
         assert_eq!((sockets.len(), readers.idle().len()), (2, 0));
         readers.put_back(sockets);
         let one = readers.take(1).unwrap();
