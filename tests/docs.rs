@@ -40,6 +40,31 @@ fn every_test_that_the_page_about_kubernetes_own_tests_names_exists() {
     assert!(names > 100, "{names} names");
 }
 
+#[test]
+fn the_figures_of_the_readme_are_those_of_the_performance_page() {
+    let (readme, page) = (read(&root().join("README.md")), read(&root().join("docs/performance.md")));
+    // By the table, the row and the column.
+    let figure = |table: &str, row: &str, column: &str| {
+        let lines: Vec<&str> = page.lines().skip_while(|line| !line.starts_with(&format!("<!-- {table}: "))).collect();
+        let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        let column = cells(lines[1]).iter().position(|cell| cell == column).expect("the column");
+        let row = lines.iter().find(|line| line.starts_with(&format!("| {row} |"))).expect("the row");
+        cells(row)[column].clone()
+    };
+    let of_one = figure("changes", "one endpoint replaced", "10,000 × 5");
+    let (median, longest) = of_one.split_once(" / ").expect("two figures");
+    let starts = |size: &str, column: &str| figure("starts", size, column);
+    let [small, large] = ["1,000 × 5", "10,000 × 5"];
+    for figures in [
+        format!("| {}, process start included |", starts(small, "cold start")),
+        format!("| {}, process start included |", starts(large, "cold start")),
+        format!("| {median} (median), {longest} (99th percentile) |"),
+        format!("| {} / {} |", starts(small, "resident memory"), starts(large, "resident memory")),
+    ] {
+        assert!(readme.contains(&figures), "the README lacks {figures}");
+    }
+}
+
 /// Asserts that a page has this between the lines that begin and end a table, or puts it there.
 fn assert_generated(name: &str, expected: &str) {
     let path = root().join(name);
