@@ -12,6 +12,9 @@ use nix::unistd::Pid;
 /// How long containerd may take to answer, and a container to end.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How often a container is started whose output is lost.
+const ATTEMPTS_TO_HEAR: usize = 5;
+
 /// A running containerd.
 pub struct Containerd {
     child: Child,
@@ -103,12 +106,21 @@ impl Containerd {
         log
     }
 
-    /// Runs a container to its end, and returns its exit code and what it printed.
+    /// Runs a container to its end, and returns its exit code and what it printed. Starts it again if that is nothing: containerd now and
+    /// then loses what a process prints that ends at once (containerd/containerd#770).
     pub fn run_container(&self, name: &str, options: &[String], image: &str, command: &[String]) -> (i32, String) {
-        let log = self.start_container(name, options, image, command);
-        let code = self.wait(name);
-        self.remove(name);
-        (code, std::fs::read_to_string(log).unwrap_or_default())
+        let (mut code, mut printed) = (0, String::new());
+        for attempt in 1..=ATTEMPTS_TO_HEAR {
+            let name = format!("{name}-{attempt}");
+            let log = self.start_container(&name, options, image, command);
+            code = self.wait(&name);
+            self.remove(&name);
+            printed = std::fs::read_to_string(log).unwrap_or_default();
+            if !printed.is_empty() {
+                break;
+            }
+        }
+        (code, printed)
     }
 
     /// The number of a container's process on this machine.
