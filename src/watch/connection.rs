@@ -26,6 +26,8 @@ pub enum MissingInput {
     Node,
     /// The addresses of this host.
     HostAddresses,
+    /// A manifest, or a part of one.
+    Manifests,
 }
 
 /// One kind's watch.
@@ -57,6 +59,7 @@ impl MissingInput {
         match self {
             Self::Node => "node",
             Self::HostAddresses => "host-addresses",
+            Self::Manifests => "manifests",
         }
     }
 }

@@ -12,6 +12,7 @@ mod files;
 mod follow;
 mod leading_type;
 mod other_contents;
+mod unread;
 mod versions;
 mod yaml;
 
@@ -26,13 +27,14 @@ use std::thread;
 use thiserror::Error;
 
 use super::Connection;
-use super::connection::{found_node, warn_missing_node};
+use super::connection::{MissingInput, found_node, warn_missing_node};
 use super::decode::Interner;
 use crate::metrics::count_manifest_problem;
 use crate::state::{EndpointSlice, Event, Node, Service, ServiceCidr};
 use file_contents::{FileContents, FileReader, NAMED_NODES};
-use files::{Fingerprint, STDIN};
+use files::{Fingerprint, STDIN, Scan};
 use other_contents::OtherContents;
+use unread::UnreadPaths;
 use versions::{FileKey, ObjectVersions};
 
 /// How many threads read files at most.
@@ -52,6 +54,7 @@ pub struct Manifests {
     nodes: ObjectVersions<Node>,
     /// The names of other Nodes; only a few.
     other_nodes: BTreeSet<String>,
+    unread: UnreadPaths,
     connection: Connection,
 }
 
@@ -144,6 +147,7 @@ impl Manifests {
             service_cidrs: ObjectVersions::default(),
             nodes: ObjectVersions::default(),
             other_nodes: BTreeSet::new(),
+            unread: UnreadPaths::default(),
             connection,
         };
         let mut found = OtherContents::new(strict);
@@ -155,8 +159,12 @@ impl Manifests {
                 manifests.add(&key, contents, &mut found)?;
             }
         }
-        manifests.files =
-            files::scan(&manifests.roots).map_err(|(path, source)| ManifestError::Read { path, source })?;
+        let mut scan = files::scan(&manifests.roots);
+        if let Some((path, source)) = scan.unknown.pop() {
+            return Err(ManifestError::Read { path, source });
+        }
+        manifests.note_listing(Path::new(""), &scan);
+        manifests.files = scan.files;
         let keys: Vec<FileKey> = manifests.files.keys().cloned().collect();
         for (key, contents) in keys.iter().zip(manifests.read_all(&keys)) {
             let contents = contents.map_err(|source| ManifestError::Read { path: key.path.to_path_buf(), source })?;
@@ -176,6 +184,7 @@ impl Manifests {
         found.report_kinds();
         found.report_versions(manifests.slices.is_empty());
         manifests.look_for_node();
+        manifests.show_unread();
         let all = vec![
             manifests.services.all(),
             manifests.slices.all(),
@@ -224,10 +233,42 @@ impl Manifests {
             }
             tracing::warn!(path = %key.path.display(), "manifests: the file is empty");
         }
-        report_broken(key, &contents.broken);
+        self.note_broken(key, &contents.broken);
         found.add(&contents);
         self.put(key, contents);
         Ok(())
+    }
+
+    /// Notes which documents of a file cannot be read.
+    fn note_broken(&mut self, key: &FileKey, broken: &[String]) {
+        let path = key.path.display();
+        for problem in broken {
+            count_manifest_problem("Manifest", 1);
+            tracing::warn!(
+                "cannot read {path}: {problem}; the rest of the file is used, and what the file gave before stays in force"
+            );
+        }
+        self.unread.set_contents(&key.path, broken.first().cloned());
+    }
+
+    /// Notes what a scan of a path could not look at.
+    fn note_listing(&mut self, root: &Path, scan: &Scan) {
+        let links = scan.broken_links.iter().map(|(path, error)| (path, format!("the link leads nowhere: {error}")));
+        let unknown = scan.unknown.iter();
+        let unknown = unknown.map(|(path, error)| (path, format!("{error}; what it gave before stays in force")));
+        let found = links.chain(unknown).map(|(path, problem)| (path.clone(), problem)).collect();
+        for (path, problem) in self.unread.set_listing(root, found) {
+            count_manifest_problem("Manifest", 1);
+            tracing::warn!("cannot read {}: {problem}", path.display());
+        }
+    }
+
+    /// Says whether all manifests can be read.
+    fn show_unread(&self) {
+        match self.unread.sentence() {
+            Some(sentence) => drop(self.connection.lacks(MissingInput::Manifests, sentence)),
+            None => drop(self.connection.found(MissingInput::Manifests)),
+        }
     }
 
     fn put(&mut self, key: &FileKey, contents: FileContents) {
@@ -246,9 +287,11 @@ impl Manifests {
             if had > 0 {
                 tracing::warn!(%path, objects = had, "manifests: the file is empty now; what it gave stays in force until it gives something again");
             }
+            let problem = (had > 0).then(|| "it is empty, and gave objects before".to_owned());
+            self.unread.set_contents(&key.path, problem);
             return Vec::new();
         }
-        report_broken(key, &contents.broken);
+        self.note_broken(key, &contents.broken);
         let mut found = OtherContents::default();
         found.add(&contents);
         found.report_versions(self.slices.is_empty() && contents.slices.is_empty());
@@ -265,6 +308,7 @@ impl Manifests {
         if had > 0 {
             tracing::info!(%path, objects = had, "manifests: the file is gone, and its objects with it");
         }
+        self.unread.set_contents(&key.path, None);
         self.exchange(key, FileContents::default(), false)
     }
 
@@ -299,16 +343,6 @@ impl Manifests {
         } else {
             found_node(&self.connection, &self.node_name);
         }
-    }
-}
-
-fn report_broken(key: &FileKey, broken: &[String]) {
-    for problem in broken {
-        count_manifest_problem("Manifest", 1);
-        let path = key.path.display();
-        tracing::warn!(
-            "cannot read {path}: {problem}; the rest of the file is used, and what the file gave before stays in force"
-        );
     }
 }
 

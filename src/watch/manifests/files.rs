@@ -47,58 +47,73 @@ pub fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().first() == Some(&b'.')
 }
 
-/// The files under the asked-for paths. A path that is a file counts whatever its name.
-///
-/// # Errors
-/// The first path that cannot be read, and why.
-pub fn scan(roots: &[PathBuf]) -> Result<BTreeMap<FileKey, Fingerprint>, (PathBuf, io::Error)> {
-    let mut files = BTreeMap::new();
+/// What is under the asked-for paths.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The files.
+    pub files: BTreeMap<FileKey, Fingerprint>,
+    /// Links in folders that cannot be followed, and why.
+    pub broken_links: Vec<(PathBuf, io::Error)>,
+    /// Paths that cannot be looked at, and why: what is below them is unknown.
+    pub unknown: Vec<(PathBuf, io::Error)>,
+}
+
+/// Looks for the files under the asked-for paths. A path that is a file counts whatever its name.
+pub fn scan(roots: &[PathBuf]) -> Scan {
+    let mut scan = Scan::default();
     for (i, root) in roots.iter().enumerate() {
         if root.as_os_str() == STDIN {
             continue;
         }
-        let metadata = fs::metadata(root).map_err(|error| (root.clone(), error))?;
-        if metadata.is_dir() {
-            folder(i, root, &mut BTreeSet::new(), &mut files)?;
-        } else {
-            files.insert(FileKey::new(i, root.clone()), Fingerprint::from_metadata(&metadata));
+        match fs::metadata(root) {
+            Ok(metadata) if metadata.is_dir() => {
+                if let Err(error) = scan.folder(i, root, &mut BTreeSet::new()) {
+                    scan.unknown.push((root.clone(), error));
+                }
+            }
+            Ok(metadata) => {
+                scan.files.insert(FileKey::new(i, root.clone()), Fingerprint::from_metadata(&metadata));
+            }
+            Err(error) => scan.unknown.push((root.clone(), error)),
         }
     }
-    Ok(files)
+    scan
 }
 
-/// `seen` holds the folders on the way here, so that a link to one of them ends the walk.
-fn folder(
-    root: usize,
-    path: &Path,
-    seen: &mut BTreeSet<(u64, u64)>,
-    files: &mut BTreeMap<FileKey, Fingerprint>,
-) -> Result<(), (PathBuf, io::Error)> {
-    let at = |error| (path.to_owned(), error);
-    let own = fs::metadata(path).map_err(at)?;
-    if !seen.insert((own.dev(), own.ino())) {
-        return Ok(());
-    }
-    for entry in fs::read_dir(path).map_err(at)? {
-        let entry = entry.map_err(at)?;
-        if is_hidden(&entry.file_name()) {
-            continue;
+impl Scan {
+    /// `seen` holds the folders on the way here, so that a link to one of them ends the walk.
+    fn folder(&mut self, root: usize, path: &Path, seen: &mut BTreeSet<(u64, u64)>) -> io::Result<()> {
+        let own = fs::metadata(path)?;
+        if !seen.insert((own.dev(), own.ino())) {
+            return Ok(());
         }
-        let path = entry.path();
-        let metadata = match fs::metadata(&path) {
-            Ok(metadata) => metadata,
-            // Removed meanwhile, or a broken link.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err((path, error)),
-        };
-        if metadata.is_dir() {
-            folder(root, &path, seen, files)?;
-        } else if metadata.is_file() && is_manifest(&entry.file_name()) {
-            files.insert(FileKey::new(root, path), Fingerprint::from_metadata(&metadata));
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if is_hidden(&entry.file_name()) {
+                continue;
+            }
+            let path = entry.path();
+            let done = match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => self.folder(root, &path, seen),
+                Ok(metadata) => {
+                    if metadata.is_file() && is_manifest(&entry.file_name()) {
+                        self.files.insert(FileKey::new(root, path.clone()), Fingerprint::from_metadata(&metadata));
+                    }
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(()) => {}
+                Err(error) if path.is_symlink() => self.broken_links.push((path, error)),
+                // Removed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.unknown.push((path, error)),
+            }
         }
+        seen.remove(&(own.dev(), own.ino()));
+        Ok(())
     }
-    seen.remove(&(own.dev(), own.ino()));
-    Ok(())
 }
 
 #[cfg(test)]
@@ -115,17 +130,23 @@ mod tests {
         }
         std::os::unix::fs::symlink(folder.path(), at("b/loop")).unwrap();
         std::os::unix::fs::symlink("/nonexistent", at("dangling.yaml")).unwrap();
-        let files = scan(&[folder.path().to_owned()]).unwrap();
-        let found: Vec<_> = files
+        std::os::unix::fs::symlink("ring.yaml", at("ring.yaml")).unwrap();
+        let scan = scan(&[folder.path().to_owned()]);
+        let found: Vec<_> = scan
+            .files
             .keys()
             .map(|key| key.path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned())
             .collect();
         assert_eq!(found, ["a.json", "b/d.yml", "c.yaml"]);
+        let mut broken: Vec<_> = scan.broken_links.iter().map(|(path, _)| path.clone()).collect();
+        broken.sort();
+        assert_eq!(broken, [at("dangling.yaml"), at("ring.yaml")]);
+        assert!(scan.unknown.is_empty(), "{:?}", scan.unknown);
     }
 
     #[test]
     fn a_path_that_does_not_exist_is_named() {
-        let (path, _) = scan(&["/nonexistent/x".into()]).unwrap_err();
-        assert_eq!(path, Path::new("/nonexistent/x"));
+        let scan = scan(&["/nonexistent/x".into()]);
+        assert_eq!(scan.unknown[0].0, Path::new("/nonexistent/x"));
     }
 }

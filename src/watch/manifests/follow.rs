@@ -183,7 +183,9 @@ impl ManifestFollower {
         {
             tracing::warn!(%error, "changes of these manifests will go unnoticed until the path is replaced again");
         }
-        self.manifests.reread_changed(&work)
+        let events = self.manifests.reread_changed(&work);
+        self.manifests.show_unread();
+        events
     }
 }
 
@@ -210,7 +212,8 @@ impl Manifests {
             work.scan |= under_root || (beside_root && self.has_linked_root(&path));
         } else {
             // Gone: if it was a folder, its files are gone too.
-            work.scan |= under_root && self.files.keys().any(|key| key.path.starts_with(&path));
+            let was_listed = self.files.keys().any(|key| key.path.starts_with(&path)) || self.unread.lists(&path);
+            work.scan |= under_root && was_listed;
         }
     }
 
@@ -229,16 +232,14 @@ impl Manifests {
         let mut changed = BTreeSet::new();
         if work.scan {
             let mut now = BTreeMap::new();
-            for (i, root) in self.roots.iter().enumerate() {
-                // Each path by itself: a path that cannot be read keeps what it gave, a path that is gone has no files.
-                match scan(std::slice::from_ref(root)) {
-                    Ok(files) => now.extend(files.into_iter().map(|(key, print)| (FileKey { root: i, ..key }, print))),
-                    Err((path, error)) => {
-                        tracing::warn!(path = %path.display(), %error, "manifests: cannot read; what is known stays in force");
-                        let known = self.files.iter().filter(|(key, _)| key.root == i);
-                        now.extend(known.map(|(key, print)| (key.clone(), *print)));
-                    }
-                }
+            for (i, root) in self.roots.clone().iter().enumerate() {
+                // What is below a path that cannot be looked at keeps what it gave.
+                let scan = scan(std::slice::from_ref(root));
+                let is_unknown = |key: &FileKey| scan.unknown.iter().any(|(path, _)| key.path.starts_with(path));
+                let kept = self.files.iter().filter(|(key, _)| key.root == i && is_unknown(key));
+                now.extend(kept.map(|(key, print)| (key.clone(), *print)));
+                self.note_listing(root, &scan);
+                now.extend(scan.files.into_iter().map(|(key, print)| (FileKey { root: i, ..key }, print)));
             }
             changed.extend(
                 now.iter().filter(|(key, print)| self.files.get(key) != Some(print)).map(|(key, _)| key.clone()),
@@ -258,14 +259,13 @@ impl Manifests {
 
     fn reread(&mut self, key: &FileKey) -> Vec<Event> {
         // The fingerprint is taken before the file is read: a change in between is then seen once more, never missed.
-        match scan(&[key.path.to_path_buf()]) {
-            Ok(files) => self.files.extend(files.into_values().map(|print| (key.clone(), print))),
-            Err(_) => {
-                self.files.remove(key);
-                return self.remove(key);
-            }
-        }
-        match self.read(key) {
+        let scan = scan(&[key.path.to_path_buf()]);
+        self.files.extend(scan.files.into_values().map(|print| (key.clone(), print)));
+        let read = match scan.unknown.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => self.read(key),
+        };
+        match read {
             Ok(contents) => self.replace(key, contents),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.files.remove(key);
@@ -273,6 +273,7 @@ impl Manifests {
             }
             Err(error) => {
                 tracing::warn!(path = %key.path.display(), %error, "manifests: cannot read; what is known stays in force");
+                self.unread.set_contents(&key.path, Some(error.to_string()));
                 Vec::new()
             }
         }

@@ -11,10 +11,7 @@ use crate::watch::Connection;
 struct Followed {
     folder: tempfile::TempDir,
     events: mpsc::Receiver<Received>,
-}
-
-fn load(paths: &[PathBuf]) -> (Manifests, Vec<Event>) {
-    Manifests::load_strictly(paths, "node-1", true, Connection::default()).unwrap()
+    connection: Connection,
 }
 
 fn service(name: &str, addr: &str) -> String {
@@ -46,16 +43,23 @@ impl Followed {
 
     async fn follow(folder: tempfile::TempDir, paths: &[&str]) -> Self {
         let paths: Vec<_> = paths.iter().map(|path| folder.path().join(path)).collect();
-        let (manifests, _) = load(&paths);
+        let connection = Connection::default();
+        let (manifests, _) = Manifests::load_strictly(&paths, "node-1", true, connection.clone()).unwrap();
         let (sender, events) = mpsc::channel(1000);
         tokio::spawn(manifests.follow(FollowForNode::never(), sender));
         // Watches are in place once the first look for changes is over.
         tokio::time::sleep(Duration::from_millis(100)).await;
-        Self { folder, events }
+        Self { folder, events, connection }
     }
 
     fn at(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
+    }
+
+    /// What is said of manifests that cannot be read.
+    fn unread(&self) -> String {
+        let missing = self.connection.missing().into_iter().filter(|text| text.starts_with("cannot read "));
+        missing.collect::<Vec<_>>().join("\n").replace(self.folder.path().to_str().unwrap(), "")
     }
 
     /// The events until so many have come and no more follow.
@@ -177,6 +181,38 @@ async fn a_file_that_is_broken_for_a_while_takes_nothing_away() {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_read_is_named_until_it_can() {
+    let text = service("a", "10.96.0.1");
+    let mut followed = Followed::start(&[("m/x.yaml", &text), ("m/y.yaml", "kind: [")], &["m"]).await;
+    assert!(followed.unread().starts_with("cannot read /m/y.yaml: document 1: "), "{}", followed.unread());
+    fs::write(followed.at("m/x.yaml"), "").unwrap();
+    followed.expect(&[]).await;
+    let both = "cannot read 2 manifests; the first is /m/x.yaml: it is empty, and gave objects before";
+    assert_eq!(followed.unread(), both);
+    fs::write(followed.at("m/x.yaml"), service("a", "10.96.0.9")).unwrap();
+    fs::remove_file(followed.at("m/y.yaml")).unwrap();
+    followed.expect(&["a 10.96.0.9"]).await;
+    assert_eq!(followed.unread(), "");
+}
+
+#[tokio::test]
+async fn a_link_that_leads_nowhere_is_named_and_hides_no_other_file() {
+    let mut followed = Followed::start(&[("m/x.yaml", &service("a", "10.96.0.1"))], &["m"]).await;
+    symlink("ring.yaml", followed.at("m/ring.yaml")).unwrap();
+    fs::create_dir(followed.at("m/more")).unwrap();
+    fs::write(followed.at("m/more/y.yaml"), service("b", "10.96.0.2")).unwrap();
+    followed.expect(&["b 10.96.0.2"]).await;
+    assert!(
+        followed.unread().starts_with("cannot read /m/ring.yaml: the link leads nowhere: "),
+        "{}",
+        followed.unread()
+    );
+    fs::remove_file(followed.at("m/ring.yaml")).unwrap();
+    followed.expect(&[]).await;
+    assert_eq!(followed.unread(), "");
+}
+
+#[tokio::test]
 async fn a_file_that_is_still_open_for_writing_is_read_when_it_is_closed() {
     let text = service("a", "10.96.0.1") + &service("b", "10.96.0.2");
     let mut followed = Followed::start(&[("m/x.yaml", &text)], &["m"]).await;
@@ -215,7 +251,8 @@ async fn when_the_version_that_counts_is_removed_the_next_one_counts() {
 #[tokio::test]
 async fn following_ends_when_the_receiver_is_gone() {
     let folder = tempfile::tempdir().unwrap();
-    let (manifests, _) = load(&[folder.path().to_owned()]);
+    let paths = [folder.path().to_owned()];
+    let (manifests, _) = Manifests::load_strictly(&paths, "node-1", true, Connection::default()).unwrap();
     let (sender, events) = mpsc::channel(1);
     let task = tokio::spawn(manifests.follow(FollowForNode::never(), sender));
     drop(events);
