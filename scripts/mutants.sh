@@ -38,7 +38,7 @@ slow=()
 for name in cli:: config:: doctor:: host:: localhost:: metrics:: observe:: takeover:: \
   diff::plan::cost long_lists_are_split aliases_cannot_multiply a_large_document_is_within \
   engine::tests::a_small_change engine::tests::a_change_ engine::tests::a_slice_is_not engine::tests::one_endpoint \
-  engine::tests::a_huge_change engine::tests::nothing_is_assumed; do
+  engine::tests::a_huge_change nothing_is_assumed_after_a_failure a_share_is_never_zero many_files_count_in_path_order; do
   slow+=(--skip "$name")
 done
 read -ra names <<<"${TESTS:-}"

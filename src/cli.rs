@@ -91,6 +91,10 @@ fn end_on_panic() {
 /// Prints help, or what is wrong with the command line.
 fn print_usage(error: &clap::Error) -> ExitCode {
     // If the terminal is closed, there is nowhere left to print to.
+    if let Some(hint) = misplaced_option(error) {
+        let _ = writeln!(io::stderr(), "error: {hint}");
+        return ExitCode::from(ERROR);
+    }
     let _ = error.print();
     if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
         && let Some(hint) = removed_flag(flag)
@@ -98,6 +102,19 @@ fn print_usage(error: &clap::Error) -> ExitCode {
         let _ = writeln!(io::stderr(), "\n{hint}");
     }
     ExitCode::from(if error.use_stderr() { ERROR } else { 0 })
+}
+
+/// Where an option of the proxy belongs that was given behind the name of a subcommand; `None` if that is not the error.
+fn misplaced_option(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
+    let command = command();
+    let long = option.strip_prefix("--")?.split('=').next()?;
+    let known = command.get_arguments().find(|argument| argument.get_long() == Some(long))?;
+    let mut words = std::env::args_os().skip(1);
+    let subcommand = words.find_map(|word| Some(command.find_subcommand(word)?.get_name().to_owned()))?;
+    let value = known.get_value_names().and_then(|names| names.first()).map(|name| format!(" {name}"));
+    let value = value.unwrap_or_default();
+    Some(format!("--{long} goes before the word {subcommand}: pointsman --{long}{value} {subcommand} ..."))
 }
 
 /// The exit code of a result. An error is printed.

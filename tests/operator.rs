@@ -174,6 +174,34 @@ fn the_error_about_a_broken_journal_names_the_line() {
 }
 
 #[test]
+fn a_journal_comes_from_standard_input_and_never_goes_to_standard_output() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal");
+    let events = ["services-reset", "slices-reset", "service-cidrs-reset", "nodes-reset"];
+    let lines = events.map(|event| format!("{{\"time\":\"2026-01-01T00:00:00Z\",\"event\":{{\"{event}\":[]}}}}\n"));
+    fs::write(&path, lines.concat()).expect("written");
+    let replay = |file: &str, input: Stdio| run(Command::new(POINTSMAN).args(["replay", file]).stdin(input));
+    let from_file = replay(path.to_str().expect("a path of letters"), Stdio::null());
+    assert_eq!(from_file.0, Some(0), "{}", from_file.2);
+    assert_eq!(replay("-", fs::File::open(&path).expect("it is there").into()), from_file);
+    assert_refused(&["--manifests", EXAMPLES, "--once", "--record", "-"], &["--record appends to a file"]);
+}
+
+#[test]
+fn an_option_behind_a_subcommand_that_belongs_before_it_is_told_its_place() {
+    for (option, value, subcommand) in [
+        ("--manifests", "m", &["get", "services"][..]),
+        ("--metrics-bind-address", "127.0.0.1:1", &["status"]),
+        ("--kubeconfig", "k", &["explain", "192.0.2.1:80"]),
+    ] {
+        let place = format!("{option} goes before the word {}: pointsman {option} ", subcommand[0]);
+        assert_refused(&[subcommand, &[option, value]].concat(), &[&place]);
+        assert_refused(&[subcommand, &[&format!("{option}={value}")]].concat(), &[&place]);
+    }
+    assert_refused(&["status", "--no-such-option"], &["unexpected argument '--no-such-option'"]);
+}
+
+#[test]
 fn help_and_version_succeed() {
     for flag in ["--help", "-h", "--version"] {
         let (code, stdout, stderr) = run(Command::new(POINTSMAN).arg(flag));

@@ -202,7 +202,7 @@ pub(super) enum Subcommand {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ReplayArgs {
-    /// A journal, as written by --record
+    /// A journal, as written by --record; - is standard input
     pub file: PathBuf,
 
     /// Stop after this time (RFC 3339), or after this number of events [default: the end of the journal]
@@ -219,7 +219,7 @@ pub(super) struct ExplainArgs {
     #[arg(long, value_name = "ADDRESS|pod|node|outside", default_value = "pod")]
     pub from: String,
 
-    /// Explain what the node that wrote this journal (--record) would have done. Needs neither root nor a kernel
+    /// Explain what the node that wrote this journal (--record; - is standard input) would have done. Needs neither root nor a kernel
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
 

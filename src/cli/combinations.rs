@@ -58,6 +58,9 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
     {
         bail!("{option} has no effect with {command}: it belongs to {}", belongs.join(", "));
     }
+    if args.record.as_deref().is_some_and(|path| path.as_os_str() == "-") {
+        bail!("--record appends to a file, and - is none: name a file (one of this name is ./-)");
+    }
     if args.watch && !has_manifests {
         bail!(
             "--watch follows the files of --manifests: give --manifests as well. The API server is followed without it"

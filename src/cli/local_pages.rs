@@ -56,7 +56,7 @@ impl LocalPages {
             let page = path.split('?').next().unwrap_or_default();
             format!(
                 "no answer from http://{address}{page}. Is a Pointsman running on this node, and is that its --metrics-bind-address? \
-                 Give the same --config or --metrics-bind-address here"
+                 Give the same --config or --metrics-bind-address before the name of the subcommand"
             )
         })
     }

@@ -12,10 +12,14 @@ use crate::metrics::{CONNECTED, LAST_HEARD, MISSING_INPUT};
 use crate::pacing::Moment;
 use crate::state::Kind;
 
+/// How many characters of a reason are kept: an answer of a server, or of something before it, can be long.
+const MAX_REASON: usize = 500;
+
 /// The state of the watches, and what sources do not find. Written by them, read by the health pages; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Connection {
     watches: Arc<Mutex<BTreeMap<Kind, WatchState>>>,
+    failures: Arc<Mutex<BTreeMap<Kind, String>>>,
     missing: Arc<Mutex<BTreeMap<MissingInput, String>>>,
 }
 
@@ -94,8 +98,19 @@ impl Connection {
         show(kind, watch.connected);
     }
 
+    /// Listing or watching a kind fails, for this reason. It is known until the watch is opened.
+    pub fn failing(&self, kind: Kind, reason: &str) {
+        locked(&self.failures).insert(kind, reason.chars().take(MAX_REASON).collect());
+    }
+
+    /// Why a watch is not open, and of which kind it is; `None` while no request failed since.
+    pub fn failure(&self) -> Option<(Kind, String)> {
+        locked(&self.failures).iter().next().map(|(kind, reason)| (*kind, reason.clone()))
+    }
+
     /// The server opened a watch.
     pub fn opened(&self, kind: Kind) {
+        locked(&self.failures).remove(&kind);
         self.set(kind, true);
         self.heard(kind);
     }
@@ -116,6 +131,7 @@ impl Connection {
 
     /// The server does not have this kind, so a watch on it is not needed.
     pub fn absent(&self, kind: Kind) {
+        locked(&self.failures).remove(&kind);
         self.lock().remove(&kind);
         show(kind, true);
     }
@@ -237,6 +253,18 @@ mod tests {
         assert_eq!(connection.clone().missing(), ["there is no Node x"]);
         assert!(connection.found(MissingInput::Node));
         assert!(connection.missing().is_empty());
+    }
+
+    #[test]
+    fn the_reason_of_a_failure_is_known_until_the_watch_is_opened() {
+        let connection = Connection::default();
+        connection.failing(Kind::Node, "403");
+        connection.failing(Kind::Service, &"ü".repeat(10_000));
+        assert_eq!(connection.failure().unwrap(), (Kind::Service, "ü".repeat(MAX_REASON)));
+        connection.opened(Kind::Service);
+        assert_eq!(connection.failure().unwrap(), (Kind::Node, "403".to_owned()));
+        connection.absent(Kind::Node);
+        assert_eq!(connection.failure(), None);
     }
 
     #[test]

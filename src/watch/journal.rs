@@ -168,12 +168,14 @@ impl Recorder {
 }
 
 /// Reads a journal. If it ends at a time before the file begins, the file is the one that this one replaced (`FILE.1`), or the one
-/// before that.
+/// before that. `-` is standard input, which has no older files.
 ///
 /// # Errors
 /// If the file cannot be opened. A bad line is an error of its entry.
 pub fn read(path: &Path, until: Option<ReadUntil>) -> Result<Entries, JournalError> {
-    if let Some(ReadUntil::Time(time)) = until {
+    if let Some(ReadUntil::Time(time)) = until
+        && path.as_os_str() != "-"
+    {
         let begins_later = |path: &Path| {
             let first = read_file(path, None).ok()?.next()?.ok()?;
             Some(first.time > time)
@@ -190,7 +192,9 @@ pub fn read(path: &Path, until: Option<ReadUntil>) -> Result<Entries, JournalErr
 }
 
 fn read_file(path: &Path, until: Option<ReadUntil>) -> Result<Entries, JournalError> {
-    let file = File::open(path).map_err(|source| JournalError::Read { path: path.to_owned(), source })?;
+    let is_stdin = path.as_os_str() == "-";
+    let file = File::open(if is_stdin { Path::new("/dev/stdin") } else { path })
+        .map_err(|source| JournalError::Read { path: path.to_owned(), source })?;
     Ok(Entries { path: path.to_owned(), lines: BufReader::new(file), line: 0, until, ended: false })
 }
 

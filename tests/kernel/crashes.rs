@@ -5,6 +5,8 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use crate::world::{World, assert_unbroken};
 
 /// How often the proxy is killed.
@@ -37,6 +39,36 @@ fn kills_at_random_moments_break_no_connection_and_leave_the_right_rules() {
     let _proxy = world.follow();
     world.assert_web_reaches(&pods);
     assert_unbroken(&mut open);
+}
+
+/// Before it has read its options the program catches no signal: then it has changed nothing, and a signal ends it as any program.
+#[test]
+fn a_signal_in_the_first_moments_of_a_start_leaves_whole_tables_or_none() {
+    let Some(world) = World::with_web(&[11, 12, 13]) else { return };
+    let (mut without, mut with) = (0, 0);
+    for milliseconds in (0..10).map(|n| n * 3).chain([40, 60, 100, 200, 400]) {
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            let proxy = world.start();
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            proxy.signal(signal);
+            let ended = proxy.terminate();
+            let about = format!("{signal} after {milliseconds} ms: {:?}\n{}", ended.code, ended.stderr);
+            let is_told = ended.stderr.contains("interrupted before anything was programmed");
+            assert!(matches!((ended.code, is_told), (None | Some(0), false) | (Some(2), true)), "{about}");
+            assert!(!ended.stderr.contains("panicked") && !ended.stderr.contains("ERROR"), "{about}");
+            match world.node.nft(&["list", "tables"]).lines().collect::<Vec<_>>()[..] {
+                [] => without += 1,
+                ["table ip pointsman", "table ip6 pointsman"] => {
+                    with += 1;
+                    world.assert_no_difference();
+                    world.node.nft(&["flush", "ruleset"]);
+                }
+                ref other => panic!("{other:?} after {about}"),
+            }
+        }
+    }
+    println!("{without} starts left no table, {with} left whole ones");
+    assert!(without > 0 && with > 0, "{without} without, {with} with");
 }
 
 #[test]

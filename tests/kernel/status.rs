@@ -61,6 +61,8 @@ fn a_stopped_api_server_makes_the_node_stale_within_its_deadline_and_its_return_
     let finished = command(&cluster, &[]);
     assert_eq!(finished.code, Some(1));
     assert!(finished.stdout.contains("\nWHY       the API server cannot be watched\n"), "{}", finished.stdout);
+    let api = finished.stdout.lines().find(|line| line.starts_with("API       lost for "));
+    assert!(api.is_some_and(|line| line.contains("Connection refused")), "{}", finished.stdout);
     assert_eq!(status(&cluster.node.host, "/healthz"), "HTTP/1.0 200 OK", "the codes stay kube-proxy's");
 
     let server = &mut cluster.server;

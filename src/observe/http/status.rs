@@ -60,6 +60,9 @@ pub struct ApiServerPage {
     /// When anything was last received.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_heard: Option<Timestamp>,
+    /// Why a watch is not open: its kind, the last error, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// The tables in the kernel.
@@ -113,6 +116,7 @@ impl StatusPage {
             connected: report.connected,
             since: report.since,
             last_heard: report.last_heard,
+            failure: about.connection.failure().map(|(kind, reason)| format!("{kind}: {reason}")),
         });
         let notes = &report.notes;
         let input = report.snapshot.as_ref().map(|snapshot| InputPage {
@@ -160,7 +164,8 @@ impl StatusPage {
         if let Some(api) = &self.api_server {
             let state = if api.connected { "connected" } else { "lost" };
             let heard = api.last_heard.map_or("never heard".to_owned(), |heard| format!("heard {} ago", ago(heard)));
-            lines.push(format!("API       {state} for {}; {heard}", ago(api.since)));
+            let failure = api.failure.as_ref().map(|failure| format!("; {failure}")).unwrap_or_default();
+            lines.push(format!("API       {state} for {}; {heard}{failure}", ago(api.since)));
         }
         let waiting =
             self.waiting_since.map_or("nothing waits".to_owned(), |since| format!("waiting for {}", ago(since)));
@@ -248,7 +253,12 @@ mod tests {
             backend: "netlink".to_owned(),
             started: before(12.5 * 86_400.0),
             now,
-            api_server: Some(ApiServerPage { connected: true, since: before(250.0), last_heard: Some(before(0.8)) }),
+            api_server: Some(ApiServerPage {
+                connected: true,
+                since: before(250.0),
+                last_heard: Some(before(0.8)),
+                failure: None,
+            }),
             waiting_since: None,
             kernel: KernelPage {
                 commits: 41_022,

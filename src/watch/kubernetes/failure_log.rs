@@ -6,6 +6,7 @@ use super::watcher::WatchError;
 use crate::clock;
 use crate::pacing::{Moment, Reminder};
 use crate::state::Kind;
+use crate::watch::Connection;
 
 /// How often a failure that lasts is logged again.
 const REMIND_EVERY: Duration = Duration::from_secs(300);
@@ -14,6 +15,8 @@ const REMIND_EVERY: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct FailureLog {
     kind: Kind,
+    /// Shows the last error while it lasts.
+    connection: Connection,
     /// Failures in a row.
     failures: u64,
     /// When the first of them was.
@@ -23,8 +26,8 @@ pub struct FailureLog {
 
 impl FailureLog {
     /// No failure yet.
-    pub fn new(kind: Kind) -> Self {
-        Self { kind, failures: 0, since: clock::now(), reminder: Reminder::new(REMIND_EVERY) }
+    pub fn new(kind: Kind, connection: Connection) -> Self {
+        Self { kind, connection, failures: 0, since: clock::now(), reminder: Reminder::new(REMIND_EVERY) }
     }
 
     /// Listing or watching failed.
@@ -32,11 +35,12 @@ impl FailureLog {
         let (kind, now, status, error) = (self.kind, clock::now(), error.status(), error_chain(error));
         self.failures += 1;
         let failures = self.failures;
+        let hint = hint(kind, status);
+        self.connection.failing(kind, &format!("{error}. {hint}"));
         if !self.reminder.is_due(now) {
             tracing::debug!(%kind, %error, failures, "still cannot watch");
             return;
         }
-        let hint = hint(kind, status);
         if failures == 1 {
             self.since = now;
             tracing::warn!(%kind, %error, "cannot watch; what is known stays in force. {hint}");

@@ -127,7 +127,7 @@ impl<'a, T: WatchedKind> KindWatch<'a, T> {
             synced: false,
             absent: false,
             names: Interner::default(),
-            failures: FailureLog::new(T::KIND),
+            failures: FailureLog::new(T::KIND, options.connection.clone()),
         }
     }
 

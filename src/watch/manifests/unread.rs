@@ -23,7 +23,8 @@ impl UnreadPaths {
 
     /// Replaces what is wrong with the listing of a path, and returns what is news.
     pub fn set_listing(&mut self, root: &Path, found: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
-        let known: BTreeMap<_, _> = self.listing.extract_if(.., |path, _| path.starts_with(root)).collect();
+        let known = self.listing.clone();
+        self.listing.retain(|path, _| !path.starts_with(root));
         self.listing.extend(found.iter().cloned());
         found.into_iter().filter(|(path, problem)| known.get(path) != Some(problem)).collect()
     }

@@ -24,7 +24,12 @@ fn page(node: &str) -> StatusPage {
         backend: "netlink".to_owned(),
         started: before(90_000.0),
         now,
-        api_server: Some(ApiServerPage { connected: true, since: before(250.0), last_heard: Some(before(0.4)) }),
+        api_server: Some(ApiServerPage {
+            connected: true,
+            since: before(250.0),
+            last_heard: Some(before(0.4)),
+            failure: None,
+        }),
         waiting_since: None,
         kernel,
         input: Some(InputPage { services: 10_214, hash: "9f31c06b11d0a4e7".to_owned() }),
@@ -44,7 +49,8 @@ fn nodes() -> Vec<FleetNode> {
     let mut stale = page("node-c");
     (stale.state, stale.since) = (NodeState::Stale, before(1_860));
     stale.why = "the API server cannot be watched".to_owned();
-    stale.api_server = Some(ApiServerPage { connected: false, since: before(1_860), last_heard: Some(before(1_860)) });
+    stale.api_server =
+        Some(ApiServerPage { connected: false, since: before(1_860), last_heard: Some(before(1_860)), failure: None });
     stale.input = Some(InputPage { services: 10_213, hash: "11c04ad2a0b3f7e1".to_owned() });
     let mut behind = page("node-d");
     (behind.state, behind.waiting_since) = (NodeState::Behind, Some(before(12)));
