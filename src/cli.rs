@@ -62,7 +62,9 @@ pub fn main() -> ExitCode {
     });
     let result = configured.and_then(|()| {
         // Two workers, so that one serves the pages while the other computes a large diff.
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        // The kernel tells who commits by the name of the thread.
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(2).thread_name(env!("CARGO_PKG_NAME")).enable_all().build()?;
         let result = runtime.block_on(run(&args, &progress));
         // Do not wait for a thread that still reads standard input.
         runtime.shutdown_background();
@@ -117,6 +119,14 @@ fn misplaced_option(error: &clap::Error) -> Option<String> {
     Some(format!("--{long} goes before the word {subcommand}: pointsman --{long}{value} {subcommand} ..."))
 }
 
+/// Does work that only reads, until a signal asks it to end.
+async fn until_interrupted(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::select! {
+        done = work => done,
+        () = signal::shutdown_signal() => anyhow::bail!("interrupted; nothing was changed"),
+    }
+}
+
 /// The exit code of a result. An error is printed.
 fn exit_code(result: anyhow::Result<ExitCode>, progress: &logging::Progress) -> ExitCode {
     match result {
@@ -134,18 +144,18 @@ async fn run(args: &Args, progress: &logging::Progress) -> anyhow::Result<ExitCo
     }
     match &args.command {
         Some(Subcommand::Replay(replay)) => replay::run(args, replay),
-        Some(Subcommand::Explain(asked)) => explain::run(args, asked, progress).await,
+        Some(Subcommand::Explain(asked)) => until_interrupted(explain::run(args, asked, progress)).await,
         Some(Subcommand::Doctor(doctor)) => doctor::run(args, doctor).await,
         Some(Subcommand::Status(asked)) if asked.all_nodes => fleet::run(args, asked).await,
         Some(Subcommand::Status(_)) => status::run(args).await,
-        Some(Subcommand::Get(asked)) => get::run(args, asked, progress).await,
+        Some(Subcommand::Get(asked)) => until_interrupted(get::run(args, asked, progress)).await,
         Some(Subcommand::Top(asked)) => top::run(args, asked).await,
         None if !args.dry_run && args.output != OutputFormat::Text => {
             anyhow::bail!("--output has no effect here: give --dry-run as well, or leave --output out")
         }
         None if args.init_only => proxy::init(args).await,
         None if args.cleans_up().is_some() => cleanup::run(args).await,
-        None if args.dry_run => dry_run::run(args, progress).await,
+        None if args.dry_run => until_interrupted(dry_run::run(args, progress)).await,
         None => proxy::run(args, progress).await,
     }
 }

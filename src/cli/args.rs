@@ -26,8 +26,8 @@ use crate::watch::journal::ReadUntil;
 
 /// A Kubernetes Service proxy for nftables whose updates cost the size of the change.
 ///
-/// Without --manifests, Pointsman watches the API server. Exit codes: 0 success or no differences; 1 --dry-run found differences, or
-/// the configuration file changed; 2 error.
+/// Without --manifests, Pointsman watches the API server. Exit codes: 0 success or no differences; 1 --dry-run found differences,
+/// --cleanup failed in part or was refused, or the configuration file changed; 2 error. Subcommands say theirs in their own --help.
 #[derive(Debug, Parser)]
 #[command(name = "pointsman", disable_version_flag = true, args_override_self = true, max_term_width = 110)]
 pub(super) struct Args {

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::args::{Against, Args};
 use super::logging::Progress;
-use super::{DIFFERENCES, output, signal, source};
+use super::{DIFFERENCES, output, source};
 use crate::apply::{AnyBackend, Backend};
 use crate::diff::{Acknowledged, Scope};
 use crate::engine::{Engine, EngineSettings, Moment, Next};
@@ -65,7 +65,6 @@ pub(super) async fn complete_engine(args: &Args, scope: Scope, progress: &Progre
     tokio::select! {
         complete = fold_until_complete(&mut engine, &mut events) => complete?,
         () = supervisor.shutdown().cancelled() => supervisor.check()?,
-        () = signal::shutdown_signal() => bail!("interrupted before the lists were complete"),
         () = sleep(timeout) => bail!(
             "there were no complete lists within {timeout:?}. The warnings above say why; --timeout sets how long to wait"
         ),

@@ -55,7 +55,7 @@ pub(super) async fn run(args: &Args, asked: &ExplainArgs, progress: &Progress) -
         None => dry_run::complete_engine(args, args.dual_stack(), progress).await?,
     };
     if !engine.snapshot().cluster().is_complete() {
-        bail!("up to there not all lists were complete in the journal: the node had programmed nothing");
+        bail!("up to --at, or the end of the journal, not all lists were complete: the node had programmed nothing");
     }
     let host = host_addresses(&engine);
     let options = &engine.scope().options;

@@ -81,7 +81,9 @@ pub(super) async fn run(args: &Args, asked: &GetArgs, progress: &Progress) -> an
 fn no_service(filter: &ListFilter) -> String {
     let namespace = filter.namespace.as_deref().unwrap_or_default();
     match &filter.service {
-        Some(name) => format!("there is no Service {namespace}/{name} with a ClusterIP, or another proxy serves it"),
+        Some(name) => format!(
+            "there is no Service {namespace}/{name} here: it does not exist, or has no ClusterIP, or another proxy serves it"
+        ),
         None => format!(
             "there is no Service with a ClusterIP in a namespace {namespace}; one Service is named NAMESPACE/SERVICE"
         ),

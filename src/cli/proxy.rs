@@ -23,7 +23,7 @@ use crate::observe::{
 };
 use crate::proxy::{AffinityFollower, FirstSyncFollower, Proxy, ServiceHealthFollower, Until};
 use crate::tasks::Supervisor;
-use crate::watch::StartedSource;
+use crate::watch::{MissingInput, StartedSource};
 
 /// The time that open HTTP requests and unwritten Events get when the process ends.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -60,6 +60,7 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     };
     let backend = AnyBackend::open_tested(&args.backend_options(), &scope.families).await?;
     let health = Health::with_sync_period(settings.sync_period);
+    let connection = health.connection().clone();
     let shutdown = CancellationToken::new();
     let supervisor = Supervisor::new(shutdown.clone());
     let api = source::api_client(args).await?;
@@ -189,6 +190,9 @@ pub(super) async fn run(args: &Args, progress: &Progress) -> anyhow::Result<Exit
     done.context("the first sync failed")?;
     if args.once && has_synced.get().is_none() {
         bail!("there was no sync: {}", asked.get().map_or("the source ended", String::as_str));
+    }
+    if let Some(unread) = connection.what(MissingInput::Manifests).filter(|_| args.once) {
+        bail!("the rest was programmed, but: {unread}. Services that it gave in an earlier run were removed");
     }
     Ok(if reconfigured { ExitCode::from(RECONFIGURED) } else { ExitCode::SUCCESS })
 }

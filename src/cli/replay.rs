@@ -16,7 +16,8 @@ use crate::watch::journal::{self, Entry, ReadUntil};
 pub(super) fn run(args: &Args, replay: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let mut engine = recorded_engine(args, &replay.file, replay.until)?;
     if !engine.snapshot().cluster().is_complete() {
-        tracing::warn!("up to there not all lists were complete: the node would have programmed nothing");
+        let end = if replay.until.is_some() { "up to --until" } else { "up to the end of the journal" };
+        tracing::warn!("{end} not all lists were complete: the node would have programmed nothing");
         return Ok(ExitCode::SUCCESS);
     }
     engine.read_back(Acknowledged::empty(), Moment::default());

@@ -39,7 +39,7 @@ pub struct ForeignCommit {
 pub struct Writer {
     /// The name of its program, as far as the kernel keeps it: 15 bytes.
     pub program: String,
-    /// Its number, as the first pid namespace counts.
+    /// The number of its thread, as the first pid namespace counts: that of the process, if it has one thread.
     pub pid: u32,
 }
 

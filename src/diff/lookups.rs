@@ -179,6 +179,12 @@ mod tests {
         assert!(goes(true, &[]) && !goes(false, &[]));
         let held = SetName::Slots(EndpointList::Local, class(2));
         assert!(goes(false, &[held]));
+        let order = LookupOrder { features: &features, is_settled: true, was_settled: true };
+        let same_place = [SetName::Nodeports];
+        assert!(
+            !order.goes_at_once(SetName::External, &[].iter(), &same_place.iter()),
+            "a packet may have passed the place"
+        );
         let new = LookupOrder { features: &features, is_settled: false, was_settled: false };
         let wanted = [SetName::ExternalLocal, SetName::Slots(EndpointList::Local, class(1))];
         assert!(

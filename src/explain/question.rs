@@ -132,11 +132,19 @@ impl Destination {
             Target::Service(namespace, name) => {
                 let service = cluster.service(&ObjectName::new(namespace, name));
                 let service = service.ok_or_else(|| {
-                    format!("there is no Service {namespace}/{name} with a ClusterIP, or another proxy serves it")
+                    format!("there is no Service {namespace}/{name} here: it does not exist, or has no ClusterIP, or another proxy serves it")
                 })?;
                 known = service.ports.iter().map(|port| (port.name.to_string(), port.port, port.protocol)).collect();
                 let addr = service.cluster_ips.iter().find(of_sender);
-                *addr.ok_or_else(|| format!("Service {namespace}/{name} has no ClusterIP of the source's family"))?
+                *addr.ok_or_else(|| match (service.cluster_ips.first(), service.problems.first()) {
+                    (None, Some(problem)) => {
+                        format!(
+                            "Service {namespace}/{name} has no ClusterIP that can be used: {}",
+                            problem.explanation()
+                        )
+                    }
+                    _ => format!("Service {namespace}/{name} has no ClusterIP of the source's family"),
+                })?
             }
         };
         let wanted = self.port.as_deref();

@@ -170,7 +170,10 @@ fn write_notes(text: &mut String, explanation: &Explanation, snapshot: &Snapshot
         }
     }
     for chain in &explanation.altered {
-        writeln!(text, "ALTERED   the rules of chain {chain} are not those that this version writes")?;
+        writeln!(
+            text,
+            "ALTERED   the rules of chain {chain} are not those that this version writes with these options"
+        )?;
     }
     Ok(())
 }

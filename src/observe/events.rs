@@ -116,6 +116,7 @@ fn reason(reason: Reason) -> Option<&'static str> {
         Reason::Undecodable => Some("Undecodable"),
         Reason::NoPorts => Some("NoPorts"),
         Reason::BadTimeout => Some("BadTimeout"),
+        Reason::UnknownValue => Some("UnknownValue"),
         Reason::Refused => Some("RefusedByKernel"),
         Reason::ExternalIpNotAllowed => Some("ExternalIPNotAllowed"),
         Reason::EndpointNotAllowed => Some("EndpointNotAllowed"),

@@ -31,6 +31,8 @@ pub enum Reason {
     Duplicate,
     /// A timeout is none, or out of range: the default holds.
     BadTimeout,
+    /// A value that the field does not know: the default holds.
+    UnknownValue,
     /// The kernel refuses what the frontend should become.
     Refused,
     /// An external IP is outside of the networks that the operator allows.
@@ -91,6 +93,7 @@ impl Reason {
             Self::FrontendTaken => "frontend-taken",
             Self::Duplicate => "duplicate",
             Self::BadTimeout => "bad-timeout",
+            Self::UnknownValue => "unknown-value",
             Self::Refused => "refused",
             Self::ExternalIpNotAllowed => "external-ip-not-allowed",
             Self::EndpointNotAllowed => "endpoint-not-allowed",
@@ -118,6 +121,7 @@ impl Problem {
             Reason::BadProtocol => format!("{at}{found} is none of TCP, UDP and SCTP"),
             Reason::UnsupportedAddressType => format!("{at}{found} is neither IPv4 nor IPv6"),
             Reason::BadTimeout => format!("{at}{found} is no number of seconds from 1 to 86400; the default holds"),
+            Reason::UnknownValue => format!("{at}{found} is no value of this field; the default holds"),
             Reason::NoService if !found.starts_with("there is") => {
                 format!("{at}{found}, where the name of a Service should be")
             }

@@ -86,6 +86,11 @@ impl Connection {
         locked(&self.missing).contains_key(&input)
     }
 
+    /// What is missing of an input, as a sentence.
+    pub fn what(&self, input: MissingInput) -> Option<String> {
+        locked(&self.missing).get(&input).cloned()
+    }
+
     /// What is missing, a sentence each.
     pub fn missing(&self) -> Vec<String> {
         locked(&self.missing).values().cloned().collect()

@@ -52,9 +52,11 @@ pub struct Manifests {
     slices: ObjectVersions<EndpointSlice>,
     service_cidrs: ObjectVersions<ServiceCidr>,
     nodes: ObjectVersions<Node>,
-    /// The names of other Nodes; only a few.
-    other_nodes: BTreeSet<String>,
+    /// The names of other Nodes that files have; only a few.
+    other_nodes: BTreeMap<FileKey, BTreeSet<String>>,
     unread: UnreadPaths,
+    /// Nothing was told yet, because there is no object and nothing says that none is meant: a folder may not be mounted yet.
+    is_awaited: bool,
     connection: Connection,
 }
 
@@ -116,7 +118,7 @@ impl Manifests {
     ///
     /// # Errors
     /// Also if a named file has a document that cannot be read, or if all hold nothing: to program that would remove everything. A folder that
-    /// is followed may be filled later.
+    /// is followed may be filled later: until then there is no event.
     pub fn load_strictly(
         paths: &[PathBuf],
         node_name: &str,
@@ -146,8 +148,9 @@ impl Manifests {
             slices: ObjectVersions::default(),
             service_cidrs: ObjectVersions::default(),
             nodes: ObjectVersions::default(),
-            other_nodes: BTreeSet::new(),
+            other_nodes: BTreeMap::new(),
             unread: UnreadPaths::default(),
+            is_awaited: false,
             connection,
         };
         let mut found = OtherContents::new(strict);
@@ -176,22 +179,29 @@ impl Manifests {
             if strict && !(is_followed && paths.iter().any(|path| path.is_dir())) {
                 return Err(error);
             }
-            tracing::warn!(
-                "no object of the kinds that a Service proxy reads is in {}: nothing is programmed",
-                display_all(paths)
-            );
+            manifests.is_awaited = strict;
+            let sentence = manifests.awaited();
+            tracing::warn!("{sentence}");
         }
         found.report_kinds();
         found.report_versions(manifests.slices.is_empty());
         manifests.look_for_node();
         manifests.show_unread();
-        let all = vec![
-            manifests.services.all(),
-            manifests.slices.all(),
-            manifests.service_cidrs.all(),
-            manifests.nodes.all(),
-        ];
+        let all = if manifests.is_awaited { Vec::new() } else { manifests.lists() };
         Ok((manifests, all))
+    }
+
+    /// The complete list of each kind.
+    fn lists(&self) -> Vec<Event> {
+        vec![self.services.all(), self.slices.all(), self.service_cidrs.all(), self.nodes.all()]
+    }
+
+    /// That there is no object yet.
+    fn awaited(&self) -> String {
+        let paths = display_all(&self.roots);
+        format!(
+            "no object of the kinds that a Service proxy reads is in {paths}: what the kernel holds stays until one comes"
+        )
     }
 
     /// Reads files with several threads; the results are in the order of the files.
@@ -233,20 +243,22 @@ impl Manifests {
             }
             tracing::warn!(path = %key.path.display(), "manifests: the file is empty");
         }
-        self.note_broken(key, &contents.broken);
+        self.note_broken(
+            key,
+            &contents.broken,
+            "the rest of the file is used. Services that it gave in an earlier run are removed",
+        );
         found.add(&contents);
         self.put(key, contents);
         Ok(())
     }
 
-    /// Notes which documents of a file cannot be read.
-    fn note_broken(&mut self, key: &FileKey, broken: &[String]) {
+    /// Notes which documents of a file cannot be read, and what follows from that.
+    fn note_broken(&mut self, key: &FileKey, broken: &[String], follows: &str) {
         let path = key.path.display();
         for problem in broken {
             count_manifest_problem("Manifest", 1);
-            tracing::warn!(
-                "cannot read {path}: {problem}; the rest of the file is used, and what the file gave before stays in force"
-            );
+            tracing::warn!("cannot read {path}: {problem}; {follows}");
         }
         self.unread.set_contents(&key.path, broken.first().cloned());
     }
@@ -265,14 +277,15 @@ impl Manifests {
 
     /// Says whether all manifests can be read.
     fn show_unread(&self) {
-        match self.unread.sentence() {
+        let awaited = self.is_awaited.then(|| self.awaited());
+        match awaited.or_else(|| self.unread.sentence()) {
             Some(sentence) => drop(self.connection.lacks(MissingInput::Manifests, sentence)),
             None => drop(self.connection.found(MissingInput::Manifests)),
         }
     }
 
     fn put(&mut self, key: &FileKey, contents: FileContents) {
-        self.other_nodes.extend(contents.other_nodes);
+        self.note_other_nodes(key, contents.other_nodes);
         self.services.add(key, contents.services);
         self.slices.add(key, contents.slices);
         self.service_cidrs.add(key, contents.service_cidrs);
@@ -291,9 +304,11 @@ impl Manifests {
             self.unread.set_contents(&key.path, problem);
             return Vec::new();
         }
-        self.note_broken(key, &contents.broken);
+        let kept = "the rest of the file is used, and what the file gave before stays in force";
+        self.note_broken(key, &contents.broken, kept);
         let mut found = OtherContents::default();
         found.add(&contents);
+        self.is_awaited &= !found.is_meant;
         found.report_versions(self.slices.is_empty() && contents.slices.is_empty());
         let keep = !contents.broken.is_empty();
         if had > 0 && contents.len() == 0 && !keep {
@@ -312,8 +327,15 @@ impl Manifests {
         self.exchange(key, FileContents::default(), false)
     }
 
+    fn note_other_nodes(&mut self, key: &FileKey, names: BTreeSet<String>) {
+        match names.is_empty() {
+            true => drop(self.other_nodes.remove(key)),
+            false => drop(self.other_nodes.insert(key.clone(), names)),
+        }
+    }
+
     fn exchange(&mut self, key: &FileKey, contents: FileContents, keep: bool) -> Vec<Event> {
-        self.other_nodes.extend(contents.other_nodes);
+        self.note_other_nodes(key, contents.other_nodes);
         let mut events = self.services.replace(key, contents.services, keep);
         events.extend(self.slices.replace(key, contents.slices, keep));
         events.extend(self.service_cidrs.replace(key, contents.service_cidrs, keep));
@@ -335,11 +357,10 @@ impl Manifests {
 
     /// Says whether the manifests hold the Node of our name.
     fn look_for_node(&mut self) {
-        while self.other_nodes.len() > NAMED_NODES {
-            self.other_nodes.pop_last();
-        }
         if self.nodes.is_empty() {
-            warn_missing_node(&self.connection, &self.node_name, "the manifests", &self.other_nodes);
+            let others: BTreeSet<&String> = self.other_nodes.values().flatten().collect();
+            let named = others.into_iter().take(NAMED_NODES);
+            warn_missing_node(&self.connection, &self.node_name, "the manifests", named);
         } else {
             found_node(&self.connection, &self.node_name);
         }

@@ -175,6 +175,17 @@ const KINDS: [Kind; 13] = [
 ];
 
 #[test]
+fn another_pointsman_is_named_as_such() {
+    let Some(world) = World::with_web(&[11]).filter(|_| can_look()) else { return };
+    let proxy = watching(&world, &[]);
+    let cleaned = world.node.pointsman(&["--cleanup=own", "--force"]);
+    assert_eq!(cleaned.code, Some(0), "{}", cleaned.stderr);
+    until(&proxy, "it repairs", || proxy.log().contains(REPAIRED));
+    let found = line(&proxy, FOUND);
+    assert!(found.contains("changed by \"pointsman\" (pid "), "{found}");
+}
+
+#[test]
 fn every_kind_of_change_on_a_quiet_node_is_noticed_named_and_repaired() {
     if !can_look() {
         return;

@@ -5,6 +5,21 @@ use crate::common::netns::{Failure, Family};
 use crate::world::World;
 
 #[test]
+fn one_sync_from_a_folder_with_a_broken_file_programs_the_rest_and_ends_with_an_error_that_says_so() {
+    let Some(world) = World::with_web(&[11]) else { return };
+    world.sync();
+    world.manifests.apply_text("broken.yaml", "kind: Service\nmetadata: [");
+    let sync = || world.node.pointsman(&["--manifests", world.manifests.path(), "--once"]);
+    let synced = sync();
+    assert_eq!(synced.code, Some(2), "{}", synced.stderr);
+    assert!(synced.stderr.contains("the rest was programmed, but: cannot read "), "{}", synced.stderr);
+    assert!(synced.stderr.contains("broken.yaml: document 1: "), "{}", synced.stderr);
+    world.assert_web_reaches(&[11]);
+    world.manifests.apply_text("broken.yaml", "kind: List");
+    assert_eq!(sync().code, Some(0));
+}
+
+#[test]
 fn broken_objects_are_named_and_counted_and_the_rest_works() {
     let Some(world) = World::with_web(&[11, 12]) else { return };
     let broken = |name: &str, number: u16| service(name).dual_stack(number);

@@ -3,6 +3,8 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::common::netns::{Failure, Family, Request, Transport, requirements};
@@ -26,9 +28,14 @@ fn start(world: &World, family: Family) -> Child {
 
 /// The same for another sender.
 fn start_from(world: &World, family: Family, from: &str) -> Child {
+    start_with(world, family, from, &["--cluster-cidr", "10.128.0.0/16"])
+}
+
+/// The same with these options of the proxy.
+fn start_with(world: &World, family: Family, from: &str, options: &[&str]) -> Child {
     let to = std::net::SocketAddr::new(family.cluster_ip(WEB), PORT).to_string();
     let mut command = world.node.host.command(env!("CARGO_BIN_EXE_pointsman"));
-    command.args(["--manifests", world.manifests.path(), "--against", "kernel", "--cluster-cidr", "10.128.0.0/16"]);
+    command.args(["--manifests", world.manifests.path(), "--against", "kernel"]).args(options);
     command.args(["--hostname-override", "node-a", "explain", "--live", "--from", from, &to, "-o", "json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     until(|| has_table(world));
@@ -93,6 +100,41 @@ fn a_real_connection_takes_the_way_that_is_explained() {
         for step in &explained {
             assert!(seen.contains(step), "{step:?} is not in {seen:#?}");
         }
+        until(|| !has_table(&world));
+    }
+}
+
+#[test]
+fn a_real_connection_that_keeps_its_source_is_followed_to_its_endpoint() {
+    let Some(world) = traced_world(&[11]) else { return };
+    let synced = world.node.pointsman_without_cluster_cidr(&["--manifests", world.manifests.path(), "--once"]);
+    assert_eq!(synced.code, Some(0), "{}", synced.stderr);
+    for family in Family::ALL {
+        for from in ["node", &family.client_ip().to_string()] {
+            let child = start_with(&world, family, from, &[]);
+            let to = std::net::SocketAddr::new(family.cluster_ip(WEB), PORT);
+            let client = if from == "node" { &world.node.host } else { &world.node.client };
+            let reached = Request::new(client, Transport::Tcp, to).send().expect("the Service answers").server;
+            let answer = answer(child);
+            assert_eq!(answer["verdict"], "delivered", "{answer:#}");
+            assert_eq!(answer["seen"], serde_json::json!({"fate": "passed", "destination": reached.to_string()}));
+            assert!(hops(&answer).iter().all(|(_, what)| !what.contains("masquerade")), "{answer:#}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_connection_at_once_and_removes_the_trace() {
+    let Some(world) = traced_world(&[11]) else { return };
+    world.sync();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let child = start(&world, Family::V4);
+        let asked = Instant::now();
+        kill(Pid::from_raw(i32::try_from(child.id()).expect("a process id")), signal).expect("ours");
+        let output = child.wait_with_output().expect("it ends");
+        assert!(asked.elapsed() < Duration::from_secs(10), "{signal}: {:?}", asked.elapsed());
+        assert_eq!(output.status.code(), Some(2), "{signal}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted; nothing was changed"));
         until(|| !has_table(&world));
     }
 }

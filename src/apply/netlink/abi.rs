@@ -205,13 +205,11 @@ pub const NF_NAT_RANGE_PROTO_RANDOM_FULLY: u32 = 1 << 4;
 
 pub const NFTA_TRACE_CHAIN: u16 = 2;
 pub const NFTA_TRACE_RULE_HANDLE: u16 = 3;
-pub const NFTA_TRACE_TYPE: u16 = 4;
 pub const NFTA_TRACE_VERDICT: u16 = 5;
 pub const NFTA_TRACE_ID: u16 = 6;
 pub const NFTA_TRACE_NETWORK_HEADER: u16 = 8;
 pub const NFTA_TRACE_TRANSPORT_HEADER: u16 = 9;
 pub const NFTA_TRACE_POLICY: u16 = 16;
-pub const NFT_TRACETYPE_RULE: u32 = 3;
 
 pub const NFTA_REJECT_TYPE: u16 = 1;
 pub const NFTA_REJECT_ICMP_CODE: u16 = 2;

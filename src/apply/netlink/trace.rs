@@ -40,6 +40,9 @@ pub struct PacketTracer {
     table: String,
 }
 
+/// The verdict that lets a packet go on to the next rule.
+const CONTINUE: &str = "continue";
+
 /// A step of a traced packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceHop {
@@ -111,7 +114,7 @@ impl PacketTracer {
     /// If the socket fails.
     pub async fn first_packet(mut self, within: Duration) -> Result<TracedPacket, Error> {
         let (mut id, mut traced) = (None, TracedPacket::default());
-        let mut patience = within;
+        let (mut patience, mut held) = (within, None);
         while traced.hops.len() < MAX_HOPS {
             let Ok(heard) = tokio::time::timeout(patience, self.listener.receive()).await else { break };
             let Heard::Datagram { messages, .. } = heard.map_err(|error| errors::for_socket(DOING, error))? else {
@@ -125,7 +128,7 @@ impl PacketTracer {
                     (id, patience) = (Some(packet), QUIET);
                 }
                 if id == Some(packet) && hop.table.name != self.table {
-                    traced.hops.push(hop);
+                    traced.hops.extend(with_held_headers(hop, &mut held));
                 }
             }
         }
@@ -139,26 +142,32 @@ impl std::fmt::Debug for PacketTracer {
     }
 }
 
+/// A step with the headers that came before it. The kernel also tells that no rule is left, before it tells the policy of a base chain: this is
+/// no step, but it has the headers if it is the first that is told of the chain.
+fn with_held_headers(mut hop: TraceHop, held: &mut Option<TracedHeaders>) -> Option<TraceHop> {
+    if hop.rule.is_none() && hop.verdict == CONTINUE {
+        *held = hop.headers.or(*held);
+        return None;
+    }
+    hop.headers = hop.headers.or(held.take());
+    Some(hop)
+}
+
 /// The step that a message tells of, with the number of the packet.
 fn parse(message: &NetlinkMessage<'_>) -> Option<(u32, TraceHop)> {
     if message.kind != TRACE {
         return None;
     }
     let attributes = message.attributes();
-    let rule = match attributes.u32(NFTA_TRACE_TYPE)? {
-        NFT_TRACETYPE_RULE => {
-            let handle = attributes.find(NFTA_TRACE_RULE_HANDLE)?;
-            Some(u64::from_be_bytes(handle.try_into().ok()?))
-        }
-        _ => None,
-    };
+    let handle = attributes.find(NFTA_TRACE_RULE_HANDLE).and_then(|handle| handle.try_into().ok());
+    let rule = handle.map(u64::from_be_bytes);
     let verdict = match (attributes.nest(NFTA_TRACE_VERDICT), attributes.u32(NFTA_TRACE_POLICY)) {
         (Some(verdict), _) => {
             let chain = verdict.name(NFTA_VERDICT_CHAIN).unwrap_or_default();
             verdict_word(verdict.i32(NFTA_VERDICT_CODE)?, chain)
         }
         (None, Some(policy)) => verdict_word(i32::try_from(policy).ok()?, ""),
-        (None, None) => "continue".to_owned(),
+        (None, None) => CONTINUE.to_owned(),
     };
     let table = parse_table(message, attributes)?;
     let chain = attributes.name(NFTA_TRACE_CHAIN)?.to_owned();
@@ -191,7 +200,7 @@ fn verdict_word(code: i32, chain: &str) -> String {
         NFT_JUMP => format!("jump {chain}"),
         NFT_GOTO => format!("goto {chain}"),
         NFT_RETURN => "return".to_owned(),
-        NFT_CONTINUE => "continue".to_owned(),
+        NFT_CONTINUE => CONTINUE.to_owned(),
         NF_DROP => "drop".to_owned(),
         1 => "accept".to_owned(),
         NF_STOLEN => "stolen".to_owned(),
@@ -247,6 +256,28 @@ fn encode(table: &str, packet: &Packet, source: TraceSource, sequence: u32) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_chain_has_the_headers_that_came_before_it() {
+        let hop = |rule, verdict: &str, port: Option<u16>| {
+            let addr = "10.1.0.9".parse().unwrap();
+            let headers = port.map(|port| TracedHeaders { from: addr, to: Endpoint { addr, port } });
+            let table = ForeignTable { family: "ip", name: "pointsman".to_owned() };
+            TraceHop { table, chain: "filter-output".to_owned(), rule, verdict: verdict.to_owned(), headers }
+        };
+        let told = [
+            hop(Some(7), "accept", Some(80)),
+            hop(None, CONTINUE, Some(8080)),
+            hop(None, "accept", None),
+            hop(None, CONTINUE, None),
+            hop(Some(8), CONTINUE, Some(9090)),
+        ];
+        let mut held = None;
+        let hops: Vec<_> = told.into_iter().filter_map(|hop| with_held_headers(hop, &mut held)).collect();
+        let expected =
+            [hop(Some(7), "accept", Some(80)), hop(None, "accept", Some(8080)), hop(Some(8), CONTINUE, Some(9090))];
+        assert_eq!(hops, expected);
+    }
 
     #[test]
     fn addresses_are_read_from_headers_and_short_ones_are_left_out() {

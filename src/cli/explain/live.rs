@@ -104,7 +104,11 @@ impl LiveWay {
         match translated {
             Some(_) if self.traced.lost => None,
             Some(at) if !hops[at + 1..].iter().any(is_routed) => Some(Sight::NotRouted),
-            _ => hops.iter().rev().find_map(|hop| Some(Sight::Passed { to: hop.headers?.to })),
+            // Headers of before the translation do not tell where it went.
+            at => {
+                let behind = at.map_or(0, |at| at + 1);
+                hops[behind..].iter().rev().find_map(|hop| Some(Sight::Passed { to: hop.headers?.to }))
+            }
         }
     }
 

@@ -205,3 +205,21 @@ fn a_frontend_that_changed_meanwhile_and_was_read_as_neither_of_both_says_nothin
     read.frontends.remove(&other);
     assert!(found(&read).is_some_and(|found| !found.is_empty()), "of the other one something can be said");
 }
+
+#[test]
+fn a_table_that_is_missing_while_its_program_changed_says_nothing() {
+    let mut world = world();
+    let before = world.acknowledged();
+    let nine: Vec<String> = (1..=9).map(|n| format!("10.1.0.{n}")).collect();
+    world.apply(slice("shop/web-1").ready(&nine.iter().map(String::as_str).collect::<Vec<_>>()));
+    let mut written = Written::default();
+    written.add(&world.plan().operations);
+    assert!(written.has_program(Family::Ip), "a size class came");
+    world.sync();
+    let now = world.acknowledged();
+    let found = |read: &Acknowledged| before.differing(read, &Family::ALL).deviations_beside(&written, &now);
+    assert_eq!(found(&now), Some(Vec::new()), "it was read after the change");
+    let mut read = now.clone();
+    read.tables[Family::Ip.index()] = None;
+    assert_eq!(found(&read), None, "another program may have deleted the table");
+}

@@ -29,7 +29,7 @@ pub fn usable_ports<T>(
             }
         };
         let Some(number) = number_or_none(&port.port) else {
-            problems.push(Problem::new(format!("{field}[{i}].port"), Reason::BadPort, &port.port));
+            problems.push(Problem::new(format!("{field}[{i}].port"), Reason::BadPort, as_written(&port.port)));
             continue;
         };
         let Some(protocol) = protocol(&port.protocol) else {
@@ -38,7 +38,7 @@ pub fn usable_ports<T>(
         };
         let node_port = number_or_none(&port.node_port);
         if node_port.is_none() && port.node_port.is_set() && port.node_port != Scalar::Integer(0) {
-            problems.push(Problem::new(format!("{field}[{i}].nodePort"), Reason::BadPort, &port.node_port));
+            problems.push(Problem::new(format!("{field}[{i}].nodePort"), Reason::BadPort, as_written(&port.node_port)));
         }
         usable.push(build(names.share(&port.name.text().unwrap_or_default()), protocol, number.get(), node_port));
     }
@@ -51,6 +51,14 @@ pub fn number_or_none(found: &Scalar) -> Option<NonZeroU16> {
     match found {
         Scalar::Integer(number) => u16::try_from(*number).ok().and_then(NonZeroU16::new),
         _ => None,
+    }
+}
+
+/// What was found instead of a port number. A number in quotes is shown with them, because they are what is wrong.
+fn as_written(found: &Scalar) -> String {
+    match found.as_str() {
+        Some(text) if text.parse::<i64>().is_ok() => format!("{text:?}, a text in quotes,"),
+        _ => found.to_string(),
     }
 }
 

@@ -40,6 +40,14 @@ impl WatchedKind for Service {
             return Err(NotProxied(name));
         }
         let mut problems = Vec::new();
+        for (field, found, known) in [
+            ("spec.type", &spec.kind, &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"][..]),
+            ("spec.sessionAffinity", &spec.session_affinity, &["None", "ClientIP"]),
+            ("spec.internalTrafficPolicy", &spec.internal_traffic_policy, &["Cluster", "Local"]),
+            ("spec.externalTrafficPolicy", &spec.external_traffic_policy, &["Cluster", "Local"]),
+        ] {
+            note_unknown(field, found, known, &mut problems);
+        }
         let internal_traffic_local = spec.internal_traffic_policy.as_str() == Some("Local");
         let cluster_ips = cluster_ips(spec.cluster_ip, spec.cluster_ips, spec.ip_families, &mut problems);
         let ports = ports(spec.ports, names, &mut problems);
@@ -86,6 +94,13 @@ impl WatchedKind for Service {
     }
 }
 
+/// Notes a value that the field does not know. None, and the empty text, stand for the default.
+fn note_unknown(field: &str, found: &wire::Scalar, known: &[&str], problems: &mut Vec<Problem>) {
+    if found.is_set() && !found.as_str().is_some_and(|text| text.is_empty() || known.contains(&text)) {
+        problems.push(Problem::new(field, Reason::UnknownValue, found));
+    }
+}
+
 /// Whether there is a cluster IP: `None` marks a headless Service. A manifest may set only `clusterIP` or only `clusterIPs`; the
 /// API server always fills both.
 fn has_cluster_ip(spec: &wire::ServiceSpecFields) -> bool {
@@ -111,6 +126,9 @@ fn cluster_ips(
         list.into_vec().into_iter().enumerate().map(|(i, addr)| (format!("spec.clusterIPs[{i}]"), addr)).collect();
     let families = families.into_vec();
     if addrs.is_empty() || (families.is_empty() && single.is_set()) {
+        for (field, text) in addrs.into_iter().filter(|(_, text)| *text != single) {
+            problems.push(Problem::new(field, Reason::BadAddress, format!("{text}; spec.ipFamilies is missing")));
+        }
         addrs = vec![("spec.clusterIP".to_owned(), single)];
     }
     let mut found: Vec<IpAddr> = Vec::with_capacity(addrs.len().min(2));
@@ -118,7 +136,14 @@ fn cluster_ips(
         let family = match families.get(i) {
             None if families.is_empty() => None,
             // An address beyond the list of families belongs to none.
-            None => continue,
+            None => {
+                problems.push(Problem::new(
+                    field,
+                    Reason::BadAddress,
+                    format!("{text}; spec.ipFamilies has no entry for it"),
+                ));
+                continue;
+            }
             Some(given) => match given.as_str() {
                 Some("IPv4") => Some(Family::Ip),
                 Some("IPv6") => Some(Family::Ip6),
@@ -167,6 +192,8 @@ fn load_balancer_ips(status: wire::ServiceStatusFields, problems: &mut Vec<Probl
     let mut found = Vec::new();
     for (i, entry) in ingress.into_vec().into_iter().enumerate() {
         let entry = entry.or_default();
+        let field = format!("status.loadBalancer.ingress[{i}].ipMode");
+        note_unknown(&field, &entry.ip_mode, &["VIP", "Proxy"], problems);
         if entry.ip.non_empty().is_none() || entry.ip_mode.as_str() == Some("Proxy") {
             continue;
         }

@@ -183,9 +183,16 @@ impl ManifestFollower {
         {
             tracing::warn!(%error, "changes of these manifests will go unnoticed until the path is replaced again");
         }
-        let events = self.manifests.reread_changed(&work);
-        self.manifests.show_unread();
-        events
+        let manifests = &mut self.manifests;
+        let was_awaited = manifests.is_awaited;
+        let events = manifests.reread_changed(&work);
+        manifests.is_awaited &= manifests.is_empty();
+        manifests.show_unread();
+        match (was_awaited, manifests.is_awaited) {
+            (false, _) => events,
+            (true, true) => Vec::new(),
+            (true, false) => manifests.lists(),
+        }
     }
 }
 

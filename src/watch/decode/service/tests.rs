@@ -256,3 +256,32 @@ fn a_port_without_a_protocol_is_a_tcp_port_however_that_is_written() {
         assert_eq!(problems(&spec)[0].1, Reason::BadProtocol, "{protocol}");
     }
 }
+
+#[test]
+fn values_that_a_field_does_not_know_are_named_and_the_default_holds() {
+    let spec = r#"{"type":"Foo","clusterIP":"10.96.0.1","sessionAffinity":"clientip","internalTrafficPolicy":"local",
+        "externalTrafficPolicy":7,"ports":[{"port":80},{"port":"81"}]}"#;
+    let expected = [
+        problem("spec.type", Reason::UnknownValue, "Foo"),
+        problem("spec.sessionAffinity", Reason::UnknownValue, "clientip"),
+        problem("spec.internalTrafficPolicy", Reason::UnknownValue, "local"),
+        problem("spec.externalTrafficPolicy", Reason::UnknownValue, "7"),
+        problem("spec.ports[1].port", Reason::BadPort, "\"81\", a text in quotes,"),
+    ];
+    assert_eq!(problems(spec), expected);
+    let service = service(spec);
+    assert!(!service.internal_traffic_local && service.session_affinity.is_none());
+    let known = r#"{"type":"","clusterIP":"10.96.0.1","sessionAffinity":null,"internalTrafficPolicy":"","ports":[{"port":80}]}"#;
+    assert_eq!(problems(known), []);
+}
+
+#[test]
+fn a_cluster_ip_that_is_not_used_is_named() {
+    let lacks = |spec: &str| problems(spec).into_iter().map(|(field, _, found)| (field, found)).collect::<Vec<_>>();
+    let without = r#"{"clusterIP":"10.96.0.1","clusterIPs":["10.96.0.1","fd00::1"],"ports":[{"port":80}]}"#;
+    let expected = ("spec.clusterIPs[1]".to_owned(), "fd00::1; spec.ipFamilies is missing".to_owned());
+    assert_eq!(lacks(without), [expected]);
+    let short = r#"{"clusterIPs":["10.96.0.1","fd00::1"],"ipFamilies":["IPv4"],"ports":[{"port":80}]}"#;
+    let expected = ("spec.clusterIPs[1]".to_owned(), "fd00::1; spec.ipFamilies has no entry for it".to_owned());
+    assert_eq!(lacks(short), [expected]);
+}

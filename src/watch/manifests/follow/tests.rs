@@ -213,6 +213,35 @@ async fn a_link_that_leads_nowhere_is_named_and_hides_no_other_file() {
 }
 
 #[tokio::test]
+async fn an_empty_folder_tells_nothing_until_it_is_filled_and_then_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("m")).unwrap();
+    let mut followed = Followed::follow(folder, &["m"]).await;
+    followed.expect(&[]).await;
+    let missing = followed.connection.missing().join("; ");
+    assert!(missing.contains("what the kernel holds stays until one comes"), "{missing}");
+    fs::write(followed.at("m/x.yaml"), service("a", "10.96.0.1")).unwrap();
+    let mut kinds = Vec::new();
+    while let Ok(Some(received)) = timeout_at(Instant::now() + Duration::from_millis(500), followed.events.recv()).await
+    {
+        kinds.push((received.event.kind(), received.event.change()));
+    }
+    assert_eq!(kinds, crate::state::Kind::ALL.map(|kind| (kind, "reset")));
+    fs::write(followed.at("m/x.yaml"), service("a", "10.96.0.2")).unwrap();
+    followed.expect(&["a 10.96.0.2"]).await;
+}
+
+#[tokio::test]
+async fn an_empty_folder_that_is_filled_with_an_empty_list_holds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("m")).unwrap();
+    let mut followed = Followed::follow(folder, &["m"]).await;
+    fs::write(followed.at("m/x.yaml"), "{kind: List, apiVersion: v1, items: []}").unwrap();
+    let received = timeout_at(Instant::now() + Duration::from_secs(3), followed.events.recv()).await.unwrap().unwrap();
+    assert_eq!(received.event.change(), "reset");
+}
+
+#[tokio::test]
 async fn a_file_that_is_still_open_for_writing_is_read_when_it_is_closed() {
     let text = service("a", "10.96.0.1") + &service("b", "10.96.0.2");
     let mut followed = Followed::start(&[("m/x.yaml", &text)], &["m"]).await;
