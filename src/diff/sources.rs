@@ -93,3 +93,16 @@ impl OwnOperations {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_and_a_chain_are_an_object_each() {
+        let part = |is_there: bool| is_there.then_some(OwnPart::Intact);
+        let sizes = [(false, false), (true, false), (false, true), (true, true)]
+            .map(|(set, chain)| SourceCheck { set: part(set), chain: part(chain) }.size());
+        assert_eq!(sizes, [0, 1, 1, 2]);
+    }
+}

@@ -125,3 +125,41 @@ impl Bisect {
         self.refused
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::frontend;
+    use crate::state::SharedDemand;
+
+    fn selection(frontends: &[&str]) -> Selection {
+        Selection {
+            frontends: frontends.iter().map(|text| frontend(text)).collect(),
+            group_ends: (1..=frontends.len()).collect(),
+            ..Selection::default()
+        }
+    }
+
+    #[test]
+    fn a_search_concerns_the_families_of_what_is_refused_or_still_to_be_tried() {
+        let v4 = selection(&["10.96.0.1 80/tcp"]);
+        let mut bisect = Bisect { foundation: Foundation::Tried, successes: 1, ..Bisect::default() };
+        assert!(bisect.refused(v4, "no", &mut Backlog::default()));
+        assert!(bisect.concerns(Family::Ip) && !bisect.concerns(Family::Ip6));
+        let v6 = selection(&["fd00::1 80/tcp", "fd00::2 80/tcp"]);
+        bisect = Bisect { foundation: Foundation::Tried, successes: 1, ..Bisect::default() };
+        assert!(bisect.refused(v6, "no", &mut Backlog::default()));
+        assert!(bisect.concerns(Family::Ip6) && !bisect.concerns(Family::Ip));
+    }
+
+    #[test]
+    fn the_foundation_is_tried_once_unless_what_was_refused_has_a_part_of_it() {
+        let mut bisect = Bisect { foundation: Foundation::Tried, successes: 1, ..Bisect::default() };
+        bisect.refused(selection(&["10.96.0.1 80/tcp", "10.96.0.2 80/tcp"]), "no", &mut Backlog::default());
+        assert_eq!(bisect.foundation, Foundation::Tried);
+        let element = SharedElement::from(SharedDemand::NodePortAddress("192.0.2.1".parse().unwrap()));
+        let with_part = Selection { shared: vec![element], ..selection(&["10.96.0.1 80/tcp"]) };
+        bisect.refused(with_part, "no", &mut Backlog::default());
+        assert_eq!(bisect.foundation, Foundation::Due);
+    }
+}

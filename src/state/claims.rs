@@ -109,3 +109,18 @@ impl From<Arc<FrontendSpec>> for Claims {
         Self { winner, losers: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lists and JSON have the codes, so they stay.
+    #[test]
+    fn each_rule_has_a_code_and_a_text() {
+        let rules = [ClaimRule::ClusterIp, ClaimRule::HasEndpoints, ClaimRule::Older, ClaimRule::FirstByName];
+        assert_eq!(rules.map(ClaimRule::code), ["cluster-ip", "has-endpoints", "older", "first-by-name"]);
+        let texts = rules.map(ClaimRule::text);
+        assert!(texts.iter().all(|text| text.starts_with("holds this frontend")), "{texts:?}");
+        assert!((1..texts.len()).all(|n| !texts[..n].contains(&texts[n])), "{texts:?}");
+    }
+}

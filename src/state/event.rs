@@ -184,3 +184,17 @@ impl<T> Decoded<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{empty_lists, name, service};
+
+    #[test]
+    fn the_label_of_an_event_says_what_happened() {
+        assert!(empty_lists().iter().all(|event| event.change() == "reset"));
+        assert_eq!(Event::from(service("shop/web")).change(), "applied");
+        assert_eq!(Event::ServiceDeleted(name("shop/web")).change(), "deleted");
+        assert_eq!(Event::HostAddresses(Vec::new()).change(), "addresses");
+    }
+}

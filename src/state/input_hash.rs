@@ -124,4 +124,13 @@ mod tests {
         world.apply(Event::ServiceCidrsReset(Vec::new()));
         assert_ne!(hash.update(world.cluster()), before);
     }
+
+    /// Nodes of different versions are compared by it, so it stays as it is.
+    #[test]
+    fn the_hash_of_an_object_is_the_same_in_every_version() {
+        assert_eq!(
+            [hash("Service", &1), hash("Service", &2), hash("EndpointSlice", &1)],
+            [2_635_596_568_970_871_920, 10_915_503_351_269_255_313, 12_062_350_426_868_785_992]
+        );
+    }
 }

@@ -190,6 +190,14 @@ mod tests {
         assert_eq!(names.each_ref().map(|name| (name.namespace(), name.name())), ordered);
     }
 
+    /// Otherwise every look-up would walk all names.
+    #[test]
+    fn names_nearly_always_have_hashes_of_their_own() {
+        let hashes: std::collections::BTreeSet<u64> =
+            (0..1_000).map(|n| ObjectName::new("shop", format!("web-{n}")).hash()).collect();
+        assert_eq!(hashes.len(), 1_000);
+    }
+
     #[test]
     fn by_hash_names_are_told_apart_even_if_their_hashes_are_equal() {
         let (a, b) = (ObjectName::new("n", "a"), ObjectName::new("n", "b"));

@@ -141,3 +141,26 @@ impl fmt::Display for Skipped {
         write!(f, "{}: {}: {} ({})", self.object, self.problem.field, self.problem.found, self.problem.reason.label())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explanation_says_what_was_found_and_what_it_is_not() {
+        for (reason, found, expected) in [
+            (Reason::BadPort, "0", "f: 0 is no port number from 1 to 65535"),
+            (Reason::BadAddress, "x", "f: x (no address or network that can be used here)"),
+            (Reason::BadProtocol, "ICMP", "f: ICMP is none of TCP, UDP and SCTP"),
+            (Reason::UnsupportedAddressType, "FQDN", "f: FQDN is neither IPv4 nor IPv6"),
+            (Reason::BadTimeout, "0", "f: 0 is no number of seconds from 1 to 86400; the default holds"),
+            (Reason::UnknownValue, "x", "f: x is no value of this field; the default holds"),
+            (Reason::NoService, "7", "f: 7, where the name of a Service should be"),
+            (Reason::NoService, "there is no Service a/b to proxy", "f: there is no Service a/b to proxy"),
+            (Reason::NoPorts, "no ports", "f: no ports"),
+        ] {
+            assert_eq!(Problem::new("f", reason, found).explanation(), expected);
+        }
+        assert_eq!(Problem::new("", Reason::NoPorts, "no ports").explanation(), "no ports");
+    }
+}

@@ -294,3 +294,12 @@ fn while_no_node_is_known_addresses_of_an_earlier_run_stay() {
     world.apply(Event::NodeApplied(Decoded::Object(Arc::new(node))));
     assert!(world.desired().knows_node_port_addresses);
 }
+
+#[test]
+fn an_address_that_begins_or_ceases_to_accept_node_ports_has_changed() {
+    let addresses = |all: &[&str]| -> Arc<[IpAddr]> { all.iter().map(|text| ip(text)).collect() };
+    let both = [addresses(&["192.0.2.1", "192.0.2.2"]), addresses(&["192.0.2.2", "192.0.2.3"])];
+    let compiled = Compiled { node_port_addresses: Some(both), ..Compiled::default() };
+    assert_eq!(compiled.changed_node_port_addresses(), [ip("192.0.2.1"), ip("192.0.2.3")]);
+    assert!(Compiled::default().changed_node_port_addresses().is_empty());
+}

@@ -247,3 +247,31 @@ fn at_most_as_many_endpoints_are_used_as_the_largest_class_holds() {
         (0..=65_536_u32).map(|n| format!("{} R r,", std::net::Ipv4Addr::from(0x0a01_0000 + n))).collect();
     assert_eq!(select_http(&[slice("shop/web-1").endpoints(&endpoints)], false).cluster.len(), 65_536);
 }
+
+#[test]
+fn hints_are_followed_where_they_name_this_zone_or_this_node() {
+    let hinted = |zones: &[&str], nodes: &[&str]| {
+        let mut built = EndpointSlice::clone(&slice("shop/web-1").endpoints("10.1.0.1 L r, 10.1.0.2 R r").build());
+        for (n, endpoint) in built.endpoints.iter_mut().enumerate() {
+            let hints = |all: &[&str]| all.get(n).map(|hint| Arc::from(*hint)).into_iter().collect();
+            let place = EndpointPlace { node: None, zone_hints: hints(zones), node_hints: hints(nodes) };
+            *endpoint = SliceEndpoint::new(endpoint.addr, place);
+        }
+        Arc::new(built)
+    };
+    let chosen = |slice: &Arc<EndpointSlice>, node, zone| {
+        let place = Place { node, zone };
+        let slices = [Arc::clone(slice)];
+        text(&select(&all(&slices), &port("http", "tcp"), Family::Ip, place, needs(false)).cluster)
+    };
+    let both = "10.1.0.1:8080 10.1.0.2:8080";
+    let zones = hinted(&["a", "b"], &[]);
+    let by_zone = [Some("a"), Some("b"), Some("c"), None].map(|zone| chosen(&zones, NODE, zone));
+    assert_eq!(by_zone, ["10.1.0.1:8080", "10.1.0.2:8080", both, both]);
+    let nodes = hinted(&[], &["node-1", "node-2"]);
+    assert_eq!(
+        ["node-1", "node-2", "node-3"].map(|node| chosen(&nodes, node, None)),
+        ["10.1.0.1:8080", "10.1.0.2:8080", both]
+    );
+    assert_eq!(chosen(&hinted(&["a"], &[]), NODE, Some("a")), both, "one has no hint");
+}
