@@ -1,7 +1,7 @@
 use super::*;
 use crate::dataplane::{Element, Endpoint, EndpointList, Operation};
-use crate::fixtures::{NODE, empty_lists};
-use crate::state::View;
+use crate::fixtures::{NODE, empty_lists, ip};
+use crate::state::{Decoded, Node, View};
 
 mod affinity;
 
@@ -408,4 +408,22 @@ fn a_huge_change_of_frontends_with_leftovers_is_divided_also_when_a_small_one_ch
     timed.world.apply(slice("shop/small1-1").ready(&["10.1.1.1", "10.1.1.2", "10.1.1.3", "10.1.1.4"]));
     let sizes: Vec<usize> = timed.commit().iter().map(|(operations, _)| operations.len()).collect();
     assert!(sizes.len() > 5 && sizes.iter().all(|size| *size <= SLICE + 1_100), "{sizes:?}");
+}
+
+#[test]
+fn a_comparison_of_everything_deletes_no_shared_element_that_packets_may_still_look_up() {
+    let here =
+        |count: u8| (1..=count).fold(slice("shop/web-1"), |slice, n| slice.endpoints(&format!("10.1.0.{n} L r")));
+    let mut timed = Timed::with([service("shop/web").into(), here(2).into()]);
+    let deletes = |batches: Vec<(Vec<String>, SyncProgress)>| {
+        let all = batches.into_iter().flat_map(|(operations, _)| operations);
+        all.filter(|operation| operation.starts_with("delete hairpin")).count()
+    };
+    timed.world.apply(here(1));
+    assert_eq!(deletes(timed.commit()), 0, "a packet may just have been sent to the endpoint");
+    assert_eq!(deletes(timed.pass(GRACE / 5)), 0);
+    let node = Node { name: name(NODE), addresses: vec![ip("192.0.2.1")], ..Node::default() };
+    timed.world.apply(Event::NodeApplied(Decoded::Object(node.into())));
+    assert_eq!(deletes(timed.commit()), 0, "the packet may still be on its way");
+    assert_eq!(deletes(timed.pass(GRACE * 2)), 1);
 }
