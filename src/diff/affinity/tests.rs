@@ -173,3 +173,16 @@ fn chains_and_maps_of_a_frontend_that_nothing_asks_for_are_deleted() {
         assert_eq!(repaired.iter().filter(|it| it.starts_with("delete ")).count(), operations.len(), "{repaired:?}");
     }
 }
+
+#[test]
+fn only_lists_with_elements_keep_their_sets() {
+    let mut installed = InstalledAffinity::default();
+    let sets = |installed: &InstalledAffinity| installed.sets_by_id(frontend(WEB)).count();
+    assert_eq!(sets(&installed), 0);
+    installed.lists[0] = placed(&EndpointsById::default(), &[1, 2]);
+    assert_eq!(sets(&installed), 1);
+    installed.lists[1] = EndpointsById { slots: Box::default(), ..installed.lists[0].clone() };
+    assert_eq!(sets(&installed), 2, "endpoints without slots");
+    installed.lists[1] = EndpointsById { endpoints: Box::default(), ..installed.lists[0].clone() };
+    assert_eq!(sets(&installed), 2, "slots without endpoints");
+}

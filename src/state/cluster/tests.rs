@@ -1,5 +1,5 @@
 use super::*;
-use crate::fixtures::{World, empty_lists, name, node, problem, service, service_cidr, slice};
+use crate::fixtures::{NODE, World, empty_lists, name, node, problem, service, service_cidr, slice};
 use crate::state::{Decoded, Event, Problem, Reason};
 
 #[test]
@@ -330,4 +330,14 @@ fn an_unreadable_object_keeps_its_last_version_only_if_it_is_the_same_object() {
         assert_eq!(cluster.service(&name("shop/web")).is_some(), stays, "{then:?}");
         assert_eq!(applied.skipped[0].problem.found, format!("bad{says}"));
     }
+}
+
+#[test]
+fn an_unreadable_node_is_said_to_keep_its_last_version_only_if_there_is_one() {
+    let mut world = World::new();
+    let unreadable = || Event::NodeApplied(Decoded::unreadable(ObjectName::cluster_scoped(NODE), problem("spec")));
+    let found = |world: &mut World| world.apply(unreadable()).skipped[0].problem.found.clone();
+    assert!(!found(&mut world).contains("its last version stays in force"));
+    world.apply(Event::NodeApplied(node(NODE)));
+    assert!(found(&mut world).contains("its last version stays in force"));
 }

@@ -98,5 +98,12 @@ mod tests {
         assert_eq!((bound(0, 0), bound(0, 1), bound(1, 2)), (0, 3, 2));
         assert_eq!((bound(0, 3), bound(3, 0)), (608, 208));
         assert_eq!(changed_elements(None, Some(&specs[0])), 204);
+        world.apply(slice("shop/web-1").ready(&many[..2]));
+        let plain = Arc::clone(world.desired().frontends[&frontend("10.96.0.1 80/tcp")].winner());
+        world.apply(service("shop/web").affinity(60));
+        let sticky = Arc::clone(world.desired().frontends[&frontend("10.96.0.1 80/tcp")].winner());
+        let changed = changed_elements(Some(&plain), Some(&sticky));
+        assert!(changed >= MAX_MEMBERSHIPS, "affinity is another membership: {changed}");
+        assert_eq!(changed_elements(Some(&sticky), Some(&sticky)), 0);
     }
 }

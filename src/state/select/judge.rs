@@ -189,3 +189,52 @@ fn judge(
     });
     judged.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use EndpointReason::*;
+
+    use super::*;
+    use crate::fixtures::{NODE, slice};
+    use crate::state::{EndpointPlace, SliceEndpoint};
+
+    /// Why each endpoint of a slice is used or not, on this node in zone `a`.
+    fn reasons(slice: EndpointSlice, policy: TrafficPolicy) -> Vec<EndpointReason> {
+        let port = ServicePort { name: "http".into(), protocol: "tcp".parse().unwrap(), port: 80, node_port: None };
+        let place = Place { node: NODE, zone: Some("a") };
+        let judged = judge(&[Arc::new(slice)], &port, Family::Ip, place, policy, &Guards::default());
+        judged.into_iter().map(|judged| judged.reason).collect()
+    }
+
+    #[test]
+    fn the_state_and_the_place_of_an_endpoint_say_why_it_is_used_or_not() {
+        for (endpoints, policy, expected) in [
+            (
+                "10.1.0.1 L r, 10.1.0.2 R -, 10.1.0.3 R st, 10.1.0.4 R t",
+                TrafficPolicy::Cluster,
+                &[Ready, NotReady, Terminating, Ended][..],
+            ),
+            ("10.1.0.3 R st, 10.1.0.4 R -", TrafficPolicy::Cluster, &[LastServing, NotReady]),
+            ("10.1.0.1 L r, 10.1.0.2 R r", TrafficPolicy::Local, &[ReadyHere, OtherNode]),
+        ] {
+            let slice = EndpointSlice::clone(&slice("shop/web-1").endpoints(endpoints).build());
+            assert_eq!(reasons(slice, policy), expected, "{endpoints}");
+        }
+    }
+
+    #[test]
+    fn hints_say_why_an_endpoint_is_used_or_not() {
+        let hinted = |zones: [&[&str]; 2], nodes: [&[&str]; 2]| {
+            let mut slice = EndpointSlice::clone(&slice("shop/web-1").endpoints("10.1.0.1 L r, 10.1.0.2 R r").build());
+            for (n, endpoint) in slice.endpoints.iter_mut().enumerate() {
+                let all = |hints: &[&str]| hints.iter().map(|hint| Arc::from(*hint)).collect();
+                let place = EndpointPlace { node: None, zone_hints: all(zones[n]), node_hints: all(nodes[n]) };
+                *endpoint = SliceEndpoint::new(endpoint.addr, place);
+            }
+            reasons(slice, TrafficPolicy::Cluster)
+        };
+        assert_eq!(hinted([&["a"], &["b"]], [&[], &[]]), [HintedZone, OtherZone]);
+        assert_eq!(hinted([&[], &[]], [&[NODE], &["other"]]), [HintedHere, HintedElsewhere]);
+        assert_eq!(hinted([&["a"], &[]], [&[], &[]]), [Ready, Ready], "one has no hint");
+    }
+}
