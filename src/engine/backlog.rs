@@ -375,3 +375,6 @@ fn add_upcoming(upcoming: &mut Upcoming, frontend: Frontend, spec: Option<&Front
         upcoming[frontend.family().index()].add(program_sets(frontend, spec));
     }
 }
+
+#[cfg(test)]
+mod tests;

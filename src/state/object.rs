@@ -286,3 +286,25 @@ impl Node {
         Self { addresses: std::iter::once(ip).chain(others).collect(), ..self.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A journal has endpoints in this form.
+    #[test]
+    fn an_endpoint_is_the_same_after_it_was_written_and_read() {
+        let place = EndpointPlace {
+            node: Some("node-1".into()),
+            zone_hints: ["a".into()].into_iter().collect(),
+            node_hints: ["node-2".into()].into_iter().collect(),
+        };
+        let plain = SliceEndpoint::new("10.1.0.1".parse().unwrap(), place);
+        let [mut unready, mut silent, mut ending] = [plain.clone(), plain.clone(), plain.clone()];
+        (unready.ready, silent.serving, ending.terminating) = (false, false, true);
+        for endpoint in [plain, unready, silent, ending] {
+            let json = serde_json::to_string(&endpoint).unwrap();
+            assert_eq!(serde_json::from_str::<SliceEndpoint>(&json).unwrap(), endpoint, "{json}");
+        }
+    }
+}
