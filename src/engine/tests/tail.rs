@@ -427,3 +427,13 @@ fn a_comparison_of_everything_deletes_no_shared_element_that_packets_may_still_l
     assert_eq!(deletes(timed.commit()), 0, "the packet may still be on its way");
     assert_eq!(deletes(timed.pass(GRACE * 2)), 1);
 }
+
+#[test]
+fn nothing_is_known_of_a_deleted_service_once_its_packets_are_through() {
+    let mut timed = Timed::with([service("shop/web").into(), web(3).into()]);
+    timed.world.apply(Event::ServiceDeleted(name("shop/web")));
+    timed.commit();
+    timed.pass(GRACE * 3);
+    assert!(!timed.world.engine.has_leftovers());
+    assert!(timed.world.acknowledged().frontends.is_empty());
+}
