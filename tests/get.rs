@@ -36,8 +36,8 @@ fn a_list_that_cannot_be_made_ends_with_2_and_says_what_to_ask() {
         ("services shop/cart/80", "expected NAMESPACE or NAMESPACE/SERVICE"),
         ("services -o nft", "leave out -o nft"),
         ("clients shop/sessions", "leave out --manifests"),
-        ("endpoints shop/nope", "there is no Service shop/nope with a ClusterIP"),
-        ("clashes shop/nope", "there is no Service shop/nope with a ClusterIP"),
+        ("endpoints shop/nope", "there is no Service shop/nope here: it does not exist, or has no ClusterIP"),
+        ("clashes shop/nope", "there is no Service shop/nope here: it does not exist, or has no ClusterIP"),
         (
             "services cart",
             "there is no Service with a ClusterIP in a namespace cart; one Service is named NAMESPACE/SERVICE",

@@ -78,6 +78,17 @@ fn a_small_change_that_arrives_between_two_slices_is_in_the_next_one() {
 }
 
 #[test]
+fn a_change_is_told_as_programmed_although_another_one_arrived_while_it_was_committed() {
+    let (mut world, now) = (programmed(), Moment::default());
+    world.apply(small_slice(1, 2));
+    let Next::Commit(plan) = world.engine.next(now) else { panic!("there is a change") };
+    world.kernel.apply(&plan.operations).unwrap();
+    world.apply(small_slice(2, 2));
+    assert_eq!(world.engine.committed(*plan, now, now).progress, SyncProgress::Newest);
+    assert_eq!(world.slice().unwrap().progress, SyncProgress::CaughtUp);
+}
+
+#[test]
 fn a_small_change_is_committed_without_a_slice_of_the_huge_one_beside_it() {
     let mut world = programmed();
     world.apply(huge_slice(200, 1_000, 1));
