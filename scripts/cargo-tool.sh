@@ -12,6 +12,10 @@ if tool=$(command -v "$name"); then
   echo "$tool"
   exit
 fi
+# Two at a time would remove each other's target folder.
+mkdir -p "$tools"
+exec 9>"$tools/$name.lock"
+flock 9
 if [ ! -x "$tools/bin/$name" ]; then
   echo "$(basename "$0"): building $name $version into build/tools (some minutes, once)" >&2
   # A separate target folder keeps the tool's objects out of the project's.
