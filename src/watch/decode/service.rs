@@ -1,5 +1,6 @@
 //! Services: which ones a Service proxy serves, their cluster IPs and ports.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -95,9 +96,9 @@ impl WatchedKind for Service {
 }
 
 /// Notes a value that the field does not know. None, and the empty text, stand for the default.
-fn note_unknown(field: &str, found: &wire::Scalar, known: &[&str], problems: &mut Vec<Problem>) {
+fn note_unknown(field: impl fmt::Display, found: &wire::Scalar, known: &[&str], problems: &mut Vec<Problem>) {
     if found.is_set() && !found.as_str().is_some_and(|text| text.is_empty() || known.contains(&text)) {
-        problems.push(Problem::new(field, Reason::UnknownValue, found));
+        problems.push(Problem::new(field.to_string(), Reason::UnknownValue, found));
     }
 }
 
@@ -192,8 +193,12 @@ fn load_balancer_ips(status: wire::ServiceStatusFields, problems: &mut Vec<Probl
     let mut found = Vec::new();
     for (i, entry) in ingress.into_vec().into_iter().enumerate() {
         let entry = entry.or_default();
-        let field = format!("status.loadBalancer.ingress[{i}].ipMode");
-        note_unknown(&field, &entry.ip_mode, &["VIP", "Proxy"], problems);
+        note_unknown(
+            format_args!("status.loadBalancer.ingress[{i}].ipMode"),
+            &entry.ip_mode,
+            &["VIP", "Proxy"],
+            problems,
+        );
         if entry.ip.non_empty().is_none() || entry.ip_mode.as_str() == Some("Proxy") {
             continue;
         }
