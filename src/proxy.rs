@@ -162,6 +162,7 @@ impl<B: Backend> Proxy<B> {
                             // What has arrived meanwhile takes its turn before the next slice.
                             (Some(Ok(false)), _) if !shutdown.is_cancelled() => {
                                 self.fold_arrived(events, &mut arrived).await;
+                                self.answer_inquiries();
                             }
                             _ => {}
                         }
@@ -196,8 +197,7 @@ impl<B: Backend> Proxy<B> {
                 _ => Ok(ControlFlow::Continue(())),
             },
             inquiry = inquiry(&mut self.inquiries) => {
-                // Who asked may be gone.
-                let _ = inquiry.send(self.engine.snapshot().clone());
+                self.answer(inquiry);
                 Ok(ControlFlow::Continue(()))
             }
             news = Guard::news(&mut self.guard) => {
@@ -232,6 +232,18 @@ impl<B: Backend> Proxy<B> {
             arrived.push(received);
         }
         self.fold(arrived);
+    }
+
+    /// Answers the questions that have arrived: whoever asks does not wait for all slices of a large change.
+    fn answer_inquiries(&mut self) {
+        while let Some(Ok(inquiry)) = self.inquiries.as_mut().map(mpsc::Receiver::try_recv) {
+            self.answer(inquiry);
+        }
+    }
+
+    fn answer(&self, inquiry: Inquiry) {
+        // Who asked may be gone.
+        let _ = inquiry.send(self.engine.snapshot().clone());
     }
 
     fn begin_to_read(&mut self) {

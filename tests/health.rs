@@ -149,7 +149,7 @@ async fn a_loop_that_hangs_is_behind_and_a_loop_that_is_gone_does_not_answer() {
 }
 
 #[tokio::test]
-async fn a_huge_change_is_healthy_while_its_slices_are_committed() {
+async fn the_loop_is_healthy_and_answers_while_the_slices_of_a_huge_change_are_committed() {
     let health = Health::with_sync_period(PATIENCE / 2);
     let takes = PATIENCE / 10;
     let kernel = Broken { kernel: MemoryKernel::new(), broken: Arc::default(), takes };
@@ -181,6 +181,8 @@ async fn a_huge_change_is_healthy_while_its_slices_are_committed() {
     let run = tokio::spawn(async move { proxy.run(&mut received, Until::FirstSync, &shutdown).await });
     while !run.is_finished() {
         assert!(health.report(Instant::now()).healthy, "after {:?}", began.elapsed());
+        let report = health.board().report().await;
+        assert!(run.is_finished() || report.snapshot.is_some(), "no answer between two slices: {:?}", report.verdict);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     run.await.expect("no panic").expect("no error");
@@ -211,7 +213,7 @@ async fn a_client_with_two_thousand_idle_connections_leaves_the_page_to_others()
     }
     let asked = Instant::now();
     assert_eq!(page(address, "/healthz").await.0, 200);
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
     let mut open = 0;
     for stream in &mut idle {
         let closed = tokio::time::timeout(Duration::from_millis(1), stream.read_u8()).await.is_ok();

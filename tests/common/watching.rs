@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::apiserver::ApiServer;
 
 /// How long one step may take in these tests.
-pub const TIMEOUT: Duration = Duration::from_secs(15);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running source, and the objects that its events add up to.
 pub struct Watching {

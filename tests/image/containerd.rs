@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// How long containerd may take to answer, and a container to end.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often a container is started whose output is lost.
 const ATTEMPTS_TO_HEAR: usize = 5;

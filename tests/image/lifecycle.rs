@@ -9,7 +9,7 @@ use crate::node::{FIRST_TOKEN, ImageNode, WEB, until};
 
 /// How long a client may use a token that it has read: a minute at most. The kubelet writes a new one long before the old one expires.
 const TOKEN_AGE: Duration = Duration::from_secs(60);
-const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The status code that a page has on the node, as the kubelet sees it.
 fn status(host: &Namespace, (port, path): (u16, &str)) -> String {

@@ -11,7 +11,7 @@ use crate::containerd::Containerd;
 use crate::daemonset::{Container, pod};
 
 /// How long a condition may take to hold.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where a pod finds its service account.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The ClusterIP of `default/web`.

@@ -9,7 +9,7 @@ use crate::common::apiserver::{self, ApiServer, Resource};
 use crate::common::netns::{Family, Namespace, Node, Proxy, requirements};
 
 /// How long a condition may take to hold.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(15);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The ClusterIP of `default/web`.
 const WEB: &str = "10.96.0.10";

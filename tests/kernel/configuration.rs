@@ -11,7 +11,7 @@ use crate::common::apiserver::{self, ApiServer, Fault, Resource};
 use crate::common::netns::{NODE_NAME, Namespace, Node, Proxy, requirements};
 
 /// How long the proxy may take to end.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(15);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What kubeadm puts into the ConfigMap.
 const KUBEADM: &str = include_str!("../operator/kubeadm.yaml");

@@ -1,13 +1,10 @@
 //! Connections that lead to no endpoint are refused at once, or dropped.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::common::manifests::service;
 use crate::common::netns::{Failure, Family, Request, Transport};
 use crate::world::{PORT, WEB, World, web};
-
-/// A refusal comes within one round trip, not after retries (the first comes after a second).
-const MAX_REFUSAL_TIME: Duration = Duration::from_millis(900);
 
 /// How long to wait for an answer that must not come.
 const SILENCE_TIMEOUT: Duration = Duration::from_millis(150);
@@ -98,8 +95,6 @@ fn the_node_itself_is_refused_as_well() {
 
 #[test]
 fn twenty_connections_in_a_second_are_each_refused_at_once_under_the_kernels_icmp_limit() {
-    /// How long a client may wait: a refusal that was lost to the limit comes after a second.
-    const MAX_WAIT: Duration = Duration::from_millis(50);
     let Some(world) = World::new() else { return };
     world.manifests.apply(web());
     world.sync();
@@ -107,25 +102,21 @@ fn twenty_connections_in_a_second_are_each_refused_at_once_under_the_kernels_icm
     world.node.host.sysctl("ipv4/icmp_ratelimit", "1000");
     world.node.host.sysctl("ipv6/icmp/ratelimit", "1000");
     for family in Family::ALL {
-        let mut slowest = Duration::ZERO;
         for n in 0..20 {
-            let started = Instant::now();
             let answer = world.node.tcp(family.cluster_ip(WEB), PORT).send();
-            slowest = slowest.max(started.elapsed());
             assert_eq!(answer, Err(Failure::Refused), "{family}, connection {n}");
         }
-        println!("{family}: 20 connections refused, the slowest in {slowest:?}");
-        assert!(slowest < MAX_WAIT, "{family}: {slowest:?}");
     }
+    assert_eq!(world.node.client.repeated_syns(), 0, "a refusal was lost to the limit");
 }
 
+/// A refusal comes at once, not after the client has asked again.
 fn assert_refused(world: &World, number: u16, port: u16) {
     for family in Family::ALL {
         for transport in Transport::ALL {
-            let start = Instant::now();
             let answer = world.node.request(transport, family.cluster_ip(number), port).send();
             assert_eq!(answer, Err(Failure::Refused), "{family} {transport}");
-            assert!(start.elapsed() < MAX_REFUSAL_TIME, "{family} {transport} took {:?}", start.elapsed());
         }
     }
+    assert_eq!(world.node.client.repeated_syns(), 0, "a client asked again");
 }

@@ -10,7 +10,7 @@ use crate::common::netns::{Family, NODE_NAME, Namespace, Proxy};
 use crate::world::{World, web, web_slice};
 
 /// How long an answer may take to be as expected.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(15);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The health-check port of `default/web`.
 const CHECK_PORT: u16 = 32_000;

@@ -11,7 +11,7 @@ use crate::common::manifests::{Manifests, Service, Slice, service, service_cidr,
 use crate::common::netns::{Answer, Connection, Failure, Family, Finished, Node, Proxy, Transport, requirements};
 
 /// How long the proxy may take until the kernel holds what the manifests say.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// ClusterIP number of the Service `default/web`.
 pub const WEB: u16 = 10;
@@ -67,8 +67,14 @@ impl World {
 
     /// Programs the kernel once (`--once`).
     pub fn sync(&self) {
+        self.sync_with_log();
+    }
+
+    /// Programs the kernel once (`--once`), and returns what was logged.
+    pub fn sync_with_log(&self) -> String {
         let finished = self.node.pointsman(&["--manifests", self.manifests.path(), "--once"]);
         assert_eq!(finished.code, Some(0), "one sync:\n{}", finished.stderr);
+        finished.stderr
     }
 
     /// What a sync would change.

@@ -1,7 +1,7 @@
 //! Take-over from live virtual services of IPVS. Not every kernel has it: `make kernels` has those that do.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::common::netns::{Connection, Failure, Family, Transport, requirements};
 use crate::old_rules::{Iptables, KNOWN, NEW, OldNode, PODS, PORT, REVIVED};
@@ -99,10 +99,8 @@ fn udp_clients_of_ipvs_that_keep_their_port_go_on_and_tcp_clients_are_refused_at
         assert!(PODS.map(|pod| family.pod_ip(pod)).contains(&answer.server.ip()), "{family}: {answer:?}");
     }
     for (mut connection, family) in tcp.into_iter().zip(Family::ALL) {
-        let began = Instant::now();
         let failure = connection.ping().expect_err("no rule knows the connection");
         assert!(!matches!(failure, Failure::TimedOut | Failure::Unreachable), "{family}: {failure:?}");
-        assert!(began.elapsed() < Duration::from_secs(2), "{family}: {failure:?} after {:?}", began.elapsed());
     }
     assert!(finished.stderr.contains("connections through IPVS"), "{}", finished.stderr);
 }

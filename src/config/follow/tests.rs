@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use super::*;
 
 /// Longer than the follower needs to notice any change.
-const NOTICE_TIMEOUT: Duration = Duration::from_secs(10);
+const NOTICE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longer than the follower needs to look at a notice.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(600);
 

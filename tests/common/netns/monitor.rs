@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 use super::Node;
 
 /// How long the kernel's reports may take.
-const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
+const REPORT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The table whose creation marks the beginning and the end of the report.
 const MARK: &str = "pointsman-test-mark";

@@ -73,6 +73,15 @@ impl Namespace {
         self.enter(|| std::fs::write(&path, value)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
+    /// How many times a TCP connection from here was asked for again, because no answer came within a second (`TCPSynRetrans`).
+    pub fn repeated_syns(&self) -> u64 {
+        let page = self.enter(|| std::fs::read_to_string("/proc/thread-self/net/netstat")).expect("the kernel counts");
+        let mut lines = page.lines().filter_map(|line| line.strip_prefix("TcpExt: ")).map(str::split_whitespace);
+        let (names, counts) = (lines.next().expect("names"), lines.next().expect("counts"));
+        let counted = names.zip(counts).find(|(name, _)| *name == "TCPSynRetrans").expect("the kernel counts SYNs");
+        counted.1.parse().expect("a number")
+    }
+
     /// Runs `body` on a thread of its own that has entered the namespace.
     ///
     /// A socket made in there belongs to the namespace for good, whichever thread uses it afterwards.
