@@ -39,5 +39,8 @@ impl Received {
     }
 }
 
+/// The path that stands for standard input.
+pub const STDIN: &str = "-";
+
 /// The sources' end of the queue to the loop.
 pub type EventSender = tokio::sync::mpsc::Sender<Received>;

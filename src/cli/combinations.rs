@@ -4,6 +4,7 @@
 use anyhow::bail;
 
 use super::args::{Args, CleanUp, OutputFormat, Subcommand};
+use crate::watch::STDIN;
 
 /// What the program does if none of the commands is given: it proxies until it is asked to end.
 const PROXYING: &str = "a proxy that keeps running";
@@ -58,7 +59,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
     {
         bail!("{option} has no effect with {command}: it belongs to {}", belongs.join(", "));
     }
-    if args.record.as_deref().is_some_and(|path| path.as_os_str() == "-") {
+    if args.record.as_deref().is_some_and(|path| path.as_os_str() == STDIN) {
         bail!("--record appends to a file, and - is none: name a file (one of this name is ./-)");
     }
     if args.watch && !has_manifests {

@@ -221,6 +221,9 @@ pub struct Node {
     /// `spec.podCIDRs`: the networks of this node's pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pod_cidrs: Vec<IpNet>,
+    /// What was left out of this object, and why.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub problems: Few<Problem>,
 }
 
 impl SliceEndpoint {

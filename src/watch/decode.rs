@@ -45,8 +45,8 @@ pub trait WatchedKind: Clone + std::fmt::Debug + PartialEq + Send + Sync + 'stat
     fn decode(wire: Self::Wire, names: &mut Interner) -> Result<Decoded<Self>, NotProxied>;
     /// The object's name.
     fn name(&self) -> &ObjectName;
-    /// What was left out of the object, to add to; `None` for kinds that keep no problems.
-    fn problems(&mut self) -> Option<&mut Few<Problem>>;
+    /// What was left out of the object, to add to.
+    fn problems(&mut self) -> &mut Few<Problem>;
 
     /// The event of an object that was added or changed, as [`decode`](Self::decode) gave it.
     fn event(decoded: Result<Decoded<Self>, NotProxied>) -> Event {

@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::Received;
+use super::{Received, STDIN};
 use crate::clock;
 use crate::state::{Cluster, Event};
 pub use error::JournalError;
@@ -70,6 +70,8 @@ pub struct Entries {
     lines: BufReader<File>,
     line: u64,
     until: Option<ReadUntil>,
+    /// When the last event was received that was read.
+    last: Option<Timestamp>,
     ended: bool,
 }
 
@@ -192,10 +194,10 @@ pub fn read(path: &Path, until: Option<ReadUntil>) -> Result<Entries, JournalErr
 }
 
 fn read_file(path: &Path, until: Option<ReadUntil>) -> Result<Entries, JournalError> {
-    let is_stdin = path.as_os_str() == "-";
+    let is_stdin = path.as_os_str() == STDIN;
     let file = File::open(if is_stdin { Path::new("/dev/stdin") } else { path })
         .map_err(|source| JournalError::Read { path: path.to_owned(), source })?;
-    Ok(Entries { path: path.to_owned(), lines: BufReader::new(file), line: 0, until, ended: false })
+    Ok(Entries { path: path.to_owned(), lines: BufReader::new(file), line: 0, until, last: None, ended: false })
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
@@ -266,18 +268,37 @@ impl Entries {
         let mut text = Vec::new();
         let failed = |source| JournalError::Read { path: self.path.clone(), source };
         if self.lines.read_until(b'\n', &mut text).map_err(failed)? == 0 {
+            self.warn_of_early_end();
             return Ok(None);
         }
         self.line += 1;
         match serde_json::from_slice::<Entry>(&text) {
             Ok(Entry { time, .. }) if matches!(self.until, Some(ReadUntil::Time(until)) if time > until) => Ok(None),
-            Ok(entry) => Ok(Some(entry)),
+            Ok(entry) => {
+                self.last = Some(entry.time);
+                Ok(Some(entry))
+            }
             Err(_) if text.last() != Some(&b'\n') => {
                 tracing::warn!(path = %self.path.display(), line = self.line, "the last line is incomplete; leaving it out");
                 Ok(None)
             }
             Err(source) => Err(JournalError::Line { path: self.path.clone(), line: self.line, source }),
         }
+    }
+}
+
+impl Entries {
+    /// Says that the journal ends before the place where reading was to stop: what came after it is not known.
+    fn warn_of_early_end(&self) {
+        let (Some(until), Some(last)) = (self.until, self.last) else { return };
+        let (path, until) = (
+            self.path.display(),
+            match until {
+                ReadUntil::Time(time) => time.to_string(),
+                ReadUntil::Count(count) => format!("event {count}"),
+            },
+        );
+        tracing::warn!(%path, "the journal ends before {until}: its last event is number {}, of {last}", self.line);
     }
 }
 

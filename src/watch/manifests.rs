@@ -26,13 +26,13 @@ use std::thread;
 
 use thiserror::Error;
 
-use super::Connection;
 use super::connection::{MissingInput, found_node, warn_missing_node};
 use super::decode::Interner;
+use super::{Connection, STDIN};
 use crate::metrics::count_manifest_problem;
 use crate::state::{EndpointSlice, Event, Node, Service, ServiceCidr};
 use file_contents::{FileContents, FileReader, NAMED_NODES};
-use files::{Fingerprint, STDIN, Scan};
+use files::{Fingerprint, Scan};
 use other_contents::OtherContents;
 use unread::UnreadPaths;
 use versions::{FileKey, ObjectVersions};

@@ -54,10 +54,19 @@ fn a_journal_that_ends_before_the_lists_gives_no_plan() {
     let (code, stdout, stderr) = replay("1");
     assert_eq!((code, stdout.as_str()), (Some(0), ""), "{stderr}");
     assert!(stderr.contains("the node would have programmed nothing"), "{stderr}");
-    let all = fs::read_to_string(&journal).expect("text").lines().count().to_string();
-    let (code, stdout, stderr) = replay(&all);
+    let all = fs::read_to_string(&journal).expect("text").lines().count();
+    let (code, plan, stderr) = replay(&all.to_string());
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    assert!(stdout.contains("Plan: "), "{stdout}");
+    assert!(plan.contains("Plan: "), "{plan}");
+    for (until, name) in [
+        ((all + 1).to_string(), format!("event {}", all + 1)),
+        ("2999-01-01T00:00:00Z".into(), "2999-01-01T00:00:00Z".into()),
+    ] {
+        let (code, stdout, stderr) = replay(&until);
+        assert_eq!((code, &stdout), (Some(0), &plan), "{stderr}");
+        let expected = format!("the journal ends before {name}: its last event is number {all}, of 20");
+        assert!(stderr.contains(&expected), "{stderr}");
+    }
 }
 
 #[test]

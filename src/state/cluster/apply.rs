@@ -261,6 +261,7 @@ impl ClusterDraft<'_> {
             None => node,
         };
         let old = self.cluster.node.clone();
+        self.report_new(Kind::Node, &*node, old.as_deref());
         let (old_zone, old_addresses) = old.as_ref().map_or((None, &[][..]), |old| (old.zone.as_ref(), &old.addresses));
         let same_addresses = old_addresses == node.addresses;
         if !same_addresses {

@@ -297,6 +297,24 @@ fn with_node_addresses_of_one_family_all_addresses_of_the_other_accept_node_port
 }
 
 #[test]
+fn problems_of_this_node_are_reported_once_and_those_of_others_never() {
+    let problem = crate::fixtures::problem("spec.podCIDRs[0]");
+    let bad = |node: &str, zone: Option<&str>| {
+        let zone = zone.map(Into::into);
+        let node = crate::state::Node { name: ObjectName::cluster_scoped(node), zone, ..Default::default() };
+        Event::NodeApplied(Decoded::Object(Arc::new(crate::state::Node {
+            problems: vec![problem.clone()].into(),
+            ..node
+        })))
+    };
+    let mut cluster = Cluster::new("node-a");
+    assert_eq!(cluster.apply(bad("node-b", None)).skipped, []);
+    let skipped = cluster.apply(bad("node-a", None)).skipped;
+    assert_eq!(skipped.iter().map(|it| (it.object.kind, &it.problem)).collect::<Vec<_>>(), [(Kind::Node, &problem)]);
+    assert_eq!(cluster.apply(bad("node-a", Some("zone-a"))).skipped, []);
+}
+
+#[test]
 fn a_service_may_go_before_its_slices_or_come_after_them() {
     let mut world = World::new();
     assert_eq!(world.apply(slice("shop/web-1").ready(&["10.1.0.1"])).skipped, []);

@@ -82,8 +82,8 @@ impl WatchedKind for EndpointSlice {
         &self.name
     }
 
-    fn problems(&mut self) -> Option<&mut Few<Problem>> {
-        Some(&mut self.problems)
+    fn problems(&mut self) -> &mut Few<Problem> {
+        &mut self.problems
     }
 }
 

@@ -37,10 +37,17 @@ impl WatchedKind for Service {
             }
         };
         let elsewhere = metadata.labels.or_default().service_proxy_name.is_some();
-        if elsewhere || spec.kind.as_str() == Some("ExternalName") || !has_cluster_ip(&spec) {
+        let cluster_ip = first_cluster_ip(&spec);
+        let is_headless = cluster_ip.is_some_and(|addr| addr.as_str() == Some("None"));
+        if elsewhere || is_headless || spec.kind.as_str() == Some("ExternalName") {
             return Err(NotProxied(name));
         }
         let mut problems = Vec::new();
+        // The API server gives each Service one, but nothing does so with a manifest.
+        let has_cluster_ip = cluster_ip.is_some();
+        if !has_cluster_ip {
+            problems.push(Problem::new("spec.clusterIP", Reason::BadAddress, "none is given"));
+        }
         for (field, found, known) in [
             ("spec.type", &spec.kind, &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"][..]),
             ("spec.sessionAffinity", &spec.session_affinity, &["None", "ClientIP"]),
@@ -50,7 +57,11 @@ impl WatchedKind for Service {
             note_unknown(field, found, known, &mut problems);
         }
         let internal_traffic_local = spec.internal_traffic_policy.as_str() == Some("Local");
-        let cluster_ips = cluster_ips(spec.cluster_ip, spec.cluster_ips, spec.ip_families, &mut problems);
+        let cluster_ips = if has_cluster_ip {
+            cluster_ips(spec.cluster_ip, spec.cluster_ips, spec.ip_families, &mut problems)
+        } else {
+            Vec::new()
+        };
         let ports = ports(spec.ports, names, &mut problems);
         let session_affinity = match spec.session_affinity.as_str() {
             Some("ClientIP") => Some(affinity_timeout(spec.session_affinity_config, &mut problems)),
@@ -90,8 +101,8 @@ impl WatchedKind for Service {
         &self.name
     }
 
-    fn problems(&mut self) -> Option<&mut Few<Problem>> {
-        Some(&mut self.problems)
+    fn problems(&mut self) -> &mut Few<Problem> {
+        &mut self.problems
     }
 }
 
@@ -102,16 +113,16 @@ fn note_unknown(field: impl fmt::Display, found: &wire::Scalar, known: &[&str], 
     }
 }
 
-/// Whether there is a cluster IP: `None` marks a headless Service. A manifest may set only `clusterIP` or only `clusterIPs`; the
-/// API server always fills both.
-fn has_cluster_ip(spec: &wire::ServiceSpecFields) -> bool {
+/// The first cluster IP, as it is given: the word `None` marks a headless Service. A manifest may set only `clusterIP` or only `clusterIPs`;
+/// the API server always fills both.
+fn first_cluster_ip(spec: &wire::ServiceSpecFields) -> Option<&wire::Scalar> {
     let first_of_list = || match &spec.cluster_ips {
         wire::LooseList::List(addrs) => addrs.first(),
         wire::LooseList::Wrong(_) => None,
     };
     let given = |found: &wire::Scalar| found.is_set() && found.as_str() != Some("");
-    let addr = if given(&spec.cluster_ip) { Some(&spec.cluster_ip) } else { first_of_list() };
-    addr.is_some_and(|addr| given(addr) && addr.as_str() != Some("None"))
+    let first = if given(&spec.cluster_ip) { Some(&spec.cluster_ip) } else { first_of_list() };
+    first.filter(|addr| given(addr))
 }
 
 /// The cluster IPs, at most one per family: `clusterIPs[i]` belongs to `ipFamilies[i]`. Without `ipFamilies` only `clusterIP`

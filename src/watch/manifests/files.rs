@@ -8,9 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::versions::FileKey;
-
-/// The name that stands for standard input.
-pub const STDIN: &str = "-";
+use crate::watch::STDIN;
 
 /// Tells one version of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,11 +16,11 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
 
-use super::files::{STDIN, is_manifest, scan};
+use super::files::{is_manifest, scan};
 use super::{FileKey, ManifestError, Manifests};
 use crate::state::Event;
 use crate::watch::host::FollowForNode;
-use crate::watch::{EventSender, Received};
+use crate::watch::{EventSender, Received, STDIN};
 use in_writing::FilesInWriting;
 
 /// Changes that follow each other within this time are taken together: a file is often written in several steps.

@@ -150,10 +150,8 @@ impl<T: WatchedKind> ObjectVersions<T> {
         let (_, first) = versions.first()?;
         let (Some((other, _)), Decoded::Object(object)) = (versions.get(1), first) else { return Some(first.clone()) };
         let mut object = T::clone(object);
-        if let Some(problems) = object.problems() {
-            let found = format!("given again in {}", other.path.display());
-            problems.push(Problem::new("metadata.name", Reason::Duplicate, found));
-        }
+        let found = format!("given again in {}", other.path.display());
+        object.problems().push(Problem::new("metadata.name", Reason::Duplicate, found));
         Some(Decoded::Object(Arc::new(object)))
     }
 }

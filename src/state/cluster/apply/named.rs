@@ -55,7 +55,7 @@ impl Named for Node {
         &self.name
     }
     fn problems(&self) -> &[Problem] {
-        &[]
+        &self.problems
     }
     fn known(cluster: &Cluster, name: &ObjectName) -> Option<Option<Uid>> {
         cluster.node.as_ref().filter(|node| node.name == *name).map(|_| None)

@@ -134,9 +134,6 @@ fn only_a_load_balancer_of_local_traffic_has_a_health_check_port() {
 fn headless_external_and_foreign_services_are_not_proxied() {
     for json in [
         r#"{"metadata":{"name":"x","namespace":"n"},"spec":{"clusterIP":"None"}}"#,
-        r#"{"metadata":{"name":"x","namespace":"n"},"spec":{"clusterIP":""}}"#,
-        r#"{"metadata":{"name":"x","namespace":"n"},"spec":{}}"#,
-        r#"{"metadata":{"name":"x","namespace":"n"}}"#,
         r#"{"metadata":{"name":"x","namespace":"n"},"spec":{"clusterIPs":["None"]}}"#,
         r#"{"metadata":{"name":"x","namespace":"n"},"spec":{"type":"ExternalName","clusterIP":"10.0.0.1"}}"#,
         r#"{"metadata":{"name":"x","namespace":"n","labels":{"service.kubernetes.io/service-proxy-name":""}},
@@ -144,6 +141,24 @@ fn headless_external_and_foreign_services_are_not_proxied() {
     ] {
         assert_eq!(decode(json), Err(NotProxied(ObjectName::new("n", "x"))), "{json}");
     }
+}
+
+#[test]
+fn a_service_without_a_cluster_ip_is_there_and_says_so() {
+    let expected = [problem("spec.clusterIP", Reason::BadAddress, "none is given")];
+    for spec in [
+        r#"{"ports":[{"port":80}]}"#,
+        r#"{"clusterIP":"","ports":[{"port":80}]}"#,
+        r#"{"clusterIP":null,"clusterIPs":[],"ports":[{"port":80}]}"#,
+        r#"{"clusterIP":"","clusterIPs":[""],"ports":[{"port":80}]}"#,
+        r#"{"clusterIp":"10.0.0.1","type":"NodePort","ports":[{"port":80}]}"#,
+    ] {
+        assert_eq!(problems(spec), expected, "{spec}");
+        assert!(service(spec).cluster_ips.is_empty(), "{spec}");
+    }
+    let nothing = r#"{"metadata":{"name":"x","namespace":"n"}}"#;
+    let Ok(Decoded::Object(nothing)) = decode(nothing) else { panic!("{nothing}") };
+    assert_eq!(nothing.problems[0].field, "spec.clusterIP");
 }
 
 #[test]
