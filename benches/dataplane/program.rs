@@ -22,7 +22,7 @@ type Edit = fn(Event) -> Event;
 /// Programs UDP Services of this size, with as much session affinity as these rules have.
 pub fn load(namespace: &Namespace, size: Size, rules: Rules) {
     let network = PODS.parse().expect("a network");
-    let one_client = matches!(rules, Rules::OneClient | Rules::OneClientBesideOthers);
+    let one_client = matches!(rules, Rules::OneClient | Rules::OneClientBesidePlain | Rules::OneClientBesideOthers);
     let affinity_capacity = if one_client { 1 } else { Options::KERNEL_AFFINITY_CAPACITY };
     let local_pods = LocalPods::Networks(vec![network]);
     let counters = rules == Rules::Counters;
@@ -31,13 +31,14 @@ pub fn load(namespace: &Namespace, size: Size, rules: Rules) {
     let (measured, others): (Edit, Edit) = match rules {
         Rules::Affinity => (sticky, sticky),
         Rules::OneAffinity => (as_they_are, sticky),
-        Rules::OneClient | Rules::OneClientBesideOthers => (sticky, as_they_are),
+        Rules::OneClient | Rules::OneClientBesidePlain | Rules::OneClientBesideOthers => (sticky, as_they_are),
         Rules::LoadBalancer => (behind_load_balancer, as_they_are),
         Rules::Ranges | Rules::RangesBesideOthers => (limited, as_they_are),
         _ => (as_they_are, as_they_are),
     };
     let besides = match rules {
-        Rules::OtherTimeouts | Rules::OneClientBesideOthers => with_timeouts(size),
+        Rules::OtherTimeouts | Rules::OneClientBesideOthers => more_services(size, |n| NonZeroU32::new(1_000 + n)),
+        Rules::OneClientBesidePlain => more_services(size, |_| None),
         Rules::RangesBesideOthers => with_ranges_of_all_lengths(size),
         _ => Vec::new(),
     };
@@ -68,8 +69,8 @@ fn others_of(size: Size) -> Vec<Event> {
     cluster::applied(&objects)
 }
 
-/// 5,000 more Services with session affinity, each with another timeout.
-fn with_timeouts(size: Size) -> Vec<Event> {
+/// 5,000 more Services, with these timeouts of session affinity.
+fn more_services(size: Size, timeout: fn(u32) -> Option<NonZeroU32>) -> Vec<Event> {
     let service = |n: u32| {
         let number = size.services + 100 + n;
         let pods = (0..5).map(|e| (cluster::later_ip(2_000 + n * 5 + e), "node-1".to_owned()));
@@ -77,7 +78,7 @@ fn with_timeouts(size: Size) -> Vec<Event> {
     };
     let with_timeout = |n: u32, event: Event| match event {
         Event::ServiceApplied(Decoded::Object(mut service)) => {
-            Arc::make_mut(&mut service).session_affinity = NonZeroU32::new(1_000 + n);
+            Arc::make_mut(&mut service).session_affinity = timeout(n);
             Event::ServiceApplied(Decoded::Object(service))
         }
         other => other,

@@ -36,6 +36,8 @@ pub enum Rules {
     OtherTimeouts,
     /// Ours, where every Service keeps one client and no other.
     OneClient,
+    /// The same, beside 5,000 Services that no flow goes to and that keep no client.
+    OneClientBesidePlain,
     /// The same, beside 5,000 Services that no flow goes to and that keep their clients, each for another time.
     OneClientBesideOthers,
     /// Ours, where flows go to load-balancer IPs that all sources may use.

@@ -10,6 +10,8 @@ use super::service_state::ServiceState;
 pub struct ChangeSet {
     /// Services whose object or endpoints changed, appeared or went, as they were before.
     pub(super) services: BTreeMap<HashedName, ServiceState>,
+    /// How many Services the first lists of an incomplete cluster had. Which ones does not matter: all are compiled when it is complete.
+    pub(super) listed: usize,
     /// The networks of the ServiceCIDRs changed.
     pub(super) service_networks: bool,
     /// The addresses that accept NodePorts may have changed.
@@ -19,17 +21,17 @@ pub struct ChangeSet {
 impl ChangeSet {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && !self.service_networks && !self.node_port_addresses
+        self.services.is_empty() && self.listed == 0 && !self.service_networks && !self.node_port_addresses
     }
 
-    /// The Services whose object or endpoints changed, appeared or went, ordered by name.
+    /// The Services whose object or endpoints changed, appeared or went, ordered by name; none for the first lists of an incomplete cluster.
     pub fn services(&self) -> BTreeSet<&ObjectName> {
         self.services.keys().map(|name| &name.0).collect()
     }
 
-    /// How many Services these are.
+    /// How many Services changed, in themselves or in their endpoints.
     pub fn service_count(&self) -> usize {
-        self.services.len()
+        self.services.len() + self.listed
     }
 
     /// Whether the ServiceCIDRs changed.
@@ -51,6 +53,7 @@ impl ChangeSet {
                 self.services.entry(name).or_insert(before);
             }
         }
+        self.listed += later.listed;
         self.service_networks |= later.service_networks;
         self.node_port_addresses |= later.node_port_addresses;
     }

@@ -34,7 +34,7 @@ impl Cluster {
         let was_complete = self.is_complete();
         let mut draft = ClusterDraft { cluster: self, changes: ChangeSet::default(), skipped: Vec::new() };
         match event {
-            Event::ServicesReset(all) if draft.cluster.services.is_empty() => draft.first_services(all),
+            Event::ServicesReset(all) if draft.cluster.services.is_empty() => draft.first_services(all, was_complete),
             Event::ServicesReset(all) => {
                 draft.reset(Kind::Service, all, ClusterDraft::services, ClusterDraft::put_service)
             }

@@ -44,3 +44,29 @@ impl<'de> Visitor<'de> for &mut LeadingTypeMeta {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_begins_with_its_type_tells_it_unless_it_is_a_list() {
+        let read = |json: &str| {
+            let found = LeadingTypeMeta::read(json)?;
+            Some((found.api_version.to_string(), found.kind.to_string()))
+        };
+        let expected = Some(("v1".to_owned(), "Service".to_owned()));
+        assert_eq!(read(r#"{"apiVersion":"v1","kind":"Service","spec":{}}"#), expected);
+        assert_eq!(read(r#"{"kind":"Service","apiVersion":"v1","spec":"#), expected, "the rest is not looked at");
+        for other in [
+            r#"{"apiVersion":"v1","metadata":{},"kind":"Service"}"#,
+            r#"{"apiVersion":"v1","kind":"ServiceList"}"#,
+            r#"{"apiVersion":"","kind":"Service"}"#,
+            r#"{"apiVersion":"v1","kind":""}"#,
+            r#"{"kind":"Service"}"#,
+            "[]",
+        ] {
+            assert_eq!(read(other), None, "{other}");
+        }
+    }
+}

@@ -209,6 +209,7 @@ fn a_table_that_is_not_there_has_no_content_no_outline_and_no_clients() {
     assert_eq!(read(&mut [socket], Family::Ip, NAME, Haste::InAHurry).unwrap(), None);
     assert_eq!(outline(&mut other, Family::Ip, NAME).unwrap(), None);
     assert_eq!(super::super::read::clients(&mut other, frontend, NAME).unwrap(), []);
+    assert_eq!(super::super::read::timed_clients(&mut other, frontend, NAME).unwrap(), []);
     assert!(super::super::read::count_clients(&mut other, Family::Ip, NAME).unwrap().is_empty());
 }
 

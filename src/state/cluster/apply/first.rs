@@ -9,38 +9,48 @@ use crate::state::object::{EndpointSlice, Service};
 use crate::state::service_state::{ServiceState, bulk_load_order};
 
 impl ClusterDraft<'_> {
-    /// The first list of Services, while the cluster has none.
-    pub(super) fn first_services(&mut self, all: Vec<Decoded<Service>>) {
-        if repeats(&all) {
+    /// The first list of Services, while the cluster has none. `was_complete`: it is complete, and its Services were deleted.
+    pub(super) fn first_services(&mut self, all: Vec<Decoded<Service>>, was_complete: bool) {
+        let place = |(n, service): (usize, &Decoded<Service>)| (decoded_name(service).hash(), n);
+        let mut places: Vec<(u64, usize)> = all.iter().enumerate().map(place).collect();
+        places.sort_unstable();
+        if repeats(&places) {
             return self.reset(Kind::Service, all, Self::services, Self::put_service);
         }
+        let mut services = self.readable(Kind::Service, all);
+        let existing = || services.iter().flatten();
+        self.cluster.service_count = existing().count();
+        if was_complete {
+            let before = |service: &Arc<Service>| (HashedName::new(&service.name), ServiceState::default());
+            self.changes.services = existing().map(before).collect();
+        } else {
+            self.changes.listed = self.cluster.service_count;
+        }
         let entry = |service: Arc<Service>| (HashedName::new(&service.name), ServiceState::without_slices(service));
-        let mut services: Vec<(HashedName, ServiceState)> =
-            self.readable(Kind::Service, all).into_iter().map(entry).collect();
-        services.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        self.changes.services = services.iter().map(|(name, _)| (name.clone(), ServiceState::default())).collect();
-        self.cluster.service_count = services.len();
-        self.cluster.services = bulk_load_order(services).collect();
+        let in_order = bulk_load_order(places).filter_map(|(_, n)| services[n].take());
+        self.cluster.services = in_order.map(entry).collect();
         self.cluster.complete[Kind::Service as usize] = true;
     }
 
     /// The first list of slices, before all lists are complete and while the cluster has no slice.
     pub(super) fn first_slices(&mut self, all: Vec<Decoded<EndpointSlice>>) {
-        if repeats(&all) {
+        let owner = |slice: &Decoded<EndpointSlice>| slice.object().map(|slice| HashedName(slice.owner()));
+        let names: Vec<Option<HashedName>> = all.iter().map(owner).collect();
+        let hashes = |(slice, of): (&Decoded<EndpointSlice>, &Option<HashedName>)| {
+            (decoded_name(slice).hash(), of.as_ref().map(|of| of.0.hash()))
+        };
+        let mut owners: Vec<(u64, Option<u64>)> = all.iter().zip(&names).map(hashes).collect();
+        owners.sort_unstable();
+        if repeats(&owners) {
             return self.reset(Kind::EndpointSlice, all, Self::slices, Self::put_slice);
         }
-        let mut slices: Vec<(HashedName, Arc<EndpointSlice>)> = self
-            .readable(Kind::EndpointSlice, all)
-            .into_iter()
-            .map(|slice| (HashedName(slice.owner()), slice))
-            .collect();
-        slices.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut owners: Vec<((u64, u64), ())> =
-            slices.iter().map(|(owner, slice)| ((slice.name.hash(), owner.0.hash()), ())).collect();
-        owners.sort_unstable();
-        self.cluster.slice_owners = bulk_load_order(owners).map(|(owner, ())| owner).collect();
+        self.cluster.slice_owners = bulk_load_order(owners).filter_map(|(slice, of)| Some((slice, of?))).collect();
+        let readable = self.readable(Kind::EndpointSlice, all).into_iter();
+        let mut slices: Vec<(HashedName, Arc<EndpointSlice>)> =
+            names.into_iter().zip(readable).filter_map(|(of, slice)| of.zip(slice)).collect();
+        slices.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
 
-        let (mut before, mut new) = (Vec::with_capacity(slices.len()), Vec::new());
+        let mut new = Vec::new();
         let mut slices = slices.into_iter().peekable();
         while let Some((owner, slice)) = slices.next() {
             let put = |state: &mut ServiceState| {
@@ -50,42 +60,39 @@ impl ClusterDraft<'_> {
                 }
             };
             match self.cluster.services.get_mut(&owner) {
-                Some(state) => {
-                    before.push((owner.clone(), state.clone()));
-                    put(state);
-                }
+                Some(state) => put(state),
                 None => {
                     let mut state = ServiceState::default();
                     put(&mut state);
-                    before.push((owner.clone(), ServiceState::default()));
                     new.push((owner, state));
                 }
             }
+            self.changes.listed += 1;
         }
-        self.changes.services = before.into_iter().collect();
         self.cluster.services.extend(bulk_load_order(new));
         self.cluster.complete[Kind::EndpointSlice as usize] = true;
     }
 
-    /// The objects that could be read; the problems of all are reported.
-    fn readable<T: Named>(&mut self, kind: Kind, all: Vec<Decoded<T>>) -> Vec<Arc<T>> {
+    /// The objects that could be read, each at its place in the list; the problems of all are reported.
+    fn readable<T: Named>(&mut self, kind: Kind, all: Vec<Decoded<T>>) -> Vec<Option<Arc<T>>> {
         let mut objects = Vec::with_capacity(all.len());
         for decoded in all {
-            match decoded {
+            objects.push(match decoded {
                 Decoded::Object(object) => {
                     self.report_new(kind, &*object, None::<&T>);
-                    objects.push(object);
+                    Some(object)
                 }
-                Decoded::Unreadable(of) => self.report(kind, &of.0, of.1),
-            }
+                Decoded::Unreadable(of) => {
+                    self.report(kind, &of.0, of.1);
+                    None
+                }
+            });
         }
         objects
     }
 }
 
-/// Whether two objects of a list may have the same name.
-fn repeats<T: Named>(all: &[Decoded<T>]) -> bool {
-    let mut hashes: Vec<u64> = all.iter().map(|object| decoded_name(object).hash()).collect();
-    hashes.sort_unstable();
-    hashes.windows(2).any(|pair| pair[0] == pair[1])
+/// Whether two objects of a list, ordered by the hashes of their names, may have the same name.
+fn repeats<T>(sorted: &[(u64, T)]) -> bool {
+    sorted.windows(2).any(|pair| pair[0].0 == pair[1].0)
 }

@@ -150,14 +150,17 @@ async fn a_config_map_whose_links_are_swapped_is_read_again() {
 
 #[tokio::test]
 async fn a_folder_that_is_itself_replaced_is_read_again() {
-    let mut followed = Followed::start(&[("m/x.yaml", &service("a", "10.96.0.1"))], &["m"]).await;
-    fs::create_dir(followed.at("new")).unwrap();
-    fs::write(followed.at("new/x.yaml"), service("a", "10.96.0.2")).unwrap();
-    fs::rename(followed.at("m"), followed.at("old")).unwrap();
-    fs::rename(followed.at("new"), followed.at("m")).unwrap();
-    followed.expect(&["a 10.96.0.2"]).await;
-    fs::write(followed.at("m/x.yaml"), service("a", "10.96.0.3")).unwrap();
-    followed.expect(&["a 10.96.0.3"]).await;
+    for paths in [&["m"][..], &["m", "n"]] {
+        let files = [("m/x.yaml", &*service("a", "10.96.0.1")), ("n/y.yaml", "")];
+        let mut followed = Followed::start(&files, paths).await;
+        fs::create_dir(followed.at("new")).unwrap();
+        fs::write(followed.at("new/x.yaml"), service("a", "10.96.0.2")).unwrap();
+        fs::rename(followed.at("m"), followed.at("old")).unwrap();
+        fs::rename(followed.at("new"), followed.at("m")).unwrap();
+        followed.expect(&["a 10.96.0.2"]).await;
+        fs::write(followed.at("m/x.yaml"), service("a", "10.96.0.3")).unwrap();
+        followed.expect(&["a 10.96.0.3"]).await;
+    }
 }
 
 #[tokio::test]

@@ -314,6 +314,12 @@ fn malformed_bytes_are_named() {
 }
 
 #[test]
+fn the_fields_of_one_number_are_counted_up_to_the_first_damage() {
+    let fields = FieldReader { rest: &[0x08, 1, 0x12, 1, 7, 0x12, 0, 0x18, 3, 0x12] };
+    assert_eq!([1, 2, 3, 4].map(|number| fields.count(number)), [1, 2, 1, 0]);
+}
+
+#[test]
 fn a_damaged_object_keeps_the_metadata_before_the_damage() {
     let object = json!({"metadata": {"name": "web", "namespace": "shop", "resourceVersion": "7"}});
     let mut bytes = encode::item("Service", &object);
