@@ -324,6 +324,15 @@ mod tests {
     }
 
     #[test]
+    fn the_endpoints_of_a_frontend_are_counted_in_all_lists() {
+        let endpoints = |n: u8| (1..=n).map(|n| Endpoint { addr: [10, 1, 0, n].into(), port: 80 }).collect();
+        let local = Outcome::BalanceLocal { any: endpoints(3), local: endpoints(2) };
+        let counts =
+            [Outcome::Balance(endpoints(3)), local, Outcome::Reject, Outcome::Drop].map(|it| it.endpoint_count());
+        assert_eq!(counts, [3, 5, 0, 0]);
+    }
+
+    #[test]
     fn an_endpoint_that_serves_two_ports_is_asked_for_as_often() {
         let mut world = World::new();
         world.apply(service("shop/web").ports(&["http 80/tcp", "alt 81/tcp"]));

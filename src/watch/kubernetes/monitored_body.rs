@@ -54,3 +54,17 @@ impl Body for MonitoredBody {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_tells_its_end_and_its_size_as_the_body_does() {
+        let monitored = |body| MonitoredBody::new(body, Kind::Service, Connection::default());
+        let empty = monitored(kube::client::Body::empty());
+        assert_eq!((empty.is_end_stream(), empty.size_hint().exact()), (true, Some(0)));
+        let full = monitored(b"text".to_vec().into());
+        assert_eq!((full.is_end_stream(), full.size_hint().exact()), (false, Some(4)));
+    }
+}

@@ -25,6 +25,15 @@ fn everything_is_reset_once_even_when_there_is_nothing() {
 }
 
 #[test]
+fn folders_without_any_object_are_all_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["a", "b"].map(|name| folder.path().join(name));
+    paths.iter().for_each(|path| fs::create_dir(path).unwrap());
+    let error = load(&paths).map(drop).unwrap_err().to_string();
+    assert!(paths.iter().all(|path| error.contains(path.to_str().unwrap())), "{error}");
+}
+
+#[test]
 fn of_an_object_given_twice_the_first_in_path_order_counts() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("b.yaml"), service("web", "10.96.0.2")).unwrap();

@@ -149,6 +149,25 @@ async fn a_config_map_whose_links_are_swapped_is_read_again() {
 }
 
 #[tokio::test]
+async fn the_nodes_that_are_there_are_told_while_ours_is_not() {
+    let node = |name: &str| format!("---\nkind: Node\napiVersion: v1\nmetadata: {{name: {name}}}\n");
+    let missing = |followed: &Followed| {
+        let all = followed.connection.missing().into_iter().filter(|text| text.starts_with("there is no Node"));
+        all.collect::<Vec<_>>()
+    };
+    let mut followed = Followed::start(
+        &[("m/a.yaml", &*(service("a", "10.96.0.1") + &node("node-2"))), ("m/b.yaml", &node("node-3"))],
+        &["m"],
+    )
+    .await;
+    assert_eq!(missing(&followed), ["there is no Node node-1 in the manifests, but there are node-2, node-3"]);
+    fs::remove_file(followed.at("m/b.yaml")).unwrap();
+    fs::write(followed.at("m/a.yaml"), service("a", "10.96.0.2") + &node("node-4")).unwrap();
+    followed.expect(&["a 10.96.0.2"]).await;
+    assert_eq!(missing(&followed), ["there is no Node node-1 in the manifests, but there are node-4"]);
+}
+
+#[tokio::test]
 async fn a_folder_that_is_itself_replaced_is_read_again() {
     for paths in [&["m"][..], &["m", "n"]] {
         let files = [("m/x.yaml", &*service("a", "10.96.0.1")), ("n/y.yaml", "")];
