@@ -175,3 +175,23 @@ impl Tail {
         self.shared.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_success_the_pauses_between_failures_begin_with_the_first_again() {
+        let (seconds, now) = (Duration::from_secs, Moment::default());
+        let backoff = Backoff::new(seconds(1), seconds(60));
+        let mut tail = Tail::new(None);
+        let pause = |tail: &mut Tail| {
+            tail.failed(backoff, now);
+            tail.wait(now)
+        };
+        assert_eq!([pause(&mut tail), pause(&mut tail)], [1, 2].map(|pause| Some(now + seconds(pause))));
+        tail.succeeded();
+        assert_eq!(tail.wait(now), None);
+        assert_eq!(pause(&mut tail), Some(now + seconds(1)));
+    }
+}

@@ -324,6 +324,26 @@ mod tests {
     }
 
     #[test]
+    fn the_api_server_and_the_dns_of_the_cluster_come_first() {
+        let mut world = World::new();
+        let is_urgent = |world: &mut World, name: &str, port: &str| {
+            world.apply(service(name).ports(&[port]));
+            let (frontend, spec) = compile(world, name).frontends.remove(0);
+            spec.is_urgent(frontend)
+        };
+        assert!(is_urgent(&mut world, "default/kubernetes", "https 443/tcp"));
+        assert!(is_urgent(&mut world, "kube-system/kube-dns", "dns 53/udp"));
+        for (name, port) in [
+            ("default/web", "https 443/tcp"),
+            ("shop/kubernetes", "https 443/tcp"),
+            ("shop/dns", "dns 53/udp"),
+            ("kube-system/metrics", "https 443/tcp"),
+        ] {
+            assert!(!is_urgent(&mut world, name, port), "{name} {port}");
+        }
+    }
+
+    #[test]
     fn the_endpoints_of_a_frontend_are_counted_in_all_lists() {
         let endpoints = |n: u8| (1..=n).map(|n| Endpoint { addr: [10, 1, 0, n].into(), port: 80 }).collect();
         let local = Outcome::BalanceLocal { any: endpoints(3), local: endpoints(2) };

@@ -223,3 +223,17 @@ fn a_table_that_is_missing_while_its_program_changed_says_nothing() {
     read.tables[Family::Ip.index()] = None;
     assert_eq!(found(&read), None, "another program may have deleted the table");
 }
+
+#[test]
+fn a_table_with_other_chains_or_sets_and_one_that_is_not_there_have_another_program() {
+    let chain =
+        InstalledTable { chains: [("a".to_owned(), ChainContents::default())].into(), ..InstalledTable::default() };
+    let set = SetContents { is_map: false, recognised: true, capacity: None };
+    let set = InstalledTable { sets: [("a".to_owned(), set)].into(), ..InstalledTable::default() };
+    let all = [None, Some(InstalledTable::default()), Some(chain), Some(set)];
+    for (n, one) in all.iter().enumerate() {
+        for (m, other) in all.iter().enumerate() {
+            assert_eq!(is_same_program(one.as_ref(), other.as_ref()), n == m, "{one:?} {other:?}");
+        }
+    }
+}
