@@ -303,3 +303,26 @@ fn an_address_that_begins_or_ceases_to_accept_node_ports_has_changed() {
     assert_eq!(compiled.changed_node_port_addresses(), [ip("192.0.2.1"), ip("192.0.2.3")]);
     assert!(Compiled::default().changed_node_port_addresses().is_empty());
 }
+
+#[test]
+fn a_change_weighs_as_much_as_all_of_its_frontends_and_nothing_if_it_is_urgent() {
+    let changed = |name: &str| {
+        let world = World::new();
+        let mut cluster = world.cluster().clone();
+        let mut desired = world.desired().clone();
+        let web = service(name).ips(&["10.96.0.1", "fd00:96::1"]).ports(&["http 80/tcp", "alt 81/tcp"]);
+        let slice =
+            slice(&format!("{name}-1")).ports(&["http 8080/tcp", "alt 8081/tcp"]).ready(&["10.1.0.1", "10.1.0.2"]);
+        let mut changes = cluster.apply(web.into()).changes;
+        changes.merge(cluster.apply(slice.into()).changes);
+        match desired.update(&mut cluster, &changes).changed {
+            ChangedKeys::These { frontends, .. } => frontends,
+            ChangedKeys::Everything => panic!("only some changed"),
+        }
+    };
+    let frontends = changed("shop/web");
+    let elements: u32 = frontends.iter().map(|changed| changed.elements).sum();
+    assert_eq!(frontends.iter().map(|changed| changed.weight).collect::<Vec<_>>(), [elements; 4]);
+    assert!(frontends.iter().all(|changed| changed.elements > 0), "{frontends:?}");
+    assert!(changed("default/kubernetes").iter().all(|changed| changed.weight == 0));
+}
