@@ -3,7 +3,8 @@
 #
 # If mdbook is not on the PATH, it is built into build/tools first. After that this needs no network, and neither does the book.
 #
-# Usage: scripts/book.sh        needs python3
+# Usage: scripts/book.sh             needs python3
+#        scripts/book.sh --tool      only builds mdbook, if it is not there
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,14 +15,20 @@ export PYTHONDONTWRITEBYTECODE=1
 mdbook=$(command -v mdbook || true)
 if [ -z "$mdbook" ] || [ "$("$mdbook" --version)" != "mdbook v$version" ]; then
   mdbook=$tools/bin/mdbook
+  # Two at a time would remove each other's target folder.
+  mkdir -p "$tools"
+  exec 9>"$tools/mdbook.lock"
+  flock 9
   if [ ! -x "$mdbook" ] || [ "$("$mdbook" --version)" != "mdbook v$version" ]; then
     echo "book.sh: building mdbook $version into build/tools (some minutes, once)" >&2
     # A separate target folder keeps the tool's objects out of the project's. Without its web server it has far fewer dependencies.
-    CARGO_TARGET_DIR=$tools/target "${CARGO:-cargo}" install --quiet --locked --root "$tools" --no-default-features --features search \
+    CARGO_TARGET_DIR=$tools/target-mdbook "${CARGO:-cargo}" install --quiet --locked --root "$tools" --no-default-features --features search \
       --version "$version" mdbook >&2
-    rm -rf "$tools/target"
+    rm -rf "$tools/target-mdbook"
   fi
+  flock -u 9
 fi
+[ "${1:-}" != --tool ] || exit 0
 
 rm -rf build/book
 python3 scripts/book/stage.py build/book/source
