@@ -8,26 +8,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-version=0.5.4
-tools=$PWD/build/tools
 export PYTHONDONTWRITEBYTECODE=1
 
-mdbook=$(command -v mdbook || true)
-if [ -z "$mdbook" ] || [ "$("$mdbook" --version)" != "mdbook v$version" ]; then
-  mdbook=$tools/bin/mdbook
-  # Two at a time would remove each other's target folder.
-  mkdir -p "$tools"
-  exec 9>"$tools/mdbook.lock"
-  flock 9
-  if [ ! -x "$mdbook" ] || [ "$("$mdbook" --version)" != "mdbook v$version" ]; then
-    echo "book.sh: building mdbook $version into build/tools (some minutes, once)" >&2
-    # A separate target folder keeps the tool's objects out of the project's. Without its web server it has far fewer dependencies.
-    CARGO_TARGET_DIR=$tools/target-mdbook "${CARGO:-cargo}" install --quiet --locked --root "$tools" --no-default-features --features search \
-      --version "$version" mdbook >&2
-    rm -rf "$tools/target-mdbook"
-  fi
-  flock -u 9
-fi
+# Without its web server it has far fewer dependencies.
+mdbook=$(scripts/cargo-tool.sh mdbook =0.5.4 --no-default-features --features search)
 [ "${1:-}" != --tool ] || exit 0
 
 rm -rf build/book

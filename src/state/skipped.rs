@@ -104,9 +104,13 @@ impl Reason {
 }
 
 impl Problem {
-    /// A problem at `field`, where `found` was found.
+    /// A problem at `field`, where `found` was found. An empty text shows as `""`.
     pub fn new(field: impl Into<String>, reason: Reason, found: impl fmt::Display) -> Self {
-        Self { field: field.into(), reason, found: found.to_string() }
+        let mut found = found.to_string();
+        if found.is_empty() {
+            found.push_str(r#""""#);
+        }
+        Self { field: field.into(), reason, found }
     }
 }
 

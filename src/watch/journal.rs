@@ -285,9 +285,7 @@ impl Entries {
             Err(source) => Err(JournalError::Line { path: self.path.clone(), line: self.line, source }),
         }
     }
-}
 
-impl Entries {
     /// Says that the journal ends before the place where reading was to stop: what came after it is not known.
     fn warn_of_early_end(&self) {
         let (Some(until), Some(last)) = (self.until, self.last) else { return };

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::cluster::until;
-use crate::common::netns::{Family, Request, Transport};
+use crate::cluster::{page, until};
+use crate::common::netns::{Family, Request, Transport, requirements};
 use crate::world::{PORT, TARGET_PORT, WEB, World, pod_number, web};
 
 /// A timeout in seconds, longer than any test takes.
@@ -208,6 +208,36 @@ fn clients_beyond_the_capacity_are_balanced() {
     world.sync();
     reached(&world, Family::V4, Transport::Udp, 0..60);
     assert_eq!(remembered(&world, Family::V4), 60);
+}
+
+#[test]
+fn the_metrics_count_the_clients_of_a_service_port_while_it_has_affinity() {
+    let Some(world) = world(&[11, 12, 13, 14], LONG_TIMEOUT) else { return };
+    if !requirements::kernel_counts_elements() {
+        return requirements::skip("the kernel does not count elements");
+    }
+    let manifests = ["--manifests", world.manifests.path(), "--watch", "--affinity-capacity", "20"];
+    let proxy = world.node.start_pointsman(&manifests);
+    let is_synced = |(_, metrics): (_, String)| metrics.contains("pointsman_syncs_total{result=\"committed\"} 1");
+    until(&proxy, "the first sync", || page(&world.node.host, 10249, "/metrics").is_some_and(is_synced));
+    for (family, clients) in [(Family::V4, 30), (Family::V6, 7)] {
+        reached(&world, family, Transport::Udp, 0..clients);
+        reached(&world, family, Transport::Tcp, 0..3);
+    }
+    let shown = |start: &str| -> BTreeSet<String> {
+        let page = proxy.metrics(&world.node.host);
+        page.lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect()
+    };
+    let counts = [("IPv4", "tcp", 3), ("IPv4", "udp", 20), ("IPv6", "tcp", 3), ("IPv6", "udp", 7)].map(
+        |(family, port, clients)| {
+            format!(r#"pointsman_affinity_clients{{ip_family="{family}",service_port="default/web:{port}"}} {clients}"#)
+        },
+    );
+    assert_eq!(shown("pointsman_affinity_clients{"), counts.into(), "{}", proxy.log());
+    let full = shown("pointsman_affinity_full_frontends");
+    assert_eq!(full, ["pointsman_affinity_full_frontends 1".to_owned()].into(), "UDP over IPv4 remembers all it may");
+    world.manifests.apply(web());
+    until(&proxy, "the clients are not shown any more", || shown("pointsman_affinity_clients{").is_empty());
 }
 
 #[test]

@@ -20,6 +20,11 @@ fn severity<'a>(found: &'a Value, id: &str) -> &'a str {
         .map_or("nothing", |finding| finding["severity"].as_str().expect("text"))
 }
 
+fn found_of<'a>(found: &'a Value, id: &str) -> &'a str {
+    let mut findings = found["findings"].as_array().expect("a list").iter();
+    findings.find(|finding| finding["id"] == id).map_or("", |finding| finding["found"].as_str().expect("text"))
+}
+
 #[test]
 fn after_nftables_mode_nothing_stands_against_a_switch_and_nothing_is_changed() {
     let Some(old) = OldNode::new() else { return };
@@ -34,6 +39,15 @@ fn after_nftables_mode_nothing_stands_against_a_switch_and_nothing_is_changed() 
     assert_eq!(text.code, Some(0));
     assert!(text.stdout.contains("mode nftables: table ip kube-proxy; table ip6 kube-proxy"), "{}", text.stdout);
     assert!(text.stdout.ends_with("No blockers found on this node.\n"), "{}", text.stdout);
+}
+
+#[test]
+fn the_version_of_nft_that_is_found_is_the_one_that_nft_prints() {
+    let Some(old) = OldNode::new() else { return };
+    let (_, found) = examine(&old, &["--backend", "nft"]);
+    let printed = old.node.nft(&["--version"]);
+    let version = printed.split_whitespace().nth(1).and_then(|word| word.strip_prefix('v')).expect("nftables vX.Y.Z");
+    assert!(found_of(&found, "nft").contains(version), "{version}: {found:#}");
 }
 
 #[test]

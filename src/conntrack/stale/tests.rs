@@ -474,6 +474,16 @@ fn an_address_that_only_the_kernel_knows_accepts_node_ports() {
 }
 
 #[test]
+fn an_address_that_accepted_node_ports_once_is_asked_for_no_more() {
+    let mut followed = Followed::new(world("10.1.0.1 L r, 10.1.0.2 L r"));
+    followed.looked_at([host("192.0.2.99")]);
+    followed.world.follow(&mut followed.follower, [dns_slice("10.1.0.1 L r")]);
+    let asked = followed.requests.try_recv().unwrap();
+    assert!(asked.frontends.contains(&both()[1]), "{asked:?}");
+    assert!(!asked.node_port_addresses.contains(&ip("192.0.2.1")), "{asked:?}");
+}
+
+#[test]
 fn all_flows_are_looked_at_after_another_program_changed_elements() {
     let mut followed = Followed::new(world("10.1.0.1 L r"));
     let unrelated = || service("shop/web").ips(&["10.96.0.7"]).into();

@@ -37,17 +37,11 @@ impl WatchedKind for Service {
             }
         };
         let elsewhere = metadata.labels.or_default().service_proxy_name.is_some();
-        let cluster_ip = first_cluster_ip(&spec);
-        let is_headless = cluster_ip.is_some_and(|addr| addr.as_str() == Some("None"));
+        let is_headless = first_cluster_ip(&spec).is_some_and(|addr| addr.as_str() == Some("None"));
         if elsewhere || is_headless || spec.kind.as_str() == Some("ExternalName") {
             return Err(NotProxied(name));
         }
         let mut problems = Vec::new();
-        // The API server gives each Service one, but nothing does so with a manifest.
-        let has_cluster_ip = cluster_ip.is_some();
-        if !has_cluster_ip {
-            problems.push(Problem::new("spec.clusterIP", Reason::BadAddress, "none is given"));
-        }
         for (field, found, known) in [
             ("spec.type", &spec.kind, &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"][..]),
             ("spec.sessionAffinity", &spec.session_affinity, &["None", "ClientIP"]),
@@ -57,11 +51,8 @@ impl WatchedKind for Service {
             note_unknown(field, found, known, &mut problems);
         }
         let internal_traffic_local = spec.internal_traffic_policy.as_str() == Some("Local");
-        let cluster_ips = if has_cluster_ip {
-            cluster_ips(spec.cluster_ip, spec.cluster_ips, spec.ip_families, &mut problems)
-        } else {
-            Vec::new()
-        };
+        // The API server gives each Service a cluster IP, but nothing does so with a manifest: without one, this says so.
+        let cluster_ips = cluster_ips(spec.cluster_ip, spec.cluster_ips, spec.ip_families, &mut problems);
         let ports = ports(spec.ports, names, &mut problems);
         let session_affinity = match spec.session_affinity.as_str() {
             Some("ClientIP") => Some(affinity_timeout(spec.session_affinity_config, &mut problems)),

@@ -145,15 +145,18 @@ fn headless_external_and_foreign_services_are_not_proxied() {
 
 #[test]
 fn a_service_without_a_cluster_ip_is_there_and_says_so() {
-    let expected = [problem("spec.clusterIP", Reason::BadAddress, "none is given")];
-    for spec in [
-        r#"{"ports":[{"port":80}]}"#,
-        r#"{"clusterIP":"","ports":[{"port":80}]}"#,
-        r#"{"clusterIP":null,"clusterIPs":[],"ports":[{"port":80}]}"#,
-        r#"{"clusterIP":"","clusterIPs":[""],"ports":[{"port":80}]}"#,
-        r#"{"clusterIp":"10.0.0.1","type":"NodePort","ports":[{"port":80}]}"#,
+    for (spec, field, found) in [
+        (r#"{"ports":[{"port":80}]}"#, "spec.clusterIP", "no value"),
+        (r#"{"clusterIP":"","ports":[{"port":80}]}"#, "spec.clusterIP", r#""""#),
+        (r#"{"clusterIP":null,"clusterIPs":[],"ports":[{"port":80}]}"#, "spec.clusterIP", "no value"),
+        (
+            r#"{"clusterIP":"","clusterIPs":[""],"ipFamilies":["IPv4"],"ports":[{"port":80}]}"#,
+            "spec.clusterIPs[0]",
+            r#""""#,
+        ),
+        (r#"{"clusterIp":"10.0.0.1","type":"NodePort","ports":[{"port":80}]}"#, "spec.clusterIP", "no value"),
     ] {
-        assert_eq!(problems(spec), expected, "{spec}");
+        assert_eq!(problems(spec), [problem(field, Reason::BadAddress, found)], "{spec}");
         assert!(service(spec).cluster_ips.is_empty(), "{spec}");
     }
     let nothing = r#"{"metadata":{"name":"x","namespace":"n"}}"#;
