@@ -515,6 +515,16 @@ mod tests {
     }
 
     #[test]
+    fn a_set_without_elements_is_not_counted() {
+        let mut world = world();
+        world.apply(service("shop/web").ips(&["10.96.0.1"]).affinity(60));
+        world.sync();
+        let counts = world.acknowledged().count_elements();
+        assert_eq!(counts[&(Family::Ip, SetName::EndpointIds(EndpointList::Any))], 2);
+        assert!(counts.values().all(|count| *count > 0), "{counts:?}");
+    }
+
+    #[test]
     fn a_forgotten_table_takes_what_it_holds_along() {
         let mut held = world().acknowledged();
         for frontend in held.frontends.keys() {

@@ -224,17 +224,20 @@ mod tests {
 
     #[test]
     fn hints_say_why_an_endpoint_is_used_or_not() {
-        let hinted = |zones: [&[&str]; 2], nodes: [&[&str]; 2]| {
-            let mut slice = EndpointSlice::clone(&slice("shop/web-1").endpoints("10.1.0.1 L r, 10.1.0.2 R r").build());
+        let judged = |endpoints: &str, zones: [&[&str]; 2], nodes: [&[&str]; 2]| {
+            let mut slice = EndpointSlice::clone(&slice("shop/web-1").endpoints(endpoints).build());
             for (n, endpoint) in slice.endpoints.iter_mut().enumerate() {
                 let all = |hints: &[&str]| hints.iter().map(|hint| Arc::from(*hint)).collect();
                 let place = EndpointPlace { node: None, zone_hints: all(zones[n]), node_hints: all(nodes[n]) };
-                *endpoint = SliceEndpoint::new(endpoint.addr, place);
+                endpoint.place = SliceEndpoint::new(endpoint.addr, place).place;
             }
             reasons(slice, TrafficPolicy::Cluster)
         };
+        let hinted = |zones, nodes| judged("10.1.0.1 L r, 10.1.0.2 R r", zones, nodes);
         assert_eq!(hinted([&["a"], &["b"]], [&[], &[]]), [HintedZone, OtherZone]);
         assert_eq!(hinted([&[], &[]], [&[NODE], &["other"]]), [HintedHere, HintedElsewhere]);
         assert_eq!(hinted([&["a"], &[]], [&[], &[]]), [Ready, Ready], "one has no hint");
+        let not_ready = judged("10.1.0.1 L r, 10.1.0.2 R -", [&["a"], &["b"]], [&[], &[]]);
+        assert_eq!(not_ready, [HintedZone, NotReady], "what is not ready would not be used here either");
     }
 }
