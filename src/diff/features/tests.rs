@@ -170,3 +170,11 @@ fn a_table_fits_its_counts_until_one_changes_or_frontends_are_upcoming() {
     counts.remove([set].into_iter());
     assert!(!counts.has_fitting_table(&none));
 }
+
+#[test]
+fn counts_are_equal_if_the_numbers_are_whether_or_not_the_table_was_found_to_fit() {
+    let (three, four) = (frontend_counts(&[(2, 3)]), frontend_counts(&[(2, 4)]));
+    let mut fitting = three.clone();
+    fitting.note_fitting_table(&FrontendCounts::default());
+    assert!(three == fitting && three != four);
+}

@@ -159,6 +159,20 @@ fn an_object_that_cannot_be_read_stays_as_it_was_and_is_reported() {
 }
 
 #[test]
+fn a_slice_that_cannot_be_read_stays_as_it_was_and_is_reported() {
+    let mut world = World::new();
+    world.apply(service("shop/web"));
+    world.apply(slice("shop/web-1").ready(&["10.1.0.1"]));
+    let unreadable = || Decoded::unreadable(name("shop/web-1"), problem("endpoints"));
+    for event in [Event::SliceApplied(unreadable()), Event::SlicesReset(vec![unreadable()])] {
+        let seen = world.apply(event);
+        assert_eq!(seen.services(), [""; 0]);
+        let report = "EndpointSlice shop/web-1: endpoints: what was found; its last version stays in force (bad-port)";
+        assert_eq!(seen.reports(), [report]);
+    }
+}
+
+#[test]
 fn an_unknown_object_that_cannot_be_read_stays_unknown() {
     let mut world = World::new();
     let unreadable = Decoded::unreadable(name("shop/web-1"), problem("addressType"));
