@@ -13,16 +13,14 @@ fn examine(old: &OldNode, args: &[&str]) -> (Option<i32>, Value) {
     (finished.code, findings.unwrap_or_else(|error| panic!("{error}: {}{}", finished.stdout, finished.stderr)))
 }
 
-fn severity<'a>(found: &'a Value, id: &str) -> &'a str {
+/// What doctor says in this field about this subject.
+fn said<'a>(found: &'a Value, id: &str, field: &str) -> Option<&'a str> {
     let mut findings = found["findings"].as_array().expect("a list").iter();
-    findings
-        .find(|finding| finding["id"] == id)
-        .map_or("nothing", |finding| finding["severity"].as_str().expect("text"))
+    findings.find(|finding| finding["id"] == id).map(|finding| finding[field].as_str().expect("text"))
 }
 
-fn found_of<'a>(found: &'a Value, id: &str) -> &'a str {
-    let mut findings = found["findings"].as_array().expect("a list").iter();
-    findings.find(|finding| finding["id"] == id).map_or("", |finding| finding["found"].as_str().expect("text"))
+fn severity<'a>(found: &'a Value, id: &str) -> &'a str {
+    said(found, id, "severity").unwrap_or("nothing")
 }
 
 #[test]
@@ -47,7 +45,7 @@ fn the_version_of_nft_that_is_found_is_the_one_that_nft_prints() {
     let (_, found) = examine(&old, &["--backend", "nft"]);
     let printed = old.node.nft(&["--version"]);
     let version = printed.split_whitespace().nth(1).and_then(|word| word.strip_prefix('v')).expect("nftables vX.Y.Z");
-    assert!(found_of(&found, "nft").contains(version), "{version}: {found:#}");
+    assert!(said(&found, "nft", "found").expect("a finding").contains(version), "{version}: {found:#}");
 }
 
 #[test]

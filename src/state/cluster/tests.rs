@@ -148,27 +148,20 @@ fn a_reset_removes_what_is_not_listed_and_touches_only_what_differs() {
 fn an_object_that_cannot_be_read_stays_as_it_was_and_is_reported() {
     let mut world = World::new();
     world.apply(service("shop/web"));
-    let unreadable = || Decoded::unreadable(name("shop/web"), problem("spec"));
-    for event in [Event::ServiceApplied(unreadable()), Event::ServicesReset(vec![unreadable()])] {
+    world.apply(slice("shop/web-1").ready(&["10.1.0.1"]));
+    let web = || Decoded::unreadable(name("shop/web"), problem("spec"));
+    let web_1 = || Decoded::unreadable(name("shop/web-1"), problem("endpoints"));
+    for (event, object) in [
+        (Event::ServiceApplied(web()), "Service shop/web: spec"),
+        (Event::ServicesReset(vec![web()]), "Service shop/web: spec"),
+        (Event::SliceApplied(web_1()), "EndpointSlice shop/web-1: endpoints"),
+        (Event::SlicesReset(vec![web_1()]), "EndpointSlice shop/web-1: endpoints"),
+    ] {
         let seen = world.apply(event);
         assert_eq!(seen.services(), [""; 0]);
-        let report = "Service shop/web: spec: what was found; its last version stays in force (bad-port)";
+        let report = format!("{object}: what was found; its last version stays in force (bad-port)");
         assert_eq!(seen.reports(), [report]);
         assert!(world.cluster().service(&name("shop/web")).is_some());
-    }
-}
-
-#[test]
-fn a_slice_that_cannot_be_read_stays_as_it_was_and_is_reported() {
-    let mut world = World::new();
-    world.apply(service("shop/web"));
-    world.apply(slice("shop/web-1").ready(&["10.1.0.1"]));
-    let unreadable = || Decoded::unreadable(name("shop/web-1"), problem("endpoints"));
-    for event in [Event::SliceApplied(unreadable()), Event::SlicesReset(vec![unreadable()])] {
-        let seen = world.apply(event);
-        assert_eq!(seen.services(), [""; 0]);
-        let report = "EndpointSlice shop/web-1: endpoints: what was found; its last version stays in force (bad-port)";
-        assert_eq!(seen.reports(), [report]);
     }
 }
 
