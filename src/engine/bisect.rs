@@ -153,6 +153,15 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_plan_without_frontends_gives_no_hope_unless_it_was_the_first() {
+        for (foundation, hope) in [(Foundation::Untried, true), (Foundation::Tried, false)] {
+            let mut bisect = Bisect { foundation, successes: 1, ..Bisect::default() };
+            assert_eq!(bisect.refused(Selection::default(), "no", &mut Backlog::default()), hope);
+            assert!(bisect.ahead.is_empty());
+        }
+    }
+
+    #[test]
     fn the_foundation_is_tried_once_unless_what_was_refused_has_a_part_of_it() {
         let mut bisect = Bisect { foundation: Foundation::Tried, successes: 1, ..Bisect::default() };
         bisect.refused(selection(&["10.96.0.1 80/tcp", "10.96.0.2 80/tcp"]), "no", &mut Backlog::default());

@@ -144,11 +144,14 @@ impl Share {
     /// What to tell of it; none if everything had room.
     pub fn problem(&self) -> Option<Problem> {
         let Self { max, served, left_out, .. } = self;
+        if *left_out == 0 {
+            return None;
+        }
         let found = format!(
             "the Service asks for more than {max} elements (frontends, and endpoints and source ranges of each), the most by \
              --max-service-elements: {served} frontends are served, at least {left_out} are not"
         );
-        (*left_out > 0).then(|| Problem::new("spec", Reason::TooManyElements, found))
+        Some(Problem::new("spec", Reason::TooManyElements, found))
     }
 }
 

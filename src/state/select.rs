@@ -105,7 +105,9 @@ pub(super) fn select(
     let ready_or_fallback = |wanted: &dyn Fn(&Candidate<'_>) -> bool| {
         let of = |condition: fn(&Candidate<'_>) -> bool| -> Vec<Endpoint> {
             let chosen = candidates.iter().filter(|(_, c)| condition(c) && wanted(c));
-            chosen.map(|(endpoint, _)| *endpoint).take(SizeClass::MAX.slots() as usize).collect()
+            let mut endpoints = Vec::with_capacity(candidates.len());
+            endpoints.extend(chosen.map(|(endpoint, _)| *endpoint).take(SizeClass::MAX.slots() as usize));
+            endpoints
         };
         let ready = of(|c| c.ready());
         if ready.is_empty() { of(|c| c.fallback()) } else { ready }
@@ -114,12 +116,9 @@ pub(super) fn select(
     let cluster =
         if needs.cluster { ready_or_fallback(&|c| !c.ready() || near.allows(c.endpoint, place)) } else { Vec::new() };
     let local = if needs.local { ready_or_fallback(&|c| c.local) } else { Vec::new() };
-    let here = |endpoint: &&Endpoint| {
-        candidates.binary_search_by_key(endpoint, |(key, _)| key).is_ok_and(|at| candidates[at].1.may_be_here)
-    };
-    let mut reachable_here: Vec<Endpoint> = cluster.iter().chain(&local).filter(here).copied().collect();
-    reachable_here.sort_unstable();
-    reachable_here.dedup();
+    let is_used = |endpoint: &Endpoint| [&cluster, &local].iter().any(|list| list.binary_search(endpoint).is_ok());
+    let here = candidates.iter().filter(|(endpoint, c)| c.may_be_here && is_used(endpoint));
+    let reachable_here = here.map(|(endpoint, _)| *endpoint).collect();
     let any = candidates.iter().any(|(_, c)| c.ready() || c.fallback());
     ChosenEndpoints { cluster, local, any, reachable_here }
 }
