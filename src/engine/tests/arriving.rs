@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::apply::MemoryKernel;
 use crate::dataplane::{Packet, PacketOutcome, Protocol};
+use crate::diff::SharedElement;
 use crate::fixtures::ip;
+use crate::state::SharedDemand;
 
 /// So many ports has the Service that comes.
 const PORTS: u16 = 6;
@@ -148,4 +150,20 @@ fn a_new_port_is_not_programmed_before_its_address() {
     world.apply(huge(PORTS + 1));
     let progress: Vec<_> = std::iter::from_fn(|| world.slice()).map(|it| it.progress).collect();
     assert!(!progress.contains(&SyncProgress::Newest), "{progress:?}");
+}
+
+#[test]
+fn a_small_change_is_told_as_programmed_while_an_address_still_comes() {
+    let mut world = World::sliced(40);
+    with_small_services(&mut world);
+    world.sync();
+    world.apply(huge_slice(40, 30, 0));
+    world.apply(huge(40));
+    world.slice().unwrap();
+    for n in 1..=8 {
+        world.apply(small_slice(n, 2));
+        assert_eq!(world.slice().unwrap().progress, SyncProgress::Newest, "change {n}");
+    }
+    let address = SharedElement::from(SharedDemand::ClusterIp(ip("10.96.9.9")));
+    assert!(!world.acknowledged().shared.contains(&address));
 }
