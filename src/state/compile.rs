@@ -215,8 +215,9 @@ impl FrontendSpec {
     /// Whether the frontend comes before others when a change is large: the API server's, which this process may depend on, and the
     /// cluster's DNS.
     pub fn is_urgent(&self, frontend: Frontend) -> bool {
-        let (namespace, name) = (self.service.namespace(), self.service.name());
-        (namespace == "default" && name == "kubernetes") || (namespace == "kube-system" && frontend.port == 53)
+        let service = &self.service;
+        (service.is_in("default") && service.name() == "kubernetes")
+            || (frontend.port == 53 && service.is_in("kube-system"))
     }
 
     /// Orders claims to one frontend, so that no Service takes over traffic that another one has better reasons to get: a ClusterIP comes

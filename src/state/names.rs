@@ -46,18 +46,17 @@ impl ObjectName {
     /// The name of a namespaced object.
     pub fn new(namespace: impl AsRef<str>, name: impl AsRef<str>) -> Self {
         let (namespace, name) = (namespace.as_ref(), name.as_ref());
-        let mut text = String::with_capacity(namespace.len() + 1 + name.len());
-        if namespace.contains(SEPARATOR) {
+        let mut separator = [0];
+        let separator: &str = SEPARATOR.encode_utf8(&mut separator);
+        let text = if namespace.contains(SEPARATOR) {
             // What a damaged manifest may hold is no namespace in any case.
-            text.extend(namespace.chars().map(|c| if c == SEPARATOR { char::REPLACEMENT_CHARACTER } else { c }));
+            joined([&namespace.replace(SEPARATOR, "\u{FFFD}"), separator, name])
         } else {
-            text.push_str(namespace);
-        }
-        text.push(SEPARATOR);
-        text.push_str(name);
+            joined([namespace, separator, name])
+        };
         let mut hasher = DefaultHasher::new();
         hasher.write(text.as_bytes());
-        Self { hash: hasher.finish(), text: text.into() }
+        Self { hash: hasher.finish(), text }
     }
 
     /// The name of a cluster-scoped object.
@@ -68,6 +67,11 @@ impl ObjectName {
     /// The namespace; empty for cluster-scoped objects (Node, ServiceCIDR).
     pub fn namespace(&self) -> &str {
         self.parts().0
+    }
+
+    /// Whether this is the namespace.
+    pub(super) fn is_in(&self, namespace: &str) -> bool {
+        self.text.strip_prefix(namespace).is_some_and(|rest| rest.starts_with(SEPARATOR))
     }
 
     /// The object's name, unique in its namespace.
@@ -165,17 +169,29 @@ pub fn owner_tag(service: &ObjectName, port: &str) -> Arc<str> {
     let (namespace, name) = service.parts();
     let slash = if namespace.is_empty() { "" } else { "/" };
     let parts = [namespace, slash, name, separator, port];
-    let mut tag = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    let is_safe = |c: char| matches!(c, 'a'..='z' | '0'..='9' | 'A'..='Z' | '-' | '.' | '/' | ':' | '_');
+    let tag = joined(parts);
     // As it nearly always is.
-    parts.iter().for_each(|part| tag.push_str(part));
-    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-./:_".contains(&byte);
-    if tag.len() <= MAX_TAG && tag.bytes().all(is_safe) {
-        return tag.into();
+    if tag.len() <= MAX_TAG && tag.bytes().all(|byte| is_safe(byte.into())) {
+        return tag;
     }
-    tag.clear();
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "-./:_".contains(c) { c } else { '_' };
-    tag.extend(parts.iter().flat_map(|part| part.chars()).map(safe).take(MAX_TAG));
-    tag.into()
+    let safe = |c: char| if is_safe(c) { c } else { '_' };
+    tag.chars().map(safe).take(MAX_TAG).collect::<String>().into()
+}
+
+/// These texts in one, with a single allocation unless they are long: names are made with every object that arrives.
+fn joined<const N: usize>(parts: [&str; N]) -> Arc<str> {
+    let mut buffer = [0; 256];
+    let mut end = 0;
+    for part in parts {
+        let Some(place) = buffer.get_mut(end..end + part.len()) else { return parts.concat().into() };
+        place.copy_from_slice(part.as_bytes());
+        end += part.len();
+    }
+    match str::from_utf8(&buffer[..end]) {
+        Ok(text) => text.into(),
+        Err(_) => parts.concat().into(),
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +235,22 @@ mod tests {
     fn a_namespace_that_cannot_be_one_is_kept_apart_from_the_name() {
         let name = ObjectName::new("a\0b", "c\0d");
         assert_eq!((name.namespace(), name.name()), ("a\u{fffd}b", "c\0d"));
+    }
+
+    #[test]
+    fn a_name_of_any_length_is_kept_whole() {
+        for length in [0, 1, 250, 253, 254, 255, 256, 257, 600] {
+            let long = "n".repeat(length);
+            let name = ObjectName::new("ä", &long);
+            assert_eq!((name.namespace(), name.name()), ("ä", &*long));
+        }
+    }
+
+    #[test]
+    fn a_name_is_in_its_namespace_only() {
+        let web = ObjectName::new("shop", "web");
+        assert!(web.is_in("shop") && ObjectName::cluster_scoped("node-a").is_in(""));
+        assert!(["", "sho", "shop\0web", "shop-2"].iter().all(|other| !web.is_in(other)));
     }
 
     #[test]

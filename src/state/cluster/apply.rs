@@ -171,14 +171,16 @@ impl ClusterDraft<'_> {
 
     fn put_slice(&mut self, name: &ObjectName, slice: Option<Arc<EndpointSlice>>) {
         let owner = slice.as_ref().map(|slice| slice.owner());
-        let is_here =
-            |owner: &ObjectName| self.cluster.service_state(owner).is_some_and(|state| state.slice(name).is_some());
+        let held_by = |owner: &ObjectName| self.cluster.service_state(owner)?.slice(name).cloned();
         // Nearly always it belongs to the Service that it belonged to before.
-        let old_owner = match &owner {
-            Some(owner) if is_here(owner) => Some(owner.clone()),
-            _ => self.cluster.owner_of_slice(name),
+        let (old_owner, old) = match owner.as_ref().and_then(held_by) {
+            Some(old) => (owner.clone(), Some(old)),
+            None => {
+                let old_owner = self.cluster.owner_of_slice(name);
+                let old = old_owner.as_ref().and_then(held_by);
+                (old_owner, old)
+            }
         };
-        let old = old_owner.as_ref().and_then(|owner| self.cluster.service_state(owner)?.slice(name).cloned());
         if old == slice {
             return;
         }
