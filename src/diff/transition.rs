@@ -259,3 +259,26 @@ impl TransitionDraft<'_> {
         kept
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_lacks_a_slot_whatever_is_in_slots_beyond_it() {
+        let endpoint = |slot: u32| (slot, Endpoint { addr: [10, 1, 0, 1].into(), port: 80 });
+        let internal = |endpoints| SetName::Internal(SizeClass::for_endpoints(endpoints).unwrap());
+        let with =
+            |slots: &[u32]| Installed { slots: slots.iter().copied().map(endpoint).collect(), ..Installed::default() };
+        for (slots, class, lacks) in [
+            (&[0, 1][..], 2, false),
+            (&[0, 1, 2], 2, false),
+            (&[0], 2, true),
+            (&[0, 2], 2, true),
+            (&[1, 2, 3], 3, true),
+        ] {
+            assert_eq!(lacks_slots(&with(slots), internal(class)), lacks, "{slots:?} in a class of {class}");
+        }
+        assert!(!lacks_slots(&with(&[]), SetName::External), "it has no class");
+    }
+}

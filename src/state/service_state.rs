@@ -112,6 +112,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_service_whose_slices_went_is_as_one_that_never_had_any() {
+        let slices = ["web-1", "web-2", "web-3"].map(|name| crate::fixtures::slice(&format!("shop/{name}")).build());
+        for count in 1..=slices.len() {
+            let mut state = ServiceState::default();
+            slices[..count].iter().for_each(|slice| state.put_slice(Arc::clone(slice)));
+            assert_eq!(state.slices().len(), count);
+            slices[..count].iter().for_each(|slice| state.remove_slice(&slice.name));
+            assert_eq!(state, ServiceState::default());
+        }
+    }
+
+    #[test]
     fn every_second_entry_comes_first_unless_keys_repeat() {
         let keys = |sorted: &[u32]| {
             bulk_load_order(sorted.iter().map(|n| (*n, ())).collect()).map(|(n, ())| n).collect::<Vec<_>>()

@@ -262,6 +262,10 @@ fn frontends_of_a_search_come_after_what_they_need() {
             }
         }
         let held = Acknowledged::from(world.kernel.contents(&Family::ALL));
+        for frontend in held.frontends.keys() {
+            let address = crate::diff::SharedElement::from(crate::state::SharedDemand::ClusterIp(frontend.addr));
+            assert!(held.shared.contains(&address), "{frontend} came without its ClusterIP");
+        }
         for n in 101..=110 {
             let is_there = held.frontends.contains_key(&frontend(&format!("10.96.0.{n} 80/tcp")));
             let addr = crate::fixtures::ip(&format!("10.1.{n}.1"));

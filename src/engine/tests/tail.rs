@@ -342,6 +342,19 @@ fn the_chain_that_drops_other_sources_stays_while_the_chain_of_a_frontend_leads_
 }
 
 #[test]
+fn what_is_left_of_a_limited_frontend_goes_and_its_ranges_stay() {
+    let limited = || service("shop/web").load_balancer_ips(&["203.0.113.1"]).source_ranges(&["192.0.2.0/24"]);
+    let mut timed = Timed::with([limited().into(), web(2).into()]);
+    timed.after(web(1));
+    assert!(timed.world.engine.has_leftovers());
+    timed.pass(GRACE * 3);
+    let held = timed.world.acknowledged();
+    assert_eq!(held.frontends, Timed::with([limited().into(), web(1).into()]).world.acknowledged().frontends);
+    let sources = &held.frontends[&frontend("203.0.113.1 80/tcp")].sources;
+    assert_eq!(sources.len(), 1);
+}
+
+#[test]
 fn tables_that_are_gone_are_made_again_at_once() {
     let mut timed = programmed(2);
     timed.after(web(3));

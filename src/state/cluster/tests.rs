@@ -270,7 +270,9 @@ fn a_node_ip_stands_for_the_node_objects_address_of_its_family() {
         };
         let mut cluster = Cluster::seen_from(view);
         let applied = cluster.apply(Event::NodesReset(vec![Decoded::Object(Arc::new(node))]));
-        assert!(applied.changes.node_port_addresses());
+        assert!(applied.changes.node_port_addresses() && !applied.changes.service_networks());
+        let other = cluster.apply(Event::SliceApplied(crate::fixtures::slice("shop/web-1").decoded()));
+        assert!(!other.changes.node_port_addresses());
         cluster.node_port_addresses().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let both = ["192.0.2.1", "fd00::1"];

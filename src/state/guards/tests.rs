@@ -120,6 +120,27 @@ fn a_service_is_served_as_far_as_its_share_goes_cluster_ips_first() {
 }
 
 #[test]
+fn a_share_is_used_up_and_what_has_no_room_is_counted() {
+    let told_of = |max_elements| {
+        let mut world = guarded(Guards { max_elements, ..Guards::default() });
+        let web = service("shop/web").ports(&["a 80/tcp", "b 81/tcp"]);
+        let seen = world.apply(web.load_balancer_ips(&["203.0.113.1", "203.0.113.2", "203.0.113.3"]));
+        let told = told(&seen.skipped);
+        let tail = |told: &String| told.split(": ").last().map(str::to_owned);
+        (frontends(&world).len(), told.first().and_then(tail))
+    };
+    let counts = |served, left_out| {
+        (served, Some(format!("{served} frontends are served, at least {left_out} are not (too-many-elements)")))
+    };
+    // Two frontends at the ClusterIP, and three for each of the two ports; four elements each.
+    assert_eq!(told_of(32), (8, None), "the last one has just room");
+    assert_eq!(told_of(31), counts(7, 1));
+    assert_eq!(told_of(20), counts(5, 3), "the second port is not looked at");
+    assert_eq!(told_of(8), counts(2, 6));
+    assert_eq!(told_of(4), counts(1, 1 + 3), "not even the addresses of the second port");
+}
+
+#[test]
 fn what_is_beyond_a_share_is_not_even_looked_at() {
     let ports: Vec<String> = (0..400).map(|n| format!("p{n} {}/tcp", 1_000 + n)).collect();
     let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
