@@ -112,14 +112,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_whose_slices_went_is_as_one_that_never_had_any() {
+    fn a_service_whose_slices_went_is_as_one_that_never_had_them() {
         let slices = ["web-1", "web-2", "web-3"].map(|name| crate::fixtures::slice(&format!("shop/{name}")).build());
-        for count in 1..=slices.len() {
+        let with = |slices: &[Arc<EndpointSlice>]| {
             let mut state = ServiceState::default();
-            slices[..count].iter().for_each(|slice| state.put_slice(Arc::clone(slice)));
-            assert_eq!(state.slices().len(), count);
-            slices[..count].iter().for_each(|slice| state.remove_slice(&slice.name));
-            assert_eq!(state, ServiceState::default());
+            slices.iter().for_each(|slice| state.put_slice(Arc::clone(slice)));
+            assert_eq!(state.slices(), slices);
+            state
+        };
+        let mut state = with(&slices);
+        for left in (0..slices.len()).rev() {
+            state.remove_slice(&slices[left].name);
+            assert_eq!(state, with(&slices[..left]), "{left} are left");
         }
     }
 

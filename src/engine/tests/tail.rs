@@ -347,7 +347,12 @@ fn what_is_left_of_a_limited_frontend_goes_and_its_ranges_stay() {
     let mut timed = Timed::with([limited().into(), web(2).into()]);
     timed.after(web(1));
     assert!(timed.world.engine.has_leftovers());
-    timed.pass(GRACE * 3);
+    let compared = crate::diff::diff(&timed.world.acknowledged(), timed.world.desired(), &crate::fixtures::scope());
+    assert_eq!(compared.frontends.len(), 0, "what is left is no change");
+    let tails = timed.pass(GRACE * 3);
+    let deleted: Vec<&str> = tails.iter().flat_map(|(tail, _)| tail).filter_map(|it| it.split(" {").next()).collect();
+    assert_eq!(deleted, ["delete internal-2", "delete slots-2", "delete endpoints", "delete endpoints"]);
+    assert!(!timed.world.engine.has_leftovers());
     let held = timed.world.acknowledged();
     assert_eq!(held.frontends, Timed::with([limited().into(), web(1).into()]).world.acknowledged().frontends);
     let sources = &held.frontends[&frontend("203.0.113.1 80/tcp")].sources;
