@@ -89,6 +89,26 @@ fn elements_of_affinity_and_of_sources_are_counted_and_clients_are_not() {
 }
 
 #[test]
+fn the_ranges_of_cluster_ips_are_compared_one_by_one() {
+    let mut world = world();
+    let networks = ["10.96.0.0/16", "10.100.0.0/16"];
+    world.sync_after(Event::ServiceCidrsReset(vec![crate::fixtures::service_cidr("services", &networks)]));
+    assert_eq!(found(&world, |_| {}), [""; 0]);
+    let range = |network: &str| Element::member(SetName::ServiceCidrs, Key::Network(network.parse().unwrap()));
+    let says = |count: usize, network: &str| {
+        vec![
+            Deviation::Shared(count, SharedElement { set: SetName::ServiceCidrs, key: range(network).key }).to_string(),
+        ]
+    };
+    assert_eq!(found(&world, |table| table.elements.push(range("10.98.0.0/16"))), says(1, "10.98.0.0/16"));
+    let replaced = |table: &mut TableContents| {
+        table.elements.retain(|element| *element != range("10.100.0.0/16"));
+        table.elements.push(range("10.98.0.0/16"));
+    };
+    assert_eq!(found(&world, replaced), says(2, "10.100.0.0/16"));
+}
+
+#[test]
 fn what_checks_the_sources_of_a_frontend_is_compared_with_what_it_has() {
     let Decoded::Object(lb) = service("shop/lb").ips(&["10.96.0.2"]).decoded() else { panic!("a Service") };
     let lb = Event::ServiceApplied(Decoded::Object(Arc::new(Service {

@@ -65,6 +65,19 @@ fn an_id_that_goes_soon_after_another_leads_to_an_endpoint_that_stays_for_a_whil
 }
 
 #[test]
+fn an_id_that_goes_when_the_packets_of_another_are_through_goes_at_once() {
+    let only = |n: u8| slice("shop/web-1").endpoints(&format!("10.1.0.{n} R r"));
+    for (time, ids_after) in [(GRACE - Duration::from_millis(1), 2), (GRACE, 1)] {
+        let mut timed = Timed::with([service("shop/web").affinity(60).into(), only(1).into()]);
+        timed.after(only(2));
+        timed.pass(time);
+        let second = timed.after(only(3));
+        let added = second.iter().filter(|it| it.starts_with("add endpoints-by-id "));
+        assert_eq!(added.count(), ids_after, "{time:?} later: {second:#?}");
+    }
+}
+
+#[test]
 fn an_id_that_goes_alone_goes_at_once_and_nothing_is_committed_later() {
     let mut timed = Timed::with([service("shop/web").affinity(60).into(), web(2).into()]);
     timed.after(web(1));
