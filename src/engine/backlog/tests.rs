@@ -1,4 +1,5 @@
 use super::*;
+use crate::engine::Moment;
 use crate::fixtures::frontend;
 
 #[test]
@@ -11,6 +12,18 @@ fn single_keys_are_not_noted_while_everything_is_compared() {
     backlog.add(ChangedKeys::Everything, &Desired::default());
     backlog.add(these(), &Desired::default());
     assert_eq!((backlog.new.len(), backlog.is_empty()), (0, false), "they would only take memory");
+}
+
+#[test]
+fn frontends_in_quarantine_leave_no_empty_group_in_what_is_divided() {
+    let [refused, other] = ["10.96.0.1 80/tcp", "10.96.0.2 80/tcp"].map(frontend);
+    let mut backlog = Backlog::default();
+    backlog.add_frontends([refused, other]);
+    let (held, desired, scope) = (Acknowledged::empty(), Desired::default(), crate::fixtures::scope());
+    let mut quarantine = Quarantine::default();
+    quarantine.add([(refused, "no".to_owned())].into(), &desired, Moment::default());
+    let with = Comparison { held: &held, desired: &desired, scope: &scope, quarantine: &quarantine };
+    assert_eq!(backlog.select(with, usize::MAX, true).groups(), [[other]]);
 }
 
 #[test]
