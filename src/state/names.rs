@@ -182,15 +182,14 @@ pub fn owner_tag(service: &ObjectName, port: &str) -> Arc<str> {
 /// These texts in one, with a single allocation unless they are long: names are made with every object that arrives.
 fn joined<const N: usize>(parts: [&str; N]) -> Arc<str> {
     let mut buffer = [0; 256];
-    let mut end = 0;
-    for part in parts {
-        let Some(place) = buffer.get_mut(end..end + part.len()) else { return parts.concat().into() };
-        place.copy_from_slice(part.as_bytes());
-        end += part.len();
-    }
-    match str::from_utf8(&buffer[..end]) {
-        Ok(text) => text.into(),
-        Err(_) => parts.concat().into(),
+    let filled = parts.iter().try_fold(0, |begin, part| {
+        let end = begin + part.len();
+        buffer.get_mut(begin..end)?.copy_from_slice(part.as_bytes());
+        Some(end)
+    });
+    match filled.and_then(|end| str::from_utf8(&buffer[..end]).ok()) {
+        Some(text) => text.into(),
+        None => parts.concat().into(),
     }
 }
 
